@@ -1,0 +1,60 @@
+/// The digest of some content: `algorithm:hex` (OCI image specification, descriptor.md, "Digests").
+///
+/// Only registered algorithms and exactly their number of lower-case hexadecimal digits are accepted.
+public struct Digest: Hashable, Sendable, Comparable, CustomStringConvertible {
+    public let algorithm: DigestAlgorithm
+    /// Lower-case hexadecimal, `algorithm.hexLength` characters.
+    public let hex: String
+
+    /// - Throws: `OCIError.digest` if the hexadecimal part has another length or other characters.
+    public init(_ algorithm: DigestAlgorithm, hex: String) throws(OCIError) {
+        guard hex.utf8.count == algorithm.hexLength, hex.utf8.allSatisfy(Self.isHexDigit) else {
+            throw .digest(hex)
+        }
+        self.algorithm = algorithm
+        self.hex = hex
+    }
+
+    /// - Throws: `OCIError.digest` if the text is not a digest of a registered algorithm.
+    public init(parsing text: some StringProtocol) throws(OCIError) {
+        let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2, let algorithm = DigestAlgorithm(rawValue: String(parts[0])) else {
+            throw .digest(String(text))
+        }
+        try self.init(algorithm, hex: String(parts[1]))
+    }
+
+    /// - Parameter bytes: the raw digest, as the hasher made it.
+    init(_ algorithm: DigestAlgorithm, bytes: some Sequence<UInt8>) {
+        self.algorithm = algorithm
+        self.hex = hexadecimal(bytes)
+    }
+
+    /// The digest of bytes in memory.
+    public static func of(_ bytes: some Sequence<UInt8>, _ algorithm: DigestAlgorithm = .sha256) -> Digest {
+        var hasher = DigestHasher(algorithm)
+        hasher.update(bytes)
+        return hasher.finish()
+    }
+
+    public var description: String { "\(algorithm.rawValue):\(hex)" }
+
+    public static func < (left: Digest, right: Digest) -> Bool {
+        (left.algorithm.rawValue, left.hex) < (right.algorithm.rawValue, right.hex)
+    }
+
+    private static func isHexDigit(_ byte: UInt8) -> Bool {
+        (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte)
+    }
+}
+
+/// Lower-case hexadecimal of bytes.
+func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
+    let digits = Array("0123456789abcdef".utf8)
+    var text: [UInt8] = []
+    for byte in bytes {
+        text.append(digits[Int(byte >> 4)])
+        text.append(digits[Int(byte & 15)])
+    }
+    return String(decoding: text, as: UTF8.self)
+}

@@ -1,0 +1,37 @@
+/// Why a store did not do what it was asked.
+public enum ObjectStoreError: Error, Hashable, Sendable {
+    case missing(ObjectKey)
+    /// A conditional put found an object.
+    case exists(ObjectKey)
+    /// The object is another version than the caller's: read it again.
+    case changed(ObjectKey)
+    case invalidKey(String)
+    case tooLarge(ObjectKey, size: Int64)
+    /// No space, no inodes or over quota.
+    case full
+    /// The store is read-only or may not be written by this process.
+    case permission(String)
+    /// Another process owns the store; the text says which.
+    case owned(String)
+    /// The store failed; what was asked may or may not have happened.
+    case io(String)
+    /// The caller's task was cancelled, or the store is shut down.
+    case cancelled
+}
+
+extension ObjectStoreError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .missing(let key): "there is no object \(key)"
+        case .exists(let key): "\(key) is already there"
+        case .changed(let key): "\(key) was changed meanwhile"
+        case .invalidKey(let text): "'\(text)' can't be a key"
+        case .tooLarge(let key, let size): "\(key) is too large to be read or written whole (\(size) bytes)"
+        case .full: "the store is full: free some space or raise the quota"
+        case .permission(let reason): "the store can't be written: \(reason)"
+        case .owned(let owner): "the store is in use by \(owner)"
+        case .io(let reason): "the store failed: \(reason)"
+        case .cancelled: "cancelled"
+        }
+    }
+}
