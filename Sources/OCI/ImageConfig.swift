@@ -1,0 +1,150 @@
+public import JSON
+
+/// An image's configuration (OCI image specification, config.md).
+public struct ImageConfig: Hashable, Sendable {
+    /// RFC 3339, UTC.
+    public var created: String?
+    public var author: String?
+    public var platform: Platform
+    public var execution: Execution
+    /// The layers' diffIDs, bottom up.
+    public var diffIDs: [Digest]
+    public var history: [History]
+    public var other: [String: JSONValue]
+
+    public init(
+        created: String?, platform: Platform, execution: Execution, diffIDs: [Digest], history: [History]
+    ) {
+        self.created = created
+        self.author = nil
+        self.platform = platform
+        self.execution = execution
+        self.diffIDs = diffIDs
+        self.history = history
+        self.other = [:]
+    }
+
+    public init(json: JSONValue) throws(OCIError) {
+        var members = try Members(json, of: "an image configuration")
+        created = try members.string("created")
+        author = try members.string("author")
+        platform = Platform(
+            architecture: try members.requiredString("architecture"), os: try members.requiredString("os"),
+            variant: try members.string("variant"))
+        execution = try Execution(json: members.value("config") ?? .object([:]))
+        var rootfs = try Members(members.value("rootfs") ?? .null, of: "an image configuration's rootfs")
+        guard try rootfs.requiredString("type") == "layers" else {
+            throw .document("an image configuration's rootfs is not of the type 'layers'")
+        }
+        diffIDs = try (rootfs.stringList("diff_ids") ?? []).map { (text) throws(OCIError) in try Digest(parsing: text) }
+        history = try members.list("history") { (json) throws(OCIError) in try History(json: json) } ?? []
+        other = members.rest
+    }
+
+    public var json: JSONValue {
+        var members = other
+        members.set("created", created)
+        members.set("author", author)
+        members["architecture"] = .string(platform.architecture)
+        members["os"] = .string(platform.os)
+        members.set("variant", platform.variant)
+        members["config"] = execution.json
+        members["rootfs"] = [
+            "type": "layers", "diff_ids": .array(diffIDs.map { .string($0.description) }),
+        ]
+        if !history.isEmpty { members["history"] = .array(history.map(\.json)) }
+        return .object(members)
+    }
+}
+
+extension ImageConfig {
+    /// How a container of the image is started (`config`).
+    public struct Execution: Hashable, Sendable {
+        public var user: String?
+        /// `NAME=value`, in this order.
+        public var environment: [String]
+        public var entrypoint: [String]
+        public var command: [String]
+        public var workingDirectory: String?
+        public var labels: [String: String]
+        public var stopSignal: String?
+        /// `port/protocol`.
+        public var exposedPorts: Set<String>
+        public var other: [String: JSONValue]
+
+        public init(
+            user: String? = nil, environment: [String] = [], entrypoint: [String] = [], command: [String] = [],
+            workingDirectory: String? = nil, labels: [String: String] = [:], stopSignal: String? = nil,
+            exposedPorts: Set<String> = []
+        ) {
+            self.user = user
+            self.environment = environment
+            self.entrypoint = entrypoint
+            self.command = command
+            self.workingDirectory = workingDirectory
+            self.labels = labels
+            self.stopSignal = stopSignal
+            self.exposedPorts = exposedPorts
+            self.other = [:]
+        }
+
+        init(json: JSONValue) throws(OCIError) {
+            var members = try Members(json, of: "an image configuration's config")
+            user = try members.string("User")
+            environment = try members.stringList("Env") ?? []
+            entrypoint = try members.stringList("Entrypoint") ?? []
+            command = try members.stringList("Cmd") ?? []
+            workingDirectory = try members.string("WorkingDir")
+            labels = try members.strings("Labels")
+            stopSignal = try members.string("StopSignal")
+            exposedPorts = Set((members.value("ExposedPorts")?.object ?? [:]).keys)
+            other = members.rest
+        }
+
+        var json: JSONValue {
+            var members = other
+            members.set("User", user)
+            members.set("Env", environment)
+            members.set("Entrypoint", entrypoint)
+            members.set("Cmd", command)
+            members.set("WorkingDir", workingDirectory)
+            members.set("Labels", labels)
+            members.set("StopSignal", stopSignal)
+            if !exposedPorts.isEmpty {
+                members["ExposedPorts"] = .object(Dictionary(uniqueKeysWithValues: exposedPorts.map { ($0, [:]) }))
+            }
+            return .object(members)
+        }
+    }
+
+    /// How a layer came to be (`history`).
+    public struct History: Hashable, Sendable {
+        public var created: String?
+        public var createdBy: String?
+        public var comment: String?
+        public var other: [String: JSONValue]
+
+        public init(created: String? = nil, createdBy: String? = nil, comment: String? = nil) {
+            self.created = created
+            self.createdBy = createdBy
+            self.comment = comment
+            self.other = [:]
+        }
+
+        init(json: JSONValue) throws(OCIError) {
+            var members = try Members(json, of: "an image configuration's history")
+            created = try members.string("created")
+            createdBy = try members.string("created_by")
+            comment = try members.string("comment")
+            other = members.rest
+        }
+
+        var json: JSONValue {
+            var members = other
+            members.set("created", created)
+            members.set("created_by", createdBy)
+            members.set("comment", comment)
+            return .object(members)
+        }
+    }
+}

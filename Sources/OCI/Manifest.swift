@@ -1,0 +1,55 @@
+public import JSON
+
+/// An image manifest (OCI image specification, manifest.md) or a Docker one of version 2, schema 2, which has the same
+/// members.
+public struct Manifest: Hashable, Sendable {
+    /// The document's own `mediaType`; OCI manifests may leave it out.
+    public var mediaType: MediaType?
+    public var artifactType: MediaType?
+    public var config: Descriptor
+    public var layers: [Descriptor]
+    public var subject: Descriptor?
+    public var annotations: [String: String]
+    public var other: [String: JSONValue]
+
+    public init(
+        mediaType: MediaType?, config: Descriptor, layers: [Descriptor], annotations: [String: String] = [:],
+        artifactType: MediaType? = nil, subject: Descriptor? = nil
+    ) {
+        self.mediaType = mediaType
+        self.artifactType = artifactType
+        self.config = config
+        self.layers = layers
+        self.subject = subject
+        self.annotations = annotations
+        self.other = [:]
+    }
+
+    /// - Throws: `OCIError.document` for anything that is no manifest, an index with `layers` included (CVE-2021-41190).
+    public init(json: JSONValue) throws(OCIError) {
+        var members = try Members(json, of: "a manifest")
+        try members.schemaVersion()
+        guard members.value("manifests") == nil else {
+            throw .document("a manifest has 'manifests', which only an index may have")
+        }
+        mediaType = try members.mediaType("mediaType")
+        artifactType = try members.mediaType("artifactType")
+        config = try Descriptor(json: members.value("config") ?? .null)
+        layers = try members.requiredList("layers") { (json) throws(OCIError) in try Descriptor(json: json) }
+        subject = try members.value("subject").map { (json) throws(OCIError) in try Descriptor(json: json) }
+        annotations = try members.strings("annotations")
+        other = members.rest
+    }
+
+    public var json: JSONValue {
+        var members = other
+        members["schemaVersion"] = 2
+        members.set("mediaType", mediaType)
+        members.set("artifactType", artifactType)
+        members["config"] = config.json
+        members["layers"] = .array(layers.map(\.json))
+        if let subject { members["subject"] = subject.json }
+        members.set("annotations", annotations)
+        return .object(members)
+    }
+}

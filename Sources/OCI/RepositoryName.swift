@@ -1,0 +1,49 @@
+/// A repository's name (OCI distribution specification, "Pulling manifests": `<name>`).
+///
+/// Components of lower-case letters and digits, separated inside by `.`, `_`, `__` or any number of `-`, joined by `/`;
+/// at most 255 bytes.
+public struct RepositoryName: Hashable, Sendable, CustomStringConvertible {
+    public static let maximumLength = 255
+
+    public let text: String
+
+    /// - Throws: `OCIError.name`.
+    public init(parsing text: some StringProtocol) throws(OCIError) {
+        let bytes = text.utf8
+        guard (1...Self.maximumLength).contains(bytes.count),
+            bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).allSatisfy({ Self.isComponent($0) })
+        else { throw .name(String(text)) }
+        self.text = String(text)
+    }
+
+    public var description: String { text }
+
+    /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+    private static func isComponent(_ bytes: some Collection<UInt8>) -> Bool {
+        var index = bytes.startIndex
+        func word() -> Bool {
+            let start = index
+            while index < bytes.endIndex, bytes[index].isLowerOrDigit { bytes.formIndex(after: &index) }
+            return index > start
+        }
+        func separator() -> Bool {
+            let first = bytes[index]
+            bytes.formIndex(after: &index)
+            switch first {
+            case UInt8(ascii: "."): return true
+            case UInt8(ascii: "_"):
+                if index < bytes.endIndex, bytes[index] == first { bytes.formIndex(after: &index) }
+                return true
+            case UInt8(ascii: "-"):
+                while index < bytes.endIndex, bytes[index] == first { bytes.formIndex(after: &index) }
+                return true
+            default: return false
+            }
+        }
+        guard word() else { return false }
+        while index < bytes.endIndex {
+            guard separator(), word() else { return false }
+        }
+        return true
+    }
+}
