@@ -1,0 +1,20 @@
+.PHONY: demo test bench lint clean
+
+# A droplet goes in, a running container comes out.
+demo:
+	.ci/demo
+
+# Installs what is missing, builds, runs every test. FILTER=… runs the tests that match.
+test:
+	.ci/test
+
+# Speed and memory, as ratios measured in one run.
+bench:
+	.ci/bench
+
+lint:
+	.ci/lint
+
+# What was built. The rootfs tarballs are a cache of their own: rootfs/build --help.
+clean:
+	rm -rf .build
