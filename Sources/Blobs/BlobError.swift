@@ -1,0 +1,23 @@
+public import OCI
+public import ObjectStore
+
+/// Why a blob could not be read or written.
+public enum BlobError: Error, Hashable, Sendable {
+    case missing(Digest)
+    /// The record can't be read, or its bytes are not there or have another size.
+    case damaged(Digest)
+    /// So many others changed the same record that this change was given up.
+    case contended(Digest)
+    case store(ObjectStoreError)
+}
+
+extension BlobError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .missing(let digest): "there is no blob \(digest)"
+        case .damaged(let digest): "the blob \(digest) is damaged"
+        case .contended(let digest): "the record of \(digest) changes too often"
+        case .store(let error): error.description
+        }
+    }
+}

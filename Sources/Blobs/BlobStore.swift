@@ -1,0 +1,126 @@
+public import OCI
+public import ObjectStore
+
+/// Content by digest, over an object store.
+///
+/// Bytes are written once, under a name that is never used again (`data/<id>`); a small record says which digest they
+/// are. So a blob can be deleted and uploaded again without a reader ever seeing half of anything.
+public struct BlobStore: Sendable {
+    /// How often a compare-and-swap is tried before it is given up.
+    static let maximumAttempts = 16
+
+    let store: any ObjectStore
+    let now: @Sendable () -> Int64
+
+    /// - Parameter now: nanoseconds since 1970.
+    public init(store: any ObjectStore, now: @escaping @Sendable () -> Int64) {
+        self.store = store
+        self.now = now
+    }
+
+    /// What is known of a digest, or nil if there is no such blob.
+    public func find(_ digest: Digest) async throws(BlobError) -> Blob? {
+        guard let (record, _) = try await record(of: digest), record.state == .live else { return nil }
+        return Blob(digest: digest, size: record.size)
+    }
+
+    /// Opens a blob.
+    /// - Throws: `.missing`; `.damaged` if the record promises bytes that are not there.
+    public func open(_ digest: Digest) async throws(BlobError) -> OpenBlob {
+        guard let (record, _) = try await record(of: digest), record.state == .live else { throw .missing(digest) }
+        let reader: any ObjectReader
+        do {
+            reader = try await store.open(try record.data.key())
+        } catch .missing {
+            throw .damaged(digest)
+        } catch { throw .store(error) }
+        guard reader.info.size == record.size else {
+            await reader.close()
+            throw .damaged(digest)
+        }
+        return OpenBlob(blob: Blob(digest: digest, size: record.size), reader: reader)
+    }
+
+    /// Begins writing bytes whose digest is not known yet.
+    public func begin() async throws(BlobError) -> BlobWriter {
+        let id = DataID.random()
+        do { return BlobWriter(id: id, writer: try await store.writer(for: try id.key()), store: store) } catch {
+            throw .store(error)
+        }
+    }
+
+    /// Makes finished bytes the blob of a digest. The caller has hashed them. If the blob is there already, its lease
+    /// is renewed and the new bytes are dropped. Not durable before the store's next `sync()`.
+    @discardableResult
+    public func publish(_ staged: StagedBlob, as digest: Digest) async throws(BlobError) -> Blob {
+        for _ in 0..<Self.maximumAttempts {
+            let found = try await record(of: digest)
+            var record = BlobRecord(data: staged.id, size: staged.size, lease: now(), state: .live)
+            var condition = PutCondition.absent
+            var isReused = false
+            if let (old, version) = found {
+                condition = .version(version)
+                if old.state == .live, await holds(old) {
+                    record.data = old.data
+                    isReused = true
+                }
+            }
+            do {
+                try await store.put(try BlobRecord.key(digest), record.bytes, if: condition)
+            } catch .exists, .changed, .missing {
+                continue
+            } catch { throw .store(error) }
+            if isReused { await staged.discard() }
+            return Blob(digest: digest, size: record.size)
+        }
+        throw .contended(digest)
+    }
+
+    /// Writes a small blob whole, unless it is there already. Not durable before the store's next `sync()`.
+    @discardableResult
+    public func put(_ bytes: [UInt8], _ algorithm: DigestAlgorithm = .sha256) async throws(BlobError) -> Blob {
+        let digest = Digest.of(bytes, algorithm)
+        if let blob = try await renew(digest) { return blob }
+        let writer = try await begin()
+        try await writer.write(bytes)
+        return try await publish(try await writer.finish(), as: digest)
+    }
+
+    /// Renews the lease of a blob that somebody is about to rely on.
+    /// - Returns: nil if the blob is not there, or not whole.
+    public func renew(_ digest: Digest) async throws(BlobError) -> Blob? {
+        for _ in 0..<Self.maximumAttempts {
+            guard let (old, version) = try await record(of: digest), old.state == .live, await holds(old) else {
+                return nil
+            }
+            var record = old
+            record.lease = max(now(), old.lease)
+            do {
+                try await store.put(try BlobRecord.key(digest), record.bytes, if: .version(version))
+                return Blob(digest: digest, size: record.size)
+            } catch .exists, .changed, .missing {
+                continue
+            } catch { throw .store(error) }
+        }
+        throw .contended(digest)
+    }
+
+    private func record(of digest: Digest) async throws(BlobError) -> (BlobRecord, ObjectVersion)? {
+        do {
+            let object = try await store.get(try BlobRecord.key(digest))
+            return (try BlobRecord(parsing: object.bytes, of: digest), object.info.version)
+        } catch let error as BlobError {
+            throw error
+        } catch ObjectStoreError.missing {
+            return nil
+        } catch let error as ObjectStoreError {
+            throw .store(error)
+        } catch { throw .damaged(digest) }
+    }
+
+    /// Whether a record's bytes are there in their full length.
+    private func holds(_ record: BlobRecord) async -> Bool {
+        guard let key = try? record.data.key() else { return false }
+        return (try? await store.head(key))?.size == record.size
+    }
+}
