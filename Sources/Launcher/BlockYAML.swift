@@ -1,0 +1,137 @@
+import JSON
+
+/// What in a text is beyond `BlockYAML`, and on which line.
+struct BlockYAMLError: Error, Hashable, CustomStringConvertible {
+    let line: Int
+    let message: String
+    var description: String { "\(message) (line \(line))" }
+}
+
+/// Reads the part of YAML 1.2 that lifecycle files are written in: block mappings and sequences, flow collections on
+/// one line, plain and quoted scalars, literal and folded blocks, comments. All scalars are strings; nothing is null.
+/// Anchors, tags, more than one document and quoted scalars over several lines are errors.
+struct BlockYAML {
+    static let maximumDepth = 16
+
+    struct Line {
+        var indent: Int
+        var text: Substring
+        let number: Int
+        /// Nothing but space or a comment, unless it belongs to a literal block.
+        var isBlank: Bool { text.isEmpty || text.first == "#" }
+    }
+
+    var lines: [Line]
+    var position = 0
+
+    /// - Parameter text: the whole document; the caller bounds its size.
+    static func parse(_ text: String) throws(BlockYAMLError) -> JSONValue {
+        var parser = BlockYAML(text)
+        parser.skipBlank()
+        if let line = parser.current, line.indent == 0, YAMLScalar.withoutComment(line.text) == "---" {
+            parser.position += 1
+        }
+        let value = try parser.node(from: 0, depth: 0)
+        parser.skipBlank()
+        if let line = parser.current { throw BlockYAMLError(line: line.number, message: "unexpected text") }
+        return value
+    }
+
+    init(_ text: String) {
+        lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated()
+            .map { number, line in
+                let text = line.drop { $0 == " " }
+                return Line(indent: line.count - text.count, text: YAMLScalar.trimmed(text), number: number + 1)
+            }
+    }
+
+    var current: Line? { position < lines.count ? lines[position] : nil }
+
+    func fail(_ message: String) -> BlockYAMLError {
+        BlockYAMLError(line: current?.number ?? lines.count, message: message)
+    }
+
+    mutating func skipBlank() {
+        while let line = current, line.isBlank { position += 1 }
+    }
+
+    /// The value whose lines are indented by `indent` or more.
+    mutating func node(from indent: Int, depth: Int) throws(BlockYAMLError) -> JSONValue {
+        guard depth < Self.maximumDepth else { throw fail("nested too deep") }
+        skipBlank()
+        guard let line = current, line.indent >= indent else { return .string("") }
+        if Self.isItem(line.text) { return try sequence(line.indent, depth: depth) }
+        if Self.splitKey(line.text) != nil { return try mapping(line.indent, depth: depth) }
+        position += 1
+        return try value(line.text, parent: indent - 1, depth: depth)
+    }
+
+    mutating func mapping(_ indent: Int, depth: Int) throws(BlockYAMLError) -> JSONValue {
+        var members: [String: JSONValue] = [:]
+        while true {
+            skipBlank()
+            guard let line = current, line.indent >= indent else { return .object(members) }
+            guard line.indent == indent, let (key, rest) = Self.splitKey(line.text) else {
+                throw fail("a member of the mapping is missing")
+            }
+            guard members[key] == nil else { throw fail("a member appears twice") }
+            position += 1
+            if YAMLScalar.withoutComment(rest).isEmpty {
+                skipBlank()
+                let isSequence = current.map { $0.indent == indent && Self.isItem($0.text) } ?? false
+                members[key] =
+                    isSequence
+                    ? try sequence(indent, depth: depth + 1) : try node(from: indent + 1, depth: depth + 1)
+                if isSequence { continue }
+            } else {
+                members[key] = try value(rest, parent: indent, depth: depth)
+            }
+        }
+    }
+
+    mutating func sequence(_ indent: Int, depth: Int) throws(BlockYAMLError) -> JSONValue {
+        guard depth < Self.maximumDepth else { throw fail("nested too deep") }
+        var elements: [JSONValue] = []
+        while true {
+            skipBlank()
+            guard let line = current, line.indent >= indent, Self.isItem(line.text) else { return .array(elements) }
+            guard line.indent == indent else { throw fail("an item is indented differently") }
+            let rest = line.text.dropFirst().drop(while: \.isBlank)
+            if rest.isEmpty || rest.first == "#" {
+                position += 1
+                elements.append(try node(from: indent + 1, depth: depth + 1))
+            } else if Self.isItem(rest) || Self.splitKey(rest) != nil {
+                // What follows the dash is a block of its own, as deep as its first character.
+                lines[position].indent = indent + line.text.count - rest.count
+                lines[position].text = rest
+                elements.append(try node(from: indent + 1, depth: depth + 1))
+            } else {
+                position += 1
+                elements.append(try value(rest, parent: indent, depth: depth))
+            }
+        }
+    }
+
+    static func isItem(_ text: Substring) -> Bool { text == "-" || text.hasPrefix("- ") }
+
+    /// `key: rest`, or nil if the line has no such form.
+    static func splitKey(_ text: Substring) -> (key: String, rest: Substring)? {
+        if let (key, rest) = YAMLScalar.quoted(text) {
+            let rest = rest.drop(while: \.isBlank)
+            guard rest.first == ":", rest.dropFirst().first?.isBlank ?? true else { return nil }
+            return (key, YAMLScalar.trimmed(rest.dropFirst()))
+        }
+        guard let first = text.first, !"[{|>\"'&*!%@`".contains(first) else { return nil }
+        var index = text.startIndex
+        while let colon = text[index...].firstIndex(of: ":") {
+            let rest = text[text.index(after: colon)...]
+            if rest.first?.isBlank ?? true {
+                let key = YAMLScalar.trimmed(text[..<colon])
+                let isCommentedOut = YAMLScalar.withoutComment(key) != key
+                return key.isEmpty || isCommentedOut ? nil : (String(key), YAMLScalar.trimmed(rest))
+            }
+            index = rest.startIndex
+        }
+        return nil
+    }
+}

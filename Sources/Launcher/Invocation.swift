@@ -1,0 +1,80 @@
+/// What `launch` is asked to start.
+package enum LaunchRequest: Hashable, Sendable {
+    /// Nothing in particular: START_COMMAND, else the process type `web`.
+    case standard
+    /// One word: a process type of the droplet, or else a shell command.
+    case word(SystemText)
+    /// A shell command; an empty one is like `standard` without START_COMMAND.
+    case line(SystemText)
+    /// A program and its arguments.
+    case program([SystemText])
+}
+
+/// What the arguments ask for. The name under which the program is called chooses between the three that it stands for.
+package enum Invocation: Hashable, Sendable {
+    /// `launch`: nothing, or one word, or a program with arguments, or `--` and a program.
+    case launch(LaunchRequest)
+    /// `launcher APP_DIR START_COMMAND [METADATA]`, the predecessors' inner program.
+    case launcher(app: SystemText, LaunchRequest)
+    case dumbInit(DumbInitOptions)
+    /// Only this text is wanted.
+    case text(String)
+
+    /// - Parameters:
+    ///   - arguments: the name first.
+    ///   - environment: dumb-init reads two variables of its own.
+    package init(arguments: [SystemText], environment: Environment) throws(LauncherError) {
+        switch Self.name(arguments) {
+        case "dumb-init": self = try DumbInitOptions.parse(arguments, environment: environment)
+        case "launcher": self = try Self.launcher(arguments)
+        default: self = try Self.launch(Array(arguments.dropFirst()))
+        }
+    }
+
+    /// The name it was called by, for messages too.
+    package static func name(_ arguments: [SystemText]) -> String {
+        switch arguments.first?.lastComponent {
+        case "dumb-init": "dumb-init"
+        case "launcher": "launcher"
+        default: "launch"
+        }
+    }
+
+    private static func launch(_ words: [SystemText]) throws(LauncherError) -> Invocation {
+        guard let first = words.first, !first.isEmpty || words.count > 1 else { return .launch(.standard) }
+        switch first {
+        case "-h", "--help": return .text(help)
+        case "--":
+            guard words.count > 1 else { return .launch(.standard) }
+            return .launch(.program(Array(words.dropFirst())))
+        case _ where first.hasPrefix("-"):
+            throw .usage("unknown option '\(first.display)'. A program whose name begins with '-' goes after '--'", exitCode: 2)
+        default: return .launch(words.count == 1 ? .word(first) : .program(words))
+        }
+    }
+
+    /// The metadata and what may follow it (flags for CredHub) were never used by the predecessors for starting an app.
+    private static func launcher(_ arguments: [SystemText]) throws(LauncherError) -> Invocation {
+        guard arguments.count >= 3, !arguments[1].isEmpty else {
+            throw .usage(
+                "received only \(max(0, arguments.count - 1)) arguments\n"
+                    + "Usage: launcher <app-directory> <start-command> [<metadata>]", exitCode: 1)
+        }
+        return .launcher(app: arguments[1], .line(arguments[2]))
+    }
+
+    private static let help = """
+        launch starts an app from its droplet.
+
+        Usage: launch                  START_COMMAND, else the droplet's 'web' process
+               launch TYPE             that process type of the droplet (staging_info.yml, Procfile, launch.yml)
+               launch 'COMMAND LINE'   one argument that is no process type: a command for the shell
+               launch PROGRAM ARG...   the program with these arguments, as they are
+               launch -- PROGRAM...    the same, whatever the program's name
+
+        HOME, TMPDIR, DEPS_DIR, PORT, VCAP_APPLICATION, DATABASE_URL and the CF_INSTANCE_ variables are set, and the
+        scripts in ../profile.d, .profile.d and .profile sourced first. As process 1 it forwards signals to the app's
+        process group, reaps orphans and exits with the app's status. Called dumb-init or launcher, it is those.
+
+        """
+}

@@ -1,0 +1,238 @@
+import CLauncher
+import Glibc
+
+/// The system calls, and nothing else.
+enum System {
+    struct Failure: Error, Hashable {
+        let code: Int32
+        var reason: String { String(cString: strerror(code)) }
+    }
+
+    // MARK: This process
+
+    static var arguments: [SystemText] { texts(cistern_arguments()) }
+    static var environment: [SystemText] { texts(cistern_environment()) }
+    static var isProcessOne: Bool { getpid() == 1 }
+
+    private static func texts(_ array: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?) -> [SystemText] {
+        var texts: [SystemText] = []
+        while let text = array?[texts.count] {
+            texts.append(SystemText(bytes: UnsafeRawBufferPointer(start: text, count: strlen(text))))
+        }
+        return texts
+    }
+
+    static func write(_ text: String, to descriptor: Int32) {
+        var rest = Array(text.utf8)[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { return }
+            rest.removeFirst(count)
+        }
+    }
+
+    /// 16 random bytes.
+    static func randomBytes() -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: 16)
+        _ = getentropy(&bytes, bytes.count)
+        return bytes
+    }
+
+    // MARK: Files
+
+    static func workingDirectory() -> SystemText? {
+        guard let path = getcwd(nil, 0) else { return nil }
+        defer { free(path) }
+        return SystemText(bytes: UnsafeRawBufferPointer(start: path, count: strlen(path)))
+    }
+
+    static func changeDirectory(_ path: SystemText) throws(Failure) {
+        guard withCString(path, chdir) == 0 else { throw Failure(code: errno) }
+    }
+
+    /// Makes a directory if it is missing and can be made.
+    static func ensureDirectory(_ path: SystemText) { _ = withCString(path) { mkdir($0, 0o755) } }
+
+    static func isExecutable(_ path: SystemText) -> Bool { withCString(path) { access($0, X_OK) } == 0 }
+
+    static func exists(_ path: SystemText) -> Bool { withCString(path) { access($0, F_OK) } == 0 }
+
+    /// Whether it is a regular file, or a link to one.
+    static func isFile(_ path: SystemText) -> Bool {
+        var status = stat()
+        return withCString(path) { stat($0, &status) } == 0 && status.st_mode & S_IFMT == S_IFREG
+    }
+
+    /// The whole file, or nil if it is missing. `EFBIG` if it has more bytes than `limit`.
+    static func contents(of path: SystemText, limit: Int) throws(Failure) -> [UInt8]? {
+        let descriptor = withCString(path) { open($0, O_RDONLY | O_CLOEXEC) }
+        guard descriptor >= 0 else {
+            if errno == ENOENT || errno == ENOTDIR { return nil }
+            throw Failure(code: errno)
+        }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 16 << 10)
+        while true {
+            let count = read(descriptor, &piece, piece.count)
+            if count < 0 && errno == EINTR { continue }
+            guard count >= 0 else { throw Failure(code: errno) }
+            if count == 0 { return bytes }
+            bytes += piece[..<count]
+            guard bytes.count <= limit else { throw Failure(code: EFBIG) }
+        }
+    }
+
+    /// The names in a directory, in byte order; none if it can't be read.
+    static func names(in directory: SystemText) -> [SystemText] {
+        guard let stream = withCString(directory, opendir) else { return [] }
+        defer { closedir(stream) }
+        var names: [SystemText] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { SystemText(bytes: $0) }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names.sorted()
+    }
+
+    // MARK: Programs
+
+    /// Becomes the program; comes back only if that fails.
+    static func execute(_ plan: LaunchPlan) -> LauncherError {
+        withCStrings(plan.arguments) { arguments in
+            withCStrings(plan.environment.entries) { environment in
+                execute(plan, arguments, environment)
+            }
+        }
+    }
+
+    private typealias CStrings = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
+
+    private static func execute(_ plan: LaunchPlan, _ arguments: CStrings, _ environment: CStrings) -> LauncherError {
+        var denied: Failure?
+        for candidate in plan.candidates {
+            withCString(candidate) { _ = execve($0, arguments, environment) }
+            let failure = Failure(code: errno)
+            switch failure.code {
+            case ENOENT where exists(candidate):
+                return .notFound(name: plan.name, reason: "its interpreter or loader is not in this image")
+            case ENOENT, ENOTDIR: continue
+            case EACCES: denied = failure
+            case ENOEXEC:
+                // A script without `#!`: a shell's, as for execvp(3).
+                return executeScript(candidate, plan)
+            default: return .notExecutable(name: plan.name, reason: failure.reason)
+            }
+        }
+        if let denied { return .notExecutable(name: plan.name, reason: denied.reason) }
+        return .notFound(name: plan.name, reason: Failure(code: ENOENT).reason)
+    }
+
+    private static func executeScript(_ script: SystemText, _ plan: LaunchPlan) -> LauncherError {
+        withCStrings(["/bin/sh", script] + plan.arguments.dropFirst()) { arguments in
+            withCStrings(plan.environment.entries) { environment in _ = execve("/bin/sh", arguments, environment) }
+        }
+        return .notExecutable(name: plan.name, reason: Failure(code: ENOEXEC).reason)
+    }
+
+    /// Starts the program as a child with all signals at their defaults and none blocked.
+    /// - Parameters:
+    ///   - newSession: the child leads a session of its own and takes the terminal on standard input, if there is one.
+    ///   - failed: what the child does if the program can't be executed; gives its exit code.
+    static func spawn(
+        _ plan: LaunchPlan, newSession: Bool, failed: (LauncherError) -> Int32
+    ) throws(Failure) -> Int32 {
+        let child = cistern_fork()
+        guard child >= 0 else { throw Failure(code: errno) }
+        guard child == 0 else { return child }
+        for number in 1...lastSignal { signal(number, SIG_DFL) }
+        unblockSignals()
+        if newSession {
+            setsid()
+            _ = ioctl(STDIN_FILENO, UInt(TIOCSCTTY), 0)
+        }
+        _exit(failed(execute(plan)))
+    }
+
+    /// Gives up the controlling terminal. - Returns: whether the kernel sends SIGHUP and SIGCONT for it.
+    static func leaveTerminal() -> Bool {
+        ioctl(STDIN_FILENO, UInt(TIOCNOTTY)) == 0 && getsid(0) == getpid()
+    }
+
+    // MARK: Signals
+
+    /// The kernel's last real-time signal.
+    private static let lastSignal: Int32 = 64
+
+    static func blockSignals() {
+        var all = sigset_t()
+        sigfillset(&all)
+        sigprocmask(SIG_BLOCK, &all, nil)
+        // Where SIGCHLD is ignored, children vanish without a status.
+        signal(SIGCHLD, SIG_DFL)
+    }
+
+    static func unblockSignals() {
+        var none = sigset_t()
+        sigemptyset(&none)
+        sigprocmask(SIG_SETMASK, &none, nil)
+    }
+
+    /// Sleeps until a blocked signal is there. Nil after `seconds`, or when something else ended the sleep.
+    static func waitForSignal(seconds: Int?) -> Int32? {
+        var all = sigset_t()
+        sigfillset(&all)
+        let number: Int32
+        if let seconds {
+            var time = timespec(tv_sec: seconds, tv_nsec: 0)
+            number = sigtimedwait(&all, nil, &time)
+        } else {
+            number = sigwaitinfo(&all, nil)
+        }
+        return number > 0 ? number : nil
+    }
+
+    static func send(_ signal: Int32, to process: Int32) { kill(process, signal) }
+
+    static func groupExists(_ group: Int32) -> Bool { kill(-group, 0) == 0 || errno != ESRCH }
+
+    /// The next child that ended, if one has.
+    static func reap() -> (process: Int32, end: ProcessEnd)? {
+        var status: Int32 = 0
+        while true {
+            let process = waitpid(-1, &status, WNOHANG)
+            if process < 0 && errno == EINTR { continue }
+            return process > 0 ? (process, ProcessEnd(status: status)) : nil
+        }
+    }
+
+    // MARK: Text for C
+
+    private static func withCString<Result>(
+        _ text: SystemText, _ body: (UnsafePointer<CChar>) throws -> Result
+    ) rethrows -> Result {
+        let copy = text.bytes.withUnsafeBytes(copy)
+        defer { copy.deallocate() }
+        return try body(copy)
+    }
+
+    /// An array of C strings that ends with NULL.
+    private static func withCStrings<Result>(_ texts: [SystemText], _ body: (CStrings) -> Result) -> Result {
+        let array = CStrings.allocate(capacity: texts.count + 1)
+        for (index, text) in texts.enumerated() { array[index] = text.bytes.withUnsafeBytes(copy) }
+        array[texts.count] = nil
+        defer {
+            for index in texts.indices { array[index]?.deallocate() }
+            array.deallocate()
+        }
+        return body(array)
+    }
+
+    private static func copy(_ bytes: UnsafeRawBufferPointer) -> UnsafeMutablePointer<CChar> {
+        let copy = UnsafeMutableRawPointer.allocate(byteCount: bytes.count + 1, alignment: 1)
+        copy.copyMemory(from: bytes.baseAddress ?? UnsafeRawPointer(copy), byteCount: bytes.count)
+        copy.storeBytes(of: 0, toByteOffset: bytes.count, as: UInt8.self)
+        return copy.assumingMemoryBound(to: CChar.self)
+    }
+}

@@ -1,0 +1,5 @@
+import Launcher
+
+import func Glibc.exit
+
+exit(Program.run())
