@@ -1,0 +1,69 @@
+import Foundation
+
+/// A droplet that `fixtures/build` made.
+public struct FixtureDroplet: Sendable, CustomStringConvertible {
+    public let name: String
+    public let path: String
+    /// What is odd about it, in words.
+    public let why: String
+    /// The HTTP status with which it is refused; nil if it has to be taken.
+    public let refusal: Int?
+
+    public var description: String { name }
+}
+
+/// The droplets and rootfs tarballs that tests use, made when they are first asked for. Making them again is quick.
+public enum Fixtures {
+    /// Apps that run: static, shell, worker, python.
+    public static func samples() async throws -> [FixtureDroplet] { try await droplets("samples") }
+
+    /// Fine, but hard to read: every tar program and format.
+    public static func awkward() async throws -> [FixtureDroplet] { try await droplets("awkward") }
+
+    /// To be refused.
+    public static func hostile() async throws -> [FixtureDroplet] { try await droplets("hostile") }
+
+    /// The path of a sample app's droplet.
+    public static func sample(_ name: String) async throws -> String {
+        guard let found = try await samples().first(where: { $0.name == name + ".tgz" }) else {
+            throw CommandError.notFound("the sample droplet \(name)")
+        }
+        return found.path
+    }
+
+    /// The path of the tiny busybox rootfs, gzipped. Versions differ in /etc/os-release alone.
+    public static func tinyRootfs(version: String = "1") async throws -> String {
+        let build = Programs.repository + "/rootfs/build"
+        return try await runSuccessfully(build, ["tiny", version, "--stamp"]).output
+    }
+
+    private static func droplets(_ kind: String) async throws -> [FixtureDroplet] {
+        let output = Programs.repository + "/.build/fixtures"
+        try await runSuccessfully(
+            Programs.repository + "/fixtures/build", [kind, "--output", output], timeout: .seconds(300))
+        let manifest = try Data(contentsOf: URL(fileURLWithPath: "\(output)/\(kind)/manifest.json"))
+        return try JSONDecoder().decode([Row].self, from: manifest).map { row in
+            FixtureDroplet(
+                name: row.file, path: "\(output)/\(kind)/\(row.file)", why: row.why, refusal: row.expected.status)
+        }
+    }
+
+    private struct Row: Decodable {
+        let file: String
+        let why: String
+        let expected: Expected
+    }
+
+    /// `"ok"`, or a status.
+    private struct Expected: Decodable {
+        let status: Int?
+
+        init(from decoder: any Decoder) throws {
+            let container = try decoder.singleValueContainer()
+            status = try? container.decode(Int.self)
+            if status == nil, try container.decode(String.self) != "ok" {
+                throw DecodingError.dataCorruptedError(in: container, debugDescription: "neither ok nor a status")
+            }
+        }
+    }
+}
