@@ -1,0 +1,24 @@
+/// What is wrong with users, passwords or policy.
+public enum AuthenticationError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// A line of a password file can't be used; the text says why and repeats no hash.
+    case passwordFile(line: Int, reason: String)
+    case policy(line: Int, reason: String)
+    case userName(String)
+    /// A password that bcrypt can't hash.
+    case password(reason: String)
+    case file(path: String, reason: String)
+    /// More passwords wait to be checked than the server takes.
+    case overloaded
+
+    public var description: String {
+        switch self {
+        case .passwordFile(let line, let reason): "line \(line) of the password file: \(reason)"
+        case .policy(let line, let reason): "line \(line) of the policy: \(reason)"
+        case .userName(let name):
+            "'\(name)' can't be a user's name: 1 to 255 bytes without ':', '#' at the start and control characters"
+        case .password(let reason): "this password can't be used: \(reason)"
+        case .file(let path, let reason): "\(path): \(reason)"
+        case .overloaded: "too many passwords are being checked"
+        }
+    }
+}

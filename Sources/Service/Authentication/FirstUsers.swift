@@ -1,0 +1,47 @@
+/// The users of a new data directory: `operator` and `pull`, each with a password that nobody chose.
+public enum FirstUsers {
+    /// What a data directory keeps of users; all of it is readable by its owner only.
+    public struct Paths: Hashable, Sendable {
+        public let users: String
+        public let policy: String
+        public let secrets: String
+
+        /// - Parameter data: the server's data directory.
+        public init(data: String) {
+            users = "\(data)/users.htpasswd"
+            policy = "\(data)/policy.yaml"
+            secrets = "\(data)/secrets"
+        }
+
+        public func password(of user: String) -> String { "\(secrets)/\(user).password" }
+    }
+
+    /// Makes users, policy and passwords where there are no users yet. A start that was interrupted is done again from
+    /// the beginning, since the password file comes last.
+    /// - Parameter cost: of the hashes.
+    /// - Returns: the paths of the passwords that were made; empty if there were users.
+    public static func prepare(_ paths: Paths, cost: Int = 10) throws(AuthenticationError) -> [String] {
+        guard !PrivateFile.exists(paths.users) else { return [] }
+        try PrivateFile.makeDirectory(paths.secrets)
+        var users = Htpasswd()
+        var made: [String] = []
+        for (name, role) in [("operator", Role.operator), ("pull", Role.pull)] {
+            let password = randomPassword()
+            let path = paths.password(of: name)
+            try PrivateFile.write(path, Array((password + "\n").utf8))
+            made.append(path)
+            try users.set(name, try BcryptHash(password: password, cost: cost))
+            try Policy.update(paths.policy) { policy throws(AuthenticationError) in try policy.set(name, [role]) }
+        }
+        try PrivateFile.write(paths.users, Array(users.text.utf8))
+        return made
+    }
+
+    /// 160 random bits in letters and digits that can't be taken for one another.
+    static func randomPassword() -> String {
+        let alphabet = Array("23456789abcdefghijkmnpqrstuvwxyz".utf8)
+        var generator = SystemRandomNumberGenerator()
+        return String(
+            decoding: (0..<32).map { _ in alphabet[Int(generator.next() as UInt8) % alphabet.count] }, as: UTF8.self)
+    }
+}

@@ -1,0 +1,129 @@
+/// Users and their bcrypt hashes, in the format of Apache's htpasswd: `NAME:HASH` on each line; empty lines and lines
+/// that begin with `#` are kept.
+public struct Htpasswd: Sendable {
+    /// The largest file that is read, in bytes.
+    public static let maximumSize = 4 << 20
+
+    private enum Line: Sendable {
+        case other(String)
+        case user(String, BcryptHash)
+    }
+
+    private var lines: [Line] = []
+    private var hashes: [String: BcryptHash] = [:]
+
+    public init() {}
+
+    /// - Throws: `.passwordFile` for a line that is not `NAME:HASH`, for hashes of other schemes and for a name that
+    ///   appears twice.
+    public init(parsing text: String) throws(AuthenticationError) {
+        var number = 0
+        for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+            number += 1
+            let line = line.hasSuffix("\r") ? line.dropLast() : line
+            guard !line.isEmpty, !line.hasPrefix("#") else {
+                lines.append(.other(String(line)))
+                continue
+            }
+            guard let colon = line.firstIndex(of: ":") else {
+                throw .passwordFile(line: number, reason: "it is not NAME:HASH")
+            }
+            let name = String(line[..<colon])
+            guard Self.isName(name) else { throw .passwordFile(line: number, reason: "the name can't be used") }
+            let hash = String(line[line.index(after: colon)...])
+            guard let bcrypt = BcryptHash(hash) else { throw .passwordFile(line: number, reason: Self.fault(in: hash)) }
+            guard hashes.updateValue(bcrypt, forKey: name) == nil else {
+                throw .passwordFile(line: number, reason: "the user \(name) appears twice")
+            }
+            lines.append(.user(name, bcrypt))
+        }
+        if case .other("")? = lines.last { lines.removeLast() }
+    }
+
+    /// In the order of the file.
+    public var users: [String] {
+        lines.compactMap { if case .user(let name, _) = $0 { name } else { nil } }
+    }
+
+    func hash(of user: String) -> BcryptHash? { hashes[user] }
+
+    /// The cost of the hash that takes longest; what checking any password should seem to cost.
+    var highestCost: Int { hashes.values.map(\.cost).max() ?? 10 }
+
+    /// Adds a user or gives a user another password.
+    /// - Throws: `.userName`.
+    public mutating func set(_ user: String, _ hash: BcryptHash) throws(AuthenticationError) {
+        guard Self.isName(user) else { throw .userName(user) }
+        if hashes.updateValue(hash, forKey: user) == nil {
+            lines.append(.user(user, hash))
+        } else {
+            lines = lines.map { line in
+                if case .user(user, _) = line { .user(user, hash) } else { line }
+            }
+        }
+    }
+
+    /// - Returns: whether there was such a user.
+    @discardableResult
+    public mutating func remove(_ user: String) -> Bool {
+        guard hashes.removeValue(forKey: user) != nil else { return false }
+        lines.removeAll { if case .user(user, _) = $0 { true } else { false } }
+        return true
+    }
+
+    /// The file's text, hashes included.
+    var text: String {
+        lines.map { line in
+            switch line {
+            case .other(let text): text + "\n"
+            case .user(let name, let hash): "\(name):\(hash.text)\n"
+            }
+        }.joined()
+    }
+
+    static func isName(_ name: String) -> Bool {
+        (1...255).contains(name.utf8.count) && !name.hasPrefix("#")
+            && name.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F && $0 != UInt8(ascii: ":") }
+    }
+
+    private static func fault(in hash: String) -> String {
+        let schemes = [
+            ("$apr1$", "Apache's MD5"), ("{SHA}", "SHA-1"), ("{SSHA}", "SHA-1"), ("$1$", "MD5"), ("$5$", "SHA-256"),
+            ("$6$", "SHA-512"), ("$y$", "yescrypt"),
+        ]
+        if let (_, name) = schemes.first(where: { hash.hasPrefix($0.0) }) {
+            return "its password is hashed with \(name), and only bcrypt is accepted: "
+                + "use `cistern user add` or `htpasswd -B`"
+        }
+        if hash.hasPrefix("$2") {
+            return "its bcrypt hash is not whole, or its cost is not in \(BcryptHash.costs)"
+        }
+        return "its password is not hashed with bcrypt: use `cistern user add` or `htpasswd -B`"
+    }
+}
+
+extension Htpasswd: CustomStringConvertible, CustomReflectable {
+    /// Names only.
+    public var description: String { "users: \(users.joined(separator: ", "))" }
+    public var customMirror: Mirror { Mirror(self, children: []) }
+}
+
+extension Htpasswd {
+    /// - Throws: `.file` if it can't be read, `.passwordFile` if it can't be used.
+    public init(path: String) throws(AuthenticationError) {
+        try self.init(parsing: try PrivateFile.read(path, maximum: Self.maximumSize))
+    }
+
+    /// Changes a file as one step: others who change it by this function wait, and readers see the old file or the new.
+    /// - Parameter path: made with mode 0600 if it is missing.
+    public static func update<Result>(
+        _ path: String, _ change: (inout Htpasswd) throws(AuthenticationError) -> Result
+    ) throws(AuthenticationError) -> Result {
+        try PrivateFile.locked(path) { () throws(AuthenticationError) -> Result in
+            var users = PrivateFile.exists(path) ? try Htpasswd(path: path) : Htpasswd()
+            let result = try change(&users)
+            try PrivateFile.write(path, Array(users.text.utf8))
+            return result
+        }
+    }
+}

@@ -1,0 +1,177 @@
+import JSON
+
+/// The part of YAML that people write settings in, and nothing of the rest: block mappings and lists by indentation,
+/// `[a, b]` lists of scalars, strings plain or quoted, comments. A file that is JSON is read as JSON.
+///
+/// Anchors, tags, several documents, multi-line strings, tabs and a key that appears twice are errors. Scalars are
+/// strings; nothing is guessed to be a number, a date or a truth value.
+enum PlainYAML {
+    struct Fault: Error {
+        /// From 1 on.
+        let line: Int
+        let reason: String
+    }
+
+    static func parse(_ text: String) throws(Fault) -> JSONValue {
+        if text.drop(while: \.isWhitespace).first == "{" {
+            do {
+                return try JSONValue(parsing: text)
+            } catch {
+                throw Fault(line: 1, reason: error.description)
+            }
+        }
+        var parser = BlockParser(lines: try lines(of: text))
+        guard let first = parser.next else { return .null }
+        guard first.indent == 0 else { throw Fault(line: first.number, reason: "the first line is indented") }
+        let value = try parser.block(indent: 0, depth: 0)
+        if let rest = parser.next { throw Fault(line: rest.number, reason: "the indentation does not fit") }
+        return value
+    }
+
+    struct Line {
+        let number: Int
+        let indent: Int
+        let text: Substring
+    }
+
+    private static func lines(of text: String) throws(Fault) -> [Line] {
+        var lines: [Line] = []
+        var number = 0
+        for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+            number += 1
+            let indent = line.prefix { $0 == " " }.count
+            let content = withoutComment(line.dropFirst(indent))
+            guard !content.isEmpty else { continue }
+            guard !content.contains("\t") else { throw Fault(line: number, reason: "there is a tab") }
+            lines.append(Line(number: number, indent: indent, text: content))
+        }
+        return lines
+    }
+
+    /// A comment begins with `#` at the line's start or after a space, outside quotes.
+    private static func withoutComment(_ text: Substring) -> Substring {
+        var quote: Character?
+        var previous: Character = " "
+        var end = text.endIndex
+        for index in text.indices {
+            let character = text[index]
+            if let open = quote {
+                if character == open, previous != "\\" { quote = nil }
+            } else if character == "#", previous == " " {
+                end = index
+                break
+            } else if (character == "\"" || character == "'"), " [,:-".contains(previous) {
+                quote = character
+            }
+            previous = character
+        }
+        var result = text[..<end]
+        while let last = result.last, last == " " || last == "\r" { result.removeLast() }
+        return result
+    }
+
+    /// A scalar or a list of scalars on one line.
+    static func inline(_ text: Substring, line: Int) throws(Fault) -> JSONValue {
+        guard text.first == "[" else { return .string(try scalar(text, line: line)) }
+        guard text.last == "]" else { throw Fault(line: line, reason: "']' is missing") }
+        let inner = text.dropFirst().dropLast()
+        guard inner.contains(where: { $0 != " " }) else { return .array([]) }
+        var items: [JSONValue] = []
+        for item in inner.split(separator: ",", omittingEmptySubsequences: false) {
+            items.append(.string(try scalar(trim(item), line: line)))
+        }
+        return .array(items)
+    }
+
+    static func scalar(_ text: Substring, line: Int) throws(Fault) -> String {
+        switch text.first {
+        case "\"":
+            guard case .string(let value)? = try? JSONValue(parsing: String(text)) else {
+                throw Fault(line: line, reason: "a quoted string is not as it should be")
+            }
+            return value
+        case "'":
+            let inner = text.dropFirst().dropLast()
+            guard text.count >= 2, text.last == "'", !inner.contains("'") else {
+                throw Fault(line: line, reason: "a quoted string is not as it should be")
+            }
+            return String(inner)
+        case nil: throw Fault(line: line, reason: "a value is missing")
+        case let first? where "&*!|>%@`{}[],?#".contains(first):
+            throw Fault(line: line, reason: "'\(first)' can't begin a value here")
+        default: return String(text)
+        }
+    }
+
+    static func trim(_ text: Substring) -> Substring {
+        var text = text
+        while text.first == " " { text.removeFirst() }
+        while text.last == " " { text.removeLast() }
+        return text
+    }
+}
+
+private struct BlockParser {
+    let lines: [PlainYAML.Line]
+    var index = 0
+
+    init(lines: [PlainYAML.Line]) { self.lines = lines }
+
+    var next: PlainYAML.Line? { index < lines.count ? lines[index] : nil }
+
+    mutating func block(indent: Int, depth: Int) throws(PlainYAML.Fault) -> JSONValue {
+        guard let first = next else { return .null }
+        guard depth < 16 else { throw .init(line: first.number, reason: "nested too deep") }
+        return first.text == "-" || first.text.hasPrefix("- ")
+            ? try list(indent: indent) : try mapping(indent: indent, depth: depth)
+    }
+
+    private mutating func list(indent: Int) throws(PlainYAML.Fault) -> JSONValue {
+        var items: [JSONValue] = []
+        while let line = next, line.indent == indent, line.text == "-" || line.text.hasPrefix("- ") {
+            items.append(.string(try PlainYAML.scalar(PlainYAML.trim(line.text.dropFirst()), line: line.number)))
+            index += 1
+        }
+        return .array(items)
+    }
+
+    private mutating func mapping(indent: Int, depth: Int) throws(PlainYAML.Fault) -> JSONValue {
+        var members: [String: JSONValue] = [:]
+        while let line = next, line.indent == indent {
+            let (key, rest) = try split(line)
+            index += 1
+            let value: JSONValue
+            if !rest.isEmpty {
+                value = try PlainYAML.inline(rest, line: line.number)
+            } else if let below = next, below.indent > indent || (below.indent == indent && below.text.hasPrefix("-")) {
+                value = try block(indent: below.indent, depth: depth + 1)
+            } else {
+                value = .null
+            }
+            guard members.updateValue(value, forKey: key) == nil else {
+                throw .init(line: line.number, reason: "'\(key)' appears twice")
+            }
+        }
+        return .object(members)
+    }
+
+    /// A line's key, and what follows its colon.
+    private func split(_ line: PlainYAML.Line) throws(PlainYAML.Fault) -> (String, Substring) {
+        var search = line.text.startIndex
+        if let quote = line.text.first, quote == "\"" || quote == "'" {
+            guard let end = line.text.dropFirst().firstIndex(of: quote) else {
+                throw .init(line: line.number, reason: "a quoted string does not end")
+            }
+            search = line.text.index(after: end)
+        }
+        var colon = line.text[search...].firstIndex(of: ":")
+        while let found = colon {
+            let after = line.text.index(after: found)
+            if after == line.text.endIndex || line.text[after] == " " { break }
+            colon = line.text[after...].firstIndex(of: ":")
+        }
+        guard let colon else { throw .init(line: line.number, reason: "it is not KEY: VALUE") }
+        let key = try PlainYAML.scalar(PlainYAML.trim(line.text[..<colon]), line: line.number)
+        return (key, PlainYAML.trim(line.text[line.text.index(after: colon)...]))
+    }
+}

@@ -1,0 +1,83 @@
+public import HTTPTypes
+public import JSON
+
+/// An answer that is not a success: what a client is told, and nothing from the inside.
+public struct HTTPFailure: Error, Sendable {
+    public var status: HTTPResponse.Status
+    /// The API's own code for it, for example `MANIFEST_UNKNOWN`; empty where the status says it all.
+    public var code: String
+    /// For people: what is wrong and what to do.
+    public var message: String
+    public var headers: HTTPFields
+    public var detail: JSONValue?
+
+    public init(
+        _ status: HTTPResponse.Status, _ message: String, code: String = "", headers: HTTPFields = [:],
+        detail: JSONValue? = nil
+    ) {
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers
+        self.detail = detail
+    }
+}
+
+extension HTTPFailure {
+    static let unauthorized = HTTPFailure(
+        .unauthorized, "authentication is required", code: "UNAUTHORIZED",
+        headers: [.wwwAuthenticate: #"Basic realm="cistern""#])
+
+    static func forbidden(_ role: Role) -> HTTPFailure {
+        HTTPFailure(.forbidden, "this needs the role \(role)", code: "DENIED")
+    }
+
+    static let overloaded = HTTPFailure(
+        .tooManyRequests, "too many passwords are being checked: try again", code: "TOOMANYREQUESTS",
+        headers: [.retryAfter: "1"])
+
+    static let notFound = HTTPFailure(.notFound, "there is nothing here", code: "NOT_FOUND")
+
+    static func tooLarge(maximum: Int64) -> HTTPFailure {
+        HTTPFailure(.contentTooLarge, "the body has more than \(maximum) bytes", code: "SIZE_INVALID")
+    }
+
+    static let stalled = HTTPFailure(.requestTimeout, "the body stopped coming", code: "TIMEOUT")
+    static let brokenBody = HTTPFailure(.badRequest, "the body is not framed as it should be", code: "SIZE_INVALID")
+
+    static func methodNotAllowed(_ allowed: [HTTPRequest.Method]) -> HTTPFailure {
+        HTTPFailure(
+            .methodNotAllowed, "this method is not supported here", code: "UNSUPPORTED",
+            headers: [.allow: allowed.map(\.rawValue).joined(separator: ", ")])
+    }
+
+    static func inside(requestID: String) -> HTTPFailure {
+        HTTPFailure(.internalServerError, "something failed inside: see the log for request \(requestID)", code: "UNKNOWN")
+    }
+}
+
+/// How one API words its failures: its table of errors, and the document that its clients read.
+public protocol ErrorEnvelope: Sendable {
+    /// The failure that an error of the API's domain stands for. For nil the server answers 500 without any detail and
+    /// logs the error.
+    func failure(for error: any Error) -> HTTPFailure?
+
+    /// The body of a failure, those included that the server itself raises (401, 403, 404, 405, 413, 429, 500 …).
+    func body(of failure: HTTPFailure, requestID: String) -> (contentType: String, bytes: [UInt8])
+}
+
+extension ErrorEnvelope {
+    public func failure(for error: any Error) -> HTTPFailure? { nil }
+
+    public func body(of failure: HTTPFailure, requestID: String) -> (contentType: String, bytes: [UInt8]) {
+        var members: [String: JSONValue] = ["error": .string(failure.message), "request": .string(requestID)]
+        if !failure.code.isEmpty { members["code"] = .string(failure.code) }
+        if let detail = failure.detail { members["detail"] = detail }
+        return ("application/json", JSONValue.object(members).canonicalBytes)
+    }
+}
+
+/// `{"code","error","request"}`: for routes that belong to no API.
+public struct PlainErrors: ErrorEnvelope {
+    public init() {}
+}

@@ -1,0 +1,97 @@
+public import HTTPTypes
+public import Logging
+
+/// A request as a route sees it.
+public struct Request: Sendable {
+    public let method: HTTPRequest.Method
+    /// The path as it came: still escaped, without the query.
+    public let path: String
+    /// The query as it came, without its `?`; empty if there is none.
+    public let queryText: String
+    public let headers: HTTPFields
+    /// Names this request in logs and answers: the client's own if it sent a sane one.
+    public let id: String
+    /// The client's IP address.
+    public let peer: String
+    /// What the route's pattern names, unescaped.
+    public internal(set) var parameters = Parameters()
+    /// Who asks; nil only in open routes.
+    public internal(set) var principal: Principal?
+    let source: BodySource
+    let baseLogger: Logger
+
+    /// A request made up by a test of a route.
+    public init(
+        method: HTTPRequest.Method = .get, target: String, headers: HTTPFields = [:], body: [UInt8] = [],
+        parameters: [String: String] = [:], principal: Principal? = nil, id: String = "test",
+        logger: Logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+    ) {
+        self.init(
+            method: method, target: target, headers: headers, id: id, peer: "-", source: .bytes(body), logger: logger)
+        self.parameters = Parameters(parameters)
+        self.principal = principal
+    }
+
+    init(
+        method: HTTPRequest.Method, target: String, headers: HTTPFields, id: String, peer: String, source: BodySource,
+        logger: Logger
+    ) {
+        self.method = method
+        if let mark = target.utf8.firstIndex(of: UInt8(ascii: "?")) {
+            path = String(target[..<mark])
+            queryText = String(target[target.utf8.index(after: mark)...])
+        } else {
+            path = target
+            queryText = ""
+        }
+        self.headers = headers
+        self.id = id
+        self.peer = peer
+        self.source = source
+        baseLogger = logger
+    }
+
+    /// A logger whose lines carry this request's id.
+    public var logger: Logger {
+        var logger = baseLogger
+        logger[metadataKey: "request"] = .string(id)
+        return logger
+    }
+
+    /// The first value of a query parameter, unescaped; nil if it is missing.
+    /// - Throws: 400 if it is not escaped as it should be.
+    public func query(_ name: String) throws(HTTPFailure) -> String? {
+        for pair in queryText.utf8.split(separator: UInt8(ascii: "&")) {
+            let parts = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
+            guard let key = parts.first, PercentEncoding.decode(key, plusIsSpace: true) == name else { continue }
+            guard parts.count == 2 else { return "" }
+            guard let value = PercentEncoding.decode(parts[1], plusIsSpace: true) else {
+                throw HTTPFailure(.badRequest, "the query parameter \(name) is not escaped as it should be")
+            }
+            return value
+        }
+        return nil
+    }
+
+    /// Asks for a role.
+    /// - Throws: 401 for the anonymous, 403 for users without it.
+    @discardableResult
+    public func require(_ role: Role) throws(HTTPFailure) -> Principal {
+        guard let principal else { throw .unauthorized }
+        guard principal.may(role) else { throw .forbidden(role) }
+        return principal
+    }
+}
+
+/// What a route's pattern names.
+public struct Parameters: Sendable {
+    private var values: [(name: String, value: String)] = []
+
+    init() {}
+    init(_ values: [String: String]) { self.values = values.map { ($0.key, $0.value) } }
+
+    mutating func add(_ name: String, _ value: String) { values.append((name, value)) }
+
+    /// The value of a name that the pattern has; an empty string for any other.
+    public subscript(_ name: String) -> String { values.first { $0.name == name }?.value ?? "" }
+}

@@ -1,0 +1,18 @@
+/// Whom a route answers. There is no default: each route says it.
+public enum Access: Hashable, Sendable {
+    /// Everybody, without asking who it is.
+    case open
+    /// Every known user; the route asks for more by itself (`Request.require`).
+    case authenticated
+    /// Users with a role.
+    case role(Role)
+}
+
+/// Where a route runs.
+public enum Execution: Hashable, Sendable {
+    /// On the shared threads of the process: what most routes want.
+    case pool
+    /// On the connection's event loop, without waking another thread. For routes that answer within microseconds and
+    /// never block: while one runs, no other connection of its loop is served. What it awaits runs there too.
+    case eventLoop
+}

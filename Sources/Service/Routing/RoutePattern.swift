@@ -1,0 +1,48 @@
+/// A path with parameters: `/droplets/:guid/:hash`, or `/v2/**` for `/v2` and everything below it.
+///
+/// Text beats a parameter, and a parameter beats `**`. A parameter takes one component, which is not empty.
+public struct RoutePattern: Sendable, ExpressibleByStringLiteral {
+    enum Component: Hashable, Sendable {
+        case text([UInt8])
+        case parameter(String)
+
+        var rank: Int { if case .text = self { 0 } else { 1 } }
+    }
+
+    let components: [Component]
+    let takesRest: Bool
+
+    public init(stringLiteral pattern: String) {
+        var parts = pattern.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
+        takesRest = parts.last == "**"
+        if takesRest { parts.removeLast() }
+        components = parts.map { part in
+            part.first == ":" ? .parameter(String(part.dropFirst())) : .text(Array(part.utf8))
+        }
+    }
+
+    /// - Returns: nil if the path does not fit; parameters that are not escaped as they should be are nil inside.
+    func match(_ path: String) -> Parameters?? {
+        var parameters: Parameters? = Parameters()
+        var rest = path.utf8[...]
+        for component in components {
+            guard rest.first == UInt8(ascii: "/") else { return nil }
+            rest = rest.dropFirst()
+            let end = rest.firstIndex(of: UInt8(ascii: "/")) ?? rest.endIndex
+            let part = rest[..<end]
+            rest = rest[end...]
+            switch component {
+            case .text(let text): guard part.elementsEqual(text) else { return nil }
+            case .parameter(let name):
+                guard !part.isEmpty else { return nil }
+                if let value = PercentEncoding.decode(part) {
+                    parameters?.add(name, value)
+                } else {
+                    parameters = nil
+                }
+            }
+        }
+        guard rest.isEmpty || (takesRest && rest.first == UInt8(ascii: "/")) else { return nil }
+        return .some(parameters)
+    }
+}

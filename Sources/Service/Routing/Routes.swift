@@ -1,0 +1,102 @@
+public import HTTPTypes
+
+/// Everything a server answers, or the part of it that one API brings along.
+public struct Routes: Sendable {
+    public typealias Handler = @Sendable (Request) async throws -> Response
+
+    struct Route: Sendable {
+        let pattern: RoutePattern
+        /// nil: every method.
+        let method: HTTPRequest.Method?
+        let access: Access
+        let execution: Execution
+        let errors: any ErrorEnvelope
+        let handler: Handler
+    }
+
+    enum Match {
+        case found(Route, Parameters)
+        case badPath(any ErrorEnvelope)
+        case otherMethods([HTTPRequest.Method], any ErrorEnvelope)
+        case none
+    }
+
+    private let errors: any ErrorEnvelope
+    private(set) var routes: [Route] = []
+
+    /// - Parameter errors: how failures of the routes added here are worded.
+    public init(errors: any ErrorEnvelope = PlainErrors()) { self.errors = errors }
+
+    /// Adds a route.
+    /// - Parameters:
+    ///   - method: nil takes every method. A route for GET answers HEAD too, unless HEAD has its own.
+    ///   - access: whom it answers.
+    public mutating func on(
+        _ method: HTTPRequest.Method?, _ pattern: RoutePattern, access: Access, execution: Execution = .pool,
+        _ handler: @escaping Handler
+    ) {
+        let route = Route(
+            pattern: pattern, method: method, access: access, execution: execution, errors: errors, handler: handler)
+        insert(route)
+    }
+
+    public mutating func get(
+        _ pattern: RoutePattern, access: Access, execution: Execution = .pool, _ handler: @escaping Handler
+    ) { on(.get, pattern, access: access, execution: execution, handler) }
+
+    public mutating func head(_ pattern: RoutePattern, access: Access, _ handler: @escaping Handler) {
+        on(.head, pattern, access: access, handler)
+    }
+
+    public mutating func put(_ pattern: RoutePattern, access: Access, _ handler: @escaping Handler) {
+        on(.put, pattern, access: access, handler)
+    }
+
+    public mutating func post(_ pattern: RoutePattern, access: Access, _ handler: @escaping Handler) {
+        on(.post, pattern, access: access, handler)
+    }
+
+    public mutating func patch(_ pattern: RoutePattern, access: Access, _ handler: @escaping Handler) {
+        on(.patch, pattern, access: access, handler)
+    }
+
+    public mutating func delete(_ pattern: RoutePattern, access: Access, _ handler: @escaping Handler) {
+        on(.delete, pattern, access: access, handler)
+    }
+
+    /// Adds the routes of an API, which keep their own wording of failures.
+    public mutating func add(_ other: Routes) {
+        for route in other.routes { insert(route) }
+    }
+
+    private mutating func insert(_ route: Route) {
+        let index = routes.firstIndex { Self.isBefore(route, $0) } ?? routes.endIndex
+        routes.insert(route, at: index)
+    }
+
+    /// Text before parameters, component by component, and whole paths before `**`.
+    private static func isBefore(_ left: Route, _ right: Route) -> Bool {
+        for (one, other) in zip(left.pattern.components, right.pattern.components) where one.rank != other.rank {
+            return one.rank < other.rank
+        }
+        if left.pattern.takesRest != right.pattern.takesRest { return right.pattern.takesRest }
+        return left.pattern.components.count > right.pattern.components.count
+    }
+
+    func match(_ method: HTTPRequest.Method, _ path: String) -> Match {
+        var others: [HTTPRequest.Method] = []
+        var errors: (any ErrorEnvelope)?
+        var getForHead: (Route, Parameters)?
+        for route in routes {
+            guard let match = route.pattern.match(path) else { continue }
+            guard let parameters = match else { return .badPath(route.errors) }
+            if route.method == nil || route.method == method { return .found(route, parameters) }
+            if method == .head, route.method == .get { getForHead = getForHead ?? (route, parameters) }
+            if let method = route.method { others.append(method) }
+            errors = errors ?? route.errors
+        }
+        if let (route, parameters) = getForHead { return .found(route, parameters) }
+        if let errors { return .otherMethods(others, errors) }
+        return .none
+    }
+}

@@ -1,0 +1,48 @@
+import NIOCore
+import Synchronization
+
+/// What routes' answers need of the connection that they go to.
+final class Connection: Sendable {
+    /// How a file's bytes get into this connection. It is decided where the pipeline is built: only a plain one has the
+    /// handler that makes file regions, so that none can reach TLS.
+    enum Transfer: Sendable {
+        case sendfile
+        case chunks
+    }
+
+    let channel: any Channel
+    let transfer: Transfer
+    /// The client's IP address.
+    let peer: String
+    private let closing = Atomic(false)
+
+    init(channel: any Channel, transfer: Transfer) {
+        self.channel = channel
+        self.transfer = transfer
+        peer = channel.remoteAddress?.ipAddress ?? "-"
+    }
+
+    /// No request that is read from now on is answered.
+    var isClosing: Bool { closing.load(ordering: .relaxed) }
+    func markClosing() { closing.store(true, ordering: .relaxed) }
+
+    /// Lets a client that waits for it send its body.
+    func sendContinue() {
+        channel.triggerUserOutboundEvent(SendContinue(), promise: nil)
+    }
+
+    /// Hands a file's range to the system, which sends it.
+    func send(_ region: FileRegion) async throws {
+        let promise = channel.eventLoop.makePromise(of: Void.self)
+        channel.triggerUserOutboundEvent(SendFile(region: region), promise: promise)
+        try await promise.futureResult.get()
+    }
+}
+
+/// Asks the connection's handler to write `100 Continue` if the client waits for it.
+struct SendContinue: Sendable {}
+
+/// Asks a plain connection to send a range of a file.
+struct SendFile: Sendable {
+    let region: FileRegion
+}

@@ -1,0 +1,83 @@
+import HTTPTypes
+import HummingbirdCore
+import Logging
+import NIOCore
+import NIOHTTP1
+import NIOHTTPTypes
+import NIOSSL
+
+/// The child channel of one listener: Hummingbird's request loop on a pipeline of our own.
+///
+///     plain: parser · SendfileHandler · ConnectionHandler · NIOAsyncChannel
+///     TLS:   NIOSSLServerHandler · parser · ConnectionHandler · NIOAsyncChannel
+struct ConnectionChannel: Sendable {
+    typealias AsyncChannel = NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>
+
+    struct Accepted: Sendable {
+        let channel: AsyncChannel
+        let connection: Connection
+    }
+
+    enum Security: Sendable {
+        case plain
+        case tls(NIOSSLContext)
+    }
+
+    let security: Security
+    let limits: ServerLimits
+    let registry: ConnectionRegistry
+    let logger: Logger
+
+    func setup(_ channel: any Channel) -> EventLoopFuture<Accepted> {
+        channel.eventLoop.makeCompletedFuture {
+            let pipeline = channel.pipeline.syncOperations
+            let connection: Connection
+            switch security {
+            case .plain:
+                connection = Connection(channel: channel, transfer: .sendfile)
+                try pipeline.addHandlers([parser(), SendfileHandler()])
+            case .tls(let context):
+                connection = Connection(channel: channel, transfer: .chunks)
+                try pipeline.addHandlers([NIOSSLServerHandler(context: context), parser()])
+            }
+            try pipeline.addHandler(ConnectionHandler(connection: connection, limits: limits))
+            let asyncChannel = try AsyncChannel(
+                wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
+            registry.add(channel)
+            return Accepted(channel: asyncChannel, connection: connection)
+        }
+    }
+
+    private func parser() -> ByteToMessageHandler<HTTPRequestDecoder> {
+        var configuration = NIOHTTPDecoderLimitConfiguration()
+        configuration.maxHeaderFieldSize = limits.headerField
+        configuration.maxHeaderListSize = limits.headerList
+        configuration.maxHeaderFieldCount = limits.headerCount
+        return ByteToMessageHandler(HTTPRequestDecoder(limitConfiguration: configuration))
+    }
+
+    /// Serves a connection until it closes.
+    func handle(_ accepted: Accepted, edge: Edge) async {
+        let loop = RequestLoop { request, writer, _ in
+            try await edge.serve(request, writer: writer, on: accepted.connection)
+        }
+        await loop.handleHTTP(asyncChannel: accepted.channel, logger: logger)
+    }
+}
+
+/// Hummingbird's loop over the requests of one connection.
+private struct RequestLoop: HTTPChannelHandler {
+    let responder: Responder
+
+    init(responder: @escaping Responder) { self.responder = responder }
+
+    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<ConnectionChannel.AsyncChannel> {
+        channel.eventLoop.makeCompletedFuture {
+            try ConnectionChannel.AsyncChannel(wrappingChannelSynchronously: channel)
+        }
+    }
+
+    func handle(value: ConnectionChannel.AsyncChannel, logger: Logger) async {
+        await handleHTTP(asyncChannel: value, logger: logger)
+    }
+}

@@ -1,0 +1,295 @@
+import HTTPTypes
+import NIOCore
+import NIOHTTP1
+import NIOHTTPTypes
+import NIOHTTPTypesHTTP1
+
+/// A connection's HTTP/1.1: turns what the parser found into requests and responses into bytes, keeps the deadlines of
+/// `ConnectionState`, answers `Expect: 100-continue` and closes connections so that clients see the answer.
+final class ConnectionHandler: ChannelDuplexHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = HTTPRequestPart
+    typealias OutboundIn = HTTPResponsePart
+    typealias OutboundOut = IOData
+
+    /// Bodies up to this size are copied behind their head, which costs less than a second buffer.
+    private static let copiedBody = 8 << 10
+
+    private let connection: Connection
+    private let scheme: String
+    private var state: ConnectionState
+    private var timer: Scheduled<Void>?
+    private var timerDeadline = NIODeadline.distantFuture
+    /// A head, or a head and body, that is not handed on yet.
+    private var unsent: ByteBuffer?
+    private var isChunked = false
+    private var isBodiless = false
+    private var filesUnderWay = 0
+    private var parserFailure: HTTPParserError?
+
+    init(connection: Connection, limits: ServerLimits) {
+        self.connection = connection
+        scheme = if case .sendfile = connection.transfer { "http" } else { "https" }
+        state = ConnectionState(limits: limits, now: .now())
+    }
+
+    // MARK: life
+
+    func handlerAdded(context: ChannelHandlerContext) { startTimer(context, by: nextCheck()) }
+
+    func handlerRemoved(context: ChannelHandlerContext) { timer?.cancel() }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        timer?.cancel()
+        timer = nil
+        // A body that broke off must never look like one that ended.
+        if state.isBodyOpen { context.fireErrorCaught(ConnectionError.cut) }
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if let error = error as? HTTPParserError {
+            parserFailure = error
+            // What is left in the parser is worth nothing; the answer to come is the connection's last.
+            connection.markClosing()
+        }
+        context.fireErrorCaught(error)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard event is ChannelShouldQuiesceEvent else {
+            context.fireUserInboundEventTriggered(event)
+            return
+        }
+        state.drain()
+        context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(state.limits.drainTime)) {
+            context.close(promise: nil)
+        }
+        closeIfIdle(context)
+    }
+
+    /// While draining: gives an idle client a moment to send the request that may be on its way.
+    private func closeIfIdle(_ context: ChannelHandlerContext) {
+        context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(state.limits.drainIdleTime)) {
+            if self.state.isIdle { context.close(promise: nil) }
+        }
+    }
+
+    // MARK: in
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !state.isLingering else { return }
+        state.isReading = false
+        switch Self.unwrapInboundIn(data) {
+        case .head(let head): readHead(head, context: context)
+        case .body(let buffer):
+            state.requestBody(buffer.readableBytes)
+            context.fireChannelRead(Self.wrapInboundOut(.body(buffer)))
+        case .end:
+            state.requestEnd()
+            context.fireChannelRead(Self.wrapInboundOut(.end(nil)))
+        }
+    }
+
+    func read(context: ChannelHandlerContext) {
+        state.isReading = true
+        context.read()
+    }
+
+    private func readHead(_ head: HTTPRequestHead, context: ChannelHandlerContext) {
+        let length = head.headers.first(name: "content-length").flatMap { Int64($0) }
+        let isChunked = head.headers.contains(name: "transfer-encoding")
+        let hasBody = isChunked || (length ?? 0) > 0
+        let exchange = ConnectionState.Exchange(
+            keepAlive: head.isKeepAlive, isHead: head.method == .HEAD,
+            expectsContinue: hasBody && head.version == .http1_1
+                && head.headers.first(name: "expect")?.lowercased() == "100-continue")
+        state.requestHead(exchange, bodyLength: hasBody ? (isChunked ? nil : length) : 0)
+        if hasBody { startTimer(context, by: .now() + TimeAmount(state.limits.progressTime)) }
+        guard let path = Self.path(of: head.uri), let method = try? HTTPRequest.Method(head.method) else {
+            context.fireErrorCaught(HTTPParserError.invalidURL)
+            return
+        }
+        let request = HTTPRequest(
+            method: method, scheme: scheme, authority: head.headers.first(name: "host"), path: path,
+            headerFields: HTTPFields(head.headers, splitCookie: false))
+        context.fireChannelRead(Self.wrapInboundOut(.head(request)))
+    }
+
+    /// The path and query of a request target in origin form or absolute form (RFC 9112, section 3.2).
+    static func path(of target: String) -> String? {
+        if target.utf8.first == UInt8(ascii: "/") { return target }
+        guard let scheme = ["http://", "https://"].first(where: { target.lowercased().hasPrefix($0) }) else { return nil }
+        let rest = target.dropFirst(scheme.count)
+        return rest.firstIndex(of: "/").map { String(rest[$0...]) } ?? "/"
+    }
+
+    // MARK: out
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        switch Self.unwrapOutboundIn(data) {
+        case .head(let head): writeHead(head, context: context)
+        case .body(let buffer): writeBody(buffer, context: context)
+        case .end: writeEnd(context: context)
+        }
+        // Nothing above this handler waits for single parts; what the socket takes shows in its writability.
+        promise?.succeed()
+    }
+
+    func flush(context: ChannelHandlerContext) {
+        writeUnsent(context: context)
+        context.flush()
+    }
+
+    func triggerUserOutboundEvent(context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?) {
+        switch event {
+        case is SendContinue:
+            if state.awaitsContinue, !state.isLingering {
+                state.stopExpecting()
+                var buffer = context.channel.allocator.buffer(capacity: 32)
+                buffer.writeStaticString("HTTP/1.1 100 Continue\r\n\r\n")
+                context.writeAndFlush(Self.wrapOutboundOut(.byteBuffer(buffer)), promise: nil)
+            }
+            promise?.succeed()
+        case is SendFile:
+            writeUnsent(context: context)
+            filesUnderWay += 1
+            blockedChanged(context)
+            let promise = promise ?? context.eventLoop.makePromise()
+            promise.futureResult.assumeIsolated().whenComplete { _ in
+                self.filesUnderWay -= 1
+                self.blockedChanged(context)
+            }
+            context.triggerUserOutboundEvent(event, promise: promise)
+        default: context.triggerUserOutboundEvent(event, promise: promise)
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        blockedChanged(context)
+        context.fireChannelWritabilityChanged()
+    }
+
+    private func blockedChanged(_ context: ChannelHandlerContext) {
+        let isBlocked = filesUnderWay > 0 || !context.channel.isWritable
+        if isBlocked, !state.isBlocked { startTimer(context, by: .now() + TimeAmount(state.limits.progressTime)) }
+        state.isBlocked = isBlocked
+    }
+
+    private func writeHead(_ head: HTTPResponse, context: ChannelHandlerContext) {
+        var head = head
+        if parserFailure == .headerOverflow { head.status = .requestHeaderFieldsTooLarge }
+        let wantsClose = parserFailure != nil || head.headerFields[.connection] == "close"
+        let (exchange, close) = state.responseHead(wantsClose: wantsClose)
+        if close {
+            head.headerFields[.connection] = "close"
+            connection.markClosing()
+        }
+        isBodiless = exchange.isHead || head.status == .noContent || head.status == .notModified
+        isChunked = !isBodiless && head.headerFields[.contentLength] == nil
+        if isChunked { head.headerFields[.transferEncoding] = "chunked" }
+        var buffer = context.channel.allocator.buffer(capacity: 1024)
+        ResponseHeadEncoder.write(head, into: &buffer)
+        unsent = buffer
+    }
+
+    private func writeBody(_ buffer: ByteBuffer, context: ChannelHandlerContext) {
+        guard !isBodiless, buffer.readableBytes > 0 else { return }
+        if isChunked {
+            var size = unsent ?? context.channel.allocator.buffer(capacity: 16)
+            ResponseHeadEncoder.writeChunkSize(buffer.readableBytes, into: &size)
+            unsent = size
+        }
+        if buffer.readableBytes <= Self.copiedBody, unsent != nil {
+            unsent?.writeImmutableBuffer(buffer)
+        } else {
+            writeUnsent(context: context)
+            context.write(Self.wrapOutboundOut(.byteBuffer(buffer)), promise: nil)
+        }
+        if isChunked {
+            if unsent == nil { unsent = context.channel.allocator.buffer(capacity: 16) }
+            unsent?.writeStaticString("\r\n")
+        }
+    }
+
+    private func writeEnd(context: ChannelHandlerContext) {
+        if isChunked {
+            if unsent == nil { unsent = context.channel.allocator.buffer(capacity: 16) }
+            unsent?.writeStaticString("0\r\n\r\n")
+        }
+        writeUnsent(context: context)
+        isChunked = false
+        if state.responseEnd(now: .now()) {
+            close(context)
+        } else if state.isDraining, state.isIdle {
+            closeIfIdle(context)
+        }
+    }
+
+    private func writeUnsent(context: ChannelHandlerContext) {
+        guard let buffer = unsent else { return }
+        unsent = nil
+        context.write(Self.wrapOutboundOut(.byteBuffer(buffer)), promise: nil)
+    }
+
+    // MARK: closing and time
+
+    /// Ends the connection after what was written: says so to the client and then swallows what still comes for a while,
+    /// since a reset would destroy the answer on its way.
+    private func close(_ context: ChannelHandlerContext) {
+        connection.markClosing()
+        let until = state.linger(now: .now())
+        context.flush()
+        context.close(mode: .output, promise: nil)
+        startTimer(context, by: until)
+        // Whoever still reads this request's body has had it.
+        context.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+        context.read()
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        context.fireChannelReadComplete()
+        if state.isLingering { context.read() }
+    }
+
+    private func nextCheck() -> NIODeadline { .now() + TimeAmount(state.limits.headTime) }
+
+    /// Makes sure that the timer fires no later than a time.
+    private func startTimer(_ context: ChannelHandlerContext, by deadline: NIODeadline) {
+        if timer != nil {
+            guard deadline < timerDeadline else { return }
+            timer?.cancel()
+        }
+        timerDeadline = deadline
+        timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { self.timerFired(context) }
+    }
+
+    private func timerFired(_ context: ChannelHandlerContext) {
+        timer = nil
+        switch state.check(now: .now()) {
+        case .again(let deadline): startTimer(context, by: deadline)
+        case .close: context.close(promise: nil)
+        case .sample:
+            TCPInfo.progress(of: context.channel).assumeIsolated().whenSuccess { self.judge($0, context) }
+        }
+    }
+
+    private func judge(_ progress: ConnectionState.Progress?, _ context: ChannelHandlerContext) {
+        guard context.channel.isActive else { return }
+        switch state.judge(progress, now: .now()) {
+        case .again(let deadline): startTimer(context, by: deadline)
+        case .stalled(let deadline):
+            startTimer(context, by: deadline)
+            context.fireErrorCaught(ConnectionError.stalled)
+        case .close: context.close(promise: nil)
+        }
+    }
+}
+
+/// Why a request's body ends before its end.
+enum ConnectionError: Error {
+    /// The client is gone.
+    case cut
+    /// The client stopped sending.
+    case stalled
+}

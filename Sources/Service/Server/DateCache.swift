@@ -1,0 +1,19 @@
+import Glibc
+import Synchronization
+
+/// The value of the Date header, made once a second.
+final class DateCache: Sendable {
+    private let value = Mutex((seconds: 0, text: ""))
+
+    var now: String {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME_COARSE, &time)
+        let seconds = time.tv_sec
+        return value.withLock { value in
+            if value.seconds != seconds {
+                value = (seconds, WallTime(seconds: seconds, nanoseconds: 0).httpDate)
+            }
+            return value.text
+        }
+    }
+}

@@ -1,0 +1,143 @@
+public import Logging
+import NIOCore
+import NIOPosix
+import NIOSSL
+public import ServiceLifecycle
+
+/// Serves routes on some addresses until it is asked to stop.
+///
+/// Asked to stop it accepts no more connections, lets responses that are under way finish within
+/// `ServerLimits.drainTime`, closes each connection after its response, and returns.
+public struct HTTPServer: Service {
+    private let listeners: [Listener]
+    private let limits: ServerLimits
+    private let edge: Edge
+    private let logger: Logger
+    private let registry = ConnectionRegistry()
+    private let onListening: @Sendable ([BoundAddress]) async -> Void
+
+    /// - Parameters:
+    ///   - routes: everything that is served.
+    ///   - authenticator: who is who; asked for every route that is not open.
+    ///   - accessLog: gets one line a request; nil for none.
+    ///   - onListening: told the addresses once all of them are bound.
+    public init(
+        listeners: [Listener], limits: ServerLimits = ServerLimits(), routes: Routes,
+        authenticator: any Authenticating, accessLog: AccessLog?, logger: Logger,
+        onListening: @escaping @Sendable ([BoundAddress]) async -> Void = { _ in }
+    ) {
+        self.listeners = listeners
+        self.limits = limits
+        self.logger = logger
+        self.onListening = onListening
+        edge = Edge(routes: routes, authenticator: authenticator, accessLog: accessLog, logger: logger)
+    }
+
+    /// Connections that are open now.
+    public var openConnections: Int { registry.count }
+    /// The server was asked to stop.
+    public var isDraining: Bool { registry.isDraining }
+
+    /// - Throws: `ServerError` if an address can't be had or a certificate can't be used.
+    public func run() async throws {
+        let group = MultiThreadedEventLoopGroup.singleton
+        let executors = Executors(group)
+        var bound: [Bound] = []
+        do {
+            for listener in listeners { bound.append(try await bind(listener, group: group)) }
+        } catch {
+            for listener in bound { try? await listener.channel.channel.close() }
+            throw error
+        }
+        let listening = bound
+        await withTaskCancellationHandler {
+            await withGracefulShutdownHandler {
+                await onListening(listening.map(\.address))
+                await withDiscardingTaskGroup { tasks in
+                    for listener in listening {
+                        tasks.addTask { await accept(listener, executors: executors) }
+                    }
+                }
+            } onGracefulShutdown: {
+                for listener in listening { listener.channel.channel.close(promise: nil) }
+                registry.drain()
+            }
+        } onCancel: {
+            for listener in listening { listener.channel.channel.close(promise: nil) }
+            registry.closeAll()
+        }
+    }
+
+    private struct Bound: Sendable {
+        let address: BoundAddress
+        let child: ConnectionChannel
+        let channel: NIOAsyncChannel<ConnectionChannel.Accepted, Never>
+    }
+
+    private func bind(_ listener: Listener, group: any EventLoopGroup) async throws -> Bound {
+        let child = ConnectionChannel(
+            security: try security(of: listener), limits: limits, registry: registry, logger: logger)
+        let (maximum, logger) = (limits.connections, logger)
+        do {
+            let channel = try await ServerBootstrap(group: group)
+                .serverChannelOption(.backlog, value: 1024)
+                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .childChannelOption(.allowRemoteHalfClosure, value: true)
+                .serverChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.addHandler(AcceptHandler(maximum: maximum, logger: logger))
+                    }
+                }
+                .bind(host: listener.address.host, port: listener.address.port) { child.setup($0) }
+            let port = channel.channel.localAddress?.port ?? listener.address.port
+            var isSecure = false
+            if case .tls = listener.security { isSecure = true }
+            return Bound(
+                address: BoundAddress(
+                    address: ListenAddress(host: listener.address.host, port: port), isSecure: isSecure),
+                child: child, channel: channel)
+        } catch {
+            throw ServerError.bind(listener.address, reason: "\(error)")
+        }
+    }
+
+    private func security(of listener: Listener) throws -> ConnectionChannel.Security {
+        switch listener.security {
+        case .plain: return .plain
+        case .tls(let configuration):
+            do {
+                return .tls(try NIOSSLContext(configuration: configuration))
+            } catch {
+                throw ServerError.tls("\(error)")
+            }
+        }
+    }
+
+    private func accept(_ listener: Bound, executors: Executors) async {
+        await withDiscardingTaskGroup { tasks in
+            do {
+                try await listener.channel.executeThenClose { connections in
+                    for try await accepted in connections {
+                        tasks.addTask(executorPreference: executors[accepted.connection.channel.eventLoop]) {
+                            await listener.child.handle(accepted, edge: edge)
+                        }
+                    }
+                }
+            } catch {
+                logger.error("a listener ended", metadata: ["address": "\(listener.address)", "reason": "\(error)"])
+            }
+        }
+    }
+}
+
+/// One task executor for each event loop.
+private struct Executors: Sendable {
+    private let executors: [ObjectIdentifier: LoopExecutor]
+
+    init(_ group: any EventLoopGroup) {
+        executors = Dictionary(
+            group.makeIterator().map { (ObjectIdentifier($0), LoopExecutor(loop: $0)) }, uniquingKeysWith: { $1 })
+    }
+
+    subscript(loop: any EventLoop) -> LoopExecutor? { executors[ObjectIdentifier(loop)] }
+}

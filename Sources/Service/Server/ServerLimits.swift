@@ -1,0 +1,28 @@
+/// What a client may take up: sizes, counts and times.
+public struct ServerLimits: Hashable, Sendable {
+    /// One header field or the request line, in bytes.
+    public var headerField = 16 << 10
+    /// All header fields together, in bytes.
+    public var headerList = 64 << 10
+    /// Header fields in a request.
+    public var headerCount = 100
+    /// From the connection's start until its first request's head is there, the TLS handshake included.
+    public var headTime: Duration = .seconds(15)
+    /// From the end of a response until the next request's head is there.
+    public var idleTime: Duration = .seconds(75)
+    /// While the server waits for a client to send or to read, the client must do so by at least `progressBytes` in
+    /// every stretch of this length.
+    public var progressTime: Duration = .seconds(30)
+    public var progressBytes: Int64 = 1024
+    /// How long running transfers may go on after the server was asked to stop.
+    public var drainTime: Duration = .seconds(25)
+    /// How long idle connections are kept after that, so that a request that is on its way is still answered.
+    public var drainIdleTime: Duration = .milliseconds(250)
+    /// How long a connection that is being closed swallows what its client still sends, so that the client reads the
+    /// answer instead of a reset.
+    public var lingerTime: Duration = .seconds(2)
+    /// Open connections of one listener; more wait in the system's queue.
+    public var connections = 16_384
+
+    public init() {}
+}
