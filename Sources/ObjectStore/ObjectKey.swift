@@ -20,6 +20,9 @@ public struct ObjectKey: Hashable, Sendable, Comparable, CustomStringConvertible
         self.text = text
     }
 
+    /// - Parameter text: known to be a valid key.
+    init(valid text: String) { self.text = text }
+
     public var description: String { text }
 
     public static func == (left: ObjectKey, right: ObjectKey) -> Bool { left.text.utf8.elementsEqual(right.text.utf8) }
@@ -29,6 +32,7 @@ public struct ObjectKey: Hashable, Sendable, Comparable, CustomStringConvertible
     }
 
     public func hash(into hasher: inout Hasher) {
-        for byte in text.utf8 { hasher.combine(byte) }
+        var text = text
+        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     }
 }

@@ -1,0 +1,33 @@
+#pragma once
+// Linux calls and flags that Swift's Glibc module does not show.
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+extern int syncfs(int descriptor);
+extern int fallocate(int descriptor, int mode, off_t offset, off_t length);
+extern int sync_file_range(int descriptor, off_t offset, off_t length, unsigned int flags);
+
+/// Opens a path below a directory: it can't leave the directory and no symlink in it is followed (openat2(2)).
+static inline int clinux_open_beneath(int directory, const char *path, int flags, unsigned int mode) {
+    struct open_how how;
+    memset(&how, 0, sizeof how);
+    how.flags = (uint64_t)(unsigned int)flags | O_CLOEXEC;
+    how.mode = mode;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+}
+
+/// O_PATH: a place in the tree, without opening what is there.
+static inline int clinux_path_flag(void) { return 010000000; }
+/// SYNC_FILE_RANGE_WRITE
+static inline unsigned int clinux_start_writeback_flag(void) { return 2; }
+
+extern int pthread_setname_np(pthread_t thread, const char *name);
+/// A thread's name for `ps` and debuggers, at most 15 bytes.
+static inline void clinux_name_thread(pthread_t thread, const char *name) { pthread_setname_np(thread, name); }

@@ -1,0 +1,133 @@
+/// One change of the store, as the journal keeps it.
+struct JournalRecord: Sendable {
+    let key: ObjectKey
+    let change: Change
+
+    enum Change: Sendable {
+        case put(bytes: [UInt8], modified: Int64)
+        /// The file of this name in `tmp` becomes the object.
+        case link(name: String, size: Int64, modified: Int64)
+        case delete
+    }
+}
+
+extension JournalRecord.Change {
+    /// What the object is after the change; nil if it is gone.
+    var information: FileInformation? {
+        switch self {
+        case .put(let bytes, let modified): FileInformation(size: Int64(bytes.count), modified: modified)
+        case .link(_, let size, let modified): FileInformation(size: size, modified: modified)
+        case .delete: nil
+        }
+    }
+
+    /// Bytes of content that a pending change keeps in memory.
+    var weight: Int {
+        if case .put(let bytes, _) = self { bytes.count } else { 0 }
+    }
+}
+
+extension JournalRecord {
+    private enum Kind: UInt8 {
+        case put = 1
+        case link = 2
+        case delete = 3
+    }
+
+    /// In bytes.
+    var encodedSize: Int {
+        let header = 3 + key.text.utf8.count
+        return switch change {
+        case .put(let bytes, _): header + 12 + bytes.count
+        case .link(let name, _, _): header + 17 + name.utf8.count
+        case .delete: header
+        }
+    }
+
+    /// Kind (1), length of the key (2), key; put: modified (8), length (4), bytes; link: modified (8), size (8), length
+    /// of the name (1), name. Little-endian.
+    func encode(into buffer: inout [UInt8]) {
+        func header(_ kind: Kind) {
+            buffer.append(kind.rawValue)
+            buffer.append(integer: UInt16(truncatingIfNeeded: key.text.utf8.count))
+            buffer.append(contentsOf: key.text.utf8)
+        }
+        switch change {
+        case .put(let bytes, let modified):
+            header(.put)
+            buffer.append(integer: modified)
+            buffer.append(integer: UInt32(truncatingIfNeeded: bytes.count))
+            buffer.append(contentsOf: bytes)
+        case .link(let name, let size, let modified):
+            header(.link)
+            buffer.append(integer: modified)
+            buffer.append(integer: size)
+            buffer.append(UInt8(truncatingIfNeeded: name.utf8.count))
+            buffer.append(contentsOf: name.utf8)
+        case .delete:
+            header(.delete)
+        }
+    }
+
+    /// Reads a record; nil if there is none.
+    init?(from reader: inout ByteReader) {
+        guard let kind = reader.integer(UInt8.self).flatMap(Kind.init), let length = reader.integer(UInt16.self),
+            let text = reader.text(Int(length)), let key = try? ObjectKey(text)
+        else { return nil }
+        self.key = key
+        switch kind {
+        case .put:
+            guard let modified = reader.integer(Int64.self), let length = reader.integer(UInt32.self),
+                let bytes = reader.bytes(Int(length))
+            else { return nil }
+            change = .put(bytes: bytes, modified: modified)
+        case .link:
+            guard let modified = reader.integer(Int64.self), let size = reader.integer(Int64.self),
+                let length = reader.integer(UInt8.self), let name = reader.text(Int(length))
+            else { return nil }
+            change = .link(name: name, size: size, modified: modified)
+        case .delete:
+            change = .delete
+        }
+    }
+}
+
+/// Takes values off bytes, nil where there are too few.
+struct ByteReader {
+    private let source: UnsafeRawBufferPointer
+    private var offset = 0
+
+    init(_ source: UnsafeRawBufferPointer) { self.source = source }
+
+    var isAtEnd: Bool { offset == source.count }
+
+    private mutating func take(_ count: Int) -> UnsafeRawBufferPointer? {
+        guard count >= 0, count <= source.count - offset else { return nil }
+        defer { offset += count }
+        return UnsafeRawBufferPointer(rebasing: source[offset..<offset + count])
+    }
+
+    mutating func integer<Value: FixedWidthInteger>(_ type: Value.Type) -> Value? {
+        take(MemoryLayout<Value>.size).map { Value(littleEndian: $0.loadUnaligned(as: type)) }
+    }
+
+    mutating func bytes(_ count: Int) -> [UInt8]? { take(count).map { [UInt8]($0) } }
+
+    mutating func text(_ count: Int) -> String? { take(count).flatMap { String(validating: $0, as: UTF8.self) } }
+}
+
+extension [UInt8] {
+    mutating func append(integer: some FixedWidthInteger) {
+        Swift.withUnsafeBytes(of: integer.littleEndian) { append(contentsOf: $0) }
+    }
+
+    /// `withUnsafeBytes` that keeps the error's type.
+    func withRawBytes<Value, Failure>(
+        _ body: (UnsafeRawBufferPointer) throws(Failure) -> Value
+    ) throws(Failure) -> Value {
+        let result: Result<Value, Failure> = withUnsafeBytes { bytes in
+            do throws(Failure) { return .success(try body(bytes)) } catch { return .failure(error) }
+        }
+        return try result.get()
+    }
+}

@@ -1,0 +1,122 @@
+/// The journal's end, where the flusher appends.
+///
+/// After a failed write or flush nothing more is appended to that segment: the kernel may have dropped what was dirty
+/// and a later flush that succeeds would say nothing about it. The same records then go, under the same frame numbers,
+/// into a new segment, which makes the failed frames void.
+struct JournalWriter {
+    struct Sealed {
+        let firstFrame: UInt64
+        /// All records up to this sequence number are in this segment or in an older one.
+        let lastSequence: UInt64
+    }
+
+    private struct Segment {
+        let firstFrame: UInt64
+        let file: Int32
+        let size: Int
+        var offset = 0
+        var lastSequence: UInt64?
+    }
+
+    private let files: any FileSystem
+    private let segmentBytes: Int
+    private var segment: Segment?
+    private var nextFrame: UInt64
+    private var lastDurableFrame: UInt64 { nextFrame - 1 }
+    /// A segment that holds nothing acknowledged; it must be gone before another of its name is begun.
+    private var void: UInt64?
+
+    init(_ files: any FileSystem, segmentBytes: Int, nextFrame: UInt64) {
+        self.files = files
+        self.segmentBytes = segmentBytes
+        self.nextFrame = nextFrame
+    }
+
+    /// Writes records and flushes them.
+    /// - Parameter sequence: the last record's.
+    /// - Returns: The segment that was full before this.
+    /// - Throws: what failed; then none of the records counts as written, and the segment that was sealed is given to
+    ///   the caller by the next `seal()` or `append`.
+    mutating func append(
+        _ records: ArraySlice<JournalRecord>, through sequence: UInt64, seal: (Sealed) -> Void
+    ) throws(FileSystemError) {
+        let frames = Self.frames(of: records)
+        let size = frames.reduce(0) { $0 + $1.size }
+        if let segment, segment.offset + size > segment.size { self.seal(seal) }
+        do {
+            if segment == nil { try begin(holding: size) }
+            guard let begun = segment else { return }
+            var offset = begun.offset
+            var number = nextFrame
+            for frame in frames {
+                let bytes = JournalFrame.encode(records[frame.range], number: number, durable: lastDurableFrame)
+                try bytes.withRawBytes { (bytes) throws(FileSystemError) in
+                    try files.write(begun.file, at: Int64(offset), bytes)
+                }
+                offset += bytes.count
+                number += 1
+            }
+            if begun.offset == 0 {
+                try files.sync(begun.file, dataOnly: false)
+                try files.syncDirectory(StorePaths.journal)
+            } else {
+                try files.sync(begun.file, dataOnly: true)
+            }
+            segment?.offset = offset
+            segment?.lastSequence = sequence
+            nextFrame = number
+        } catch {
+            self.seal(seal)
+            throw error
+        }
+    }
+
+    /// Closes the current segment: nothing is appended to it any more.
+    mutating func seal(_ seal: (Sealed) -> Void) {
+        guard let segment else { return }
+        files.close(segment.file)
+        if let lastSequence = segment.lastSequence {
+            seal(Sealed(firstFrame: segment.firstFrame, lastSequence: lastSequence))
+        } else {
+            void = segment.firstFrame
+        }
+        self.segment = nil
+    }
+
+    private mutating func begin(holding size: Int) throws(FileSystemError) {
+        if let void {
+            try files.removeIfThere(StorePaths.segment(void))
+            try files.syncDirectory(StorePaths.journal)
+            self.void = nil
+        }
+        let size = max(segmentBytes, size)
+        let file = try files.open(StorePaths.segment(nextFrame), .create)
+        segment = Segment(firstFrame: nextFrame, file: file, size: size)
+        try files.allocate(file, size: Int64(size))
+    }
+
+    private static func frames(of records: ArraySlice<JournalRecord>) -> [(range: Range<Int>, size: Int)] {
+        var frames: [(range: Range<Int>, size: Int)] = []
+        var start = records.startIndex
+        var payload = 0
+        for index in records.indices {
+            let size = records[index].encodedSize
+            if index > start, payload + size > JournalFrame.targetSize {
+                frames.append((start..<index, JournalFrame.paddedSize(payload: payload)))
+                start = index
+                payload = 0
+            }
+            payload += size
+        }
+        if start < records.endIndex {
+            frames.append((start..<records.endIndex, JournalFrame.paddedSize(payload: payload)))
+        }
+        return frames
+    }
+}
+
+extension FileSystem {
+    func removeIfThere(_ path: String) throws(FileSystemError) {
+        do { try remove(path) } catch where error.isMissing {}
+    }
+}

@@ -1,0 +1,72 @@
+/// Changes that are not in the tree yet: they wait for the journal's flush and then for their turn to be applied.
+///
+/// The tree may only hold what the journal holds durably: the kernel writes back what it likes, and a change that is on
+/// disk before its record would survive a power cut that earlier changes do not. So reads ask here first.
+struct Overlay {
+    struct Entry {
+        /// Of the last change.
+        var sequence: UInt64
+        /// Of the first change that is not in the tree; the journal must keep it.
+        var since: UInt64
+        var change: JournalRecord.Change
+    }
+
+    struct Below {
+        var live = 0
+        var gone = 0
+    }
+
+    private(set) var entries: [ObjectKey: Entry] = [:]
+    private var folders: [ObjectKey: Below] = [:]
+    /// Bytes of content.
+    private(set) var weight = 0
+
+    subscript(key: ObjectKey) -> Entry? { entries[key] }
+
+    /// - Parameter since: the change's own sequence number unless given.
+    /// - Returns: The change that this one took the place of.
+    @discardableResult
+    mutating func insert(
+        _ record: JournalRecord, sequence: UInt64, since: UInt64? = nil
+    ) -> JournalRecord.Change? {
+        let old = remove(record.key)
+        entries[record.key] = Entry(
+            sequence: sequence, since: old?.since ?? since ?? sequence, change: record.change)
+        weight += record.change.weight
+        count(record.key, record.change, 1)
+        return old?.change
+    }
+
+    @discardableResult
+    mutating func remove(_ key: ObjectKey) -> Entry? {
+        guard let entry = entries.removeValue(forKey: key) else { return nil }
+        weight -= entry.change.weight
+        count(key, entry.change, -1)
+        return entry
+    }
+
+    private mutating func count(_ key: ObjectKey, _ change: JournalRecord.Change, _ step: Int) {
+        for folder in key.folders {
+            var below = folders[folder] ?? Below()
+            if case .delete = change { below.gone += step } else { below.live += step }
+            folders[folder] = below.live == 0 && below.gone == 0 ? nil : below
+        }
+    }
+
+    /// How many changes wait for keys that continue this one with `/`.
+    func below(_ key: ObjectKey) -> Below { folders[key] ?? Below() }
+
+    /// The first change that the journal must keep.
+    var first: UInt64? { entries.values.lazy.map(\.since).min() }
+}
+
+extension ObjectKey {
+    /// The keys that this one continues with `/`, shortest first.
+    var folders: [ObjectKey] {
+        var folders: [ObjectKey] = []
+        for index in text.utf8.indices where text.utf8[index] == UInt8(ascii: "/") {
+            folders.append(ObjectKey(valid: String(text[..<index])))
+        }
+        return folders
+    }
+}

@@ -1,0 +1,182 @@
+import Logging
+import Synchronization
+
+/// The applier: one thread that brings durable changes into the tree, the only one that changes the tree.
+extension StoreEngine {
+    private struct Pass {
+        let ready: [(key: ObjectKey, entry: Overlay.Entry)]
+        let orphans: [String]
+        let waiters: [CheckedContinuation<Void, Never>]
+    }
+
+    /// Waits for a whole pass of the applier, which applies everything that is durable by now.
+    func passed() async {
+        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+            let hasEnded = monitor.withLock { state in
+                if !state.applierHasEnded { state.passWaiters.append(continuation) }
+                state.needsPass = true
+                return state.applierHasEnded
+            }
+            if hasEnded { continuation.resume() } else { monitor.wake(Signal.applier) }
+        }
+    }
+
+    func applyLoop(_ leftovers: [String]) {
+        for name in leftovers where monitor.withLock({ $0.phase != .abandoned }) {
+            try? files.removeIfThere(StorePaths.temporary(name))
+        }
+        var retryTime: Int64?
+        while let pass = nextPass(retryTime) {
+            let failure = apply(pass)
+            for name in pass.orphans { try? files.removeIfThere(StorePaths.temporary(name)) }
+            dropSegments()
+            restoreReserve()
+            finish(pass, failure)
+            retryTime = failure == nil ? nil : monotonicNow() + 1_000_000_000
+        }
+        end()
+    }
+
+    private func nextPass(_ retryTime: Int64?) -> Pass? {
+        monitor.wait(for: Signal.applier) { state in
+            if state.phase == .abandoned { return .done(nil) }
+            guard state.needsPass || retryTime.map({ monotonicNow() >= $0 }) ?? false else {
+                return state.flusherHasEnded ? .done(nil) : .until(retryTime)
+            }
+            state.needsPass = false
+            let durable = state.durable
+            let ready = state.overlay.entries.filter { $0.value.sequence <= durable }
+            let split = state.orphans.partition { $0.sequence <= durable }
+            let orphans = state.orphans[split...].map(\.name)
+            state.orphans.removeSubrange(split...)
+            defer { state.passWaiters = [] }
+            return .done(
+                Pass(ready: Self.inOrder(ready), orphans: orphans, waiters: state.passWaiters))
+        }
+    }
+
+    /// Deletes first: they make room, and a key that was deleted may be a folder of one that was written.
+    private static func inOrder(
+        _ entries: [ObjectKey: Overlay.Entry]
+    ) -> [(key: ObjectKey, entry: Overlay.Entry)] {
+        func isDelete(_ entry: Overlay.Entry) -> Bool { entry.change.information == nil }
+        return entries.map { ($0.key, $0.value) }.sorted { (left, right) in
+            let (leftDelete, rightDelete) = (isDelete(left.1), isDelete(right.1))
+            return leftDelete == rightDelete ? left.1.sequence < right.1.sequence : leftDelete
+        }
+    }
+
+    private func apply(_ pass: Pass) -> ObjectStoreError? {
+        var failure: FileSystemError?
+        for (key, entry) in pass.ready where monitor.withLock({ $0.phase != .abandoned }) {
+            do throws(FileSystemError) {
+                do throws(FileSystemError) {
+                    try apply(entry.change, to: key)
+                } catch {
+                    guard error.isFull, giveUpReserve() else { throw error }
+                    try apply(entry.change, to: key)
+                }
+                monitor.withLock { state in
+                    if state.overlay[key]?.sequence == entry.sequence { state.overlay.remove(key) }
+                }
+            } catch {
+                failure = failure ?? error
+            }
+        }
+        if let failure {
+            logger.error("a change waits in the journal: it can't be applied", metadata: ["error": "\(failure)"])
+        }
+        return failure.map(ObjectStoreError.init)
+    }
+
+    private func apply(_ change: JournalRecord.Change, to key: ObjectKey) throws(FileSystemError) {
+        try tree.withLock { (_) throws(FileSystemError) in
+            let tree = ObjectTree(files)
+            switch change {
+            case .put(let bytes, let modified):
+                try tree.put(bytes, modified: modified, at: key, by: temporaryName())
+            case .link(let name, _, _):
+                try tree.move(name, to: key)
+            case .delete:
+                try tree.delete(key)
+            }
+        }
+    }
+
+    private func finish(_ pass: Pass, _ failure: ObjectStoreError?) {
+        let room = monitor.withLock { state in
+            state.stuck = failure
+            return state.takeRoomWaiters()
+        }
+        for waiter in pass.waiters { waiter.resume() }
+        for waiter in room { waiter.resume() }
+    }
+
+    private func end() {
+        let (isClosing, isApplied) = monitor.withLock { state in
+            (state.phase == .closing, state.overlay.entries.isEmpty)
+        }
+        // The journal stays for the next start if something could not be applied.
+        if isClosing, isApplied { dropSegments() }
+        readers.stop()
+        writers.stop()
+        ownership?.giveUp()
+        let waiters = monitor.withLock { state in
+            state.applierHasEnded = true
+            defer {
+                state.passWaiters = []
+                state.roomWaiters = []
+                state.closeWaiters = []
+            }
+            return state.passWaiters + state.roomWaiters + state.closeWaiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+}
+
+// MARK: Checkpoints
+
+extension StoreEngine {
+    /// Drops the sealed segments of which everything is in the tree, after the tree was flushed.
+    private func dropSegments() {
+        let segments: [JournalWriter.Sealed] = monitor.withLock { state in
+            if state.sealed.isEmpty { return [] }
+            let first = state.overlay.first ?? .max
+            return Array(state.sealed.prefix { $0.lastSequence < first })
+        }
+        guard !segments.isEmpty else { return }
+        do throws(FileSystemError) {
+            try files.syncAll()
+        } catch {
+            logger.error("the tree can't be flushed; it is written again", metadata: ["error": "\(error)"])
+            return loadAgain()
+        }
+        do throws(FileSystemError) {
+            // Oldest first, each for good before the next: a gap would bring back what a later segment deleted.
+            for segment in segments {
+                try files.removeIfThere(StorePaths.segment(segment.firstFrame))
+                try files.syncDirectory(StorePaths.journal)
+                monitor.withLock { _ = $0.sealed.removeFirst() }
+            }
+        } catch {
+            logger.error("a journal segment can't be removed", metadata: ["error": "\(error)"])
+        }
+    }
+
+    /// After a flush of the tree failed nobody knows what of it is on disk, and the kernel may have dropped what was
+    /// not. The journal has it all, so everything it holds is applied once more.
+    private func loadAgain() {
+        do throws(ObjectStoreError) {
+            let journal = try JournalContents(files)
+            monitor.withLock { state in
+                // Only this thread takes changes out of the overlay: a key that isn't there has not changed since.
+                state.load(journal)
+                state.needsPass = true
+            }
+        } catch {
+            // The segments stay, so the next start applies them.
+            logger.error("the journal can't be read", metadata: ["error": "\(error)"])
+            monitor.withLock { $0.stuck = error }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+import Logging
+
+/// The flusher: one thread that makes the queue durable, each time for everybody who waits.
+extension StoreEngine {
+    private var flushDelay: Int64 {
+        let (seconds, attoseconds) = options.flushDelay.components
+        return seconds * 1_000_000_000 + attoseconds / 1_000_000_000
+    }
+
+    private struct Batch {
+        let records: [JournalRecord]
+        /// The last record's.
+        let sequence: UInt64
+    }
+
+    /// Waits until everything up to a sequence number is durable.
+    func flushed(through sequence: UInt64) async throws(ObjectStoreError) {
+        let result = await withCheckedContinuation { (continuation: StoreState.FlushWaiter) in
+            let known: Result<Void, ObjectStoreError>? = monitor.withLock { state in
+                if state.durable >= sequence { return .success(()) }
+                if state.flusherHasEnded || state.phase == .abandoned { return .failure(.cancelled) }
+                state.flushWaiters.append((sequence, continuation))
+                return nil
+            }
+            if let known { continuation.resume(returning: known) } else { monitor.wake(Signal.flusher) }
+        }
+        try result.get()
+    }
+
+    func sync() async throws(ObjectStoreError) {
+        try await flushed(through: monitor.withLock { $0.lastSequence })
+    }
+
+    func flushLoop(_ journal: JournalWriter) {
+        var journal = journal
+        while let batch = nextBatch() {
+            do throws(FileSystemError) {
+                try write(batch, to: &journal)
+                hasFlushed(batch)
+            } catch {
+                hasFailed(batch, error)
+            }
+        }
+        journal.seal { (sealed) in monitor.withLock { $0.sealed.append(sealed) } }
+        let waiters = monitor.withLock { state in
+            state.flusherHasEnded = true
+            state.needsPass = true
+            defer { state.flushWaiters = [] }
+            return state.flushWaiters
+        }
+        for waiter in waiters { waiter.continuation.resume(returning: .failure(.cancelled)) }
+        monitor.wake(Signal.applier)
+    }
+
+    private func nextBatch() -> Batch? {
+        monitor.wait(for: Signal.flusher) { state in
+            if state.phase == .abandoned { return .done(nil) }
+            if state.queue.isEmpty { return state.phase == .closing ? .done(nil) : .until(nil) }
+            let due = state.queuedSince + flushDelay
+            let isWanted = !state.flushWaiters.isEmpty || !state.roomWaiters.isEmpty || state.phase == .closing
+            guard isWanted || monotonicNow() >= due else { return .until(due) }
+            return .done(Batch(records: state.queue, sequence: state.lastSequence))
+        }
+    }
+
+    private func write(_ batch: Batch, to journal: inout JournalWriter) throws(FileSystemError) {
+        do {
+            try tryToWrite(batch, to: &journal)
+        } catch {
+            guard error.isFull, giveUpReserve() else { throw error }
+            try tryToWrite(batch, to: &journal)
+        }
+    }
+
+    private func tryToWrite(_ batch: Batch, to journal: inout JournalWriter) throws(FileSystemError) {
+        // Streamed objects' bytes are durable; their names in `tmp`, by which the journal knows them, must be too.
+        let hasLinks = batch.records.contains { record in
+            if case .link = record.change { true } else { false }
+        }
+        if hasLinks { try files.syncDirectory(StorePaths.temporary) }
+        try journal.append(batch.records[...], through: batch.sequence) { (sealed) in
+            monitor.withLock { $0.sealed.append(sealed) }
+        }
+    }
+
+    private func hasFlushed(_ batch: Batch) {
+        let (flushed, room) = monitor.withLock { state in
+            state.durable = batch.sequence
+            state.queue.removeFirst(batch.records.count)
+            state.queuedSince = monotonicNow()
+            if state.suspect != nil { logger.notice("the journal can be written again") }
+            state.suspect = nil
+            state.needsPass = true
+            return (state.takeFlushWaiters(through: batch.sequence), state.takeRoomWaiters())
+        }
+        for waiter in flushed { waiter.continuation.resume(returning: .success(())) }
+        for waiter in room { waiter.resume() }
+        monitor.wake(Signal.applier)
+    }
+
+    private func hasFailed(_ batch: Batch, _ error: FileSystemError) {
+        let failure = ObjectStoreError(error)
+        logger.error("the journal can't be written", metadata: ["error": "\(error)"])
+        let (flushed, room) = monitor.withLock { state in
+            state.suspect = failure
+            // The next try is made for whoever waits then, or after the usual delay.
+            state.queuedSince = monotonicNow()
+            if state.phase == .closing {
+                state.phase = .abandoned
+                state.closeFailure = failure
+            }
+            return (state.takeFlushWaiters(through: batch.sequence), state.takeRoomWaiters())
+        }
+        for waiter in flushed { waiter.continuation.resume(returning: .failure(failure)) }
+        for waiter in room { waiter.resume() }
+    }
+}
+
+extension StoreState {
+    fileprivate mutating func takeFlushWaiters(
+        through sequence: UInt64
+    ) -> [(sequence: UInt64, continuation: FlushWaiter)] {
+        let split = flushWaiters.partition { $0.sequence <= sequence }
+        defer { flushWaiters.removeSubrange(split...) }
+        return Array(flushWaiters[split...])
+    }
+
+    mutating func takeRoomWaiters() -> [CheckedContinuation<Void, Never>] {
+        defer { roomWaiters = [] }
+        return roomWaiters
+    }
+}

@@ -1,0 +1,125 @@
+import Synchronization
+
+/// Listings: the tree and what is pending, merged.
+extension StoreEngine {
+    private static let largestChunk = 1024
+
+    /// Blocks.
+    func list(prefix: String, startAfter: String?, limit: Int) throws(ObjectStoreError) -> [ObjectInfo] {
+        guard limit > 0 else { return [] }
+        // Taken before the tree is read: what leaves the overlay later is in the tree.
+        let pending = try pendingChanges { key in
+            key.hasBytePrefix(prefix) && startAfter.map { $0.isByteBefore(key) } ?? true
+        }
+        return try withStoreErrors { () throws(FileSystemError) in
+            var infos: [ObjectInfo] = []
+            var rest = pending.sorted { $0.key < $1.key }[...]
+            var walker = try TreeWalker(
+                files, prefix: prefix, startAfter: startAfter, chunk: min(limit + 1, Self.largestChunk),
+                read: readDirectory)
+            var inTree = try walker.next()
+            while infos.count < limit {
+                if let (key, information) = rest.first, inTree.map({ key <= $0 }) ?? true {
+                    if let information { infos.append(ObjectInfo(key: key, information)) }
+                    rest.removeFirst()
+                    if key == inTree { inTree = try walker.next() }
+                } else if let key = inTree {
+                    if case .file(let information) = try files.look(at: StorePaths.object(key)) {
+                        infos.append(ObjectInfo(key: key, information))
+                    }
+                    inTree = try walker.next()
+                } else {
+                    break
+                }
+            }
+            return infos
+        }
+    }
+
+    /// Blocks.
+    func listComponents(
+        below prefix: String, startAfter: String?, limit: Int
+    ) throws(ObjectStoreError) -> [String] {
+        guard prefix.isEmpty || prefix.utf8.last == UInt8(ascii: "/") else { throw .invalidKey(prefix) }
+        guard limit > 0 else { return [] }
+        let folder = try? ObjectKey(String(prefix.dropLast()))
+        guard prefix.isEmpty || folder != nil else { return [] }
+        let pending = try pendingChanges { $0.hasBytePrefix(prefix) }
+        var components = Set<ObjectKey>()
+        var doubtful = Set<ObjectKey>()
+        for (key, information) in pending {
+            let rest = key.text.utf8.dropFirst(prefix.utf8.count)
+            let component = ObjectKey(valid: String(Substring(rest.prefix { $0 != UInt8(ascii: "/") })))
+            if information == nil { doubtful.insert(component) } else { components.insert(component) }
+        }
+        doubtful.subtract(components)
+
+        var names: [ObjectKey] = []
+        var after = startAfter
+        while names.count < limit {
+            let (chunk, isComplete) = try componentsInTree(prefix, after: after, limit: min(limit, Self.largestChunk))
+            let last = chunk.last
+            var merged = Set(chunk)
+            for component in components
+            where (after?.isByteBefore(component.text) ?? true) && (isComplete || last.map { component <= $0 } ?? true) {
+                merged.insert(component)
+            }
+            for component in merged.sorted() where names.count < limit {
+                // Something below it is being deleted: what else is there?
+                if doubtful.contains(component), try !holdsObjects(prefix + component.text) { continue }
+                names.append(component)
+            }
+            if isComplete { break }
+            after = last?.text
+        }
+        return names.map(\.text)
+    }
+
+    private func holdsObjects(_ path: String) throws(ObjectStoreError) -> Bool {
+        guard let found = try list(prefix: path, startAfter: nil, limit: 1).first else { return false }
+        if found.key.text.utf8.elementsEqual(path.utf8) { return true }
+        return try !list(prefix: path + "/", startAfter: nil, limit: 1).isEmpty
+    }
+
+    private func componentsInTree(
+        _ prefix: String, after: String?, limit: Int
+    ) throws(ObjectStoreError) -> (names: [ObjectKey], isComplete: Bool) {
+        let after = after.map { Array($0.utf8) }
+        var smallest = SmallestNames(limit: limit)
+        do throws(FileSystemError) {
+            try readDirectory(StorePaths.objects + "/" + prefix) { (bytes, kind) in
+                let name = [UInt8](bytes)
+                if case .foreign = kind { return }
+                guard String(validating: name, as: UTF8.self) != nil else { return }
+                if let after, !after.lexicographicallyPrecedes(name) { return }
+                if smallest.wouldTake(name) { smallest.insert(name) }
+            }
+        } catch {
+            if !error.isMissing { throw ObjectStoreError(error) }
+        }
+        let (names, isComplete) = smallest.sorted()
+        return (names.map { ObjectKey(valid: String(decoding: $0, as: UTF8.self)) }, isComplete)
+    }
+
+    private func readDirectory(
+        _ path: String, _ each: (UnsafeRawBufferPointer, EntryKind) -> Void
+    ) throws(FileSystemError) {
+        let path = path.utf8.last == UInt8(ascii: "/") ? String(path.dropLast()) : path
+        try tree.withLock { (_) throws(FileSystemError) in try files.entries(of: path, each) }
+    }
+
+    /// Pending changes of the keys that are wanted, as readers see them; nil is a key that is gone.
+    private func pendingChanges(
+        _ isWanted: (String) -> Bool
+    ) throws(ObjectStoreError) -> [(key: ObjectKey, information: FileInformation?)] {
+        try monitor.withLock { (state) throws(ObjectStoreError) in
+            guard state.phase == .open else { throw .cancelled }
+            var changes: [(key: ObjectKey, information: FileInformation?)] = []
+            for (key, entry) in state.overlay.entries where isWanted(key.text) {
+                let isHidden = if case .link = entry.change { entry.sequence > state.durable } else { false }
+                changes.append((key, isHidden ? nil : entry.change.information))
+            }
+            return changes
+        }
+    }
+}

@@ -1,0 +1,49 @@
+import Logging
+
+/// Living with a full disk: a reserve is given up so that deletes and the journal go on, and made again later.
+extension StoreEngine {
+    /// What a change needs beyond its own bytes, for directories and the like.
+    private static let slack: Int64 = 64 << 10
+
+    /// Checks that there is room for new content, the reserve not counted.
+    /// - Throws: `.full`, `.permission`.
+    func checkSpace(for bytes: Int) throws(ObjectStoreError) {
+        let space = try withStoreErrors { () throws(FileSystemError) in try files.space() }
+        if space.isReadOnly { throw .permission("the file system is read-only") }
+        let missing = monitor.withLock { $0.hasReserve } ? 0 : Int64(options.reserveBytes)
+        if !space.hasFreeFiles || space.bytes < Int64(bytes) + Self.slack + missing { throw .full }
+    }
+
+    /// - Returns: Whether there was a reserve to give up.
+    func giveUpReserve() -> Bool {
+        let had = monitor.withLock { state in
+            defer { state.hasReserve = false }
+            return state.hasReserve
+        }
+        guard had, options.reserveBytes > 0 else { return false }
+        logger.warning("the disk is full; the store gives up its reserve so that deletes go on")
+        do throws(FileSystemError) {
+            try files.remove(StorePaths.reserve)
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    /// Makes the reserve again if it was given up and there is room.
+    func restoreReserve() {
+        guard options.reserveBytes > 0, !monitor.withLock({ $0.hasReserve }),
+            let space = try? files.space(), !space.isReadOnly, space.hasFreeFiles,
+            space.bytes >= Int64(options.reserveBytes) + 2 * Self.slack
+        else { return }
+        do throws(FileSystemError) {
+            try files.removeIfThere(StorePaths.reserve)
+            let file = try files.open(StorePaths.reserve, .create)
+            defer { files.close(file) }
+            try files.allocate(file, size: Int64(options.reserveBytes))
+            monitor.withLock { $0.hasReserve = true }
+        } catch {
+            try? files.removeIfThere(StorePaths.reserve)
+        }
+    }
+}

@@ -1,0 +1,154 @@
+import Logging
+import Synchronization
+
+/// The filesystem driver's inside.
+///
+/// A change is checked and taken into `StoreState` (overlay and queue). The *flusher* thread writes the queue to the
+/// journal and flushes it, for all that wait at once. The *applier* thread then brings durable changes into the tree,
+/// and drops journal segments once the tree is flushed as well. Calls that may block run on the two pools.
+final class StoreEngine: Sendable {
+    /// Conditions of the monitor.
+    enum Signal {
+        static let flusher = 0
+        static let applier = 1
+        static let count = 2
+    }
+
+    let files: any FileSystem
+    let options: FilesystemObjectStore.Options
+    let logger: Logger
+    let monitor: Monitor<StoreState>
+    /// Held from checking a change's condition until it is taken, so that of two changes one sees the other. Looking
+    /// at the tree meanwhile costs microseconds, once its directories are in memory.
+    let changing = Mutex<Void>(())
+    /// Held while a change is applied and while one directory is read, for file systems whose readdir may miss a file
+    /// that is being replaced.
+    let tree = Mutex<Void>(())
+    let readers = BlockingPool(name: "store-read", threads: 4)
+    let writers = BlockingPool(name: "store-write", threads: 8)
+    let ownership: Ownership?
+    /// Makes names in `tmp` unlike those of earlier processes.
+    private let token: String
+    private let temporaryNames = Atomic<UInt64>(0)
+
+    /// Opens the store. The tree isn't read, and the journal's changes are applied later, so this is quick.
+    init(
+        files: any FileSystem, options: FilesystemObjectStore.Options, logger: Logger, ownership: Ownership?
+    ) throws(ObjectStoreError) {
+        self.files = files
+        self.options = options
+        self.logger = logger
+        self.ownership = ownership
+        token = String(wallClockNow(), radix: 36)
+        var state = StoreState()
+        try withStoreErrors { () throws(FileSystemError) in try Self.prepareDirectories(files) }
+        try Self.checkTimes(files)
+
+        let journal = try JournalContents(files)
+        if journal.hasTornTail { logger.info("the journal ends in a flush that was cut off; it is left out") }
+        try withStoreErrors { () throws(FileSystemError) in
+            for segment in journal.empty { try files.removeIfThere(StorePaths.segment(segment)) }
+            if !journal.empty.isEmpty { try files.syncDirectory(StorePaths.journal) }
+        }
+        state.load(journal)
+        state.sealed = journal.segments.map { .init(firstFrame: $0, lastSequence: state.durable) }
+        state.needsPass = true
+        if case .file(let reserve) = try withStoreErrors({ () throws(FileSystemError) in
+            try files.look(at: StorePaths.reserve)
+        }) {
+            state.hasReserve = reserve.size >= options.reserveBytes
+        }
+        let leftovers = try Self.leftovers(files, keeping: state.overlay)
+        monitor = Monitor(state, signals: Signal.count)
+
+        let writer = JournalWriter(files, segmentBytes: options.segmentBytes, nextFrame: journal.nextFrame)
+        let hasFlusher = SystemThread.start(named: "store-flush") { [self] in flushLoop(writer) }
+        let hasApplier = hasFlusher && SystemThread.start(named: "store-apply") { [self] in applyLoop(leftovers) }
+        guard hasApplier else {
+            abandon()
+            throw .io("no thread could be started")
+        }
+    }
+
+    func temporaryName() -> String {
+        let number = temporaryNames.wrappingAdd(1, ordering: .relaxed).newValue
+        return "\(token)-\(number)"
+    }
+
+    private static func prepareDirectories(_ files: any FileSystem) throws(FileSystemError) {
+        var isNew = false
+        for directory in [StorePaths.temporary, StorePaths.journal, StorePaths.objects]
+        where try files.look(at: directory) == .missing {
+            try files.makeDirectory(directory)
+            isNew = true
+        }
+        if isNew { try files.syncDirectory("") }
+    }
+
+    /// Versions need times to the nanosecond.
+    private static func checkTimes(_ files: any FileSystem) throws(ObjectStoreError) {
+        let kept = try withStoreErrors { () throws(FileSystemError) in
+            let file = try files.open(StorePaths.lock, .readWrite)
+            defer { files.close(file) }
+            let time = wallClockNow() / 1000 * 1000 + 789
+            try files.setModified(file, nanoseconds: time)
+            return try files.information(of: file).modified == time
+        }
+        guard kept else { throw .io("this file system does not keep times to the nanosecond, which the store needs") }
+    }
+
+    /// What earlier processes left in `tmp`, but for what the journal still needs.
+    private static func leftovers(
+        _ files: any FileSystem, keeping overlay: Overlay
+    ) throws(ObjectStoreError) -> [String] {
+        var needed: Set<String> = []
+        for case .link(let name, _, _) in overlay.entries.values.lazy.map(\.change) { needed.insert(name) }
+        var leftovers: [String] = []
+        try withStoreErrors { () throws(FileSystemError) in
+            try files.entries(of: StorePaths.temporary) { (bytes, kind) in
+                let name = String(decoding: bytes, as: UTF8.self)
+                if kind == .file, !needed.contains(name) { leftovers.append(name) }
+            }
+        }
+        return leftovers
+    }
+}
+
+// MARK: Closing
+
+extension StoreEngine {
+    /// Flushes and applies everything and gives the directory up. Later calls fail with `.cancelled`.
+    func close() async throws(ObjectStoreError) {
+        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+            let hasEnded = monitor.withLock { state in
+                if state.phase == .open { state.phase = .closing }
+                state.needsPass = true
+                if !state.applierHasEnded { state.closeWaiters.append(continuation) }
+                return state.applierHasEnded
+            }
+            monitor.wake(Signal.flusher)
+            monitor.wake(Signal.applier)
+            if hasEnded { continuation.resume() }
+        }
+        if let failure = monitor.withLock({ $0.closeFailure }) { throw failure }
+    }
+
+    /// Ends the threads without waiting for them, as a crash would: what was not flushed is lost.
+    func abandon() {
+        monitor.withLock { $0.phase = .abandoned }
+        monitor.wake(Signal.flusher)
+        monitor.wake(Signal.applier)
+        readers.stop()
+        writers.stop()
+    }
+}
+
+extension StoreState {
+    /// Takes what the journal says for changes that are not in the tree yet, which many will be.
+    mutating func load(_ journal: JournalContents) {
+        for (key, change) in journal.changes where overlay[key] == nil {
+            overlay.insert(JournalRecord(key: key, change: change), sequence: durable, since: 0)
+            lastModified = max(lastModified, change.information?.modified ?? 0)
+        }
+    }
+}

@@ -1,0 +1,14 @@
+extension PutCondition {
+    /// Checks the condition against what is there.
+    func check(_ key: ObjectKey, current: ObjectVersion?) throws(ObjectStoreError) {
+        switch self {
+        case .always:
+            return
+        case .absent:
+            if current != nil { throw .exists(key) }
+        case .version(let version):
+            guard let current else { throw .missing(key) }
+            if current != version { throw .changed(key) }
+        }
+    }
+}
