@@ -12,7 +12,7 @@ extension RunningServer {
     /// Imports and promotes the tiny rootfs as the stack `tiny`.
     public func importTinyRootfs(version: String = "1", promote: Bool = true) async throws {
         let file = try await Fixtures.tinyRootfs(version: version)
-        let arguments = ["rootfs", "import", "--stack", "tiny", "--version", version, file]
+        let arguments = ["rootfs", "import", "--stack", "tiny", "--version", version, "--shell", "/bin/sh", file]
         try await cisternSuccessfully(arguments + (promote ? ["--promote"] : []))
     }
 

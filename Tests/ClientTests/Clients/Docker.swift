@@ -1,0 +1,73 @@
+import Foundation
+import TestSupport
+
+/// dockerd started by hand and its client, without touching the machine's network.
+struct Docker: ContainerClient {
+    let name = "docker"
+    let registry: RegistryAccess
+    private let directory: String
+    private let daemon: ChildProcess
+
+    init(_ registry: RegistryAccess, in directory: String) async throws {
+        self.registry = registry
+        self.directory = directory
+        try "{}".write(toFile: directory + "/daemon.json", atomically: true, encoding: .utf8)
+        daemon = try ChildProcess(
+            "dockerd",
+            [
+                "--config-file", directory + "/daemon.json", "--data-root", directory + "/root",
+                "--exec-root", directory + "/exec", "--pidfile", directory + "/pid",
+                "--host", "unix://\(directory)/docker.sock", "--storage-driver", "overlay2",
+                "--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false",
+            ], log: directory + "/log")
+        do {
+            let daemon = daemon
+            let socket = "unix://\(directory)/docker.sock"
+            try await waitUntil("dockerd", within: .seconds(30)) {
+                guard daemon.isRunning else { throw CommandError.notStarted("dockerd: see its log", 0) }
+                return try await run("docker", ["--host", socket, "info"]).status == 0
+            }
+            try await docker(
+                ["login", "--username", registry.user, "--password-stdin", registry.address], input: registry.password)
+        } catch {
+            print((try? String(contentsOfFile: directory + "/log", encoding: .utf8)) ?? "")
+            try await daemon.stop()
+            throw error
+        }
+    }
+
+    func pull(_ image: String) async throws {
+        try await docker(["pull", "--quiet", image])
+    }
+
+    func start(_ container: String, of image: String, environment: [String: String], arguments: [String]) async throws {
+        let variables = environment.flatMap { ["--env", "\($0)=\($1)"] }
+        try await docker(
+            ["run", "--detach", "--pull", "never", "--network", "host", "--name", container] + variables + [image]
+                + arguments)
+    }
+
+    func stop(_ container: String) async throws -> Int32 {
+        try await docker(["stop", "--time", "8", container])
+        let status = try await docker(["inspect", "--format", "{{.State.ExitCode}}", container]).output
+        try await docker(["rm", "--force", container])
+        return Int32(status) ?? -1
+    }
+
+    func output(of container: String) async throws -> String {
+        try await docker(["logs", container]).output
+    }
+
+    func shutDown() async throws {
+        let containers = try await docker(["ps", "--all", "--quiet"]).output.split(separator: "\n").map(String.init)
+        if !containers.isEmpty { try await docker(["rm", "--force"] + containers) }
+        try await daemon.stop(grace: .seconds(20))
+    }
+
+    @discardableResult
+    private func docker(_ arguments: [String], input: String = "") async throws -> CommandResult {
+        try await runSuccessfully(
+            "docker", ["--host", "unix://\(directory)/docker.sock", "--config", directory + "/client"] + arguments,
+            input: input, timeout: .seconds(120))
+    }
+}

@@ -1,0 +1,43 @@
+import Foundation
+import TestSupport
+
+/// What has to be below /home/vcap of a droplet's image: what GNU tar makes of the droplet, owned by vcap and without
+/// setuid and setgid bits.
+///
+/// Directories that the droplet only implies have no date of their own, so theirs is not compared.
+struct ExpectedTree {
+    private let tree: FileTree
+    private let undated: Set<[UInt8]>
+
+    init(of droplet: String, unpackedIn directory: String) async throws {
+        let started = Int64(Date().timeIntervalSince1970 - 2) * 1_000_000_000
+        try await runSuccessfully("mkdir", ["-p", directory])
+        // Warnings about odd dates and unknown records are expected.
+        try await runSuccessfully(
+            "tar",
+            ["--extract", "--preserve-permissions", "--numeric-owner", "--file", droplet, "--directory", directory],
+            environment: ["TZ": "UTC", "LC_ALL": "C.UTF-8"])
+        let now = Int64(Date().timeIntervalSince1970 + 2) * 1_000_000_000
+        let unpacked = try FileTree(of: directory)
+        undated = Set(
+            unpacked.entries.filter { $1.type == S_IFDIR && started <= $1.modified && $1.modified <= now }.map(\.key))
+        tree = unpacked.mapped { _, entry in
+            entry.owner = 2000
+            entry.group = 2000
+            entry.mode &= 0o1777
+        }
+    }
+
+    /// What differs in an image's files, one line each; empty if nothing does.
+    /// - Parameters:
+    ///   - root: the image's root directory.
+    ///   - ignoringDirectoryDates: for layers that are shared: directories in deps/ have a constant date there.
+    func differences(in root: String, ignoringDirectoryDates: Bool = false) throws -> [String] {
+        let found = try FileTree(of: root + "/home/vcap")
+        let compared = found.mapped { name, entry in
+            let isUndated = undated.contains(name) || (ignoringDirectoryDates && entry.type == S_IFDIR)
+            if isUndated, let expected = tree.entries[name] { entry.modified = expected.modified }
+        }
+        return compared.differences(from: tree)
+    }
+}
