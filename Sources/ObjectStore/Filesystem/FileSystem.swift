@@ -22,6 +22,7 @@ protocol FileSystem: Sendable {
     func syncDirectory(_ path: String) throws(FileSystemError)
     /// Makes everything durable that was done in this file system before.
     func syncAll() throws(FileSystemError)
+    /// EISDIR for a directory.
     func information(of file: Int32) throws(FileSystemError) -> FileInformation
     func look(at path: String) throws(FileSystemError) -> PathState
     /// A directory that is already there is no error.

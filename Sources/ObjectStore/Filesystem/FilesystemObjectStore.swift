@@ -117,6 +117,10 @@ public final class FilesystemObjectStore: ObjectStore {
 
     public func copy(_ source: ObjectKey, to target: ObjectKey) async throws(ObjectStoreError) {
         let engine = engine
+        if let object = try engine.findInMemory(source) {
+            try await put(target, object.bytes, if: .absent)
+            return
+        }
         if try await head(source).size <= Self.copiedWhole {
             try await put(target, try await get(source).bytes, if: .absent)
             return

@@ -94,7 +94,11 @@ final class LinuxFileSystem: FileSystem {
     func information(of file: Int32) throws(FileSystemError) -> FileInformation {
         var status = stat()
         try check("looking at a file") { fstat(file, &status) }
-        return FileInformation(status)
+        switch status.st_mode & S_IFMT {
+        case S_IFREG: return FileInformation(status)
+        case S_IFDIR: throw FileSystemError(code: EISDIR, action: "looking at a file")
+        default: throw FileSystemError(code: EINVAL, action: "looking at what is no regular file")
+        }
     }
 
     func look(at path: String) throws(FileSystemError) -> PathState {

@@ -142,7 +142,8 @@ extension StoreEngine {
         try checkAbsent(target)
         let name = temporaryName()
         do throws(ObjectStoreError) {
-            let information = try secondName(name, for: source)
+            // A put came meanwhile: wait until it is in the tree.
+            guard let information = try secondName(name, for: source) else { return .crowded }
             let attempt = try link(name, information, to: target)
             if case .done = attempt { return attempt }
             try? files.removeIfThere(StorePaths.temporary(name))
@@ -153,14 +154,13 @@ extension StoreEngine {
         }
     }
 
-    private func secondName(_ name: String, for source: ObjectKey) throws(ObjectStoreError) -> FileInformation {
+    private func secondName(_ name: String, for source: ObjectKey) throws(ObjectStoreError) -> FileInformation? {
         let path = StorePaths.temporary(name)
         for _ in 0..<3 {
             let old: String
             switch try pending(source) {
             case .gone: throw .missing(source)
-            // It was streamed when it was chosen to be copied and has been put since.
-            case .bytes: throw .changed(source)
+            case .bytes: return nil
             case .file(let name, _): old = StorePaths.temporary(name)
             case .none: old = StorePaths.object(source)
             }

@@ -15,7 +15,7 @@ extension StoreEngine {
             var infos: [ObjectInfo] = []
             var rest = pending.sorted { $0.key < $1.key }[...]
             var walker = try TreeWalker(
-                files, prefix: prefix, startAfter: startAfter, chunk: min(limit + 1, Self.largestChunk),
+                files, prefix: prefix, startAfter: startAfter, chunk: min(limit, Self.largestChunk),
                 read: readDirectory)
             var inTree = try walker.next()
             while infos.count < limit {

@@ -1,0 +1,21 @@
+import Logging
+import ObjectStore
+import ObjectStoreTesting
+import Testing
+
+@Suite("The contract that every driver keeps")
+struct ContractTests {
+    @Test("The memory driver", arguments: ContractCheck.all)
+    func memory(_ check: ContractCheck) async throws {
+        try await check.verify(on: MemoryObjectStore())
+    }
+
+    @Test("The filesystem driver", arguments: ContractCheck.all)
+    func filesystem(_ check: ContractCheck) async throws {
+        try await withTemporaryDirectory { directory in
+            let store = try FilesystemObjectStore(root: directory + "/store", logger: .quiet)
+            try await check.verify(on: store)
+            try await store.close()
+        }
+    }
+}
