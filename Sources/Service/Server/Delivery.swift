@@ -123,10 +123,7 @@ struct Delivery {
 
     /// A file that is shorter than its record must not become a response that never ends.
     private static func check(_ descriptor: Int32, holds range: Range<Int64>) throws {
-        var status = stat()
-        guard fstat(descriptor, &status) == 0, Int64(status.st_size) >= range.upperBound else {
-            throw DeliveryError.fileTooShort
-        }
+        guard OpenFile.size(descriptor) >= range.upperBound else { throw DeliveryError.fileTooShort }
     }
 
     /// Reads on the event loop what is in memory, and on another thread what has to come from the disk.

@@ -1,0 +1,95 @@
+/// A header value with parameters: `form-data; name="droplet"` (RFC 9110, section 5.6.6).
+struct HeaderParameters: Equatable {
+    /// What stands before the first semicolon, in lower case.
+    let value: String
+    private(set) var parameters: [String: String] = [:]
+
+    /// - Returns: nil if the text is not built as it should be, or has a parameter twice.
+    init?(_ text: some StringProtocol) {
+        var rest = Array(text.utf8)[...]
+        let value = Self.trim(Self.take(&rest) { $0 != UInt8(ascii: ";") })
+        guard !value.isEmpty else { return nil }
+        self.value = String(decoding: value, as: UTF8.self).lowercased()
+        while rest.first == UInt8(ascii: ";") {
+            rest.removeFirst()
+            let name = Self.trim(Self.take(&rest) { $0 != UInt8(ascii: "=") && $0 != UInt8(ascii: ";") })
+            if name.isEmpty, rest.isEmpty { break }
+            guard !name.isEmpty, rest.popFirst() == UInt8(ascii: "="), let value = Self.parameter(&rest) else { return nil }
+            let key = String(decoding: name, as: UTF8.self).lowercased()
+            guard parameters.updateValue(value, forKey: key) == nil else { return nil }
+        }
+    }
+
+    subscript(_ name: String) -> String? { parameters[name] }
+
+    private static func parameter(_ rest: inout ArraySlice<UInt8>) -> String? {
+        rest = rest.drop { $0 == 0x20 || $0 == 0x09 }
+        guard rest.first == UInt8(ascii: "\"") else {
+            let token = trim(take(&rest) { $0 != UInt8(ascii: ";") })
+            return token.isEmpty ? nil : String(validating: token, as: UTF8.self)
+        }
+        rest.removeFirst()
+        var bytes: [UInt8] = []
+        while let byte = rest.popFirst() {
+            switch byte {
+            case UInt8(ascii: "\""):
+                rest = rest.drop { $0 == 0x20 || $0 == 0x09 }
+                guard rest.isEmpty || rest.first == UInt8(ascii: ";") else { return nil }
+                return String(validating: bytes, as: UTF8.self)
+            case UInt8(ascii: "\\"):
+                // Browsers send Windows paths with single backslashes: only these two are escapes.
+                if let next = rest.first, next == UInt8(ascii: "\"") || next == UInt8(ascii: "\\") {
+                    rest.removeFirst()
+                    bytes.append(next)
+                } else {
+                    bytes.append(byte)
+                }
+            default: bytes.append(byte)
+            }
+        }
+        return nil
+    }
+
+    private static func take(_ rest: inout ArraySlice<UInt8>, while condition: (UInt8) -> Bool) -> ArraySlice<UInt8> {
+        let taken = rest.prefix(while: condition)
+        rest = rest.dropFirst(taken.count)
+        return taken
+    }
+
+    private static func trim(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        var bytes = bytes.drop { $0 == 0x20 || $0 == 0x09 }
+        while bytes.last == 0x20 || bytes.last == 0x09 { bytes.removeLast() }
+        return bytes
+    }
+}
+
+/// The header of one part of a form.
+enum MultipartHeader {
+    static func part(_ bytes: ArraySlice<UInt8>) throws(MultipartParser.Malformed) -> MultipartParser.Part {
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw .init(reason: "a part's header is not UTF-8") }
+        var part: MultipartParser.Part?
+        for line in text.utf8.split(separator: 0x0A) {
+            let line = Substring(line.last == 0x0D ? line.dropLast() : line)
+            guard let colon = line.firstIndex(of: ":") else { throw .init(reason: "a part's header is malformed") }
+            let value = line[line.index(after: colon)...]
+            switch line[..<colon].lowercased() {
+            case "content-disposition":
+                guard part == nil, let parsed = HeaderParameters(value), parsed.value == "form-data",
+                    let name = parsed["name"]
+                else { throw .init(reason: "a part's Content-Disposition is not form-data with a name") }
+                part = .init(name: name, filename: parsed["filename"])
+            case "content-type":
+                guard HeaderParameters(value)?.value.hasPrefix("multipart/") == false else {
+                    throw .init(reason: "a part is itself multipart")
+                }
+            case "content-transfer-encoding":
+                guard ["binary", "8bit", "7bit"].contains(HeaderParameters(value)?.value) else {
+                    throw .init(reason: "a part has a Content-Transfer-Encoding")
+                }
+            default: break
+            }
+        }
+        guard let part else { throw .init(reason: "a part has no Content-Disposition") }
+        return part
+    }
+}
