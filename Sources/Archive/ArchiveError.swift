@@ -1,0 +1,51 @@
+/// What is wrong with an archive or a compressed stream, and at which entry.
+public struct ArchiveError: Error, Hashable, Sendable {
+    public enum Fault: Hashable, Sendable {
+        /// The bytes break the format's rules, or rules that this module adds because readers would disagree.
+        case invalid
+        /// The bytes may be well formed, but exceed a limit.
+        case tooLarge
+    }
+
+    public let fault: Fault
+    /// The entry's name as its header has it, where one is known.
+    public var entry: [UInt8]?
+    public let reason: String
+
+    init(_ fault: Fault, _ reason: String, entry: [UInt8]? = nil) {
+        self.fault = fault
+        self.reason = reason
+        self.entry = entry
+    }
+
+    static func invalid(_ reason: String, entry: [UInt8]? = nil) -> ArchiveError {
+        ArchiveError(.invalid, reason, entry: entry)
+    }
+
+    static func tooLarge(_ reason: String, entry: [UInt8]? = nil) -> ArchiveError {
+        ArchiveError(.tooLarge, reason, entry: entry)
+    }
+}
+
+extension ArchiveError: CustomStringConvertible {
+    public var description: String {
+        guard let entry else { return reason }
+        return "entry '\(printableName(entry))': \(reason)"
+    }
+}
+
+/// A name from an archive as text for logs and errors: bytes that are no printable ASCII become `\xHH`.
+///
+/// - Parameter limit: how many bytes of the name are shown; what is cut off is marked by `…`.
+public func printableName(_ name: some Collection<UInt8>, limit: Int = 256) -> String {
+    let digits = Array("0123456789abcdef".utf8)
+    var text: [UInt8] = []
+    for byte in name.prefix(limit) {
+        if byte >= 0x20, byte < 0x7f, byte != UInt8(ascii: "\\") {
+            text.append(byte)
+        } else {
+            text += [UInt8(ascii: "\\"), UInt8(ascii: "x"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+        }
+    }
+    return String(decoding: text, as: UTF8.self) + (name.count > limit ? "…" : "")
+}

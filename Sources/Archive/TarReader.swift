@@ -1,0 +1,307 @@
+/// Reads a tar archive from bytes that are handed to it: v7, ustar, star, GNU and PAX, sparse files included.
+///
+/// It is stricter than most readers: where two of them could disagree about where an entry begins, what it is called or
+/// how long it is, the archive is refused. It does no I/O and holds no content; its memory is bounded by `Limits`.
+public struct TarReader {
+    public struct Limits: Sendable, Hashable {
+        /// Bytes of a name or a link's target.
+        public var nameLength = 4096
+        /// Bytes of one PAX extended header.
+        public var headerLength = 1 << 20
+        /// Stored parts of one sparse file.
+        public var sparseParts = 1 << 17
+        /// Zero bytes after the archive's end.
+        public var tailLength: Int64 = 16 << 20
+
+        public init() {}
+    }
+
+    public enum Event: Hashable, Sendable {
+        /// All bytes given were taken, or what is left is too short to be a header: give more.
+        case needsInput
+        case entry(TarEntry)
+        /// So many bytes, right after the ones consumed, are content of the last entry. The caller skips them itself.
+        case content(Int)
+        /// So many zeros, which are not stored, are content of the last entry.
+        case hole(Int64)
+    }
+
+    private enum State {
+        case header
+        /// Collecting the content of a header that describes the next entry.
+        case prelude(type: UInt8, remaining: Int64)
+        /// In the extra map blocks of GNU's old sparse format.
+        case sparseBlocks
+        /// In the map at the start of a sparse file of version 1.0.
+        case sparseMap
+        case content(stored: Int64)
+        case tail(length: Int64)
+    }
+
+    private let limits: Limits
+    private var state = State.header
+    /// Bytes that fill up the last content's block.
+    private var padding = 0
+    /// The same for the content that is being read.
+    private var contentPadding = 0
+    private var body: [UInt8] = []
+    private var next = NextEntry()
+    private var global = PaxRecords()
+    private var sparse: SparseCursor?
+
+    public init(limits: Limits = Limits()) {
+        self.limits = limits
+    }
+
+    /// Goes on to the next event.
+    ///
+    /// - Parameters:
+    ///   - bytes: the archive's next bytes. Headers want 512 at once; content may be cut anywhere.
+    ///   - consumed: how many of them were taken. Content that is announced is not among them, and counts as taken.
+    /// - Throws: `ArchiveError` that names the entry, where it has a name yet.
+    public mutating func next(_ bytes: Span<UInt8>, consumed: inout Int) throws(ArchiveError) -> Event {
+        consumed = 0
+        do {
+            return try advance(bytes, &consumed)
+        } catch {
+            var error = error
+            if error.entry == nil { error.entry = next.knownName }
+            throw error
+        }
+    }
+
+    /// Says that the input has ended.
+    ///
+    /// - Throws: `ArchiveError` if the archive is not complete: it must end with two zero blocks.
+    public func finish() throws(ArchiveError) {
+        guard case .tail(let length) = state, length >= 2 * Int64(TarHeader.blockSize) else {
+            throw .invalid("the archive is truncated: it has no end mark", entry: next.knownName)
+        }
+    }
+
+    private mutating func advance(_ bytes: Span<UInt8>, _ consumed: inout Int) throws(ArchiveError) -> Event {
+        while true {
+            if padding > 0 {
+                let count = min(padding, bytes.count - consumed)
+                padding -= count
+                consumed += count
+                if padding > 0 { return .needsInput }
+            }
+            switch state {
+            case .content(let stored):
+                if let event = content(stored, bytes.count - consumed) { return event }
+            case .tail(let length):
+                try tail(bytes.extracting(consumed..<bytes.count), length)
+                consumed = bytes.count
+                return .needsInput
+            case .prelude(let type, let remaining):
+                let count = Int(min(remaining, Int64(bytes.count - consumed)))
+                bytes.extracting(consumed..<consumed + count).withUnsafeBufferPointer { body.append(contentsOf: $0) }
+                consumed += count
+                guard remaining == Int64(count) else {
+                    state = .prelude(type: type, remaining: remaining - Int64(count))
+                    return .needsInput
+                }
+                state = .header
+                try finishPrelude(type)
+            case .header, .sparseBlocks, .sparseMap:
+                guard bytes.count - consumed >= TarHeader.blockSize else { return .needsInput }
+                let block = bytes.extracting(consumed..<consumed + TarHeader.blockSize)
+                consumed += TarHeader.blockSize
+                if let entry = try take(block) { return .entry(entry) }
+            }
+        }
+    }
+
+    private mutating func take(_ block: Span<UInt8>) throws(ArchiveError) -> TarEntry? {
+        switch state {
+        case .sparseBlocks: return try takeSparseBlock(block)
+        case .sparseMap: return try takeSparseMap(block)
+        default: return try takeHeader(block)
+        }
+    }
+}
+
+// MARK: - Headers
+
+extension TarReader {
+    private mutating func takeHeader(_ block: Span<UInt8>) throws(ArchiveError) -> TarEntry? {
+        if TarHeader.isZero(block) {
+            guard next.isEmpty else { throw .invalid("the archive ends after a header that describes a next entry") }
+            state = .tail(length: Int64(TarHeader.blockSize))
+            return nil
+        }
+        let header = try TarHeader(block)
+        switch header.type {
+        case UInt8(ascii: "x"), UInt8(ascii: "g"), UInt8(ascii: "L"), UInt8(ascii: "K"):
+            try beginPrelude(header)
+            return nil
+        default:
+            next.header = header
+            return try begin(block)
+        }
+    }
+
+    private mutating func beginPrelude(_ header: TarHeader) throws(ArchiveError) {
+        let isPax = header.type == UInt8(ascii: "x") || header.type == UInt8(ascii: "g")
+        guard header.size <= Int64(isPax ? limits.headerLength : limits.nameLength + 1) else {
+            throw .tooLarge(isPax ? "a PAX header is too long" : "the name is too long", entry: next.knownName)
+        }
+        if header.type == UInt8(ascii: "g"), !next.isEmpty {
+            throw .invalid("a global PAX header stands between an entry and its own header")
+        }
+        body.removeAll(keepingCapacity: true)
+        state = .prelude(type: header.type, remaining: header.size)
+        if header.size == 0 {
+            state = .header
+            try finishPrelude(header.type)
+        }
+    }
+
+    private mutating func finishPrelude(_ type: UInt8) throws(ArchiveError) {
+        padding = Self.padding(Int64(body.count))
+        switch type {
+        case UInt8(ascii: "x"):
+            guard next.pax == nil else { throw .invalid("two PAX headers describe one entry") }
+            next.pax = try PaxRecords(parsing: body, maximumNumbers: limits.sparseParts * 2)
+        case UInt8(ascii: "g"):
+            let records = try PaxRecords(parsing: body, maximumNumbers: 0)
+            guard records.isFitForAll else { throw .invalid("a global PAX header sets names or sizes") }
+            global.modified = records.modified ?? global.modified
+            global.userID = records.userID ?? global.userID
+            global.groupID = records.groupID ?? global.groupID
+        case UInt8(ascii: "L"):
+            guard next.longName == nil else { throw .invalid("two long names for one entry") }
+            next.longName = try longName()
+        default:
+            guard next.longLinkName == nil else { throw .invalid("two long link names for one entry") }
+            next.longLinkName = try longName()
+        }
+    }
+
+    /// GNU's long names end at a NUL; nothing else may come after it.
+    private func longName() throws(ArchiveError) -> [UInt8] {
+        let name = Array(body.prefix { $0 != 0 })
+        guard !name.isEmpty, body.dropFirst(name.count).allSatisfy({ $0 == 0 }) else {
+            throw .invalid("a long name is empty or contains NUL")
+        }
+        return name
+    }
+
+    static func padding(_ length: Int64) -> Int {
+        Int((512 - length % 512) % 512)
+    }
+}
+
+// MARK: - Entries
+
+extension TarReader {
+    /// Everything that describes the next entry has been read, but perhaps a sparse map.
+    private mutating func begin(_ block: Span<UInt8>) throws(ArchiveError) -> TarEntry? {
+        var entry = try next.entry(global: global)
+        guard entry.name.count <= limits.nameLength, entry.linkName.count <= limits.nameLength else {
+            throw .tooLarge("the name is too long", entry: entry.name)
+        }
+        let stored = next.storedSize
+        if entry.kind != .file, stored != 0 {
+            throw .invalid("only files may have content", entry: entry.name)
+        }
+        entry.size = stored
+        next.partial = entry
+        if next.isOldSparse {
+            let realSize = try next.beginOldSparse(block)
+            next.partial?.size = realSize
+            guard block[482] == 0 else {
+                state = .sparseBlocks
+                return nil
+            }
+            return try beginSparse(stored: stored)
+        }
+        if let sparse = next.pax?.sparse, sparse.isPresent {
+            guard entry.kind == .file, let realSize = sparse.realSize else {
+                throw .invalid("a sparse file without a size", entry: entry.name)
+            }
+            next.partial?.size = realSize
+            switch (sparse.major ?? 0, sparse.minor ?? 0) {
+            case (0, _):
+                guard sparse.count.map({ $0 == Int64(sparse.numbers.count / 2) }) ?? true else {
+                    throw .invalid("the sparse map does not have the parts it says", entry: entry.name)
+                }
+                next.numbers = sparse.numbers
+                return try beginSparse(stored: stored)
+            case (1, 0):
+                next.mapRemaining = stored
+                state = .sparseMap
+                return nil
+            default: throw .invalid("an unknown version of sparse files", entry: entry.name)
+            }
+        }
+        return begin(entry, stored: stored)
+    }
+
+    private mutating func begin(_ entry: TarEntry, stored: Int64) -> TarEntry {
+        next = NextEntry(nameForErrors: entry.name)
+        state = entry.size > 0 || stored > 0 ? .content(stored: stored) : .header
+        contentPadding = Self.padding(stored)
+        return entry
+    }
+
+    private mutating func beginSparse(stored: Int64) throws(ArchiveError) -> TarEntry? {
+        guard var entry = next.partial else { return nil }
+        let map = try SparseMap(next.numbers, size: entry.size, stored: stored)
+        sparse = SparseCursor(map: map)
+        entry.isSparse = true
+        return begin(entry, stored: stored)
+    }
+
+    private mutating func takeSparseBlock(_ block: Span<UInt8>) throws(ArchiveError) -> TarEntry? {
+        try next.takeOldSparse(block, at: 0, count: 21, limit: limits.sparseParts)
+        guard block[504] == 0 else { return nil }
+        return try beginSparse(stored: next.storedSize)
+    }
+
+    private mutating func takeSparseMap(_ block: Span<UInt8>) throws(ArchiveError) -> TarEntry? {
+        next.mapRemaining -= Int64(TarHeader.blockSize)
+        guard next.mapRemaining >= 0 else { throw .invalid("the sparse map is longer than its file") }
+        guard try next.takeMap(block, limit: limits.sparseParts) else { return nil }
+        return try beginSparse(stored: next.mapRemaining)
+    }
+
+    private mutating func content(_ stored: Int64, _ available: Int) -> Event? {
+        guard var cursor = sparse else {
+            guard stored > 0 else { return endContent() }
+            guard available > 0 else { return .needsInput }
+            let count = min(stored, Int64(available))
+            state = .content(stored: stored - count)
+            return .content(Int(count))
+        }
+        switch cursor.next(available: available) {
+        case nil:
+            sparse = nil
+            return endContent()
+        case .content(let count):
+            guard count > 0 else { return .needsInput }
+            sparse = cursor
+            state = .content(stored: stored - Int64(count))
+            return .content(count)
+        case let event?:
+            sparse = cursor
+            return event
+        }
+    }
+
+    private mutating func endContent() -> Event? {
+        padding = contentPadding
+        state = .header
+        return nil
+    }
+
+    private mutating func tail(_ bytes: Span<UInt8>, _ length: Int64) throws(ArchiveError) {
+        guard TarHeader.isZero(bytes) else {
+            throw .invalid("bytes that are not zero follow the archive's end", entry: next.knownName)
+        }
+        let length = length + Int64(bytes.count)
+        guard length <= limits.tailLength else { throw .tooLarge("too many zeros follow the archive's end") }
+        state = .tail(length: length)
+    }
+}

@@ -1,0 +1,127 @@
+internal import Archive
+
+/// What a caller wants to know about a root filesystem while it is converted.
+public struct RootfsWatch: Sendable {
+    /// Small files to be read, and up to how many bytes. Symbolic links are followed at the end, to other files of this
+    /// list: name both `etc/os-release` and `usr/lib/os-release`.
+    public var files: [String: Int]
+    /// Paths that may or may not exist.
+    public var paths: [String]
+
+    public init(files: [String: Int] = [:], paths: [String] = []) {
+        self.files = files
+        self.paths = paths
+    }
+}
+
+/// What was found. Paths are those of the watch, as the caller wrote them.
+public struct RootfsFindings: Sendable, Hashable {
+    public enum File: Sendable, Hashable {
+        case bytes([UInt8])
+        /// It is there, but longer than wanted.
+        case tooLarge(Int64)
+    }
+
+    public let files: [String: File]
+    /// Symbolic links were followed inside the tree; one that leads nowhere does not exist.
+    public let existing: Set<String>
+}
+
+/// Watches entries go by.
+struct RootfsObserver {
+    private static let maximumLinkBytes = 16 << 20
+    private static let maximumFollowed = 40
+
+    private let watch: RootfsWatch
+    private let wanted: [[UInt8]: Int]
+    private var files: [[UInt8]: RootfsFindings.File] = [:]
+    private var symbolicLinks: [[UInt8]: [UInt8]] = [:]
+    private var hardLinks: [[UInt8]: [UInt8]] = [:]
+    private var linkBytes = 0
+    private var capturing: [UInt8]?
+    private var captured: [UInt8] = []
+
+    init(_ watch: RootfsWatch) {
+        self.watch = watch
+        wanted = Dictionary(
+            watch.files.map { (Self.clean($0.key), $0.value) }, uniquingKeysWith: { max($0, $1) })
+    }
+
+    mutating func entry(_ entry: TarEntry, name: [UInt8]) throws(ConversionError) {
+        switch entry.kind {
+        case .file:
+            guard let limit = wanted[name] else { return }
+            guard entry.size <= limit else {
+                files[name] = .tooLarge(entry.size)
+                return
+            }
+            files[name] = .bytes([])
+            if entry.size > 0 { capturing = name }
+        case .symbolicLink:
+            linkBytes += name.count + entry.linkName.count + 64
+            guard linkBytes <= Self.maximumLinkBytes else {
+                throw ConversionError(.tooLarge, "too many symbolic links", entry: name)
+            }
+            symbolicLinks[name] = entry.linkName
+        case .hardLink:
+            if wanted[name] != nil { hardLinks[name] = entry.linkName }
+        default: return
+        }
+    }
+
+    mutating func content(_ bytes: Span<UInt8>) {
+        guard capturing != nil else { return }
+        bytes.withUnsafeBufferPointer { captured.append(contentsOf: $0) }
+    }
+
+    mutating func hole(_ length: Int64) {
+        guard capturing != nil else { return }
+        captured += [UInt8](repeating: 0, count: Int(length))
+    }
+
+    mutating func endContent() {
+        guard let name = capturing else { return }
+        files[name] = .bytes(captured)
+        capturing = nil
+        captured = []
+    }
+
+    func findings(_ names: NameTable) -> RootfsFindings {
+        var found: [String: RootfsFindings.File] = [:]
+        for path in watch.files.keys {
+            guard let name = resolve(Self.clean(path), names) else { continue }
+            if let file = files[name] ?? hardLinks[name].flatMap({ files[$0] }) { found[path] = file }
+        }
+        let existing = watch.paths.filter { resolve(Self.clean($0), names) != nil }
+        return RootfsFindings(files: found, existing: Set(existing))
+    }
+
+    /// Where a path leads, links followed within the tree.
+    private func resolve(_ path: [UInt8], _ names: NameTable) -> [UInt8]? {
+        var rest = path.split(separator: EntryName.slash).reversed().map { Array($0) }
+        var place: [[UInt8]] = []
+        var followed = 0
+        while let component = rest.popLast() {
+            if component == Array(".".utf8) { continue }
+            if component == Array("..".utf8) {
+                _ = place.popLast()
+                continue
+            }
+            let name = Array((place + [component]).joined(separator: [EntryName.slash]))
+            switch names[name]?.kind {
+            case .symbolicLink:
+                followed += 1
+                guard followed <= Self.maximumFollowed, let target = symbolicLinks[name] else { return nil }
+                if target.first == EntryName.slash { place = [] }
+                rest += target.split(separator: EntryName.slash).reversed().map { Array($0) }
+            case .directory, .impliedDirectory, .file: place.append(component)
+            case .dropped, nil: return nil
+            }
+        }
+        return Array(place.joined(separator: [EntryName.slash]))
+    }
+
+    private static func clean(_ path: String) -> [UInt8] {
+        Array(path.utf8.split(separator: EntryName.slash).joined(separator: [EntryName.slash]))
+    }
+}
