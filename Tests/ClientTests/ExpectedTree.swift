@@ -10,14 +10,14 @@ struct ExpectedTree {
     private let undated: Set<[UInt8]>
 
     init(of droplet: String, unpackedIn directory: String) async throws {
-        let started = Int64(Date().timeIntervalSince1970 - 2) * 1_000_000_000
+        let started = Duration.seconds(Date().timeIntervalSince1970 - 2)
         try await runSuccessfully("mkdir", ["-p", directory])
         // Warnings about odd dates and unknown records are expected.
         try await runSuccessfully(
             "tar",
             ["--extract", "--preserve-permissions", "--numeric-owner", "--file", droplet, "--directory", directory],
             environment: ["TZ": "UTC", "LC_ALL": "C.UTF-8"])
-        let now = Int64(Date().timeIntervalSince1970 + 2) * 1_000_000_000
+        let now = Duration.seconds(Date().timeIntervalSince1970 + 2)
         let unpacked = try FileTree(of: directory)
         undated = Set(
             unpacked.entries.filter { $1.type == S_IFDIR && started <= $1.modified && $1.modified <= now }.map(\.key))

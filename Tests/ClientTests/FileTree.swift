@@ -8,8 +8,8 @@ struct FileTree {
         var mode: UInt32
         var owner: UInt32
         var group: UInt32
-        /// Nanoseconds since 1970.
-        var modified: Int64
+        /// Since 1970.
+        var modified: Duration
         /// A file's bytes or a symlink's target.
         var content: [UInt8]
         /// The first name (in byte order) of the same file; nil if it has one name.
@@ -35,7 +35,7 @@ struct FileTree {
             var entry = Entry(
                 type: status.st_mode & S_IFMT, mode: status.st_mode & 0o7777, owner: status.st_uid,
                 group: status.st_gid,
-                modified: Int64(status.st_mtim.tv_sec) * 1_000_000_000 + Int64(status.st_mtim.tv_nsec), content: [])
+                modified: .seconds(status.st_mtim.tv_sec) + .nanoseconds(status.st_mtim.tv_nsec), content: [])
             switch entry.type {
             case S_IFREG:
                 entry.content = try Self.content(of: path)
