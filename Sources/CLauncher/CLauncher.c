@@ -1,6 +1,11 @@
+#define _GNU_SOURCE
 #include "CLauncher.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -30,4 +35,31 @@ char **cistern_environment(void) {
     return environ;
 }
 
-pid_t cistern_fork(void) { return fork(); }
+static int become(const char *path, char *const *arguments, char *const *environment, _Bool new_session) {
+    for (int number = 1; number < _NSIG; number++) signal(number, SIG_DFL);
+    if (new_session) {
+        setsid();
+        ioctl(STDIN_FILENO, TIOCSCTTY, 0);
+    }
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execve(path, arguments, environment);
+    return errno;
+}
+
+pid_t cistern_spawn(const char *path, char *const *arguments, char *const *environment, _Bool new_session) {
+    // The child shares this memory, and this process sleeps, until the child has executed the program or ended.
+    volatile int failure = 0;
+    pid_t child = vfork();
+    if (child == 0) {
+        failure = become(path, arguments, environment, new_session);
+        _exit(127);
+    }
+    if (child > 0 && failure != 0) {
+        waitpid(child, NULL, 0);
+        child = -1;
+        errno = failure;
+    }
+    return child;
+}

@@ -21,7 +21,7 @@ extension BlockYAML {
             throw failBefore("anchors, aliases and tags are not supported")
         default:
             var plain = String(YAMLScalar.withoutComment(text))
-            while let line = continuation(parent) { plain += " " + YAMLScalar.withoutComment(line) }
+            while let line = try continuation(parent) { plain += " " + YAMLScalar.withoutComment(line) }
             return .string(plain)
         }
     }
@@ -31,8 +31,9 @@ extension BlockYAML {
     }
 
     /// The next line of a plain scalar.
-    private mutating func continuation(_ parent: Int) -> Substring? {
+    private mutating func continuation(_ parent: Int) throws(BlockYAMLError) -> Substring? {
         guard let line = current, !line.isBlank, line.indent > parent else { return nil }
+        guard Self.splitKey(line.text) == nil else { throw fail("a mapping inside a plain scalar") }
         position += 1
         return line.text
     }
@@ -57,8 +58,8 @@ extension BlockYAML {
         var text = ""
         for (number, line) in block.enumerated() {
             if number > 0 {
-                let folds = header.first == ">" && !line.text.isEmpty && !block[number - 1].text.isEmpty
-                text += folds ? " " : "\n"
+                let folds = header.first == ">" && !line.text.isEmpty
+                text += folds ? (block[number - 1].text.isEmpty ? "" : " ") : "\n"
             }
             text += String(repeating: " ", count: line.text.isEmpty ? 0 : max(0, line.indent - indent)) + line.text
         }

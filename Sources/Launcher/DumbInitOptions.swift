@@ -30,7 +30,8 @@ package struct DumbInitOptions: Hashable, Sendable {
             if let text { return .text(text) }
         }
         guard !words.isEmpty else {
-            throw .usage("Usage: dumb-init [option] program [args]\nTry dumb-init --help for full usage.", exitCode: failure)
+            throw .usage(
+                "Usage: dumb-init [option] program [args]\nTry dumb-init --help for full usage.", exitCode: failure)
         }
         if environment["DUMB_INIT_DEBUG"] == "1" { options.isVerbose = true }
         if environment["DUMB_INIT_SETSID"] == "0" { options.isSingleChild = true }

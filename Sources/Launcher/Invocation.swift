@@ -48,7 +48,8 @@ package enum Invocation: Hashable, Sendable {
             guard words.count > 1 else { return .launch(.standard) }
             return .launch(.program(Array(words.dropFirst())))
         case _ where first.hasPrefix("-"):
-            throw .usage("unknown option '\(first.display)'. A program whose name begins with '-' goes after '--'", exitCode: 2)
+            throw .usage(
+                "unknown option '\(first.display)'. A program whose name begins with '-' goes after '--'", exitCode: 2)
         default: return .launch(words.count == 1 ? .word(first) : .program(words))
         }
     }

@@ -32,7 +32,8 @@ package struct LaunchPlan: Hashable, Sendable {
             } else {
                 ShellScript.text(sourcing: scripts, then: command, shell: shell)
             }
-        self.init(name: shell.path.display, candidates: [shell.path], arguments: [shell.name, "-c", script], environment)
+        self.init(
+            name: shell.path.display, candidates: [shell.path], arguments: [shell.name, "-c", script], environment)
     }
 
     private init(name: String, candidates: [SystemText], arguments: [SystemText], _ environment: Environment) {

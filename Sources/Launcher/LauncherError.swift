@@ -4,14 +4,12 @@ package enum LauncherError: Error, Hashable, Sendable {
     case usage(String, exitCode: Int32)
     /// No process of that type has a command; where it was looked for, one remark a place.
     case noStartCommand(type: String, looked: [String])
-    case stagingInfo(path: String, reason: String)
     case appDirectory(path: String, reason: String)
     case noShell(looked: [String])
     /// The program is missing.
     case notFound(name: String, reason: String)
     /// The program is there but can't be executed.
     case notExecutable(name: String, reason: String)
-    case system(call: String, reason: String)
 }
 
 extension LauncherError {
@@ -19,7 +17,7 @@ extension LauncherError {
     package var exitCode: Int32 {
         switch self {
         case .usage(_, let exitCode): exitCode
-        case .noStartCommand, .stagingInfo, .appDirectory, .system: 1
+        case .noStartCommand, .appDirectory: 1
         case .noShell, .notFound: 127
         case .notExecutable: 126
         }
@@ -33,11 +31,9 @@ extension LauncherError: CustomStringConvertible {
         case .noStartCommand(let type, let looked):
             "no start command for the process type '\(type)': \(looked.joined(separator: "; ")). "
                 + "Set START_COMMAND or add '\(type): COMMAND' to the app's Procfile and stage it again"
-        case .stagingInfo(let path, let reason): "\(path) is not understood: \(reason)"
         case .appDirectory(let path, let reason): "the app's directory \(path): \(reason)"
         case .noShell(let looked): "this image has no shell: none of \(looked.joined(separator: ", ")) is there"
         case .notFound(let name, let reason), .notExecutable(let name, let reason): "\(name): \(reason)"
-        case .system(let call, let reason): "\(call): \(reason)"
         }
     }
 }

@@ -13,7 +13,7 @@ package enum Program {
                 System.write(text, to: STDOUT_FILENO)
                 return 0
             case .dumbInit(let options):
-                return try dumbInit(options, environment).run()
+                return try dumbInit(options, environment)
             case .launch(let request):
                 return try launch(request, layout: .standard, environment, name: name)
             case .launcher(let app, let request):
@@ -26,11 +26,19 @@ package enum Program {
         }
     }
 
-    private static func dumbInit(_ options: DumbInitOptions, _ environment: Environment) -> Supervisor {
-        Supervisor(
+    private static func dumbInit(
+        _ options: DumbInitOptions, _ environment: Environment
+    ) throws(LauncherError) -> Int32 {
+        let supervisor = Supervisor(
             plan: LaunchPlan(program: options.command, environment: environment),
             newSession: !options.isSingleChild, rewrites: options.rewrites, isVerbose: options.isVerbose,
-            failureExitCode: DumbInitOptions.executionFailure, name: "dumb-init")
+            name: "dumb-init")
+        do {
+            return try supervisor.run()
+        } catch {
+            complain("\(error)", "dumb-init")
+            return DumbInitOptions.executionFailure
+        }
     }
 
     private static func launch(

@@ -7,8 +7,6 @@ struct Supervisor {
     var newSession = true
     var rewrites: [Int32: Int32] = [:]
     var isVerbose = false
-    /// The exit code if the program can't be executed, where it is not the error's own.
-    var failureExitCode: Int32?
     /// For messages.
     let name: String
 
@@ -16,15 +14,7 @@ struct Supervisor {
     func run() throws(LauncherError) -> Int32 {
         System.blockSignals()
         let leftTerminal = newSession && System.leaveTerminal()
-        let child: Int32
-        do {
-            child = try System.spawn(plan, newSession: newSession) { error in
-                System.write("\(name): \(error)\n", to: STDERR_FILENO)
-                return failureExitCode ?? error.exitCode
-            }
-        } catch {
-            throw .system(call: "fork", reason: error.reason)
-        }
+        let child = try System.spawn(plan, newSession: newSession)
         say("started process \(child)")
         // Whatever directory this was, it may be unmounted now.
         try? System.changeDirectory("/")

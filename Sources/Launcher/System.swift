@@ -100,59 +100,55 @@ enum System {
 
     /// Becomes the program; comes back only if that fails.
     static func execute(_ plan: LaunchPlan) -> LauncherError {
-        withCStrings(plan.arguments) { arguments in
-            withCStrings(plan.environment.entries) { environment in
-                execute(plan, arguments, environment)
-            }
+        let attempt = attempt(plan) { path, arguments, environment in
+            execve(path, arguments, environment)
         }
+        return attempt.failure
+    }
+
+    /// Starts the program as a child with all signals at their defaults and none blocked.
+    /// - Parameter newSession: the child leads a session of its own and takes the terminal on standard input, if there
+    ///   is one.
+    /// - Returns: the child.
+    static func spawn(_ plan: LaunchPlan, newSession: Bool) throws(LauncherError) -> Int32 {
+        let attempt = attempt(plan) { path, arguments, environment in
+            cistern_spawn(path, arguments, environment, newSession)
+        }
+        guard attempt.result > 0 else { throw attempt.failure }
+        return attempt.result
     }
 
     private typealias CStrings = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
 
-    private static func execute(_ plan: LaunchPlan, _ arguments: CStrings, _ environment: CStrings) -> LauncherError {
-        var denied: Failure?
-        for candidate in plan.candidates {
-            withCString(candidate) { _ = execve($0, arguments, environment) }
-            let failure = Failure(code: errno)
-            switch failure.code {
-            case ENOENT where exists(candidate):
-                return .notFound(name: plan.name, reason: "its interpreter or loader is not in this image")
-            case ENOENT, ENOTDIR: continue
-            case EACCES: denied = failure
-            case ENOEXEC:
-                // A script without `#!`: a shell's, as for execvp(3).
-                return executeScript(candidate, plan)
-            default: return .notExecutable(name: plan.name, reason: failure.reason)
+    /// Tries the program's candidates in turn until one gives something positive.
+    private static func attempt(
+        _ plan: LaunchPlan, _ start: (UnsafePointer<CChar>, CStrings, CStrings) -> Int32
+    ) -> (result: Int32, failure: LauncherError) {
+        func attempt(_ path: SystemText, _ arguments: [SystemText]) -> Int32 {
+            withCString(path) { path in
+                withCStrings(arguments) { arguments in
+                    withCStrings(plan.environment.entries) { environment in start(path, arguments, environment) }
+                }
             }
         }
-        if let denied { return .notExecutable(name: plan.name, reason: denied.reason) }
-        return .notFound(name: plan.name, reason: Failure(code: ENOENT).reason)
-    }
-
-    private static func executeScript(_ script: SystemText, _ plan: LaunchPlan) -> LauncherError {
-        withCStrings(["/bin/sh", script] + plan.arguments.dropFirst()) { arguments in
-            withCStrings(plan.environment.entries) { environment in _ = execve("/bin/sh", arguments, environment) }
+        var failure = LauncherError.notFound(name: plan.name, reason: Failure(code: ENOENT).reason)
+        for candidate in plan.candidates {
+            var result = attempt(candidate, plan.arguments)
+            if result <= 0 && errno == ENOEXEC {
+                // A script without `#!` is a shell's, as for execvp(3).
+                result = attempt("/bin/sh", ["/bin/sh", candidate] + plan.arguments.dropFirst())
+            }
+            guard result <= 0 else { return (result, failure) }
+            let reason = Failure(code: errno)
+            switch reason.code {
+            case ENOENT where exists(candidate):
+                return (result, .notFound(name: plan.name, reason: "its interpreter or loader is not in this image"))
+            case ENOENT, ENOTDIR: continue
+            case EACCES: failure = .notExecutable(name: plan.name, reason: reason.reason)
+            default: return (result, .notExecutable(name: plan.name, reason: reason.reason))
+            }
         }
-        return .notExecutable(name: plan.name, reason: Failure(code: ENOEXEC).reason)
-    }
-
-    /// Starts the program as a child with all signals at their defaults and none blocked.
-    /// - Parameters:
-    ///   - newSession: the child leads a session of its own and takes the terminal on standard input, if there is one.
-    ///   - failed: what the child does if the program can't be executed; gives its exit code.
-    static func spawn(
-        _ plan: LaunchPlan, newSession: Bool, failed: (LauncherError) -> Int32
-    ) throws(Failure) -> Int32 {
-        let child = cistern_fork()
-        guard child >= 0 else { throw Failure(code: errno) }
-        guard child == 0 else { return child }
-        for number in 1...lastSignal { signal(number, SIG_DFL) }
-        unblockSignals()
-        if newSession {
-            setsid()
-            _ = ioctl(STDIN_FILENO, UInt(TIOCSCTTY), 0)
-        }
-        _exit(failed(execute(plan)))
+        return (-1, failure)
     }
 
     /// Gives up the controlling terminal. - Returns: whether the kernel sends SIGHUP and SIGCONT for it.
@@ -162,21 +158,12 @@ enum System {
 
     // MARK: Signals
 
-    /// The kernel's last real-time signal.
-    private static let lastSignal: Int32 = 64
-
     static func blockSignals() {
         var all = sigset_t()
         sigfillset(&all)
         sigprocmask(SIG_BLOCK, &all, nil)
         // Where SIGCHLD is ignored, children vanish without a status.
         signal(SIGCHLD, SIG_DFL)
-    }
-
-    static func unblockSignals() {
-        var none = sigset_t()
-        sigemptyset(&none)
-        sigprocmask(SIG_SETMASK, &none, nil)
     }
 
     /// Sleeps until a blocked signal is there. Nil after `seconds`, or when something else ended the sleep.
