@@ -56,7 +56,8 @@ enum System {
 
     static func isExecutable(_ path: SystemText) -> Bool { withCString(path) { access($0, X_OK) } == 0 }
 
-    static func exists(_ path: SystemText) -> Bool { withCString(path) { access($0, F_OK) } == 0 }
+    /// Whether it is there, or would be for somebody with more permissions.
+    static func exists(_ path: SystemText) -> Bool { withCString(path) { access($0, F_OK) } == 0 || errno == EACCES }
 
     /// Whether it is a regular file, or a link to one.
     static func isFile(_ path: SystemText) -> Bool {
@@ -132,7 +133,8 @@ enum System {
             }
         }
         var failure = LauncherError.notFound(name: plan.name, reason: Failure(code: ENOENT).reason)
-        for candidate in plan.candidates {
+        // What is not there is not tried: a try may cost a process.
+        for candidate in plan.candidates where exists(candidate) {
             var result = attempt(candidate, plan.arguments)
             if result <= 0 && errno == ENOEXEC {
                 // A script without `#!` is a shell's, as for execvp(3).
@@ -141,9 +143,8 @@ enum System {
             guard result <= 0 else { return (result, failure) }
             let reason = Failure(code: errno)
             switch reason.code {
-            case ENOENT where exists(candidate):
+            case ENOENT:
                 return (result, .notFound(name: plan.name, reason: "its interpreter or loader is not in this image"))
-            case ENOENT, ENOTDIR: continue
             case EACCES: failure = .notExecutable(name: plan.name, reason: reason.reason)
             default: return (result, .notExecutable(name: plan.name, reason: reason.reason))
             }

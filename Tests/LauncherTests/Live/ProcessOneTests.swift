@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @Suite("launch as process 1")
@@ -97,6 +98,23 @@ struct ProcessOneTests {
         let app = "cut -d' ' -f5,6 /proc/$$/stat"
         let command = try root.runAsProcessOne(["/lifecycle/launch"], ["START_COMMAND": app], withProc: true)
         #expect(command.output == "2 2\n")
+    }
+
+    @Test("The app gets the terminal that launch was started on, so that a shell in it has job control")
+    func terminal() throws {
+        let root = try TinyRoot()
+        try root.link("bin/setsid", to: "busybox")
+        let start = [
+            "unshare --pid --fork --kill-child --mount-proc --root=\(root.url.path(percentEncoded: false))",
+            "setsid -c /lifecycle/launch 'cut -d\" \" -f6,7 /proc/$$/stat'",
+        ]
+        let command = try Command(
+            ["/usr/bin/script", "-qec", start.joined(separator: " "), "/dev/null"],
+            environment: ["PATH": "/usr/bin:/bin"], directory: root.url)
+        let fields = command.output.split(whereSeparator: \.isWhitespace)
+        #expect(fields.first == "2")
+        // The number of the controlling terminal; 0 where there is none.
+        #expect(fields.count == 2 && fields.last != "0", "\(command.output) \(command.errors)")
     }
 
     @Test("The app has all signals at their defaults, whatever launch was started with")
