@@ -23,10 +23,14 @@ let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio
 let nioHTTPTypes: Target.Dependency = .product(name: "NIOHTTPTypes", package: "swift-nio-extras")
 let nioHTTPTypesHTTP1: Target.Dependency = .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
 let nioExtras: Target.Dependency = .product(name: "NIOExtras", package: "swift-nio-extras")
+let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
+let nioCertificateReloading: Target.Dependency = .product(name: "NIOCertificateReloading", package: "swift-nio-extras")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let serviceLifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let configuration: Target.Dependency = .product(name: "Configuration", package: "swift-configuration")
+let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let x509: Target.Dependency = .product(name: "X509", package: "swift-certificates")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 
 let package = Package(
@@ -47,6 +51,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-extras", exact: "1.35.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", exact: "2.37.6"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1"),
+        .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
         .package(url: "https://github.com/swift-server/async-http-client", exact: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),
     ],
@@ -54,22 +59,51 @@ let package = Package(
         .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CCrypt", pkgConfig: "libcrypt", providers: [.apt(["libcrypt-dev"])]),
+        .systemLibrary(name: "CLinux"),
+        .systemLibrary(name: "CPread"),
         .systemLibrary(name: "CLibcrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
 
         .target(name: "JSON", swiftSettings: strict),
         .target(name: "OCI", dependencies: ["JSON", "CLibcrypto"], swiftSettings: strict),
         .target(name: "Archive", dependencies: ["CISAL", "CZstd"], swiftSettings: strict),
-        .target(name: "ObjectStore", dependencies: ["OCI", logging], swiftSettings: strict),
+        .target(name: "ObjectStore", dependencies: ["CLinux", "OCI", logging], swiftSettings: strict),
         .target(name: "Blobs", dependencies: ["JSON", "OCI", "ObjectStore", logging], swiftSettings: strict),
-        .target(name: "Layers", dependencies: ["OCI", "Archive", logging], swiftSettings: strict),
+        .target(name: "Layers", dependencies: ["Archive", "OCI"], swiftSettings: strict),
         .target(
-            name: "Images", dependencies: ["JSON", "OCI", "ObjectStore", "Blobs", "Layers", logging],
+            name: "Images", dependencies: ["Archive", "Blobs", "JSON", "Layers", "OCI", "ObjectStore", logging],
             swiftSettings: strict),
-        .target(name: "Launcher", dependencies: ["JSON"], swiftSettings: strict),
+        .target(name: "CLauncher"),
+        .target(name: "Launcher", dependencies: ["CLauncher", "JSON"], swiftSettings: strict),
+        .target(
+            name: "Transfer", dependencies: ["JSON", "OCI", asyncHTTPClient, nioCore, nioHTTP1, nioSSL, logging],
+            swiftSettings: strict),
+
         .executableTarget(
             name: "launch", dependencies: ["Launcher"], swiftSettings: strict,
             linkerSettings: [
                 .unsafeFlags(["-static-executable", "-Xlinker", "-s", "-Xlinker", "--gc-sections"])
             ]),
+        .target(
+            name: "Service",
+            dependencies: [
+                "CCrypt", "CPread", "JSON", "ObjectStore", crypto, httpTypes, hummingbird, hummingbirdCore, logging,
+                nioCore, nioHTTP1, nioHTTPTypes, nioHTTPTypesHTTP1, nioPosix, nioExtras, nioSSL, nioTLS,
+                nioCertificateReloading, serviceLifecycle, x509,
+            ], swiftSettings: strict),
+        .target(
+            name: "RegistryAPI", dependencies: ["Blobs", "Images", "JSON", "OCI", "ObjectStore", "Service", httpTypes],
+            swiftSettings: strict),
+        .target(name: "BitsAPI", dependencies: ["Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Service", httpTypes], swiftSettings: strict),
+        .target(
+            name: "OperatorAPI", dependencies: ["Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Service", httpTypes, logging],
+            swiftSettings: strict),
+
+        .executableTarget(
+            name: "cistern",
+            dependencies: [
+                "Archive", "BitsAPI", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "OperatorAPI",
+                "RegistryAPI", "Service", "Transfer", argumentParser, configuration, logging, nioSSL,
+                serviceLifecycle, unixSignals, yams,
+            ], swiftSettings: strict),
     ]
 )

@@ -1,4 +1,4 @@
-import ObjectStore
+public import ObjectStore
 import Synchronization
 
 /// Bytes being written. Exactly one of `finish` and `abort` ends them.
@@ -34,6 +34,11 @@ public struct StagedBlob: Sendable {
     /// In bytes.
     public let size: Int64
     let store: any ObjectStore
+
+    /// Opens the bytes for reading.
+    public func open() async throws(BlobError) -> any ObjectReader {
+        do { return try await store.open(try id.key()) } catch { throw .store(error) }
+    }
 
     /// Removes the bytes. A failure leaves garbage, which collection removes.
     public func discard() async {

@@ -1,0 +1,74 @@
+import Synchronization
+
+/// Values kept in memory up to a bound: when it is reached, what was not used of late goes.
+///
+/// Two generations instead of a list: a value that is used moves to the young one; when the young one holds half of the
+/// bound, it becomes the old one and the former old one is dropped. Every operation takes constant time.
+final class BoundedCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
+    private struct Entry {
+        let value: Value
+        let cost: Int
+    }
+
+    private struct State {
+        var young: [Key: Entry] = [:]
+        var old: [Key: Entry] = [:]
+        var youngCost = 0
+        var changes: UInt64 = 0
+    }
+
+    private let maximumCost: Int
+    private let state = Mutex(State())
+
+    /// - Parameter maximumCost: in whatever `cost` counts.
+    init(maximumCost: Int) { self.maximumCost = maximumCost }
+
+    /// A mark to hand to `insert`, so that what was loaded before a removal is not kept after it.
+    var mark: UInt64 { state.withLock { $0.changes } }
+
+    func value(_ key: Key) -> Value? {
+        state.withLock { state in
+            if let entry = state.young[key] { return entry.value }
+            guard let entry = state.old.removeValue(forKey: key) else { return nil }
+            add(entry, key, to: &state)
+            return entry.value
+        }
+    }
+
+    /// Keeps a value, unless something was removed since the mark was taken.
+    func insert(_ value: Value, for key: Key, cost: Int, since mark: UInt64? = nil) {
+        state.withLock { state in
+            guard mark == nil || mark == state.changes else { return }
+            remove(key, from: &state)
+            add(Entry(value: value, cost: cost), key, to: &state)
+        }
+    }
+
+    func remove(_ key: Key) {
+        state.withLock { state in
+            state.changes &+= 1
+            remove(key, from: &state)
+        }
+    }
+
+    func removeAll() {
+        state.withLock { state in
+            state = State(changes: state.changes &+ 1)
+        }
+    }
+
+    private func add(_ entry: Entry, _ key: Key, to state: inout State) {
+        if state.youngCost + entry.cost > maximumCost / 2, !state.young.isEmpty {
+            state.old = state.young
+            state.young = [:]
+            state.youngCost = 0
+        }
+        state.young[key] = entry
+        state.youngCost += entry.cost
+    }
+
+    private func remove(_ key: Key, from state: inout State) {
+        if let entry = state.young.removeValue(forKey: key) { state.youngCost -= entry.cost }
+        state.old.removeValue(forKey: key)
+    }
+}

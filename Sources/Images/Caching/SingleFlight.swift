@@ -1,0 +1,37 @@
+import Synchronization
+
+/// Several who want the same thing at once wait for the first one's work instead of doing it again.
+final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sendable {
+    /// nil: nobody works on the key, so whoever asks does.
+    private let waiting = Mutex<[Key: [CheckedContinuation<Value?, Never>]]>([:])
+
+    /// - Throws: what this caller's own work throws. If the one that it waited for failed, it works itself.
+    func value(for key: Key, _ work: () async throws(ImageError) -> Value) async throws(ImageError) -> Value {
+        while true {
+            let isFirst = waiting.withLock { waiting in
+                if waiting[key] != nil { return false }
+                waiting[key] = []
+                return true
+            }
+            if isFirst { return try await lead(key, work) }
+            let value = await withCheckedContinuation { continuation in
+                let isOver = waiting.withLock { waiting in
+                    waiting[key]?.append(continuation) == nil
+                }
+                if isOver { continuation.resume(returning: nil) }
+            }
+            if let value { return value }
+        }
+    }
+
+    private func lead(_ key: Key, _ work: () async throws(ImageError) -> Value) async throws(ImageError) -> Value {
+        var result: Value?
+        defer {
+            let others = waiting.withLock { $0.removeValue(forKey: key) ?? [] }
+            for other in others { other.resume(returning: result) }
+        }
+        let value = try await work()
+        result = value
+        return value
+    }
+}

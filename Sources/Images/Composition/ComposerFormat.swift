@@ -1,0 +1,103 @@
+import Archive
+import JSON
+import Layers
+import OCI
+
+/// The composer's format numbers. What a released one makes never changes by a byte: images that run are known by
+/// their digests, and `GoldenCompositionTests` holds them.
+public enum ComposerFormat: Int, Hashable, Sendable {
+    case v1 = 1
+
+    /// The one that new recipes get.
+    public static let newest = ComposerFormat.v1
+}
+
+/// Makes an image's documents from a recipe and a droplet: a pure function.
+///
+/// Nothing in them comes from a clock, a guid, a host or an upload.
+public func compose(_ recipe: Recipe, _ droplet: DropletContent) -> ComposedImage {
+    switch recipe.format {
+    case .v1: FormatV1(recipe: recipe).image(of: droplet)
+    }
+}
+
+/// Makes the documents of a recipe's rootfs alone, which is the base image of all images of that recipe.
+public func composeBase(_ recipe: Recipe) -> ComposedImage {
+    switch recipe.format {
+    case .v1: FormatV1(recipe: recipe).base()
+    }
+}
+
+/// Format 1. Released: only its comments may change.
+private struct FormatV1 {
+    let recipe: Recipe
+
+    private static let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+    private struct Piece {
+        let layer: LayerReference
+        let origin: String
+    }
+
+    private var basePieces: [Piece] {
+        recipe.rootfs.map { Piece(layer: $0, origin: "rootfs \(recipe.stack) \(recipe.version)") }
+    }
+
+    func base() -> ComposedImage {
+        let created = recipe.rootfsCreated.rfc3339
+        let metadata = [
+            "org.opencontainers.image.created": created,
+            "org.opencontainers.image.version": recipe.version.text,
+            "org.opencontainers.image.title": recipe.stack.text,
+        ]
+        let execution = ImageConfig.Execution(environment: [Self.path], command: [recipe.shell], labels: metadata)
+        return document(basePieces, created: created, execution: execution, metadata: metadata)
+    }
+
+    func image(of droplet: DropletContent) -> ComposedImage {
+        let created = max(recipe.rootfsCreated, droplet.newestEntry).rfc3339
+        let metadata = [
+            "org.opencontainers.image.created": created,
+            "org.opencontainers.image.version": droplet.digest.hex,
+            "org.opencontainers.image.base.name": "cistern/\(recipe.stack):\(recipe.version)",
+            "org.opencontainers.image.base.digest": base().manifestDigest.description,
+            "org.cloudfoundry.stack": recipe.stack.text,
+            "org.cloudfoundry.rootfs-version": recipe.version.text,
+        ]
+        let execution = ImageConfig.Execution(
+            user: "2000:2000",
+            environment: [
+                "HOME=/home/vcap/app", "USER=vcap", Self.path, "LANG=en_US.UTF-8", "TMPDIR=/home/vcap/tmp",
+                "DEPS_DIR=/home/vcap/deps",
+            ],
+            entrypoint: ["/lifecycle/launch"], workingDirectory: "/home/vcap/app", labels: metadata,
+            stopSignal: "SIGTERM", exposedPorts: ["8080/tcp"])
+        let pieces =
+            basePieces + [Piece(layer: recipe.lifecycle, origin: "lifecycle")]
+            + droplet.layers.map { Piece(layer: $0, origin: "droplet") }
+            + recipe.delta.map { Piece(layer: $0, origin: "rootfs delta") }
+        return document(pieces, created: created, execution: execution, metadata: metadata)
+    }
+
+    private func document(
+        _ pieces: [Piece], created: String, execution: ImageConfig.Execution, metadata: [String: String]
+    ) -> ComposedImage {
+        // Docker's vocabulary has no word for zstd, so an image with such a layer is described in OCI's.
+        let family = pieces.contains { $0.layer.compression == .zstd } ? .oci : recipe.family
+        let config = ImageConfig(
+            created: created, platform: Platform(architecture: recipe.architecture.rawValue), execution: execution,
+            diffIDs: pieces.map(\.layer.diffID),
+            history: pieces.map { ImageConfig.History(created: created, createdBy: "cistern", comment: $0.origin) }
+        ).json.canonicalBytes
+        let configDigest = Digest.of(config)
+        let manifest = Manifest(
+            mediaType: family.manifest,
+            config: Descriptor(mediaType: family.config, digest: configDigest, size: Int64(config.count)),
+            layers: pieces.map { $0.layer.descriptor(family) },
+            // Docker's manifests have no annotations; its clients ignore what they do not know, but need not be tried.
+            annotations: family == .oci ? metadata : [:])
+        return ComposedImage(
+            mediaType: family.manifest, manifest: manifest.json.canonicalBytes, config: config,
+            configDigest: configDigest)
+    }
+}

@@ -1,0 +1,38 @@
+public import OCI
+
+extension DerivedImages {
+    /// The base image of a rootfs version.
+    /// - Parameter tag: a version's name, or `current`.
+    /// - Throws: `.invalidName`, `.unknownStack`, `.unknownVersion`, `.nothingPromoted`, `.noLifecycle`.
+    public func base(
+        _ stack: StackName, _ tag: String, _ family: MediaTypeFamily
+    ) async throws(ImageError) -> ComposedImage {
+        let version = tag == "current" ? try rootfs.current(stack) : try VersionName(tag)
+        let variants = try rootfs.versions(stack).filter { $0.version == version }.map(\.architecture)
+        guard let architecture = Architecture.allCases.first(where: variants.contains) else {
+            throw .unknownVersion(stack, version)
+        }
+        return composeBase(try await recipe(stack, version, architecture, family))
+    }
+
+    /// What a digest stands for among the base images of a stack, for as long as their recipes exist.
+    public func baseContent(_ stack: StackName, _ digest: Digest) -> ImageContent? {
+        for architecture in Architecture.allCases {
+            for recipe in recipes.recipes(stack, architecture).reversed() {
+                if let layer = recipe.rootfs.first(where: { $0.digest == digest }) { return .layer(size: layer.size) }
+                let image = composeBase(recipe)
+                if image.manifestDigest == digest { return .manifest(image) }
+                if image.configDigest == digest { return .config(image) }
+            }
+        }
+        return nil
+    }
+
+    /// The tags of a stack's repository in byte order.
+    /// - Throws: `.unknownStack`.
+    public func baseTags(_ stack: StackName) throws(ImageError) -> [String] {
+        var tags = Set(try rootfs.versions(stack).map(\.version.text))
+        if rootfs.history(stack) != nil { tags.insert("current") }
+        return tags.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    }
+}

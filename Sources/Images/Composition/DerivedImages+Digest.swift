@@ -1,0 +1,73 @@
+public import OCI
+
+/// What a digest stands for in a repository of derived images.
+public enum ImageContent: Hashable, Sendable {
+    case manifest(ComposedImage)
+    case config(ComposedImage)
+    /// A layer, whose bytes are a blob.
+    case layer(size: Int64)
+}
+
+extension DerivedImages {
+    /// How many images are composed at most to find out what a digest is.
+    static let maximumSearch = 4096
+
+    /// The image of a droplet's repository that has this manifest digest, for as long as its recipe and droplet exist.
+    public func image(_ guid: DropletGUID, _ digest: Digest) async throws(ImageError) -> ComposedImage? {
+        if case .manifest(let image)? = try await document(guid, digest) { image } else { nil }
+    }
+
+    /// What a blob digest stands for in a droplet's repository: a config or a layer of one of its images.
+    public func content(_ guid: DropletGUID, _ digest: Digest) async throws(ImageError) -> ImageContent? {
+        for droplet in try await droplets.droplets(of: guid) {
+            if let layer = droplet.content.layers.first(where: { $0.digest == digest }) {
+                return .layer(size: layer.size)
+            }
+            if let layer = recipes.layer(droplet.stack, droplet.architecture, digest) { return .layer(size: layer.size) }
+        }
+        if case .config(let image)? = try await document(guid, digest) { return .config(image) }
+        return nil
+    }
+
+    /// The manifest or config with a digest among all images of a droplet's repository.
+    private func document(_ guid: DropletGUID, _ digest: Digest) async throws(ImageError) -> ImageContent? {
+        let records = try await droplets.droplets(of: guid)
+        if let key = found.origin(digest), let recipe = recipes.recipe(key.recipe),
+            let droplet = records.first(where: { $0.content.digest == key.droplet && $0.fits(recipe) })
+        {
+            return content(image(recipe, droplet.content), digest)
+        }
+        let pairs = records.map { ($0, recipes.recipes($0.stack, $0.architecture)) }
+        let question = FoundDigests.Question(guid: guid, digest: digest)
+        var searched = Hasher()
+        for (droplet, recipes) in pairs {
+            searched.combine(droplet.content.digest)
+            searched.combine(recipes.count)
+        }
+        let combinations = searched.finalize()
+        guard digest.algorithm == .sha256, !found.isMiss(question, combinations: combinations) else { return nil }
+        var left = Self.maximumSearch
+        for (droplet, recipes) in pairs {
+            // The youngest recipes first: they are the likeliest.
+            for recipe in recipes.reversed() where left > 0 {
+                left -= 1
+                if let content = content(compose(recipe, droplet.content), digest) {
+                    return self.content(image(recipe, droplet.content), digest) ?? content
+                }
+            }
+            await Task.yield()
+        }
+        found.rememberMiss(question, combinations: combinations)
+        return nil
+    }
+
+    private func content(_ image: ComposedImage, _ digest: Digest) -> ImageContent? {
+        if image.manifestDigest == digest { return .manifest(image) }
+        if image.configDigest == digest { return .config(image) }
+        return nil
+    }
+}
+
+extension DropletRecord {
+    func fits(_ recipe: Recipe) -> Bool { recipe.stack == stack && recipe.architecture == architecture }
+}

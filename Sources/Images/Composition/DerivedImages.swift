@@ -1,0 +1,96 @@
+import OCI
+import Synchronization
+
+/// The images: derived from droplets, recipes and rootfs versions when they are asked for, never stored.
+public final class DerivedImages: Sendable {
+    private struct RecipeKey: Hashable {
+        let stack: StackName
+        let version: VersionName
+        let architecture: Architecture
+        let family: MediaTypeFamily
+    }
+
+    struct ImageKey: Hashable {
+        let recipe: String
+        let droplet: Digest
+    }
+
+    let droplets: DropletCatalog
+    let rootfs: RootfsCatalog
+    let recipes: RecipeBook
+    private let lifecycle: [Architecture: LifecycleLayer]
+    private let wanted = Mutex<[RecipeKey: Recipe]>([:])
+    private let composed = BoundedCache<ImageKey, ComposedImage>(maximumCost: 24 << 20)
+    private let keeping = SingleFlight<String, Recipe>()
+    let found = FoundDigests()
+
+    /// - Parameter lifecycle: the layer of each architecture that this server can make images for.
+    public init(
+        droplets: DropletCatalog, rootfs: RootfsCatalog, recipes: RecipeBook,
+        lifecycle: [Architecture: LifecycleLayer]
+    ) {
+        self.droplets = droplets
+        self.rootfs = rootfs
+        self.recipes = recipes
+        self.lifecycle = lifecycle
+    }
+
+    /// The architectures that images can be made for.
+    public var architectures: [Architecture] { Architecture.allCases.filter { lifecycle[$0] != nil } }
+
+    /// The image of a droplet on its stack's current rootfs, or on the version that the tag names.
+    /// - Throws: `.unknownDroplet`, `.unknownStack`, `.unknownVersion`, `.nothingPromoted`, `.noVariant`, `.noLifecycle`.
+    public func image(
+        _ guid: DropletGUID, _ tag: DropletTag, _ family: MediaTypeFamily
+    ) async throws(ImageError) -> ComposedImage {
+        let droplet = try await droplets.droplet(guid, tag.hash)
+        let version: VersionName = if let version = tag.version { version } else { try rootfs.current(droplet.stack) }
+        let recipe = try await recipe(droplet.stack, version, droplet.architecture, family)
+        return image(recipe, droplet.content)
+    }
+
+    /// The tags of a droplet's repository in byte order: each droplet by itself and on each rootfs version of its stack.
+    /// - Throws: `.unknownDroplet` if the app has no droplet.
+    public func tags(_ guid: DropletGUID) async throws(ImageError) -> [String] {
+        let records = try await droplets.droplets(of: guid)
+        guard !records.isEmpty else { throw .unknownDroplet(guid, hash: "any") }
+        var tags: [String] = []
+        for record in records {
+            let versions = ((try? rootfs.versions(record.stack)) ?? []).filter {
+                $0.architecture == record.architecture
+            }
+            if rootfs.history(record.stack) != nil { tags.append(record.hash) }
+            tags.append(contentsOf: versions.map { "\(record.hash)-\($0.version)" })
+        }
+        return tags.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    }
+
+    /// The image that a recipe makes of a droplet.
+    func image(_ recipe: Recipe, _ droplet: DropletContent) -> ComposedImage {
+        let key = ImageKey(recipe: recipe.id, droplet: droplet.digest)
+        if let image = composed.value(key) { return image }
+        let image = compose(recipe, droplet)
+        composed.insert(image, for: key, cost: image.cost)
+        found.remember(image, key)
+        return image
+    }
+
+    /// The recipe that new images of a rootfs version get, written down before it is used.
+    func recipe(
+        _ stack: StackName, _ version: VersionName, _ architecture: Architecture, _ family: MediaTypeFamily
+    ) async throws(ImageError) -> Recipe {
+        let key = RecipeKey(stack: stack, version: version, architecture: architecture, family: family)
+        if let recipe = wanted.withLock({ $0[key] }) { return recipe }
+        let base = try rootfs.version(stack, version, architecture)
+        guard let lifecycle = lifecycle[architecture] else { throw .noLifecycle(architecture) }
+        let recipe = Recipe(
+            format: .newest, stack: stack, version: version, architecture: architecture, family: family,
+            rootfs: base.layers, rootfsCreated: base.created, shell: base.shell, lifecycle: lifecycle.layer)
+        let kept = try await keeping.value(for: recipe.id) { () throws(ImageError) in
+            try await recipes.keep(recipe)
+            return recipe
+        }
+        wanted.withLock { $0[key] = kept }
+        return kept
+    }
+}

@@ -1,0 +1,21 @@
+public import Archive
+public import OCI
+
+/// In which vocabulary an image is described: OCI's, or Docker's for clients that do not accept OCI's.
+public enum MediaTypeFamily: String, Hashable, Sendable, CaseIterable {
+    case oci, docker
+
+    public var manifest: MediaType { self == .oci ? .ociManifest : .dockerManifest }
+    public var config: MediaType { self == .oci ? .ociConfig : .dockerConfig }
+
+    /// Docker has no word for zstd: such layers keep OCI's.
+    public func layer(_ compression: CompressionFormat) -> MediaType {
+        switch (self, compression) {
+        case (.oci, .none): .ociLayer
+        case (.oci, .gzip): .ociLayerGzip
+        case (.docker, .none): .dockerLayer
+        case (.docker, .gzip): .dockerLayerGzip
+        case (_, .zstd): .ociLayerZstd
+        }
+    }
+}

@@ -1,0 +1,74 @@
+import JSON
+import OCI
+import ObjectStore
+
+/// Everything an image is made of besides the droplet. Immutable: `recipes/<id>`, the id being the digest of its
+/// canonical form.
+public struct Recipe: Hashable, Sendable {
+    /// Which composer makes the documents. A released format never changes; a better one gets a new number.
+    public let format: ComposerFormat
+    public let stack: StackName
+    public let version: VersionName
+    public let architecture: Architecture
+    public let family: MediaTypeFamily
+    /// Bottom up.
+    public let rootfs: [LayerReference]
+    /// The newest entry of the rootfs.
+    public let rootfsCreated: Timestamp
+    /// The absolute path of the rootfs' shell.
+    public let shell: String
+    public let lifecycle: LayerReference
+    /// Layers on top of the droplet's that turn an older rootfs into this version.
+    public let delta: [LayerReference]
+    /// Hexadecimal SHA-256.
+    public let id: String
+
+    public init(
+        format: ComposerFormat, stack: StackName, version: VersionName, architecture: Architecture,
+        family: MediaTypeFamily, rootfs: [LayerReference], rootfsCreated: Timestamp, shell: String,
+        lifecycle: LayerReference, delta: [LayerReference] = []
+    ) {
+        self.format = format
+        self.stack = stack
+        self.version = version
+        self.architecture = architecture
+        self.family = family
+        self.rootfs = rootfs
+        self.rootfsCreated = rootfsCreated
+        self.shell = shell
+        self.lifecycle = lifecycle
+        self.delta = delta
+        let json: JSONValue = [
+            "architecture": .string(architecture.rawValue), "delta": .array(delta.map(\.json)),
+            "family": .string(family.rawValue), "format": .integer(format.rawValue), "lifecycle": lifecycle.json,
+            "rootfs": .array(rootfs.map(\.json)), "rootfsCreated": .integer(rootfsCreated.seconds),
+            "shell": .string(shell), "stack": .string(stack.text), "version": .string(version.text),
+        ]
+        self.bytes = json.canonicalBytes
+        self.id = Digest.of(bytes).hex
+    }
+
+    /// The canonical form, as it is stored.
+    let bytes: [UInt8]
+
+    /// - Throws: `ImageError.damaged` for what is no recipe, or one of a format that this Cistern does not know.
+    init(parsing stored: [UInt8], at key: ObjectKey) throws(ImageError) {
+        guard let json = try? JSONValue(parsing: stored),
+            let format = json["format"]?.integer.flatMap({ ComposerFormat(rawValue: Int($0)) }),
+            let stack = json["stack"]?.string.flatMap({ try? StackName($0) }),
+            let version = json["version"]?.string.flatMap({ try? VersionName($0) }),
+            let architecture = json["architecture"]?.string.flatMap({ try? Architecture($0) }),
+            let family = json["family"]?.string.flatMap(MediaTypeFamily.init(rawValue:)),
+            let rootfs = json["rootfs"]?.elements(LayerReference.init(json:)),
+            let created = json["rootfsCreated"]?.integer, let shell = json["shell"]?.string,
+            let lifecycle = json["lifecycle"].flatMap(LayerReference.init(json:)),
+            let delta = json["delta"]?.elements(LayerReference.init(json:))
+        else { throw .damaged(key) }
+        self.init(
+            format: format, stack: stack, version: version, architecture: architecture, family: family, rootfs: rootfs,
+            rootfsCreated: Timestamp(seconds: created), shell: shell, lifecycle: lifecycle, delta: delta)
+        guard bytes == stored else { throw .damaged(key) }
+    }
+
+    static func key(_ id: String) throws(ObjectStoreError) -> ObjectKey { try ObjectKey("recipes/\(id)") }
+}

@@ -1,0 +1,83 @@
+import OCI
+public import ObjectStore
+import Synchronization
+
+/// All recipes, in memory as in the store: there is one for each combination of rootfs version, architecture, family,
+/// lifecycle layer and format that an image was ever made with, so they are few.
+public final class RecipeBook: Sendable {
+    private struct Base: Hashable {
+        let stack: StackName
+        let architecture: Architecture
+    }
+
+    private struct State {
+        var byID: [String: Recipe] = [:]
+        var byBase: [Base: [Recipe]] = [:]
+        /// Every layer that recipes name.
+        var layers: [Base: [Digest: LayerReference]] = [:]
+    }
+
+    private let store: any ObjectStore
+    private let state = Mutex(State())
+
+    /// Reads the recipes that are there.
+    public init(store: any ObjectStore) async throws(ImageError) {
+        self.store = store
+        try await forEachObject(in: store, prefix: "recipes/") { (object) throws(ImageError) in
+            add(try Recipe(parsing: object.bytes, at: object.info.key))
+        }
+    }
+
+    func recipe(_ id: String) -> Recipe? { state.withLock { $0.byID[id] } }
+
+    /// The recipes of a stack and an architecture.
+    func recipes(_ stack: StackName, _ architecture: Architecture) -> [Recipe] {
+        state.withLock { $0.byBase[Base(stack: stack, architecture: architecture)] ?? [] }
+    }
+
+    /// The layer that some recipe of a stack and an architecture names by a digest.
+    func layer(_ stack: StackName, _ architecture: Architecture, _ digest: Digest) -> LayerReference? {
+        state.withLock { $0.layers[Base(stack: stack, architecture: architecture)]?[digest] }
+    }
+
+    /// Writes a recipe down, durably, before anybody may see an image made with it.
+    func keep(_ recipe: Recipe) async throws(ImageError) {
+        if self.recipe(recipe.id) != nil { return }
+        do {
+            _ = try await store.put(try Recipe.key(recipe.id), recipe.bytes, if: .absent)
+        } catch .exists {
+            // Another replica wrote the same bytes.
+        } catch { throw .store(error) }
+        do { try await store.sync() } catch { throw .store(error) }
+        add(recipe)
+    }
+
+    private func add(_ recipe: Recipe) {
+        state.withLock { state in
+            guard state.byID.updateValue(recipe, forKey: recipe.id) == nil else { return }
+            let base = Base(stack: recipe.stack, architecture: recipe.architecture)
+            state.byBase[base, default: []].append(recipe)
+            for layer in recipe.rootfs + [recipe.lifecycle] + recipe.delta {
+                state.layers[base, default: [:]][layer.digest] = layer
+            }
+        }
+    }
+}
+
+/// Reads all small objects below a prefix, a page at a time.
+func forEachObject(
+    in store: any ObjectStore, prefix: String, _ body: (StoredObject) throws(ImageError) -> Void
+) async throws(ImageError) {
+    var last: String?
+    while true {
+        let page: [ObjectInfo]
+        do { page = try await store.list(prefix: prefix, startAfter: last, limit: 1000) } catch { throw .store(error) }
+        for info in page {
+            let object: StoredObject
+            do { object = try await store.get(info.key) } catch .missing { continue } catch { throw .store(error) }
+            try body(object)
+        }
+        guard page.count == 1000 else { return }
+        last = page.last?.key.text
+    }
+}

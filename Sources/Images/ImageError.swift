@@ -1,0 +1,67 @@
+public import Blobs
+public import Layers
+public import ObjectStore
+
+/// Why an image, a droplet or a rootfs could not be had or made.
+public enum ImageError: Error, Sendable {
+    /// A guid, stack, version or architecture outside its grammar: what it was meant for, and the text.
+    case invalidName(what: String, text: String)
+    case unknownStack(StackName)
+    case unknownVersion(StackName, VersionName)
+    /// The stack has versions, but none is promoted.
+    case nothingPromoted(StackName)
+    /// The version lacks a variant for the droplet's architecture.
+    case noVariant(StackName, VersionName, Architecture)
+    /// A version is immutable: another content was imported under the same name.
+    case rootfsExists(StackName, VersionName, Architecture)
+    /// The rootfs lacks what apps can't be started without.
+    case unsuitableRootfs(missing: String)
+    /// No `launch` for the architecture was given to this server.
+    case noLifecycle(Architecture)
+    case unknownDroplet(DropletGUID, hash: String)
+    /// The bytes received are not the ones announced.
+    case checksumMismatch(announced: String, received: String)
+    /// Another content is already known under this SHA-1.
+    case aliasTaken(DropletGUID, sha1: String)
+    /// The droplet or rootfs is not one that can be converted.
+    case rejected(ConversionError)
+    /// A stored record can't be read.
+    case damaged(ObjectKey)
+    /// Too many others changed the same record meanwhile.
+    case contended(ObjectKey)
+    case blob(BlobError)
+    case store(ObjectStoreError)
+    /// The sender failed or went away.
+    case input(any Error)
+    case cancelled
+}
+
+extension ImageError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .invalidName(let what, let text): "'\(text)' is not a valid \(what)"
+        case .unknownStack(let stack): "there is no stack \(stack): import a rootfs for it first"
+        case .unknownVersion(let stack, let version): "the stack \(stack) has no rootfs version \(version)"
+        case .nothingPromoted(let stack): "no rootfs version of the stack \(stack) is promoted: promote one first"
+        case .noVariant(let stack, let version, let architecture):
+            "rootfs version \(version) of the stack \(stack) has no variant for \(architecture)"
+        case .rootfsExists(let stack, let version, let architecture):
+            "rootfs version \(version) of the stack \(stack) (\(architecture)) exists with other content: "
+                + "choose another version"
+        case .unsuitableRootfs(let missing):
+            "the rootfs has no \(missing): name the shell that it has (--shell), or choose another file"
+        case .noLifecycle(let architecture): "this server has no lifecycle programs for \(architecture)"
+        case .unknownDroplet(let guid, let hash): "there is no droplet \(hash) of \(guid)"
+        case .checksumMismatch(let announced, let received):
+            "the bytes received have the checksum \(received), announced was \(announced)"
+        case .aliasTaken(let guid, let sha1): "another droplet of \(guid) is already known by the SHA-1 \(sha1)"
+        case .rejected(let error): "\(error)"
+        case .damaged(let key): "the record \(key) is damaged"
+        case .contended(let key): "the record \(key) changes too often"
+        case .blob(let error): error.description
+        case .store(let error): error.description
+        case .input: "the transfer broke off"
+        case .cancelled: "cancelled"
+        }
+    }
+}

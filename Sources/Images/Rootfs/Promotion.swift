@@ -1,0 +1,75 @@
+import JSON
+import ObjectStore
+
+/// Which version of a stack is current, and which were before: `rootfs/<stack>/current`.
+public struct PromotionHistory: Hashable, Sendable {
+    public struct Promotion: Hashable, Sendable {
+        public let version: VersionName
+        public let at: Timestamp
+        public let by: String
+        public let reason: String
+
+        public init(version: VersionName, at: Timestamp, by: String, reason: String) {
+            self.version = version
+            self.at = at
+            self.by = by
+            self.reason = reason
+        }
+    }
+
+    /// How many promotions are remembered.
+    static let maximumLength = 1000
+
+    /// Newest first; never empty.
+    public let promotions: [Promotion]
+    /// How many promotions there ever were: tells the older of two histories.
+    public let generation: Int64
+
+    /// The promoted version.
+    public var current: VersionName { promotions[0].version }
+
+    init(first: Promotion) {
+        self.init(promotions: [first], generation: 1)
+    }
+
+    func adding(_ promotion: Promotion) -> PromotionHistory {
+        PromotionHistory(
+            promotions: Array(([promotion] + promotions).prefix(Self.maximumLength)), generation: generation + 1)
+    }
+
+    private init(promotions: [Promotion], generation: Int64) {
+        self.promotions = promotions
+        self.generation = generation
+    }
+
+    static func key(_ stack: StackName) throws(ObjectStoreError) -> ObjectKey {
+        try ObjectKey(RootfsVersion.folder(stack) + "current")
+    }
+
+    init(parsing bytes: [UInt8], at key: ObjectKey) throws(ImageError) {
+        let json = try? JSONValue(parsing: bytes)
+        let read = json?["history"]?.elements { json -> Promotion? in
+            guard let version = json["version"]?.string.flatMap({ try? VersionName($0) }),
+                let at = json["at"]?.integer, let by = json["by"]?.string, let reason = json["reason"]?.string
+            else { return nil }
+            return Promotion(version: version, at: Timestamp(seconds: at), by: by, reason: reason)
+        }
+        guard let promotions = read, !promotions.isEmpty, let generation = json?["generation"]?.integer,
+            (1..<Int64.max).contains(generation)
+        else { throw .damaged(key) }
+        self.init(promotions: promotions, generation: generation)
+    }
+
+    var bytes: [UInt8] {
+        let history = promotions.map { promotion -> JSONValue in
+            [
+                "at": .integer(promotion.at.seconds), "by": .string(promotion.by), "reason": .string(promotion.reason),
+                "version": .string(promotion.version.text),
+            ]
+        }
+        let json: JSONValue = [
+            "generation": .integer(generation), "history": .array(history), "version": .string(current.text),
+        ]
+        return json.canonicalBytes
+    }
+}

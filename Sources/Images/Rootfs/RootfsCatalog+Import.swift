@@ -1,0 +1,109 @@
+public import Archive
+import Blobs
+public import Layers
+public import Logging
+import ObjectStore
+import OCI
+
+/// What comes with a rootfs' bytes.
+public struct RootfsImport: Sendable {
+    public let stack: StackName
+    public let version: VersionName
+    public let architecture: Architecture
+    /// Of the file; verified before anything is kept.
+    public let checksum: Checksum?
+    /// The absolute path of the shell that apps are started with.
+    public let shell: String
+    public let compression: CompressionFormat
+    public let limits: ConversionLimits
+    public let by: String
+
+    public init(
+        stack: StackName, version: VersionName, architecture: Architecture, checksum: Checksum?, shell: String,
+        compression: CompressionFormat, limits: ConversionLimits, by: String
+    ) {
+        self.stack = stack
+        self.version = version
+        self.architecture = architecture
+        self.checksum = checksum
+        self.shell = shell
+        self.compression = compression
+        self.limits = limits
+        self.by = by
+    }
+}
+
+extension RootfsCatalog {
+    private static let osRelease = ["etc/os-release", "usr/lib/os-release"]
+    private static let maximumOSRelease = 64 << 10
+
+    /// Takes a rootfs tar in (plain, gzip or zstd) as one layer. Durable when it returns; nothing is visible if it
+    /// fails. Importing the same file under the same name again changes nothing.
+    /// - Throws: `.rootfsExists` if the name has other content; `.rejected`, `.checksumMismatch`, `.input`, `.blob`,
+    ///   `.store`, `.cancelled`.
+    public func importRootfs<Source: AsyncSequence & Sendable>(
+        _ request: RootfsImport, from source: Source, logger: Logger
+    ) async throws(ImageError) -> RootfsVersion where Source.Element == [UInt8] {
+        let intake = Intake(source, original: nil)
+        var converted: ConvertedRootfs<BlobWriter>?
+        do {
+            let watch = RootfsWatch(
+                files: Dictionary(uniqueKeysWithValues: Self.osRelease.map { ($0, Self.maximumOSRelease) }),
+                paths: [request.shell])
+            converted = try await convertRootfs(
+                intake, settings: LayerSettings(compression: request.compression, limits: request.limits), watch: watch,
+                sink: BlobLayerSink(blobs: blobs))
+            guard converted?.findings.existing.contains(request.shell) == true else {
+                throw ImageError.unsuitableRootfs(missing: request.shell)
+            }
+            try await intake.drain()
+            try request.checksum?.check(sha256: intake.digest.hex, sha1: intake.sha1Hex)
+        } catch {
+            await converted?.layer.stored.abort()
+            throw imageError(error)
+        }
+        guard let converted else { throw .cancelled }
+        do { try await blobs.commit([(converted.layer.stored, converted.layer.digest)]) } catch { throw .blob(error) }
+        converted.summary.notes.log(to: logger)
+        let system = Self.osRelease.compactMap { prettyName(converted.findings.files[$0]) }.first ?? ""
+        return try await keep(
+            RootfsVersion(
+                stack: request.stack, version: request.version, architecture: request.architecture,
+                layers: [LayerReference(converted.layer)], source: intake.digest, sourceSize: intake.size,
+                uncompressedSize: converted.layer.uncompressedSize,
+                created: Timestamp(seconds: converted.summary.newestEntry?.seconds ?? 0), shell: request.shell, system: system,
+                imported: Timestamp(seconds: now() / 1_000_000_000), importedBy: request.by))
+    }
+
+    private func keep(_ version: RootfsVersion) async throws(ImageError) -> RootfsVersion {
+        do throws(any Error) {
+            let key = try RootfsVersion.key(version.stack, version.version, version.architecture)
+            var kept = version
+            do { try await store.put(key, version.bytes, if: .absent) } catch ObjectStoreError.exists {
+                kept = try RootfsVersion(
+                    parsing: try await store.get(key).bytes, stack: version.stack, version: version.version,
+                    architecture: version.architecture, at: key)
+                guard kept.layers == version.layers, kept.source == version.source, kept.shell == version.shell else {
+                    throw ImageError.rootfsExists(version.stack, version.version, version.architecture)
+                }
+            }
+            try await store.sync()
+            keepInMemory(kept)
+            return kept
+        } catch { throw imageError(error) }
+    }
+}
+
+/// `PRETTY_NAME` of an os-release file.
+private func prettyName(_ file: RootfsFindings.File?) -> String? {
+    guard case .bytes(let bytes)? = file else { return nil }
+    for line in String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline)
+    where line.hasPrefix("PRETTY_NAME=") {
+        return line.dropFirst("PRETTY_NAME=".count).trimmingQuotes
+    }
+    return nil
+}
+
+extension Substring {
+    fileprivate var trimmingQuotes: String { String(filter { $0 != "\"" && $0 != "'" }) }
+}

@@ -1,0 +1,148 @@
+public import Blobs
+import OCI
+public import ObjectStore
+import Synchronization
+
+/// The rootfs versions of all stacks, and which one of each is current.
+public final class RootfsCatalog: Sendable {
+    struct Variant: Hashable {
+        let stack: StackName
+        let version: VersionName
+        let architecture: Architecture
+    }
+
+    private struct State {
+        var variants: [Variant: RootfsVersion] = [:]
+        var promotions: [StackName: PromotionHistory] = [:]
+    }
+
+    let store: any ObjectStore
+    let blobs: BlobStore
+    let now: @Sendable () -> Int64
+    private let state = Mutex(State())
+
+    /// Reads what is there: a few objects for each rootfs version.
+    /// - Parameter now: nanoseconds since 1970.
+    public init(
+        store: any ObjectStore, blobs: BlobStore, now: @escaping @Sendable () -> Int64
+    ) async throws(ImageError) {
+        self.store = store
+        self.blobs = blobs
+        self.now = now
+        try await forEachObject(in: store, prefix: "rootfs/") { (object) throws(ImageError) in
+            let parts = object.info.key.text.split(separator: "/")
+            if parts.count == 3, parts[2] == "current" {
+                let stack = try StackName(parts[1])
+                let history = try PromotionHistory(parsing: object.bytes, at: object.info.key)
+                state.withLock { $0.promotions[stack] = history }
+            } else if parts.count == 4 {
+                keepInMemory(
+                    try RootfsVersion(
+                        parsing: object.bytes, stack: try StackName(parts[1]), version: try VersionName(parts[2]),
+                        architecture: try Architecture(parts[3]), at: object.info.key))
+            } else {
+                throw .damaged(object.info.key)
+            }
+        }
+    }
+
+    /// All stacks that have a version, sorted.
+    public var stacks: [StackName] {
+        state.withLock { Set($0.variants.keys.map(\.stack)) }.sorted { $0.text < $1.text }
+    }
+
+    /// All variants of a stack's versions, the youngest import first.
+    /// - Throws: `.unknownStack`.
+    public func versions(_ stack: StackName) throws(ImageError) -> [RootfsVersion] {
+        let versions = state.withLock { $0.variants.values.filter { $0.stack == stack } }
+        guard !versions.isEmpty else { throw .unknownStack(stack) }
+        return versions.sorted {
+            ($1.imported, $1.version.text, $1.architecture.rawValue)
+                < ($0.imported, $0.version.text, $0.architecture.rawValue)
+        }
+    }
+
+    /// The promotions of a stack, newest first, or nil if nothing was promoted yet.
+    public func history(_ stack: StackName) -> PromotionHistory? { state.withLock { $0.promotions[stack] } }
+
+    /// The promoted version of a stack.
+    /// - Throws: `.unknownStack`, `.nothingPromoted`.
+    public func current(_ stack: StackName) throws(ImageError) -> VersionName {
+        if let history = history(stack) { return history.current }
+        _ = try versions(stack)
+        throw .nothingPromoted(stack)
+    }
+
+    /// - Throws: `.unknownStack`, `.unknownVersion`, `.noVariant`.
+    public func version(
+        _ stack: StackName, _ version: VersionName, _ architecture: Architecture
+    ) throws(ImageError) -> RootfsVersion {
+        let variant = Variant(stack: stack, version: version, architecture: architecture)
+        if let found = state.withLock({ $0.variants[variant] }) { return found }
+        guard try versions(stack).contains(where: { $0.version == version }) else {
+            throw .unknownVersion(stack, version)
+        }
+        throw .noVariant(stack, version, architecture)
+    }
+
+    /// Makes a version its stack's current one: one conditional write, durable when it returns. Promoting what is
+    /// current already changes nothing.
+    /// - Throws: `.unknownStack`, `.unknownVersion`, `.contended`.
+    @discardableResult
+    public func promote(
+        _ stack: StackName, _ version: VersionName, by: String, reason: String
+    ) async throws(ImageError) -> PromotionHistory {
+        guard try versions(stack).contains(where: { $0.version == version }) else {
+            throw .unknownVersion(stack, version)
+        }
+        let promotion = PromotionHistory.Promotion(
+            version: version, at: Timestamp(seconds: now() / 1_000_000_000), by: by, reason: reason)
+        for _ in 0..<16 {
+            if let history = try await add(promotion, to: stack) { return history }
+        }
+        throw .contended(try promotionKey(stack))
+    }
+
+    /// One try at a conditional write; nil if somebody else promoted meanwhile.
+    private func add(
+        _ promotion: PromotionHistory.Promotion, to stack: StackName
+    ) async throws(ImageError) -> PromotionHistory? {
+        let key = try promotionKey(stack)
+        let next: PromotionHistory
+        let condition: PutCondition
+        if let (history, version) = try await storedHistory(key) {
+            if history.current == promotion.version { return history }
+            next = history.adding(promotion)
+            condition = .version(version)
+        } else {
+            next = PromotionHistory(first: promotion)
+            condition = .absent
+        }
+        do {
+            _ = try await store.put(key, next.bytes, if: condition)
+        } catch .changed, .exists, .missing { return nil } catch { throw .store(error) }
+        state.withLock { state in
+            if state.promotions[stack]?.generation ?? 0 < next.generation { state.promotions[stack] = next }
+        }
+        do { try await store.sync() } catch { throw .store(error) }
+        return next
+    }
+
+    private func storedHistory(
+        _ key: ObjectKey
+    ) async throws(ImageError) -> (history: PromotionHistory, version: ObjectVersion)? {
+        let object: StoredObject
+        do { object = try await store.get(key) } catch .missing { return nil } catch { throw .store(error) }
+        return (try PromotionHistory(parsing: object.bytes, at: key), object.info.version)
+    }
+
+    private func promotionKey(_ stack: StackName) throws(ImageError) -> ObjectKey {
+        do { return try PromotionHistory.key(stack) } catch { throw .store(error) }
+    }
+
+    func keepInMemory(_ version: RootfsVersion) {
+        let variant = Variant(
+            stack: version.stack, version: version.version, architecture: version.architecture)
+        state.withLock { $0.variants[variant] = version }
+    }
+}

@@ -1,0 +1,39 @@
+public import Archive
+public import Images
+public import Layers
+public import Service
+
+/// The operators' routes below `/api/v1/`.
+public struct OperatorAPI: Sendable {
+    let rootfs: RootfsCatalog
+    let droplets: DropletCatalog
+    let images: DerivedImages
+    let settings: Settings
+
+    public struct Settings: Sendable {
+        /// The largest rootfs file that is taken, in bytes.
+        public let maximumRootfs: Int64
+        public let limits: ConversionLimits
+        public let compression: CompressionFormat
+
+        public init(maximumRootfs: Int64, limits: ConversionLimits, compression: CompressionFormat) {
+            self.maximumRootfs = maximumRootfs
+            self.limits = limits
+            self.compression = compression
+        }
+    }
+
+    public init(rootfs: RootfsCatalog, droplets: DropletCatalog, images: DerivedImages, settings: Settings) {
+        self.rootfs = rootfs
+        self.droplets = droplets
+        self.images = images
+        self.settings = settings
+    }
+
+    public var routes: Routes {
+        var routes = Routes(errors: OperatorErrors())
+        addRootfsRoutes(to: &routes)
+        addDropletRoutes(to: &routes)
+        return routes
+    }
+}

@@ -1,0 +1,38 @@
+import Blobs
+import HTTPTypes
+import Images
+import Layers
+import ObjectStore
+import Service
+
+/// How the operators' API words its failures: `{"code","error","request"}`.
+struct OperatorErrors: ErrorEnvelope {
+    func failure(for error: any Error) -> HTTPFailure? {
+        guard let error = error as? ImageError else { return nil }
+        let message = "\(error)"
+        switch error {
+        case .invalidName: return HTTPFailure(.badRequest, message, code: "invalid-name")
+        case .unknownStack, .unknownVersion, .nothingPromoted, .noVariant, .unknownDroplet:
+            return HTTPFailure(.notFound, message, code: "unknown")
+        case .rootfsExists, .aliasTaken, .contended: return HTTPFailure(.conflict, message, code: "exists")
+        case .noLifecycle: return HTTPFailure(.unprocessableContent, message, code: "no-lifecycle")
+        case .unsuitableRootfs: return HTTPFailure(.unprocessableContent, message, code: "unsuitable-rootfs")
+        case .checksumMismatch: return HTTPFailure(.unprocessableContent, message, code: "checksum-mismatch")
+        case .rejected(let reason):
+            return HTTPFailure(
+                reason.fault == .tooLarge ? .contentTooLarge : .unprocessableContent, message, code: "not-convertible")
+        case .store(.full), .blob(.store(.full)): return .storeFull
+        case .store(.permission), .blob(.store(.permission)):
+            return HTTPFailure(.serviceUnavailable, "the store can't be written at the moment", code: "read-only")
+        case .input(let error as HTTPFailure): return error
+        default: return nil
+        }
+    }
+}
+
+extension HTTPFailure {
+    /// 507 (RFC 4918, section 11.5).
+    static let storeFull = HTTPFailure(
+        HTTPResponse.Status(code: 507, reasonPhrase: "Insufficient Storage"),
+        "the store is full: free some space, then try again", code: "full")
+}

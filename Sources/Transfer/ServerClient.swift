@@ -1,0 +1,130 @@
+import AsyncHTTPClient
+public import JSON
+import NIOCore
+import NIOHTTP1
+import NIOSSL
+
+/// A client of a Cistern server's own API.
+public struct ServerClient: Sendable {
+    /// The largest answer that is read, in bytes.
+    static let maximumAnswer = 16 << 20
+
+    private let connection: ServerConnection
+    private let http: HTTPClient
+
+    /// Runs a body with a client and closes its connections afterwards.
+    public static func with<Result: Sendable>(
+        _ connection: ServerConnection, _ body: (ServerClient) async throws -> Result
+    ) async throws -> Result {
+        var configuration = HTTPClient.Configuration()
+        configuration.timeout = .init(connect: .seconds(10), read: .seconds(300))
+        configuration.redirectConfiguration = .disallow
+        configuration.httpVersion = .http1Only
+        if let file = connection.authorityFile {
+            do {
+                var tls = TLSConfiguration.makeClientConfiguration()
+                tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMFile(file))
+                configuration.tlsConfiguration = tls
+            } catch {
+                throw TransferError.configuration("the certificate authority '\(file)' can't be read: \(error)")
+            }
+        }
+        let http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+        do {
+            let result = try await body(ServerClient(connection: connection, http: http))
+            try await http.shutdown()
+            return result
+        } catch {
+            try? await http.shutdown()
+            throw error
+        }
+    }
+
+    /// Sends a request without a body, or with a JSON one, and reads the JSON answer; `null` if it has none.
+    /// - Parameter path: with its query, percent-encoded.
+    public func send(_ method: HTTPMethod, _ path: String, _ body: JSONValue? = nil) async throws -> JSONValue {
+        var request = request(method.rawValue, path)
+        if let body {
+            request.headers.add(name: "Content-Type", value: "application/json")
+            request.body = .bytes(body.canonicalBytes)
+        }
+        return try await answer(to: request)
+    }
+
+    /// Sends a file, read as fast as the server takes it.
+    /// - Parameter progress: called with the bytes sent so far.
+    public func upload(
+        _ file: UploadFile, to path: String, progress: @escaping @Sendable (Int64) -> Void
+    ) async throws -> JSONValue {
+        var request = request("PUT", path)
+        request.headers.add(name: "Content-Type", value: "application/octet-stream")
+        request.body = .stream(FileChunks(file: file, progress: progress), length: .known(file.size))
+        return try await answer(to: request, deadline: .hours(24))
+    }
+
+    public enum HTTPMethod: String, Sendable {
+        case get = "GET"
+        case put = "PUT"
+        case post = "POST"
+        case delete = "DELETE"
+    }
+
+    private func request(_ method: String, _ path: String) -> HTTPClientRequest {
+        var request = HTTPClientRequest(url: connection.url + path)
+        request.method = .init(rawValue: method)
+        request.headers.add(name: "User-Agent", value: "cistern")
+        request.headers.add(name: "Accept", value: "application/json")
+        request.setBasicAuth(username: connection.user, password: connection.password)
+        return request
+    }
+
+    private func answer(to request: HTTPClientRequest, deadline: TimeAmount = .minutes(10)) async throws -> JSONValue {
+        let response: HTTPClientResponse
+        let body: ByteBuffer
+        do {
+            response = try await http.execute(request, timeout: deadline)
+            body = try await response.body.collect(upTo: Self.maximumAnswer)
+        } catch let error as TransferError {
+            throw error
+        } catch is CancellationError {
+            throw CancellationError()
+        } catch {
+            throw TransferError.connection(server: connection.url, reason: Self.reason(error))
+        }
+        let json = body.readableBytes == 0 ? nil : try? JSONValue(parsing: body.readableBytesView)
+        guard (200..<300).contains(response.status.code) else {
+            let (code, message) = Self.refusal(json)
+            throw TransferError.refused(
+                status: Int(response.status.code), code: code, message: message,
+                requestID: Self.printable(response.headers.first(name: "X-Request-Id") ?? "", 64))
+        }
+        guard let json else {
+            guard body.readableBytes == 0 else { throw TransferError.unexpected("it is not JSON") }
+            return .null
+        }
+        return json
+    }
+
+    /// The code and message of an error body, whichever of the server's forms it has.
+    private static func refusal(_ json: JSONValue?) -> (code: String, message: String) {
+        let error = json?["errors"]?.array?.first ?? json?["error"] ?? json ?? .null
+        let code = error["code"]?.string ?? error["code"]?.integer.map { String($0) } ?? ""
+        let message = error["message"]?.string ?? error["description"]?.string ?? ""
+        return (printable(code, 64), printable(message, 1000))
+    }
+
+    private static func printable(_ text: String, _ maximum: Int) -> String {
+        String(String.UnicodeScalarView(text.unicodeScalars.prefix(maximum).filter { $0.value >= 32 && $0.value != 127 }))
+    }
+
+    private static func reason(_ error: any Error) -> String {
+        let text = String(describing: error)
+        if text.contains("CERTIFICATE_VERIFY_FAILED") {
+            return "its certificate is not signed by the given authority: check --ca"
+        }
+        if text.contains("Connection refused") || text.contains("ECONNREFUSED") {
+            return "nothing listens there: is `cistern serve` running?"
+        }
+        return printable(text, 300)
+    }
+}

@@ -1,0 +1,65 @@
+import ArgumentParser
+import Foundation
+
+struct ServeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve", abstract: "Run the server.",
+        discussion: """
+            A first start makes what is missing in the data directory: a certificate authority and a certificate, the \
+            users 'operator' and 'pull' with their passwords in files, and the object store.
+
+            Each setting can stand in the --config file, in the environment (CISTERN_…) or in a flag; later ones win. \
+            --print-config lists them all.
+            """)
+
+    @Option(help: "The directory that holds everything the server keeps.") var data: String
+    @Option(help: "A YAML or JSON file with settings.") var config: String?
+    @Flag(help: "Print the settings in force and exit.") var printConfig = false
+    @Option(
+        help: ArgumentHelp(
+            "The lifecycle programs for an architecture; without it those beside this program.", valueName: "arch=dir"))
+    var lifecycle: [String] = []
+
+    @Option(help: ArgumentHelp("Serve this address with TLS (may be repeated).", valueName: "host:port"))
+    var listen: [String] = []
+    @Option(help: ArgumentHelp("Serve this address without TLS (may be repeated).", valueName: "host:port"))
+    var plainListen: [String] = []
+    @Option(help: "A PEM file with the certificate chain.") var tlsCertificate: String?
+    @Option(help: "A PEM file with the certificate's key.") var tlsKey: String?
+    @Option(help: "single or split.") var layersMode: String?
+    @Option(help: "gzip, zstd or none.") var layersCompression: String?
+    @Option(help: "The stack of droplets that name none.") var stack: String?
+    @Option(help: "The architecture of droplets that name none.") var architecture: String?
+    @Option(help: "The largest droplet or rootfs taken, in bytes.") var limitsDropletBytes: String?
+    @Option(help: "The most bytes that one may unpack to.") var limitsUnpackedBytes: String?
+    @Option(help: "The most entries that one may have.") var limitsEntries: String?
+    @Option(help: "Droplets converted at the same time.") var limitsConversions: String?
+    @Option(help: "How long running transfers may go on after SIGTERM.") var drainSeconds: String?
+    @Option(help: "trace, debug, info, notice, warning, error or critical.") var logLevel: String?
+
+    private var flags: [String: String] {
+        let given: [(Setting, String?)] = [
+            (.listen, listen.isEmpty ? nil : listen.joined(separator: ",")),
+            (.plainListen, plainListen.isEmpty ? nil : plainListen.joined(separator: ",")),
+            (.certificate, tlsCertificate), (.privateKey, tlsKey), (.layersMode, layersMode),
+            (.layersCompression, layersCompression), (.defaultStack, stack), (.defaultArchitecture, architecture),
+            (.maximumDroplet, limitsDropletBytes), (.maximumUnpacked, limitsUnpackedBytes),
+            (.maximumEntries, limitsEntries), (.conversions, limitsConversions), (.drainSeconds, drainSeconds),
+            (.logLevel, logLevel),
+        ]
+        return Dictionary(uniqueKeysWithValues: given.compactMap { setting, value in value.map { (setting.key, $0) } })
+    }
+
+    func run() async throws {
+        let source = try SettingsSource(
+            flags: flags, environment: ProcessInfo.processInfo.environment, file: config)
+        let settings = try ServerSettings(source)
+        if printConfig {
+            for setting in Setting.all { print("\(setting.key): \(source.text(setting))  # \(setting.help)") }
+            return
+        }
+        try await Server(
+            directory: DataDirectory(path: data), settings: settings, lifecycle: try LifecyclePrograms(lifecycle)
+        ).run()
+    }
+}

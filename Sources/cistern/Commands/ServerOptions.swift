@@ -1,0 +1,56 @@
+import ArgumentParser
+import Foundation
+import JSON
+import Transfer
+
+/// How to reach a server, from flags or the environment.
+struct ServerOptions: ParsableArguments {
+    @Option(help: "The server's URL, https://host:port (or CISTERN_SERVER).")
+    var server: String?
+
+    @Option(help: "Who asks (or CISTERN_USER).")
+    var user: String?
+
+    @Option(help: "A file with the user's password (or CISTERN_PASSWORD_FILE).")
+    var passwordFile: String?
+
+    @Option(help: "A PEM file with the server's certificate authority (or CISTERN_CA).")
+    var ca: String?
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func connection() throws -> ServerConnection {
+        let environment = ProcessInfo.processInfo.environment
+        func value(_ flag: String?, _ variable: String, _ option: String) throws -> String {
+            if let value = flag ?? environment[variable], !value.isEmpty { return value }
+            throw ValidationError("Give \(option) or set \(variable).")
+        }
+        let url = try value(server, "CISTERN_SERVER", "--server")
+        guard let parsed = URL(string: url), ["https", "http"].contains(parsed.scheme), parsed.host != nil else {
+            throw ValidationError("'\(url)' is not a server's URL: it looks like https://host:port.")
+        }
+        let user = try value(user, "CISTERN_USER", "--user")
+        let file = try value(passwordFile, "CISTERN_PASSWORD_FILE", "--password-file")
+        guard let bytes = FileManager.default.contents(atPath: file), bytes.count <= 4096 else {
+            throw TransferError.configuration("the password file '\(file)' can't be read")
+        }
+        let password = String(decoding: bytes, as: UTF8.self).trimmingCharacters(in: .newlines)
+        return ServerConnection(url: url, user: user, password: password, authorityFile: ca ?? environment["CISTERN_CA"])
+    }
+
+    /// Asks the server and prints its answer, as JSON if that is wanted.
+    func ask(
+        _ request: @Sendable (ServerClient) async throws -> JSONValue, print text: (JSONValue) throws -> String
+    ) async throws {
+        let answer = try await ServerClient.with(try connection(), request)
+        Swift.print(json ? answer.prettyText : try text(answer), terminator: json ? "\n" : "")
+    }
+}
+
+extension String {
+    /// As one component of a URL's path or one value of its query.
+    var urlComponent: String {
+        addingPercentEncoding(withAllowedCharacters: .alphanumerics.union(CharacterSet(charactersIn: "-._~"))) ?? ""
+    }
+}

@@ -1,0 +1,77 @@
+import ArgumentParser
+import JSON
+import Service
+
+struct UserCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "user", abstract: "The users of a server's data directory.",
+        discussion: "Works on the files; a running server takes the changes at its next start.",
+        subcommands: [Add.self, List.self, Remove.self])
+
+    struct Add: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Add a user, or give one another password or roles. The password is read from standard input.")
+
+        @Option(help: "The server's data directory.") var data: String
+        @Option(help: "pull, push, stage or operator (may be repeated); without it, pull.") var role: [String] = []
+        @Argument(help: "The user's name.") var name: String
+
+        func run() async throws {
+            let roles = try role.map { text in
+                guard let role = Role(rawValue: text) else {
+                    throw ValidationError("'\(printable(text))' is no role: there are pull, push, stage and operator.")
+                }
+                return role
+            }
+            guard let password = readLine(strippingNewline: true), !password.isEmpty else {
+                throw CommandError("no password came on standard input")
+            }
+            let hash = try BcryptHash(password: password)
+            let paths = FirstUsers.Paths(data: data)
+            try Policy.update(paths.policy) { (policy) throws(AuthenticationError) in
+                try policy.set(name, roles.isEmpty ? [.pull] : Set(roles))
+            }
+            try Htpasswd.update(paths.users) { (users) throws(AuthenticationError) in try users.set(name, hash) }
+            print("user \(name) is written to \(paths.users)")
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List the users and their roles.")
+
+        @Option(help: "The server's data directory.") var data: String
+        @Flag(help: "Print JSON.") var json = false
+
+        func run() async throws {
+            let paths = FirstUsers.Paths(data: data)
+            let users = try Htpasswd(path: paths.users).users
+            let policy = try Policy(path: paths.policy)
+            func roles(_ user: String) -> [String] { policy.roles(of: user).map(\.rawValue).sorted() }
+            if json {
+                let list = users.map { user -> JSONValue in
+                    ["name": .string(user), "roles": .array(roles(user).map { .string($0) })]
+                }
+                print(JSONValue.object(["users": .array(list)]).prettyText)
+            } else {
+                var table = Table(["USER", "ROLES"])
+                for user in users { table.add([user, roles(user).joined(separator: ", ")]) }
+                print(table.text, terminator: "")
+            }
+        }
+    }
+
+    struct Remove: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Remove a user.")
+
+        @Option(help: "The server's data directory.") var data: String
+        @Argument(help: "The user's name.") var name: String
+
+        func run() async throws {
+            let paths = FirstUsers.Paths(data: data)
+            let wasThere = try Htpasswd.update(paths.users) { (users) throws(AuthenticationError) in users.remove(name) }
+            try Policy.update(paths.policy) { (policy) throws(AuthenticationError) in try policy.set(name, []) }
+            guard wasThere else { throw CommandError("there is no user \(printable(name)) in \(paths.users)") }
+            print("user \(name) is removed")
+        }
+    }
+}

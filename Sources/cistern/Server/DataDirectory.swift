@@ -1,0 +1,15 @@
+/// What lies where in a server's data directory.
+struct DataDirectory: Sendable {
+    let path: String
+
+    var store: String { path + "/store" }
+    var tls: String { path + "/tls" }
+    var users: String { path + "/users.htpasswd" }
+    var policy: String { path + "/policy.yaml" }
+    var secrets: String { path + "/secrets" }
+    /// What is served, one URL a line: there while the server runs.
+    var address: String { path + "/address" }
+    var authority: String { tls + "/ca.pem" }
+
+    func password(of user: String) -> String { "\(secrets)/\(user).password" }
+}

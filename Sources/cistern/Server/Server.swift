@@ -1,0 +1,97 @@
+import BitsAPI
+import Blobs
+import Foundation
+import Images
+import Logging
+import NIOSSL
+import ObjectStore
+import OperatorAPI
+import RegistryAPI
+import Service
+import ServiceLifecycle
+import UnixSignals
+
+/// The server: everything put together, from the directory up to the sockets.
+struct Server {
+    let directory: DataDirectory
+    let settings: ServerSettings
+    let lifecycle: LifecyclePrograms
+
+    /// Runs until it is told to stop.
+    func run() async throws {
+        let logSink = LogSink()
+        defer { logSink.flush() }
+        let level = settings.logLevel
+        let logger = Logger(label: "cistern") { JSONLogHandler(label: $0, level: level, sink: logSink) }
+        try DataDirectory.make(directory.path)
+        let authenticator = try makeAuthenticator()
+        let tls = try makeTLS()
+        let store = try FilesystemObjectStore(root: directory.store, logger: logger)
+        do {
+            try await serve(store, authenticator, tls, logSink, logger)
+            try await store.close()
+        } catch {
+            try? await store.close()
+            throw error
+        }
+    }
+
+    private func serve(
+        _ store: FilesystemObjectStore, _ authenticator: Authenticator, _ tls: TLSConfiguration, _ logSink: LogSink,
+        _ logger: Logger
+    ) async throws {
+        let blobs = BlobStore(store: store, now: wallClock)
+        let droplets = DropletCatalog(
+            store: store, blobs: blobs, conversions: settings.conversions, now: wallClock)
+        let rootfs = try await RootfsCatalog(store: store, blobs: blobs, now: wallClock)
+        var layers: [Architecture: LifecycleLayer] = [:]
+        for (architecture, launch) in try lifecycle.launch() {
+            layers[architecture] = try await LifecycleLayer.install(launch: launch, in: blobs, store: store)
+        }
+        let images = DerivedImages(
+            droplets: droplets, rootfs: rootfs, recipes: try await RecipeBook(store: store), lifecycle: layers)
+
+        var routes = Routes.health([
+            ReadinessCheck("store") { try await store.sync() }
+        ])
+        routes.add(RegistryAPI(images: images, blobs: blobs).routes)
+        routes.add(
+            BitsAPI(
+                droplets: droplets,
+                settings: BitsAPI.Settings(
+                    maximumDroplet: settings.maximumUpload, limits: settings.limits, layout: settings.layout,
+                    defaultStack: settings.defaultStack, defaultArchitecture: settings.defaultArchitecture)
+            ).routes)
+        routes.add(
+            OperatorAPI(
+                rootfs: rootfs, droplets: droplets, images: images,
+                settings: OperatorAPI.Settings(
+                    maximumRootfs: settings.maximumUpload, limits: settings.limits,
+                    compression: settings.layout.compression)
+            ).routes)
+
+        var limits = ServerLimits()
+        limits.drainTime = settings.drainTime
+        let listeners =
+            settings.listen.map { Listener(address: $0, security: .tls(tls)) }
+            + settings.plainListen.map { Listener(address: $0, security: .plain) }
+        let server = HTTPServer(
+            listeners: listeners, limits: limits, routes: routes, authenticator: authenticator,
+            accessLog: AccessLog(sink: logSink), logger: logger
+        ) { addresses in
+            announce(addresses, logger)
+        }
+        defer { try? FileManager.default.removeItem(atPath: directory.address) }
+        let group = ServiceGroup(
+            configuration: .init(
+                services: [server], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+        try await group.run()
+    }
+}
+
+/// Nanoseconds since 1970.
+@Sendable private func wallClock() -> Int64 {
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+}

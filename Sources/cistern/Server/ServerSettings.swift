@@ -1,0 +1,58 @@
+import Archive
+import Images
+import Layers
+import Logging
+import Service
+
+/// What the server runs with, checked before anything starts.
+struct ServerSettings: Sendable {
+    let listen: [ListenAddress]
+    let plainListen: [ListenAddress]
+    /// Certificate and key files; nil: they are made.
+    let tlsFiles: (certificate: String, key: String)?
+    let layout: DropletLayout
+    let defaultStack: StackName
+    let defaultArchitecture: Architecture
+    let maximumUpload: Int64
+    let limits: ConversionLimits
+    let conversions: Int
+    let drainTime: Duration
+    let logLevel: Logger.Level
+
+    init(_ source: SettingsSource) throws {
+        listen = try source.value(.listen, Self.addresses)
+        plainListen = try source.value(.plainListen, Self.addresses)
+        guard !listen.isEmpty || !plainListen.isEmpty else { throw CommandError("there is no address to listen on") }
+        let certificate = source.text(.certificate)
+        let key = source.text(.privateKey)
+        guard certificate.isEmpty == key.isEmpty else {
+            throw CommandError("\(Setting.certificate.key) and \(Setting.privateKey.key) go together: give both or none")
+        }
+        tlsFiles = certificate.isEmpty ? nil : (certificate, key)
+        layout = DropletLayout(
+            mode: try source.value(.layersMode, LayerMode.init(rawValue:)),
+            compression: try source.value(.layersCompression, CompressionFormat.init(name:)))
+        defaultStack = try source.value(.defaultStack) { try? StackName($0) }
+        defaultArchitecture = try source.value(.defaultArchitecture) { try? Architecture($0) }
+        maximumUpload = try source.value(.maximumDroplet) { Self.number($0, 1...(1 << 50)) }
+        var limits = ConversionLimits()
+        limits.inputBytes = maximumUpload
+        limits.outputBytes = try source.value(.maximumUnpacked) { Self.number($0, 1...(1 << 50)) }
+        limits.entries = Int(try source.value(.maximumEntries) { Self.number($0, 1...100_000_000) })
+        self.limits = limits
+        conversions = Int(try source.value(.conversions) { Self.number($0, 1...1024) })
+        drainTime = .seconds(try source.value(.drainSeconds) { Self.number($0, 0...3600) })
+        logLevel = try source.value(.logLevel, Logger.Level.init(rawValue:))
+    }
+
+    private static func addresses(_ text: String) -> [ListenAddress]? {
+        let parts = text.split(separator: ",").map { $0.filter { $0 != " " } }
+        let addresses = parts.compactMap { try? ListenAddress(parsing: $0) }
+        return addresses.count == parts.count ? addresses : nil
+    }
+
+    private static func number(_ text: String, _ range: ClosedRange<Int64>) -> Int64? {
+        guard let number = Int64(text), range.contains(number) else { return nil }
+        return number
+    }
+}

@@ -1,0 +1,46 @@
+/// A setting of the server: how it is called in the file, the environment and on the command line.
+struct Setting: Hashable, Sendable {
+    /// In the file, as in `layers.mode`.
+    let key: String
+    let fallback: String
+    let help: String
+
+    /// `CISTERN_` and the key in capitals.
+    var variable: String { "CISTERN_" + key.uppercased().replacing(".", with: "_").replacing("-", with: "_") }
+    /// `--` and the key, its dots as dashes.
+    var flag: String { "--" + key.replacing(".", with: "-") }
+
+    static let listen = Setting(
+        key: "listen", fallback: "127.0.0.1:8443", help: "addresses to serve with TLS, HOST:PORT, separated by commas")
+    static let plainListen = Setting(
+        key: "plain-listen", fallback: "", help: "addresses to serve without TLS, HOST:PORT, separated by commas")
+    static let certificate = Setting(
+        key: "tls.certificate", fallback: "", help: "a PEM file with the certificate chain; empty: one is made")
+    static let privateKey = Setting(key: "tls.key", fallback: "", help: "a PEM file with the certificate's key")
+    static let layersMode = Setting(
+        key: "layers.mode", fallback: "single", help: "single: a droplet is one layer; split: one for each dependency")
+    static let layersCompression = Setting(
+        key: "layers.compression", fallback: "gzip", help: "gzip, zstd (containerd 1.5 or newer) or none")
+    static let defaultStack = Setting(
+        key: "stack", fallback: "cisternfs", help: "the stack of droplets that name none")
+    static let defaultArchitecture = Setting(
+        key: "architecture", fallback: "amd64", help: "the architecture of droplets that name none")
+    static let maximumDroplet = Setting(
+        key: "limits.droplet-bytes", fallback: "8589934592", help: "the largest droplet or rootfs taken, as sent")
+    static let maximumUnpacked = Setting(
+        key: "limits.unpacked-bytes", fallback: "34359738368", help: "the most bytes that one may unpack to")
+    static let maximumEntries = Setting(
+        key: "limits.entries", fallback: "1000000", help: "the most entries that one may have")
+    static let conversions = Setting(
+        key: "limits.conversions", fallback: "16", help: "droplets converted at the same time; others wait")
+    static let drainSeconds = Setting(
+        key: "drain-seconds", fallback: "25", help: "how long running transfers may go on after SIGTERM")
+    static let logLevel = Setting(
+        key: "log.level", fallback: "info", help: "trace, debug, info, notice, warning, error or critical")
+
+    /// All settings, in the order in which they are shown.
+    static let all = [
+        listen, plainListen, certificate, privateKey, layersMode, layersCompression, defaultStack, defaultArchitecture,
+        maximumDroplet, maximumUnpacked, maximumEntries, conversions, drainSeconds, logLevel,
+    ]
+}

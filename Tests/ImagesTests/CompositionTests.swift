@@ -1,0 +1,93 @@
+import Images
+import JSON
+import Layers
+import OCI
+import Testing
+
+@Suite("Composition")
+struct CompositionTests {
+    @Test("a moment is written as RFC 3339", arguments: [
+        (0, "1970-01-01T00:00:00Z"), (951_782_400, "2000-02-29T00:00:00Z"), (1_709_210_096, "2024-02-29T12:34:56Z"),
+        (-1, "1969-12-31T23:59:59Z"), (4_102_444_799, "2099-12-31T23:59:59Z"), (Int64.max, "9999-12-31T23:59:59Z"),
+        (Int64.min, "0000-01-01T00:00:00Z"),
+    ] as [(Int64, String)])
+    func timestamps(_ seconds: Int64, _ text: String) {
+        #expect(Timestamp(seconds: seconds).rfc3339 == text)
+    }
+
+    @Test("format 1 makes the same bytes for ever", arguments: MediaTypeFamily.allCases)
+    func golden(_ family: MediaTypeFamily) throws {
+        let image = compose(try Samples.recipe(family: family), try Samples.droplet())
+        let base = composeBase(try Samples.recipe(family: family))
+        // These digests are a promise to images that run: a change here is a new composer format, never an edit.
+        let expected: [MediaTypeFamily: (String, String, String)] = [
+            .oci: ("GOLDEN-OCI-MANIFEST", "GOLDEN-CONFIG", "GOLDEN-OCI-BASE"),
+            .docker: ("GOLDEN-DOCKER-MANIFEST", "GOLDEN-CONFIG-DOCKER", "GOLDEN-DOCKER-BASE"),
+        ]
+        let golden = try #require(expected[family])
+        #expect(image.manifestDigest.hex == golden.0)
+        #expect(image.configDigest.hex == golden.1)
+        #expect(base.manifestDigest.hex == golden.2)
+    }
+
+    @Test("an image's documents say what containers need to start the app")
+    func documents() throws {
+        let recipe = try Samples.recipe(family: .oci)
+        let droplet = try Samples.droplet()
+        let image = compose(recipe, droplet)
+        let manifest = try Manifest(json: JSONValue(parsing: image.manifest))
+        let config = try ImageConfig(json: JSONValue(parsing: image.config))
+        let layers = recipe.rootfs + [recipe.lifecycle] + droplet.layers
+        #expect(manifest.mediaType == .ociManifest)
+        #expect(manifest.config.digest == image.configDigest)
+        #expect(manifest.config.size == Int64(image.config.count))
+        #expect(manifest.layers.map(\.digest) == layers.map(\.digest))
+        #expect(manifest.layers.allSatisfy { $0.mediaType == .ociLayerGzip })
+        #expect(config.diffIDs == layers.map(\.diffID))
+        #expect(config.history.count == layers.count)
+        #expect(config.platform == Platform(architecture: "amd64"))
+        #expect(config.execution.user == "2000:2000")
+        #expect(config.execution.workingDirectory == "/home/vcap/app")
+        #expect(config.execution.entrypoint == ["/lifecycle/launch"])
+        #expect(config.execution.environment.contains("HOME=/home/vcap/app"))
+        #expect(config.execution.environment.contains("DEPS_DIR=/home/vcap/deps"))
+        #expect(config.execution.exposedPorts == ["8080/tcp"])
+        // The younger of the two dates, and the base as it can be pulled.
+        #expect(config.created == "2026-01-02T00:00:00Z")
+        #expect(manifest.annotations["org.opencontainers.image.base.name"] == "cistern/cisternfs:1")
+        #expect(
+            manifest.annotations["org.opencontainers.image.base.digest"]
+                == composeBase(recipe).manifestDigest.description)
+    }
+
+    @Test("delta layers lie on top, so that every chain below stays as it was")
+    func delta() throws {
+        let delta = try Samples.layer("delta")
+        let image = compose(try Samples.recipe(family: .oci, delta: [delta]), try Samples.droplet())
+        let manifest = try Manifest(json: JSONValue(parsing: image.manifest))
+        let without = try Manifest(
+            json: JSONValue(parsing: compose(try Samples.recipe(family: .oci), try Samples.droplet()).manifest))
+        #expect(manifest.layers.dropLast() == without.layers[...])
+        #expect(manifest.layers.last?.digest == delta.digest)
+    }
+
+    @Test("Docker's documents have Docker's media types, and zstd layers stay OCI's")
+    func docker() throws {
+        let image = compose(try Samples.recipe(family: .docker), try Samples.droplet())
+        let manifest = try Manifest(json: JSONValue(parsing: image.manifest))
+        #expect(image.mediaType == .dockerManifest)
+        #expect(manifest.config.mediaType == .dockerConfig)
+        #expect(manifest.layers.allSatisfy { $0.mediaType == .dockerLayerGzip })
+        let zstd = compose(try Samples.recipe(family: .docker), try Samples.droplet(compression: .zstd))
+        #expect(zstd.mediaType == .ociManifest)
+    }
+
+    @Test("one recipe has one id, whatever else differs another")
+    func recipeIDs() throws {
+        let recipe = try Samples.recipe(family: .oci)
+        #expect(recipe.id == (try Samples.recipe(family: .oci)).id)
+        #expect(recipe.id != (try Samples.recipe(family: .docker)).id)
+        #expect(recipe.id != (try Samples.recipe(family: .oci, version: "2")).id)
+        #expect(recipe.id != (try Samples.recipe(family: .oci, delta: [Samples.layer("delta")])).id)
+    }
+}

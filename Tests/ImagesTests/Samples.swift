@@ -1,0 +1,28 @@
+import Archive
+import Images
+import Layers
+import OCI
+
+/// Values that never change, for golden digests.
+enum Samples {
+    static func layer(_ name: String, compression: CompressionFormat = .gzip) throws -> LayerReference {
+        LayerReference(
+            compression: compression, digest: Digest.of("\(name) stored".utf8), size: Int64(name.utf8.count) * 1000,
+            diffID: Digest.of("\(name) tar".utf8))
+    }
+
+    static func recipe(
+        family: MediaTypeFamily, version: String = "1", delta: [LayerReference] = []
+    ) throws -> Recipe {
+        Recipe(
+            format: .v1, stack: try StackName("cisternfs"), version: try VersionName(version), architecture: .amd64,
+            family: family, rootfs: [try layer("rootfs")], rootfsCreated: Timestamp(seconds: 1_767_225_600),
+            shell: "/bin/bash", lifecycle: try layer("lifecycle"), delta: delta)
+    }
+
+    static func droplet(compression: CompressionFormat = .gzip) throws -> DropletContent {
+        DropletContent(
+            digest: Digest.of("droplet".utf8), layers: [try layer("droplet", compression: compression)],
+            newestEntry: Timestamp(seconds: 1_767_312_000))
+    }
+}

@@ -1,0 +1,108 @@
+import Archive
+import Blobs
+import Images
+import Layers
+import Logging
+import OCI
+import ObjectStore
+
+/// The catalogs over a memory store, as a server puts them together.
+struct TestHouse {
+    let store: MemoryObjectStore
+    let blobs: BlobStore
+    let droplets: DropletCatalog
+    let rootfs: RootfsCatalog
+    let images: DerivedImages
+    static let stack = "teststack"
+
+    /// - Parameters:
+    ///   - store: of an earlier house, as after a restart.
+    ///   - launch: the lifecycle program's bytes; others as after an upgrade.
+    init(store: MemoryObjectStore = MemoryObjectStore(), launch: String = "launch 1") async throws {
+        self.store = store
+        let now: @Sendable () -> Int64 = { 1_800_000_000_000_000_000 }
+        blobs = BlobStore(store: store, now: now)
+        droplets = DropletCatalog(store: store, blobs: blobs, conversions: 4, now: now)
+        rootfs = try await RootfsCatalog(store: store, blobs: blobs, now: now)
+        images = DerivedImages(
+            droplets: droplets, rootfs: rootfs, recipes: try await RecipeBook(store: store),
+            lifecycle: [
+                .amd64: try await LifecycleLayer.install(launch: Array(launch.utf8), in: blobs, store: store)
+            ])
+    }
+
+    static let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+    @discardableResult
+    func importRootfs(_ version: String, content: String? = nil, checksum: Checksum? = nil) async throws -> RootfsVersion {
+        let tar = TestTar([
+            .directory("bin"), .file("bin/bash", "#!"), .directory("etc"),
+            .file("etc/os-release", "PRETTY_NAME=\"Test \(version)\"\n"), .file("content", content ?? version),
+        ])
+        return try await rootfs.importRootfs(
+            RootfsImport(
+                stack: try StackName(Self.stack), version: try VersionName(version), architecture: .amd64,
+                checksum: checksum, shell: "/bin/bash", compression: .gzip, limits: ConversionLimits(), by: "tester"),
+            from: Chunks(tar.bytes), logger: Self.logger)
+    }
+
+    @discardableResult
+    func promote(_ version: String) async throws -> PromotionHistory {
+        try await rootfs.promote(
+            try StackName(Self.stack), try VersionName(version), by: "tester", reason: "")
+    }
+
+    @discardableResult
+    func upload(
+        _ guid: String, _ tar: TestTar, checksum: Checksum? = nil, mode: LayerMode = .single
+    ) async throws -> DropletRecord {
+        try await droplets.upload(
+            DropletUpload(
+                guid: try DropletGUID(guid), stack: try StackName(Self.stack), architecture: .amd64,
+                checksum: checksum, layout: DropletLayout(mode: mode), limits: ConversionLimits(), by: "tester"),
+            from: Chunks(tar.bytes), logger: Self.logger)
+    }
+
+    func image(
+        _ guid: String, _ tag: String, _ family: MediaTypeFamily = .oci
+    ) async throws -> ComposedImage {
+        guard let tag = DropletTag(try Tag(parsing: tag)) else { throw OCIError.tag(tag) }
+        return try await images.image(try DropletGUID(guid), tag, family)
+    }
+
+    /// Every key that names something a client could see.
+    func visibleKeys() async throws -> [String] {
+        try await store.list(prefix: "", startAfter: nil, limit: 10_000).map(\.key.text)
+            .filter { !$0.hasPrefix("data/") && !$0.hasPrefix("blobs/") }
+    }
+}
+
+/// Bytes in small chunks, as a network delivers them.
+struct Chunks: AsyncSequence, Sendable {
+    let bytes: [UInt8]
+    var size = 1000
+    /// Thrown after this many bytes: a sender that goes away.
+    var breaksAt: Int?
+
+    struct Broken: Error {}
+
+    init(_ bytes: [UInt8], breaksAt: Int? = nil) {
+        self.bytes = bytes
+        self.breaksAt = breaksAt
+    }
+
+    func makeAsyncIterator() -> Iterator { Iterator(chunks: self) }
+
+    struct Iterator: AsyncIteratorProtocol {
+        let chunks: Chunks
+        var offset = 0
+
+        mutating func next() async throws -> [UInt8]? {
+            if let end = chunks.breaksAt, offset >= end { throw Broken() }
+            guard offset < chunks.bytes.count else { return nil }
+            let chunk = Array(chunks.bytes[offset..<Swift.min(offset + chunks.size, chunks.bytes.count)])
+            offset += chunk.count
+            return chunk
+        }
+    }
+}

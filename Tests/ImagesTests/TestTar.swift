@@ -1,0 +1,51 @@
+/// A ustar archive made from a few entries.
+struct TestTar {
+    enum Entry {
+        case directory(String)
+        case file(String, String)
+        case hardLink(String, to: String)
+        case fifo(String)
+    }
+
+    private(set) var bytes: [UInt8] = []
+
+    init(_ entries: [Entry]) {
+        for entry in entries {
+            switch entry {
+            case .directory(let name): add(name + "/", type: "5", content: "")
+            case .file(let name, let content): add(name, type: "0", content: content)
+            case .hardLink(let name, let target): add(name, type: "1", content: "", link: target)
+            case .fifo(let name): add(name, type: "6", content: "")
+            }
+        }
+        bytes += [UInt8](repeating: 0, count: 1024)
+    }
+
+    /// A droplet of an app with this content.
+    static func droplet(_ content: String) -> TestTar {
+        TestTar([.directory("./app"), .file("./app/index.html", content), .file("./staging_info.yml", "{}")])
+    }
+
+    private mutating func add(_ name: String, type: String, content: String, link: String = "") {
+        var header = [UInt8](repeating: 0, count: 512)
+        func put(_ text: String, at offset: Int) { header.replaceSubrange(offset..<offset + text.utf8.count, with: text.utf8) }
+        func octal(_ number: Int, _ width: Int) -> String {
+            let text = String(number, radix: 8)
+            return String(repeating: "0", count: width - text.utf8.count) + text
+        }
+        put(name, at: 0)
+        put(octal(type == "5" ? 0o755 : 0o644, 7), at: 100)
+        put(octal(0, 7), at: 108)
+        put(octal(0, 7), at: 116)
+        put(octal(content.utf8.count, 11), at: 124)
+        put(octal(1_700_000_000, 11), at: 136)
+        put("        ", at: 148)
+        put(type, at: 156)
+        put(link, at: 157)
+        put("ustar\u{0}00", at: 257)
+        put(octal(header.reduce(0) { $0 + Int($1) }, 6) + "\u{0} ", at: 148)
+        bytes += header
+        bytes += Array(content.utf8)
+        bytes += [UInt8](repeating: 0, count: (512 - content.utf8.count % 512) % 512)
+    }
+}
