@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// State that threads share and wait on: a mutex with condition variables.
