@@ -39,8 +39,8 @@ struct DumbInitTests {
         let root = try TinyRoot()
         let app = """
             cut -d' ' -f6 /proc/$$/stat
-            sh -c 'trap "echo grandchild; exit" TERM; kill -TERM 1; sleep 0.5' &
             trap 'echo child' TERM
+            sh -c 'trap "echo grandchild; exit" TERM; kill -TERM 1; sleep 0.5' &
             wait; wait
             """
         let command = try root.runAsProcessOne([dumbInit, "-c", "sh", "-c", app], withProc: true)

@@ -65,7 +65,7 @@ struct ProcessOneTests {
     func notExecutable(program: String, exitCode: Int32, word: String) throws {
         let root = try TinyRoot()
         try root.write("app/data", "text")
-        try root.write("lost", "#!/bin/python7\n", mode: 0o755)
+        try root.writeScript("lost", "#!/bin/python7\n")
         try root.link("bin/lost", to: "/home/vcap/lost")
         let command = try root.runAsProcessOne(["/lifecycle/launch", "--", program])
         #expect(command.exitCode == exitCode)

@@ -16,7 +16,7 @@ struct StartTests {
         try root.write("app/.profile.d/.hidden", "TRACE=hidden\n")
         try root.write("app/.profile.d/directory/x.sh", "TRACE=directory\n")
         try root.write("app/.profile", "export TRACE=\"$TRACE profile\"; PATH=$PATH:/home/vcap/app/tools\n")
-        try root.write("app/tools/hello", "#!/bin/sh\necho \"$TRACE\" \"$@\"\n", mode: 0o755)
+        try root.writeScript("app/tools/hello", "#!/bin/sh\necho \"$TRACE\" \"$@\"\n")
         let order =
             " app:profile.d/000_multi-supply.sh app:profile.d/0_python.sh app:profile.d/10_a.sh "
             + "app:profile.d/9_b.sh B b odd profile"
@@ -118,14 +118,14 @@ struct StartTests {
     @Test("A script without #! is a shell's", arguments: ["/lifecycle/launch", "/usr/bin/dumb-init"])
     func plainScript(program: String) throws {
         let root = try TinyRoot()
-        try root.write("app/plain", "echo plain \"$@\"\n", mode: 0o755)
+        try root.writeScript("app/plain", "echo plain \"$@\"\n")
         #expect(try root.runAsProcessOne([program, "--", "/home/vcap/app/plain", "a b"]).output == "plain a b\n")
     }
 
     @Test("Arguments and variables that are no UTF-8 arrive as they are")
     func otherEncodings() throws {
         let root = try TinyRoot()
-        try root.write("app/show", "#!/bin/sh\necho \"$1$X\"\n", mode: 0o755)
+        try root.writeScript("app/show", "#!/bin/sh\necho \"$1$X\"\n")
         let script = #"x=$(printf '\303\050'); X=$x exec /lifecycle/launch -- ./show "$x""#
         try root.link("bin/printf", to: "busybox")
         try root.link("bin/od", to: "busybox")

@@ -17,12 +17,12 @@ final class TinyRoot {
         for directory in ["bin", "proc", "lifecycle", "usr/bin", "home/vcap/app", "home/vcap/deps", "home/vcap/tmp"] {
             try FileManager.default.createDirectory(at: path(directory), withIntermediateDirectories: true)
         }
-        try FileManager.default.copyItem(at: URL(filePath: "/bin/busybox"), to: path("bin/busybox"))
+        try install(URL(filePath: "/bin/busybox"), "bin/busybox")
         // Shells open it for what runs in the background.
         try FileManager.default.createDirectory(at: path("dev"), withIntermediateDirectories: true)
         try Data().write(to: path("dev/null"))
         for applet in Self.applets { try link("bin/\(applet)", to: "busybox") }
-        try FileManager.default.copyItem(at: BuiltLaunch.url(), to: path("lifecycle/launch"))
+        try install(BuiltLaunch.url(), "lifecycle/launch")
         try link("lifecycle/launcher", to: "launch")
         try link("usr/bin/dumb-init", to: "/lifecycle/launch")
     }
@@ -37,12 +37,25 @@ final class TinyRoot {
     }
 
     /// Writes a file under /home/vcap.
-    func write(_ name: String, _ text: String, mode: Int = 0o644) throws {
+    func write(_ name: String, _ text: String) throws {
         let file = path("home/vcap/" + name)
         try FileManager.default.createDirectory(
             at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
         try Data(text.utf8).write(to: file)
-        try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: file.path(percentEncoded: false))
+    }
+
+    /// Writes a script under /home/vcap.
+    func writeScript(_ name: String, _ text: String) throws {
+        try write(name + ".text", text)
+        try install(path("home/vcap/\(name).text"), "home/vcap/" + name)
+    }
+
+    /// Copies a program by another process: whatever the tests start meanwhile would inherit this process's open file,
+    /// and a file that is open for writing can't be executed.
+    private func install(_ program: URL, _ name: String) throws {
+        let words = ["/usr/bin/install", "-m", "755", program.path(percentEncoded: false)]
+        let command = try Command(words + [path(name).path(percentEncoded: false)], directory: url)
+        try #require(command.exitCode == 0, "\(command.errors)")
     }
 
     /// Runs a program of this root as process 1 of a new pid namespace.
