@@ -15,7 +15,10 @@ struct ExpectedTree {
         // Warnings about odd dates and unknown records are expected.
         try await runSuccessfully(
             "tar",
-            ["--extract", "--preserve-permissions", "--numeric-owner", "--file", droplet, "--directory", directory],
+            [
+                "--extract", "--delay-directory-restore", "--preserve-permissions", "--numeric-owner", "--file",
+                droplet, "--directory", directory,
+            ],
             environment: ["TZ": "UTC", "LC_ALL": "C.UTF-8"])
         let now = Duration.seconds(Date().timeIntervalSince1970 + 2)
         let unpacked = try FileTree(of: directory)
