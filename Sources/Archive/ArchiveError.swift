@@ -9,7 +9,7 @@ public struct ArchiveError: Error, Hashable, Sendable {
 
     public let fault: Fault
     /// The entry's name as its header has it, where one is known.
-    public var entry: [UInt8]?
+    public let entry: [UInt8]?
     public let reason: String
 
     init(_ fault: Fault, _ reason: String, entry: [UInt8]? = nil) {

@@ -6,7 +6,8 @@ public struct Compressor: ~Copyable {
     /// 64 KiB: with ISA-L both faster and smaller than larger pieces.
     public static let pieceSize = 64 << 10
 
-    private enum Encoder: ~Copyable {
+    // Not private: the optimiser of Swift 6.3 then loses its metadata for other modules.
+    enum Encoder: ~Copyable {
         case gzip(GzipEncoder)
         case zstd(ZstdEncoder)
     }

@@ -8,7 +8,8 @@ public struct Decompressor: ~Copyable {
         public var produced = 0
     }
 
-    private enum Decoder: ~Copyable {
+    // Not private: the optimiser of Swift 6.3 then loses its metadata for other modules.
+    enum Decoder: ~Copyable {
         case plain
         case gzip(GzipDecoder)
         case zstd(ZstdDecoder)
@@ -46,13 +47,10 @@ public struct Decompressor: ~Copyable {
                 try decode(UnsafeRawBufferPointer(bytes), into: output)
             }
             magic.removeFirst(step.consumed)
-            return Step(consumed: 0, produced: step.produced)
+            guard magic.isEmpty, step.produced == 0 else { return Step(consumed: 0, produced: step.produced) }
         }
         return try decode(input, into: output)
     }
-
-    /// Whether anything is still inside that `step` with an empty input would look at.
-    public var holdsInput: Bool { format != nil && !magic.isEmpty }
 
     /// Says that the input has ended. Call `step` with an empty input until it gives nothing, then this again.
     ///

@@ -12,18 +12,27 @@ struct NextEntry {
     var mapRemaining: Int64 = 0
     private var mapCount: Int64?
     private var digits: [UInt8] = []
-    private var lastName: [UInt8]?
+    /// The entry before this one, for errors about what comes after it.
+    let lastName: [UInt8]?
 
-    init(nameForErrors: [UInt8]? = nil) {
-        lastName = nameForErrors
+    init(after lastName: [UInt8]? = nil) {
+        self.lastName = lastName
     }
 
     /// Whether no header for an entry was read yet.
     var isEmpty: Bool { longName == nil && longLinkName == nil && pax == nil }
 
-    /// The best name for an error: of this entry, or else of the one before.
+    /// What is known of the entry's name so far.
     var knownName: [UInt8]? {
-        partial?.name ?? pax?.sparse.name ?? pax?.path ?? longName ?? header?.name ?? lastName
+        partial?.name ?? pax?.sparse.name ?? pax?.path ?? longName ?? header?.name
+    }
+
+    /// Adds to an error which entry it is about, or after which one it is.
+    func naming(_ error: ArchiveError) -> ArchiveError {
+        guard error.entry == nil else { return error }
+        if let knownName { return ArchiveError(error.fault, error.reason, entry: knownName) }
+        guard let lastName else { return error }
+        return ArchiveError(error.fault, "after this entry: \(error.reason)", entry: lastName)
     }
 
     /// Bytes of content that follow the header.

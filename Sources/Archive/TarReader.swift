@@ -64,9 +64,7 @@ public struct TarReader {
         do {
             return try advance(bytes, &consumed)
         } catch {
-            var error = error
-            if error.entry == nil { error.entry = next.knownName }
-            throw error
+            throw next.naming(error)
         }
     }
 
@@ -74,8 +72,10 @@ public struct TarReader {
     ///
     /// - Throws: `ArchiveError` if the archive is not complete: it must end with two zero blocks.
     public func finish() throws(ArchiveError) {
-        guard case .tail(let length) = state, length >= 2 * Int64(TarHeader.blockSize) else {
-            throw .invalid("the archive is truncated: it has no end mark", entry: next.knownName)
+        switch state {
+        case .tail(let length) where length >= 2 * Int64(TarHeader.blockSize): return
+        case .content: throw .invalid("the archive is truncated within this entry", entry: next.lastName)
+        default: throw next.naming(.invalid("the archive is truncated: it has no end mark"))
         }
     }
 
@@ -145,7 +145,7 @@ extension TarReader {
     private mutating func beginPrelude(_ header: TarHeader) throws(ArchiveError) {
         let isPax = header.type == UInt8(ascii: "x") || header.type == UInt8(ascii: "g")
         guard header.size <= Int64(isPax ? limits.headerLength : limits.nameLength + 1) else {
-            throw .tooLarge(isPax ? "a PAX header is too long" : "the name is too long", entry: next.knownName)
+            throw .tooLarge(isPax ? "a PAX header is too long" : "the name is too long")
         }
         if header.type == UInt8(ascii: "g"), !next.isEmpty {
             throw .invalid("a global PAX header stands between an entry and its own header")
@@ -240,7 +240,7 @@ extension TarReader {
     }
 
     private mutating func begin(_ entry: TarEntry, stored: Int64) -> TarEntry {
-        next = NextEntry(nameForErrors: entry.name)
+        next = NextEntry(after: entry.name)
         state = entry.size > 0 || stored > 0 ? .content(stored: stored) : .header
         contentPadding = Self.padding(stored)
         return entry
@@ -298,7 +298,7 @@ extension TarReader {
 
     private mutating func tail(_ bytes: Span<UInt8>, _ length: Int64) throws(ArchiveError) {
         guard TarHeader.isZero(bytes) else {
-            throw .invalid("bytes that are not zero follow the archive's end", entry: next.knownName)
+            throw .invalid("bytes that are not zero follow the archive's end")
         }
         let length = length + Int64(bytes.count)
         guard length <= limits.tailLength else { throw .tooLarge("too many zeros follow the archive's end") }

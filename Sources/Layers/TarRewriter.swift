@@ -367,10 +367,10 @@ extension TarRewriter {
             if outputs[output].group != .rest { entry.modified = EntryPolicy.fixedTime }
         }
         if entry.isSparse { summary.notes.add(.filledHoles, entryName) }
-        outputBytes += entry.size + Int64(TarWriter.blockSize)
-        guard entry.size <= limits.outputBytes, outputBytes <= limits.outputBytes else {
+        guard entry.size <= limits.outputBytes - outputBytes else {
             throw ConversionError(.tooLarge, "the layers are larger than allowed", entry: entryName)
         }
+        outputBytes += entry.size
         select(output)
         TarWriter.append(entry, to: &pending)
         contentLeft = entry.size

@@ -1,0 +1,113 @@
+import Archive
+import Layers
+import OCI
+import Testing
+
+@Suite("The same droplet gives the same bytes")
+struct GoldenTests {
+    /// Compressed digests hold for the libraries of Debian 12 on x86-64-v2; diffIDs hold everywhere.
+    struct Golden: Sendable {
+        let mode: LayerMode
+        let compression: CompressionFormat
+        let diffIDs: [String]
+        let digests: [String]
+    }
+
+    static let single = "c3f55817868e5cc11b3eeea2e5b618acee49cd2de190ab431dc55226e344ab04"
+    static let split = [
+        "4780c96184c6f05274a08f01bb71262ae9ef4dcc18a137817362a6208908fa84",
+        "09b2913102f77091c7156c839e7ebe25a22d912115e8d2659b51d4be0ca264cf",
+        "1f10bf8ed75795fe91e664157b25f8cce8c67097a5660725ec5609157ad7d708",
+    ]
+
+    static let goldens = [
+        Golden(mode: .single, compression: .gzip, diffIDs: [single], digests: ["4976c2b9f75860d7cba2084f30acd15714dd9045f7fd636ff045144ff205bf76"]),
+        Golden(mode: .single, compression: .zstd, diffIDs: [single], digests: ["741c07414235de94188158aa91ec7bd3a5a351a0fb36f3d2147b85864d5f483a"]),
+        Golden(mode: .single, compression: .none, diffIDs: [single], digests: [single]),
+        Golden(
+            mode: .split, compression: .gzip, diffIDs: split, digests: [
+                "eddf0d8ec16cd341cad1ec868b8b9b6f329d781463af184e2df17ecd7b6d4f75",
+                "468cc00200615100b67107f303d2eaafdd8690e23ba0434f02b0135dda06a800",
+                "079040f609472e9d619e5a1c63be39153ba82a86a2e4199ff2a1f58da762635f",
+            ]),
+    ]
+
+    @Test("golden diffIDs and digests", arguments: goldens)
+    func golden(_ golden: Golden) async throws {
+        let converted = try await convertDroplet(
+            Chunks(try compressed(SampleDroplet.make(), .gzip)),
+            settings: LayerSettings(compression: golden.compression, mode: golden.mode), sink: MemorySink())
+        #expect(converted.layers.map(\.diffID.hex) == golden.diffIDs)
+        #expect(converted.layers.map(\.digest.hex) == golden.digests)
+    }
+
+    @Test(
+        "however it is compressed and cut",
+        arguments: [[1], [511, 1, 513], [4096, 7], [65_536], [1 << 20], [262_144, 3, 100_000]],
+        [CompressionFormat.none, .gzip, .zstd])
+    func cut(_ sizes: [Int], _ format: CompressionFormat) async throws {
+        // Bytes one at a time are slow without optimisation.
+        let droplet = sizes == [1] ? Self.smallDroplet : SampleDroplet.make()
+        let reference = try await convertDroplet(
+            Chunks(droplet), settings: LayerSettings(mode: .split), sink: MemorySink())
+        let converted = try await convertDroplet(
+            Chunks(try compressed(droplet, format), sizes: sizes), settings: LayerSettings(mode: .split),
+            sink: MemorySink())
+        #expect(converted.layers.map(\.digest) == reference.layers.map(\.digest))
+        #expect(converted.layers.map(\.diffID) == reference.layers.map(\.diffID))
+        #expect(converted.summary.inputCompression == format)
+    }
+
+    static let smallDroplet = HandMadeTar.make { tar in
+        tar.directory("app")
+        tar.add(HandMadeTar.Header("app/a"), content: SampleDroplet.noise(50_000, seed: 9))
+        tar.file("deps/0/x", "y")
+    }
+
+    @Test("also in random pieces")
+    func randomPieces() async throws {
+        let droplet = try compressed(SampleDroplet.make(), .gzip)
+        var generator = SplitMix(state: 42)
+        for _ in 0..<4 {
+            let sizes = (0..<50).map { _ in 1 << Int.random(in: 0...20, using: &generator) }
+            let converted = try await convertDroplet(Chunks(droplet, sizes: sizes), sink: MemorySink())
+            #expect(converted.layers.map(\.digest.hex) == Self.goldens[0].digests)
+        }
+    }
+
+    @Test("as one gzip member or as several")
+    func members() async throws {
+        let droplet = SampleDroplet.make()
+        let cut = droplet.count / 3
+        let parts = try compressed(Array(droplet[..<cut]), .gzip) + compressed([], .gzip)
+            + compressed(Array(droplet[cut...]), .gzip)
+        for sizes in [[1000], [1 << 20]] {
+            let converted = try await convertDroplet(Chunks(parts, sizes: sizes), sink: MemorySink())
+            #expect(converted.layers.map(\.digest.hex) == Self.goldens[0].digests)
+        }
+    }
+
+    @Test("and converting a layer's own tar again only moves it deeper")
+    func canonical() async throws {
+        let sink = MemorySink()
+        let first = try await convertRootfs(Chunks(SampleDroplet.make()), sink: sink)
+        let tar = try decompressed(sink.bytes(first.layer.stored))
+        let second = try await convertRootfs(Chunks(tar), sink: sink)
+        #expect(second.layer.diffID == first.layer.diffID)
+        #expect(second.layer.digest == first.layer.digest)
+    }
+
+    @Test("says which entry is the newest")
+    func newest() async throws {
+        let tar = HandMadeTar.make { tar in
+            tar.file("a")
+            tar.pax([("mtime", "1800000000.25")])
+            tar.file("b")
+            tar.pax([("mtime", "999999999999999")])
+            tar.file("c")
+        }
+        let converted = try await convertDroplet(Chunks(tar), sink: MemorySink())
+        #expect(converted.summary.newestEntry == TarTime(seconds: 1_800_000_000, nanoseconds: 250_000_000))
+        #expect(converted.summary.entries == 3)
+    }
+}

@@ -1,0 +1,122 @@
+import Archive
+import Layers
+import OCI
+import Synchronization
+import Testing
+
+@Suite("Limits")
+struct LimitTests {
+    static func limits(_ change: (inout ConversionLimits) -> Void) -> LayerSettings {
+        var settings = LayerSettings()
+        change(&settings.limits)
+        return settings
+    }
+
+    private func expectTooLarge(_ bytes: [UInt8], _ settings: LayerSettings, _ reason: String) async {
+        let sink = MemorySink()
+        let error = await #expect(throws: ConversionError.self) {
+            try await convertDroplet(Chunks(bytes), settings: settings, sink: sink)
+        }
+        #expect(error?.fault == .tooLarge)
+        #expect(error?.reason.contains(reason) == true, "\(error?.reason ?? "")")
+        #expect(sink.openWriters == 0 && sink.finishedLayers == 0)
+    }
+
+    static let megabyte = HandMadeTar.make {
+        $0.add(HandMadeTar.Header("zeros"), content: [UInt8](repeating: 0, count: 1 << 20))
+    }
+
+    @Test("on the input's bytes")
+    func inputBytes() async throws {
+        await expectTooLarge(Self.megabyte, Self.limits { $0.inputBytes = 1 << 20 }, "input")
+    }
+
+    @Test("on the layers' bytes, found before they are written")
+    func outputBytes() async throws {
+        await expectTooLarge(Self.megabyte, Self.limits { $0.outputBytes = 1 << 19 }, "larger than allowed")
+    }
+
+    @Test("on entries")
+    func entries() async throws {
+        let tar = HandMadeTar.make { tar in
+            for index in 0..<11 { tar.file("\(index)") }
+        }
+        await expectTooLarge(tar, Self.limits { $0.entries = 10 }, "10 entries")
+        _ = try await convertDroplet(Chunks(tar), settings: Self.limits { $0.entries = 11 }, sink: MemorySink())
+    }
+
+    @Test("on how much compressed bytes may grow", arguments: [CompressionFormat.gzip, .zstd])
+    func bomb(_ format: CompressionFormat) async throws {
+        let bomb = try compressed(Self.megabyte, format)
+        await expectTooLarge(
+            bomb,
+            Self.limits {
+                $0.ratio = 10
+                $0.ratioAllowance = 1 << 18
+            }, "10 times")
+        _ = try await convertDroplet(Chunks(bomb), sink: MemorySink())
+    }
+
+    @Test("stop a bomb that never ends, long before it is a gigabyte")
+    func endlessBomb() async throws {
+        let zeros = try compressed([UInt8](repeating: 0, count: 4 << 20), .gzip)
+        let bomb = try compressed(
+            Array(HandMadeTar.make { tar in
+                var header = HandMadeTar.Header("zeros")
+                header.size = "77777777777"
+                tar.add(header)
+            }.prefix(512)), .gzip)
+        let input = Chunks(bomb + Array(repeatElement(zeros, count: 64).joined()))
+        let sink = MemorySink()
+        let error = await #expect(throws: ConversionError.self) {
+            try await convertDroplet(input, settings: Self.limits { $0.ratioAllowance = 32 << 20 }, sink: sink)
+        }
+        #expect(error?.fault == .tooLarge)
+        #expect(sink.state.withLock { $0.bytes } < 8 << 20)
+        #expect(sink.openWriters == 0)
+    }
+
+    @Test("on names")
+    func names() async throws {
+        let tar = HandMadeTar.make { tar in
+            tar.pax([("path", "aaaaaaaaaa/bbbbbbbbbb")])
+            tar.file("x")
+        }
+        await expectTooLarge(tar, Self.limits { $0.nameLength = 30 }, "too long")
+        _ = try await convertDroplet(Chunks(tar), settings: Self.limits { $0.nameLength = 31 }, sink: MemorySink())
+    }
+
+    @Test("on holes")
+    func holes() async throws {
+        let tar = HandMadeTar.make { tar in
+            tar.pax([("GNU.sparse.size", "100000"), ("GNU.sparse.name", "s"), ("GNU.sparse.map", "0,10,50000,10")])
+            tar.add(HandMadeTar.Header("s"), content: [UInt8](repeating: 1, count: 20))
+        }
+        await expectTooLarge(tar, Self.limits { $0.holeBytes = 99_979 }, "holes")
+        let converted = try await convertDroplet(
+            Chunks(tar), settings: Self.limits { $0.holeBytes = 99_980 }, sink: MemorySink())
+        #expect(converted.summary.notes.totals == [.filledHoles: 1])
+    }
+
+    @Test("on directories without an entry")
+    func missingParents() async throws {
+        let tar = HandMadeTar.make { tar in
+            for index in 0..<10 { tar.file("\(index)/x") }
+        }
+        await expectTooLarge(tar, Self.limits { $0.missingParents = 9 }, "without an entry")
+    }
+
+    @Test("on what follows the end")
+    func tail() async throws {
+        let tar = HandMadeTar.make { $0.file("a") } + [UInt8](repeating: 0, count: 100_000)
+        await expectTooLarge(tar, Self.limits { $0.tailBytes = 100_000 }, "zeros")
+        _ = try await convertDroplet(Chunks(tar), sink: MemorySink())
+    }
+
+    @Test("on the memory that a zstd stream asks for")
+    func zstdWindow() async throws {
+        // A frame header that asks for 16 MiB of history, and an empty last block.
+        let frame: [UInt8] = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 14 << 3, 0x01, 0x00, 0x00]
+        await expectTooLarge(frame, LayerSettings(), "history")
+    }
+}
