@@ -5,8 +5,9 @@ import Testing
 struct HostileDropletTests {
     @Test("each is refused with its status, says why, and leaves nothing behind")
     func refused() async throws {
-        // The bombs unpack to 20 GiB: a limit of 1 GiB finds them sooner than the default.
-        try await withServer(arguments: ["--limits-unpacked-bytes", "1073741824"]) { server in
+        // The bombs unpack to 20 GiB and 1,100,000 entries: lower limits find them sooner than the defaults.
+        let limits = ["--limits-unpacked-bytes", "1073741824", "--limits-entries", "10000"]
+        try await withServer(arguments: limits) { server in
             try await server.importTinyRootfs()
             for droplet in try await Fixtures.hostile() {
                 let status = try #require(droplet.refusal)
