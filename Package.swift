@@ -19,6 +19,7 @@ let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-h
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let nioHTTPTypes: Target.Dependency = .product(name: "NIOHTTPTypes", package: "swift-nio-extras")
 let nioHTTPTypesHTTP1: Target.Dependency = .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
@@ -29,6 +30,7 @@ let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl
 let serviceLifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let configuration: Target.Dependency = .product(name: "Configuration", package: "swift-configuration")
 let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
+let swiftASN1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
 let x509: Target.Dependency = .product(name: "X509", package: "swift-certificates")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
@@ -42,6 +44,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-asn1", exact: "1.7.4"),
         .package(url: "https://github.com/apple/swift-certificates", exact: "1.21.1"),
         .package(url: "https://github.com/apple/swift-configuration", exact: "1.4.0", traits: ["JSON", "YAML"]),
         .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
@@ -68,7 +71,7 @@ let package = Package(
         .target(name: "Archive", dependencies: ["CISAL", "CZstd"], swiftSettings: strict),
         .target(name: "ObjectStore", dependencies: ["CLinux", "OCI", logging], swiftSettings: strict),
         .target(name: "Blobs", dependencies: ["JSON", "OCI", "ObjectStore", logging], swiftSettings: strict),
-        .target(name: "Layers", dependencies: ["Archive", "OCI"], swiftSettings: strict),
+        .target(name: "Layers", dependencies: ["Archive", "OCI"], exclude: ["README.md"], swiftSettings: strict),
         .target(
             name: "Images", dependencies: ["Archive", "Blobs", "JSON", "Layers", "OCI", "ObjectStore", logging],
             swiftSettings: strict),
@@ -88,7 +91,7 @@ let package = Package(
             dependencies: [
                 "CCrypt", "CPread", "JSON", "ObjectStore", crypto, httpTypes, hummingbird, hummingbirdCore, logging,
                 nioCore, nioHTTP1, nioHTTPTypes, nioHTTPTypesHTTP1, nioPosix, nioExtras, nioSSL, nioTLS,
-                nioCertificateReloading, serviceLifecycle, x509,
+                nioCertificateReloading, serviceLifecycle, swiftASN1, x509,
             ], swiftSettings: strict),
         .target(
             name: "RegistryAPI", dependencies: ["Blobs", "Images", "JSON", "OCI", "ObjectStore", "Service", httpTypes],
@@ -105,5 +108,40 @@ let package = Package(
                 "RegistryAPI", "Service", "Transfer", argumentParser, configuration, logging, nioSSL,
                 serviceLifecycle, unixSignals, yams,
             ], swiftSettings: strict),
+
+        .target(
+            name: "ObjectStoreTesting", dependencies: ["ObjectStore"], path: "Tests/ObjectStoreTesting",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "ObjectStoreCrashWriter", dependencies: ["ObjectStore"], path: "Tests/ObjectStoreCrashWriter",
+            swiftSettings: strict),
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: strict),
+        .testTarget(name: "OCITests", dependencies: ["JSON", "OCI"], swiftSettings: strict),
+        .testTarget(
+            name: "ObjectStoreTests",
+            dependencies: ["ObjectStore", "ObjectStoreCrashWriter", "ObjectStoreTesting", logging],
+            swiftSettings: strict),
+        .testTarget(name: "LayersTests", dependencies: ["Archive", "Layers", "OCI"], swiftSettings: strict),
+        .testTarget(
+            name: "ImagesTests",
+            dependencies: ["Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", logging],
+            swiftSettings: strict),
+        .testTarget(name: "LauncherTests", dependencies: ["JSON", "Launcher"], swiftSettings: strict),
+        .testTarget(
+            name: "ServiceTests",
+            dependencies: [
+                "JSON", "Service", httpTypes, logging, nioCore, nioEmbedded, nioPosix, nioSSL, serviceLifecycle,
+                unixSignals,
+            ], swiftSettings: strict),
+        .testTarget(
+            name: "ClientTests", dependencies: ["TestSupport"], swiftSettings: strict),
+
+        .executableTarget(
+            name: "ConversionBench", dependencies: ["Archive", "Layers", "OCI"],
+            path: "Tests/Benchmarks/ConversionBench", swiftSettings: strict),
+        .executableTarget(
+            name: "http-bench-server", dependencies: ["Service", httpTypes, logging, serviceLifecycle, unixSignals],
+            path: "Tests/Benchmarks/http/server", swiftSettings: strict),
     ]
 )

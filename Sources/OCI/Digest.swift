@@ -21,7 +21,7 @@ public struct Digest: Hashable, Sendable, Comparable, CustomStringConvertible {
         guard parts.count == 2, let algorithm = DigestAlgorithm(rawValue: String(parts[0])) else {
             throw .digest(String(text))
         }
-        try self.init(algorithm, hex: String(parts[1]))
+        do { try self.init(algorithm, hex: String(parts[1])) } catch { throw .digest(String(text)) }
     }
 
     /// - Parameter bytes: the raw digest, as the hasher made it.

@@ -1,3 +1,4 @@
+import Blobs
 import Images
 import JSON
 import Layers

@@ -1,3 +1,5 @@
+import Archive
+import Blobs
 import Images
 import Layers
 import OCI

@@ -24,7 +24,7 @@ public func compose(_ recipe: Recipe, _ droplet: DropletContent) -> ComposedImag
 /// Makes the documents of a recipe's rootfs alone, which is the base image of all images of that recipe.
 public func composeBase(_ recipe: Recipe) -> ComposedImage {
     switch recipe.format {
-    case .v1: FormatV1(recipe: recipe).base()
+    case .v1: FormatV1(recipe: recipe).base(recipe.family)
     }
 }
 
@@ -43,7 +43,7 @@ private struct FormatV1 {
         recipe.rootfs.map { Piece(layer: $0, origin: "rootfs \(recipe.stack) \(recipe.version)") }
     }
 
-    func base() -> ComposedImage {
+    func base(_ family: MediaTypeFamily) -> ComposedImage {
         let created = recipe.rootfsCreated.rfc3339
         let metadata = [
             "org.opencontainers.image.created": created,
@@ -51,7 +51,7 @@ private struct FormatV1 {
             "org.opencontainers.image.title": recipe.stack.text,
         ]
         let execution = ImageConfig.Execution(environment: [Self.path], command: [recipe.shell], labels: metadata)
-        return document(basePieces, created: created, execution: execution, metadata: metadata)
+        return document(basePieces, family, created: created, execution: execution, metadata: metadata)
     }
 
     func image(of droplet: DropletContent) -> ComposedImage {
@@ -60,7 +60,8 @@ private struct FormatV1 {
             "org.opencontainers.image.created": created,
             "org.opencontainers.image.version": droplet.digest.hex,
             "org.opencontainers.image.base.name": "cistern/\(recipe.stack):\(recipe.version)",
-            "org.opencontainers.image.base.digest": base().manifestDigest.description,
+            // Always OCI's, so that both families share one config.
+            "org.opencontainers.image.base.digest": base(.oci).manifestDigest.description,
             "org.cloudfoundry.stack": recipe.stack.text,
             "org.cloudfoundry.rootfs-version": recipe.version.text,
         ]
@@ -76,14 +77,14 @@ private struct FormatV1 {
             basePieces + [Piece(layer: recipe.lifecycle, origin: "lifecycle")]
             + droplet.layers.map { Piece(layer: $0, origin: "droplet") }
             + recipe.delta.map { Piece(layer: $0, origin: "rootfs delta") }
-        return document(pieces, created: created, execution: execution, metadata: metadata)
+        return document(pieces, recipe.family, created: created, execution: execution, metadata: metadata)
     }
 
     private func document(
-        _ pieces: [Piece], created: String, execution: ImageConfig.Execution, metadata: [String: String]
+        _ pieces: [Piece], _ wanted: MediaTypeFamily, created: String, execution: ImageConfig.Execution, metadata: [String: String]
     ) -> ComposedImage {
         // Docker's vocabulary has no word for zstd, so an image with such a layer is described in OCI's.
-        let family = pieces.contains { $0.layer.compression == .zstd } ? .oci : recipe.family
+        let family = pieces.contains { $0.layer.compression == .zstd } ? .oci : wanted
         let config = ImageConfig(
             created: created, platform: Platform(architecture: recipe.architecture.rawValue), execution: execution,
             diffIDs: pieces.map(\.layer.diffID),
