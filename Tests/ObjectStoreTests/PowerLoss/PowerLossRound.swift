@@ -87,7 +87,7 @@ struct PowerLossRound {
         let cutAt = Int.random(in: 1...120, using: &random)
         let files = SimulatedFileSystem(disk, options: .init(ignored: ignored, cutAt: cutAt))
         if let store = try? FilesystemObjectStore(files: files, options: options(&random), logger: .quiet) {
-            await store.engine.passed()
+            await store.applied()
         }
         return files.diskAfterPowerCut(&random)
     }
@@ -99,7 +99,7 @@ struct PowerLossRound {
         let store = try FilesystemObjectStore(files: files, options: options(&random), logger: .quiet)
         // Before the journal is applied and after: readers must not see the difference.
         let early = try await Self.state(of: store)
-        await store.engine.passed()
+        await store.applied()
         let late = try await Self.state(of: store)
         guard early == late else { throw Failure.contradiction("applying the journal changed what readers see") }
         if let contradiction = history.contradiction(late) { throw Failure.contradiction(contradiction) }

@@ -1,0 +1,166 @@
+import Synchronization
+
+/// The calls of an object store, by which they are counted.
+public enum ObjectOperation: String, Sendable, CaseIterable {
+    case put, get, head, delete, list, listComponents, open, read, writer, write, finish, copy, sync
+}
+
+/// How often a call was made, and how long it took.
+public struct ObjectOperationStatistics: Hashable, Sendable {
+    public internal(set) var count = 0
+    /// Those of them that threw.
+    public internal(set) var failures = 0
+    public internal(set) var total = Duration.zero
+    public internal(set) var longest = Duration.zero
+
+    public init() {}
+}
+
+/// A store around another one that counts and times calls, and that can make them fail.
+public final class InstrumentedObjectStore: ObjectStore {
+    /// Called before each call; what it throws is thrown instead of making the call. The key is nil for calls that
+    /// have none, and the source for `copy`.
+    public typealias Fault = @Sendable (ObjectOperation, ObjectKey?) throws(ObjectStoreError) -> Void
+
+    private let base: any ObjectStore
+    private let recorder: Recorder
+
+    public init(_ base: any ObjectStore, fault: Fault? = nil) {
+        self.base = base
+        recorder = Recorder(fault: fault)
+    }
+
+    /// Calls that were made up to now.
+    public var statistics: [ObjectOperation: ObjectOperationStatistics] { recorder.statistics }
+
+    @discardableResult
+    public func put(
+        _ key: ObjectKey, _ bytes: [UInt8], if condition: PutCondition
+    ) async throws(ObjectStoreError) -> ObjectVersion {
+        try await recorder.record(.put, key) { () async throws(ObjectStoreError) in
+            try await base.put(key, bytes, if: condition)
+        }
+    }
+
+    public func get(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject {
+        try await recorder.record(.get, key) { () async throws(ObjectStoreError) in try await base.get(key) }
+    }
+
+    public func head(_ key: ObjectKey) async throws(ObjectStoreError) -> ObjectInfo {
+        try await recorder.record(.head, key) { () async throws(ObjectStoreError) in try await base.head(key) }
+    }
+
+    public func delete(_ key: ObjectKey, ifVersion version: ObjectVersion?) async throws(ObjectStoreError) {
+        try await recorder.record(.delete, key) { () async throws(ObjectStoreError) in
+            try await base.delete(key, ifVersion: version)
+        }
+    }
+
+    public func list(
+        prefix: String, startAfter: String?, limit: Int
+    ) async throws(ObjectStoreError) -> [ObjectInfo] {
+        try await recorder.record(.list, nil) { () async throws(ObjectStoreError) in
+            try await base.list(prefix: prefix, startAfter: startAfter, limit: limit)
+        }
+    }
+
+    public func listComponents(
+        below prefix: String, startAfter: String?, limit: Int
+    ) async throws(ObjectStoreError) -> [String] {
+        try await recorder.record(.listComponents, nil) { () async throws(ObjectStoreError) in
+            try await base.listComponents(below: prefix, startAfter: startAfter, limit: limit)
+        }
+    }
+
+    public func open(_ key: ObjectKey) async throws(ObjectStoreError) -> any ObjectReader {
+        try await recorder.record(.open, key) { () async throws(ObjectStoreError) in
+            InstrumentedObjectReader(base: try await base.open(key), recorder: recorder)
+        }
+    }
+
+    public func writer(for key: ObjectKey) async throws(ObjectStoreError) -> any ObjectWriter {
+        try await recorder.record(.writer, key) { () async throws(ObjectStoreError) in
+            InstrumentedObjectWriter(base: try await base.writer(for: key), key: key, recorder: recorder)
+        }
+    }
+
+    public func copy(_ source: ObjectKey, to target: ObjectKey) async throws(ObjectStoreError) {
+        try await recorder.record(.copy, source) { () async throws(ObjectStoreError) in
+            try await base.copy(source, to: target)
+        }
+    }
+
+    public func sync() async throws(ObjectStoreError) {
+        try await recorder.record(.sync, nil) { () async throws(ObjectStoreError) in try await base.sync() }
+    }
+}
+
+extension InstrumentedObjectStore {
+    fileprivate final class Recorder: Sendable {
+        private let fault: Fault?
+        private let counts = Mutex<[ObjectOperation: ObjectOperationStatistics]>([:])
+
+        init(fault: Fault?) { self.fault = fault }
+
+        var statistics: [ObjectOperation: ObjectOperationStatistics] { counts.withLock { $0 } }
+
+        func record<Value>(
+            _ operation: ObjectOperation, _ key: ObjectKey?, _ call: () async throws(ObjectStoreError) -> Value
+        ) async throws(ObjectStoreError) -> Value {
+            let start = ContinuousClock.now
+            do throws(ObjectStoreError) {
+                try fault?(operation, key)
+                let value = try await call()
+                count(operation, start, failed: false)
+                return value
+            } catch {
+                count(operation, start, failed: true)
+                throw error
+            }
+        }
+
+        private func count(_ operation: ObjectOperation, _ start: ContinuousClock.Instant, failed: Bool) {
+            let duration = start.duration(to: .now)
+            counts.withLock { counts in
+                var statistics = counts[operation] ?? ObjectOperationStatistics()
+                statistics.count += 1
+                if failed { statistics.failures += 1 }
+                statistics.total += duration
+                statistics.longest = max(statistics.longest, duration)
+                counts[operation] = statistics
+            }
+        }
+    }
+}
+
+private struct InstrumentedObjectReader: ObjectReader {
+    let base: any ObjectReader
+    let recorder: InstrumentedObjectStore.Recorder
+
+    var info: ObjectInfo { base.info }
+    var fileDescriptor: Int32? { base.fileDescriptor }
+
+    func read(at offset: Int64, maximum: Int) async throws(ObjectStoreError) -> [UInt8] {
+        try await recorder.record(.read, info.key) { () async throws(ObjectStoreError) in
+            try await base.read(at: offset, maximum: maximum)
+        }
+    }
+
+    func close() async { await base.close() }
+}
+
+private struct InstrumentedObjectWriter: ObjectWriter {
+    let base: any ObjectWriter
+    let key: ObjectKey
+    let recorder: InstrumentedObjectStore.Recorder
+
+    func write(_ bytes: [UInt8]) async throws(ObjectStoreError) {
+        try await recorder.record(.write, key) { () async throws(ObjectStoreError) in try await base.write(bytes) }
+    }
+
+    func finish() async throws(ObjectStoreError) -> ObjectInfo {
+        try await recorder.record(.finish, key) { () async throws(ObjectStoreError) in try await base.finish() }
+    }
+
+    func abort() async { await base.abort() }
+}
