@@ -34,13 +34,19 @@ struct ExpectedTree {
     /// What differs in an image's files, one line each; empty if nothing does.
     /// - Parameters:
     ///   - root: the image's root directory.
+    ///   - earliest: the earliest date that the client writes; podman takes 1970 for what is before.
     ///   - ignoringDirectoryDates: for layers that are shared: directories in deps/ have a constant date there.
-    func differences(in root: String, ignoringDirectoryDates: Bool = false) throws -> [String] {
+    func differences(in root: String, earliest: Duration? = nil, ignoringDirectoryDates: Bool = false) throws
+        -> [String]
+    {
         let found = try FileTree(of: root + "/home/vcap")
         let compared = found.mapped { name, entry in
             let isUndated = undated.contains(name) || (ignoringDirectoryDates && entry.type == S_IFDIR)
             if isUndated, let expected = tree.entries[name] { entry.modified = expected.modified }
         }
-        return compared.differences(from: tree)
+        let expected = tree.mapped { _, entry in
+            if let earliest { entry.modified = max(earliest, entry.modified) }
+        }
+        return compared.differences(from: expected)
     }
 }
