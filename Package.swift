@@ -116,6 +116,7 @@ let package = Package(
             name: "ObjectStoreCrashWriter", dependencies: ["ObjectStore"], path: "Tests/ObjectStoreCrashWriter",
             swiftSettings: strict),
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        .testTarget(name: "HouseTests", swiftSettings: strict),
         .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: strict),
         .testTarget(name: "OCITests", dependencies: ["JSON", "OCI"], swiftSettings: strict),
         .testTarget(

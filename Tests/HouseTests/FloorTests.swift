@@ -1,0 +1,74 @@
+import Foundation
+import Testing
+
+/// Who may import what. The build checks declared dependencies; this checks that the declarations keep to the house.
+@Suite("The house")
+struct FloorTests {
+    /// A target's own floor, the ground floor first, and the packages that it may use besides what is free.
+    static let floors: [(target: String, packages: Set<String>)] = [
+        ("JSON", []),
+        ("OCI", ["CLibcrypto"]),
+        ("Archive", ["CISAL", "CZstd"]),
+        ("ObjectStore", ["CLinux"]),
+        ("Blobs", []),
+        ("Layers", []),
+        ("Images", []),
+        ("Launcher", ["CLauncher"]),
+        ("Transfer", ["AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOSSL"]),
+        (
+            "Service",
+            [
+                "CCrypt", "CPread", "Crypto", "HTTPTypes", "Hummingbird", "HummingbirdCore", "NIOCertificateReloading",
+                "NIOCore", "NIOExtras", "NIOHTTP1", "NIOHTTPTypes", "NIOHTTPTypesHTTP1", "NIOPosix", "NIOSSL", "NIOTLS",
+                "ServiceLifecycle", "SwiftASN1", "X509",
+            ]
+        ),
+        ("RegistryAPI", ["HTTPTypes"]),
+        ("BitsAPI", ["HTTPTypes"]),
+        ("OperatorAPI", ["HTTPTypes"]),
+    ]
+    /// Free for every target but the launcher, which runs inside every app.
+    static let free: Set<String> = ["Foundation", "FoundationEssentials", "Glibc", "Logging", "Synchronization"]
+    static let freeForTheLauncher: Set<String> = ["Glibc"]
+
+    @Test("a target imports only what stands below it, and only its own heavy packages", arguments: floors.indices)
+    func imports(_ floor: Int) throws {
+        let (target, packages) = Self.floors[floor]
+        let below = Set(Self.floors[..<floor].map(\.target))
+        let free = target == "Launcher" || target == "JSON" ? Self.freeForTheLauncher : Self.free
+        for (file, module) in try Self.imports(of: target) {
+            #expect(
+                below.contains(module) || packages.contains(module) || free.contains(module),
+                "\(file) imports \(module)")
+        }
+    }
+
+    @Test("every folder of Sources is a floor, a library of C or a program")
+    func folders() throws {
+        let programs: Set<String> = ["cistern", "launch"]
+        let folders = try FileManager.default.contentsOfDirectory(atPath: Self.sources.path)
+        let known = Set(Self.floors.map(\.target)).union(programs)
+        for folder in folders where !folder.hasPrefix("C") {
+            #expect(known.contains(folder), "Sources/\(folder) has no place in the house")
+        }
+    }
+
+    private static let sources = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("Sources")
+
+    private static func imports(of target: String) throws -> [(file: String, module: String)] {
+        let folder = sources.appendingPathComponent(target)
+        let files = try FileManager.default.subpathsOfDirectory(atPath: folder.path).filter { $0.hasSuffix(".swift") }
+        try #require(!files.isEmpty)
+        return try files.flatMap { file in
+            let text = try String(contentsOf: folder.appendingPathComponent(file), encoding: .utf8)
+            return text.split(separator: "\n").compactMap { line -> (file: String, module: String)? in
+                let words = line.split(separator: " ")
+                guard let index = words.firstIndex(of: "import"), words.count > index + 1,
+                    words[..<index].allSatisfy({ ["public", "package", "internal", "@testable"].contains($0) })
+                else { return nil }
+                return ("\(target)/\(file)", String(words[index + 1]))
+            }
+        }
+    }
+}
