@@ -103,7 +103,12 @@ extension NextEntry {
     ) throws(ArchiveError) {
         for index in 0..<count {
             let field = start + index * 24
-            guard block[field] != 0 || block[field + 12] != 0 else { return }
+            guard block[field] != 0 || block[field + 12] != 0 else {
+                guard TarHeader.isZero(block.extracting(field..<start + count * 24)) else {
+                    throw .invalid("the sparse map has parts after its end")
+                }
+                return
+            }
             guard let offset = TarHeader.number(block, field, 12), let length = TarHeader.number(block, field + 12, 12)
             else { throw .invalid("the sparse map has what is no number, or overflows") }
             guard numbers.count < limit * 2 else { throw .tooLarge("too many parts in a sparse file") }

@@ -34,7 +34,10 @@ struct TarHeader {
         case .ustar, .star:
             let prefix = Self.text(block, 345, format == .star ? 131 : 155)
             name = prefix.isEmpty ? own : prefix + [UInt8(ascii: "/")] + own
-        case .v7, .gnu: name = own
+        case .v7, .gnu:
+            // Times, in incremental archives of GNU tar; to some readers a prefix of the name all the same.
+            guard block[345] == 0 else { throw .invalid("a header with an ambiguous prefix", entry: own) }
+            name = own
         }
         linkName = Self.text(block, 157, 100)
         func field(_ start: Int, _ length: Int, _ what: String) throws(ArchiveError) -> Int64 {
@@ -48,6 +51,9 @@ struct TarHeader {
         groupID = try field(116, 8, "gid")
         size = try field(124, 12, "size")
         seconds = try field(136, 12, "mtime")
+        // No layer has devices, but some readers stop at a header where these are no numbers.
+        _ = try field(329, 8, "major device number")
+        _ = try field(337, 8, "minor device number")
         guard size >= 0 else { throw .invalid("the size is negative", entry: own) }
     }
 

@@ -14,7 +14,8 @@ struct ZstdEncoder: ~Copyable {
             (ZSTD_c_strategy, Int32(ZSTD_dfast.rawValue)), (ZSTD_c_contentSizeFlag, 0), (ZSTD_c_checksumFlag, 1),
             (ZSTD_c_dictIDFlag, 0), (ZSTD_c_nbWorkers, 0),
         ]
-        for (parameter, value) in parameters where ZSTD_isError(ZSTD_CCtx_setParameter(context, parameter, value)) != 0 {
+        for (parameter, value) in parameters where ZSTD_isError(ZSTD_CCtx_setParameter(context, parameter, value)) != 0
+        {
             ZSTD_freeCCtx(context)
             throw .invalid("zstd does not know a parameter")
         }

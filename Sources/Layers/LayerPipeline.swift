@@ -55,7 +55,8 @@ struct LayerPipeline<Sink: LayerSink>: Sendable {
                 case .success(.written(let layers)): result.layers = layers
                 case .failure(let error):
                     // The stage that only lost its other side does not know why.
-                    if failure == nil || failure is AsyncQueue<Message>.Closed || failure is AsyncQueue<[UInt8]>.Closed {
+                    if failure == nil || failure is AsyncQueue<Message>.Closed || failure is AsyncQueue<[UInt8]>.Closed
+                    {
                         failure = error
                     }
                     group.cancelAll()

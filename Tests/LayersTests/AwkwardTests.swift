@@ -113,7 +113,8 @@ struct AwkwardTests {
         let shop = try Workshop()
         try shop.run(
             Self.tree(isModern: true)
-                + "\ncd tree; ln deps/4/bin/tool deps/4/hard; ln -s ../../app deps/5/app; tar --format=posix -cf ../droplet.tar .")
+                + "\ncd tree; ln deps/4/bin/tool deps/4/hard; ln -s ../../app deps/5/app; tar --format=posix -cf ../droplet.tar ."
+        )
         let sink = MemorySink()
         let converted = try await convertDroplet(
             Chunks(try shop.read("droplet.tar")), settings: LayerSettings(compression: compression, mode: .split),

@@ -21,11 +21,16 @@ struct GoldenTests {
     ]
 
     static let goldens = [
-        Golden(mode: .single, compression: .gzip, diffIDs: [single], digests: ["4976c2b9f75860d7cba2084f30acd15714dd9045f7fd636ff045144ff205bf76"]),
-        Golden(mode: .single, compression: .zstd, diffIDs: [single], digests: ["741c07414235de94188158aa91ec7bd3a5a351a0fb36f3d2147b85864d5f483a"]),
+        Golden(
+            mode: .single, compression: .gzip, diffIDs: [single],
+            digests: ["4976c2b9f75860d7cba2084f30acd15714dd9045f7fd636ff045144ff205bf76"]),
+        Golden(
+            mode: .single, compression: .zstd, diffIDs: [single],
+            digests: ["741c07414235de94188158aa91ec7bd3a5a351a0fb36f3d2147b85864d5f483a"]),
         Golden(mode: .single, compression: .none, diffIDs: [single], digests: [single]),
         Golden(
-            mode: .split, compression: .gzip, diffIDs: split, digests: [
+            mode: .split, compression: .gzip, diffIDs: split,
+            digests: [
                 "eddf0d8ec16cd341cad1ec868b8b9b6f329d781463af184e2df17ecd7b6d4f75",
                 "468cc00200615100b67107f303d2eaafdd8690e23ba0434f02b0135dda06a800",
                 "079040f609472e9d619e5a1c63be39153ba82a86a2e4199ff2a1f58da762635f",
@@ -79,7 +84,8 @@ struct GoldenTests {
     func members() async throws {
         let droplet = SampleDroplet.make()
         let cut = droplet.count / 3
-        let parts = try compressed(Array(droplet[..<cut]), .gzip) + compressed([], .gzip)
+        let parts =
+            try compressed(Array(droplet[..<cut]), .gzip) + compressed([], .gzip)
             + compressed(Array(droplet[cut...]), .gzip)
         for sizes in [[1000], [1 << 20]] {
             let converted = try await convertDroplet(Chunks(parts, sizes: sizes), sink: MemorySink())

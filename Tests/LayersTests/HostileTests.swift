@@ -213,10 +213,16 @@ struct Hostile: Sendable, CustomTestStringConvertible {
             $0.pax([("path", "b")])
         },
         Hostile("a huge PAX header", nil, "too long", fault: .tooLarge) {
-            $0.add(header("pax") { $0.type = "x"; $0.size = "77777777777" })
+            $0.add(
+                header("pax") {
+                    $0.type = "x"; $0.size = "77777777777"
+                })
         },
         Hostile("a huge GNU long name", nil, "too long", fault: .tooLarge) {
-            $0.add(header("l") { $0.type = "L"; $0.size = "00077777777" })
+            $0.add(
+                header("l") {
+                    $0.type = "L"; $0.size = "00077777777"
+                })
         },
         Hostile("garbage after the end", "a", "follow the archive's end") {
             $0.file("a", "x")

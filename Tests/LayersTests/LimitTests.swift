@@ -61,11 +61,12 @@ struct LimitTests {
     func endlessBomb() async throws {
         let zeros = try compressed([UInt8](repeating: 0, count: 4 << 20), .gzip)
         let bomb = try compressed(
-            Array(HandMadeTar.make { tar in
-                var header = HandMadeTar.Header("zeros")
-                header.size = "77777777777"
-                tar.add(header)
-            }.prefix(512)), .gzip)
+            Array(
+                HandMadeTar.make { tar in
+                    var header = HandMadeTar.Header("zeros")
+                    header.size = "77777777777"
+                    tar.add(header)
+                }.prefix(512)), .gzip)
         let input = Chunks(bomb + Array(repeatElement(zeros, count: 64).joined()))
         let sink = MemorySink()
         let error = await #expect(throws: ConversionError.self) {

@@ -9,9 +9,12 @@ enum SampleDroplet {
         bytes.reserveCapacity(count)
         while bytes.count < count {
             let word = generator.next()
-            bytes += word & 3 == 0 ? Array("function(exports, require, module) { return \(word % 1000); }\n".utf8) : [
-                UInt8(truncatingIfNeeded: word >> 8), UInt8(truncatingIfNeeded: word >> 16) & 0x3f,
-            ]
+            bytes +=
+                word & 3 == 0
+                ? Array("function(exports, require, module) { return \(word % 1000); }\n".utf8)
+                : [
+                    UInt8(truncatingIfNeeded: word >> 8), UInt8(truncatingIfNeeded: word >> 16) & 0x3f,
+                ]
         }
         return Array(bytes[..<count])
     }
