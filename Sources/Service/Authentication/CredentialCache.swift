@@ -25,6 +25,8 @@ struct CredentialCache {
             }
         }
 
+        static func newSecret() -> SymmetricKey { SymmetricKey(size: .bits256) }
+
         /// Compares in constant time.
         static func == (left: Key, right: Key) -> Bool {
             let (one, other) = (left.words, right.words)

@@ -13,6 +13,8 @@ public struct Request: Sendable {
     public let id: String
     /// The client's IP address.
     public let peer: String
+    /// The host and port that the client asked for; nil if it did not say.
+    public let authority: String?
     /// What the route's pattern names, unescaped.
     public internal(set) var parameters = Parameters()
     /// Who asks; nil only in open routes.
@@ -27,15 +29,17 @@ public struct Request: Sendable {
         logger: Logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
     ) {
         self.init(
-            method: method, target: target, headers: headers, id: id, peer: "-", source: .bytes(body), logger: logger)
+            method: method, target: target, headers: headers, id: id, peer: "-", authority: nil, source: .bytes(body),
+            logger: logger)
         self.parameters = Parameters(parameters)
         self.principal = principal
     }
 
     init(
-        method: HTTPRequest.Method, target: String, headers: HTTPFields, id: String, peer: String, source: BodySource,
-        logger: Logger
+        method: HTTPRequest.Method, target: String, headers: HTTPFields, id: String, peer: String, authority: String?,
+        source: BodySource, logger: Logger
     ) {
+        self.authority = authority
         self.method = method
         if let mark = target.utf8.firstIndex(of: UInt8(ascii: "?")) {
             path = String(target[..<mark])

@@ -14,9 +14,11 @@ final class Connection: Sendable {
     let transfer: Transfer
     /// The client's IP address.
     let peer: String
+    let statistics: ServerStatistics
     private let closing = Atomic(false)
 
-    init(channel: any Channel, transfer: Transfer) {
+    init(channel: any Channel, transfer: Transfer, statistics: ServerStatistics) {
+        self.statistics = statistics
         self.channel = channel
         self.transfer = transfer
         peer = channel.remoteAddress?.ipAddress ?? "-"

@@ -26,6 +26,7 @@ struct ConnectionChannel: Sendable {
     let security: Security
     let limits: ServerLimits
     let registry: ConnectionRegistry
+    let statistics: ServerStatistics
     let logger: Logger
 
     func setup(_ channel: any Channel) -> EventLoopFuture<Accepted> {
@@ -34,10 +35,10 @@ struct ConnectionChannel: Sendable {
             let connection: Connection
             switch security {
             case .plain:
-                connection = Connection(channel: channel, transfer: .sendfile)
-                try pipeline.addHandlers([parser(), SendfileHandler()])
+                connection = Connection(channel: channel, transfer: .sendfile, statistics: statistics)
+                try pipeline.addHandlers([parser(), SendfileHandler(statistics: statistics)])
             case .tls(let context):
-                connection = Connection(channel: channel, transfer: .chunks)
+                connection = Connection(channel: channel, transfer: .chunks, statistics: statistics)
                 try pipeline.addHandlers([NIOSSLServerHandler(context: context), parser()])
             }
             try pipeline.addHandler(ConnectionHandler(connection: connection, limits: limits))

@@ -101,6 +101,7 @@ struct Delivery {
             }
             try await body.write(buffer)
             offset += Int64(buffer.readableBytes)
+            connection.statistics.addRead(buffer.readableBytes)
             sent += Int64(buffer.readableBytes)
         }
     }

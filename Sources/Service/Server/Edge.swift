@@ -36,7 +36,7 @@ struct Edge: Sendable {
         let received = ByteCounter()
         var request = Request(
             method: head.method, target: head.path ?? "/", headers: fields, id: id, peer: connection.peer,
-            source: source(incoming, connection, received), logger: logger)
+            authority: head.authority, source: source(incoming, connection, received), logger: logger)
         var response = await answer(&request)
         response.headers[.date] = dates.now
         response.headers[.requestID] = id

@@ -14,6 +14,7 @@ public struct HTTPServer: Service {
     private let edge: Edge
     private let logger: Logger
     private let registry = ConnectionRegistry()
+    public let statistics = ServerStatistics()
     private let onListening: @Sendable ([BoundAddress]) async -> Void
 
     /// - Parameters:
@@ -76,7 +77,8 @@ public struct HTTPServer: Service {
 
     private func bind(_ listener: Listener, group: any EventLoopGroup) async throws -> Bound {
         let child = ConnectionChannel(
-            security: try security(of: listener), limits: limits, registry: registry, logger: logger)
+            security: try security(of: listener), limits: limits, registry: registry, statistics: statistics,
+            logger: logger)
         let (maximum, logger) = (limits.connections, logger)
         do {
             let channel = try await ServerBootstrap(group: group)

@@ -6,11 +6,16 @@ final class SendfileHandler: ChannelOutboundHandler {
     typealias OutboundIn = IOData
     typealias OutboundOut = IOData
 
+    private let statistics: ServerStatistics
+
+    init(statistics: ServerStatistics) { self.statistics = statistics }
+
     func triggerUserOutboundEvent(context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?) {
         guard let event = event as? SendFile else {
             context.triggerUserOutboundEvent(event, promise: promise)
             return
         }
+        statistics.addSystem(event.region.readableBytes)
         context.writeAndFlush(Self.wrapOutboundOut(.fileRegion(event.region)), promise: promise)
     }
 }

@@ -1,0 +1,148 @@
+import NIOCore
+import Synchronization
+import Testing
+
+@testable import Service
+
+@Suite("The authenticator", .timeLimit(.minutes(2)))
+struct AuthenticatorTests {
+    private final class Clock: Sendable {
+        private let time = Mutex(NIODeadline.uptimeNanoseconds(1_000_000_000))
+        var now: NIODeadline { time.withLock { $0 } }
+        func advance(_ amount: TimeAmount) { time.withLock { $0 = $0 + amount } }
+    }
+
+    private static func users(cost: Int = 4) throws -> (Htpasswd, Policy) {
+        var users = Htpasswd()
+        try users.set("alice", try BcryptHash(password: "wonderland", cost: cost))
+        var policy = Policy()
+        try policy.set("alice", [.push])
+        return (users, policy)
+    }
+
+    @Test("The right password is checked once and then known, for a while")
+    func cache() async throws {
+        let clock = Clock()
+        let (users, policy) = try Self.users()
+        let authenticator = Authenticator(users: users, policy: policy, limits: .init(), now: { clock.now })
+        let header = basic("alice", "wonderland")
+        #expect(authenticator.known(header) == nil)
+        let principal = try #require(try await authenticator.authenticate(header))
+        #expect(principal == Principal(name: "alice", roles: [.push]))
+        #expect(authenticator.known(header) == principal)
+        clock.advance(.seconds(599))
+        #expect(authenticator.known(header) == principal)
+        clock.advance(.seconds(1))
+        #expect(authenticator.known(header) == nil)
+    }
+
+    @Test("Wrong passwords, unknown users and other schemes are not good and not remembered", arguments: [
+        basic("alice", "wrong"), basic("alice", ""), basic("nobody", "wonderland"), "Bearer x", "",
+    ])
+    func wrong(header: String) async throws {
+        let (users, policy) = try Self.users()
+        let authenticator = Authenticator(users: users, policy: policy)
+        #expect(try await authenticator.authenticate(header) == nil)
+        #expect(authenticator.known(header) == nil)
+    }
+
+    @Test("Other users and another policy hold from the next request on")
+    func replacing() async throws {
+        let (users, policy) = try Self.users()
+        let authenticator = Authenticator(users: users, policy: policy)
+        let header = basic("alice", "wonderland")
+        _ = try await authenticator.authenticate(header)
+        authenticator.replace(users: users, policy: Policy())
+        #expect(authenticator.known(header) == nil)
+        #expect(try await authenticator.authenticate(header)?.roles == [])
+        authenticator.replace(users: Htpasswd(), policy: policy)
+        #expect(try await authenticator.authenticate(header) == nil)
+    }
+
+    @Test("The cache is bounded and drops what ends first")
+    func bounded() {
+        var cache = CredentialCache(maximum: 3, lifetime: .seconds(10))
+        let secret = CredentialCache.Key.newSecret()
+        let start = NIODeadline.uptimeNanoseconds(0)
+        let keys = (0..<5).map { CredentialCache.Key("\($0)", secret: secret) }
+        for (number, key) in keys.enumerated() {
+            cache.add(Principal(name: "\(number)", roles: []), for: key, now: start + .seconds(Int64(number)))
+        }
+        #expect(keys.map { cache.principal(for: $0, now: start + .seconds(5))?.name } == [nil, nil, "2", "3", "4"])
+        cache.add(Principal(name: "new", roles: []), for: keys[0], now: start + .seconds(20))
+        #expect(keys.map { cache.principal(for: $0, now: start + .seconds(20))?.name } == ["new", nil, nil, nil, nil])
+    }
+
+    @Test("Checking a wrong password costs the same whether or not there is such a user")
+    func sameTime() async throws {
+        var users = Htpasswd()
+        try users.set("cheap", try BcryptHash(password: "x", cost: 4))
+        try users.set("dear", try BcryptHash(password: "x", cost: 9))
+        let authenticator = Authenticator(users: users, policy: Policy())
+        var best: [String: Duration] = [:]
+        for round in 0..<5 {
+            for user in ["cheap", "dear", "nobody"] {
+                let start = ContinuousClock.now
+                _ = try await authenticator.authenticate(basic(user, "wrong\(round)"))
+                best[user] = min(best[user] ?? .seconds(60), ContinuousClock.now - start)
+            }
+        }
+        let (fastest, slowest) = (best.values.min() ?? .zero, best.values.max() ?? .zero)
+        // Without equal work cost 4 would take a thirtieth of cost 9.
+        #expect(slowest < fastest * 2, "\(best)")
+    }
+
+    @Test("Equal credentials that come at once are checked once")
+    func together() async throws {
+        let (users, policy) = try Self.users(cost: 9)
+        var limits = Authenticator.Limits()
+        limits.waiting = 1
+        let authenticator = Authenticator(users: users, policy: policy, limits: limits)
+        let header = basic("alice", "wonderland")
+        try await withThrowingTaskGroup(of: Principal?.self) { group in
+            for _ in 0..<50 { group.addTask { try await authenticator.authenticate(header) } }
+            // With room for a single check, a second one would be turned away.
+            for try await principal in group { #expect(principal?.name == "alice") }
+        }
+    }
+
+    @Test("A flood of wrong passwords is bounded, and known users do not wait behind it")
+    func flood() async throws {
+        let (users, policy) = try Self.users(cost: 10)
+        var limits = Authenticator.Limits()
+        limits.waiting = 8
+        let authenticator = Authenticator(users: users, policy: policy, limits: limits)
+        var routes = Routes()
+        routes.get("/", access: .authenticated) { .text($0.principal?.name ?? "") }
+        try await TestServer.run(routes, authenticator: authenticator) { server async throws in
+            let good = ["Authorization": basic("alice", "wonderland")]
+            try await RawClient.with(port: server.plain) { client async throws in
+                #expect(try await client.request("GET", "/", good).status == 200)
+                let turnedAway = Count()
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for worker in 0..<40 {
+                        group.addTask {
+                            try await RawClient.with(port: server.plain) { flood in
+                                for round in 0..<3 {
+                                    let header = ["Authorization": basic("alice", "guess \(worker) \(round)")]
+                                    let answer = try await flood.request("GET", "/", header)
+                                    #expect(answer.status == 401 || answer.status == 429)
+                                    guard answer.status == 429 else { continue }
+                                    #expect(answer["retry-after"] == "1")
+                                    turnedAway.add(1)
+                                }
+                            }
+                        }
+                    }
+                    #expect(try await eventually { turnedAway.value > 0 })
+                    // One wrong password takes about 50 ms of the checking thread; 200 requests of a known user must not
+                    // take as long as even a part of the queue.
+                    let start = ContinuousClock.now
+                    for _ in 0..<200 { #expect(try await client.request("GET", "/", good).status == 200) }
+                    #expect(ContinuousClock.now - start < .seconds(5))
+                    try await group.waitForAll()
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+import Foundation
+import Synchronization
+import Testing
+import UnixSignals
+
+@testable import Service
+
+@Suite("Stopping", .timeLimit(.minutes(2)), .serialized)
+struct DrainTests {
+    private static func routes(_ path: String) -> Routes {
+        var routes = Routes()
+        routes.get("/ok", access: .open) { _ in .text("ok") }
+        routes.get("/blob", access: .open) { request in
+            let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+            return .file(
+                ResponseFile(length: Int64(lseek(descriptor, 0, SEEK_END)), descriptor: descriptor) { _, _ in
+                    []
+                } close: {
+                    close(descriptor)
+                }, for: request, contentType: "application/octet-stream")
+        }
+        routes.put("/upload", access: .open) { request in
+            .text("\(try await request.body(maximum: 1 << 30).collect().count)")
+        }
+        return routes
+    }
+
+    @Test("SIGTERM lets running transfers finish, closes idle connections and takes no new ones", arguments: [true, false])
+    func finishes(isSecure: Bool) async throws {
+        let directory = try TemporaryDirectory()
+        let (path, content) = try directory.file("blob", bytes: 30 << 20)
+        try await TestServer.run(Self.routes(path), signals: [.sigterm]) { server async throws in
+            let authority = isSecure ? server.directory.path + "/tls/ca.pem" : nil
+            let port = isSecure ? server.secure : server.plain
+            try await RawClient.with(port: port, authority: authority) { idle in
+                #expect(try await idle.request("GET", "/ok").text == "ok")
+                try await RawClient.with(port: port, authority: authority) { upload in
+                    try await upload.send("PUT /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
+                    try await RawClient.with(port: port, authority: authority, receiveBuffer: 65_536) { download in
+                        try await download.send("GET /blob HTTP/1.1\r\nHost: a\r\n\r\n")
+                        try await download.more()
+                        #expect(try await eventually { server.server.openConnections == 3 })
+                        kill(getpid(), SIGTERM)
+                        #expect(try await eventually { server.server.isDraining })
+                        #expect(try await idle.rest().isEmpty)
+                        await #expect(throws: (any Error).self) {
+                            try await RawClient.with(port: port) { try await $0.request("GET", "/ok") }
+                        }
+                        try await upload.send("world")
+                        let answer = try await upload.answer()
+                        #expect(answer.text == "10")
+                        #expect(answer["connection"] == "close")
+                        #expect(try await download.answer().body == content)
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("Under load every request that was taken is answered in full")
+    func underLoad() async throws {
+        let directory = try TemporaryDirectory()
+        let (path, content) = try directory.file("blob", bytes: 300_000)
+        let answered = Count()
+        try await TestServer.run(Self.routes(path)) { server async throws in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for worker in 0..<16 {
+                    group.addTask {
+                        // A refused connection is the end; an answer that broke off would be a failure.
+                        while true {
+                            let goesOn = try? await RawClient.with(port: server.plain) { client async throws in
+                                while true {
+                                    let answer: RawClient.Answer
+                                    do {
+                                        answer = try await client.request("GET", worker % 2 == 0 ? "/blob" : "/ok")
+                                    } catch {
+                                        Issue.record("a request was cut: \(error)")
+                                        return false
+                                    }
+                                    #expect(answer.body == (worker % 2 == 0 ? content : Array("ok".utf8)))
+                                    answered.add(1)
+                                    if answer["connection"] == "close" { return true }
+                                }
+                            }
+                            if goesOn != true { return }
+                        }
+                    }
+                }
+                #expect(try await eventually { answered.value > 200 })
+                await server.stop()
+                try await group.waitForAll()
+            }
+        }
+    }
+
+    @Test("A transfer that outlasts the grace time is cut")
+    func grace() async throws {
+        var limits = ServerLimits()
+        limits.drainTime = .milliseconds(300)
+        let directory = try TemporaryDirectory()
+        let (path, content) = try directory.file("blob", bytes: 60 << 20)
+        try await TestServer.run(Self.routes(path), limits: limits) { server async throws in
+            try await RawClient.with(port: server.plain, receiveBuffer: 4096) { client async throws in
+                try await client.send("GET /blob HTTP/1.1\r\nHost: a\r\n\r\n")
+                try await client.more()
+                await server.stop()
+                #expect(try await eventually { server.server.openConnections == 0 })
+                let received = (try? await client.rest())?.count ?? 0
+                #expect(received < content.count)
+            }
+        }
+    }
+}
