@@ -31,11 +31,15 @@ struct PaxRecords {
 
     init() {}
 
+    /// Records of one header, the parts of sparse maps not counted.
+    private static let maximumRecords = 1000
+
     /// - Parameters:
     ///   - body: records of the form `length key=value\n`, each as long as it says.
     ///   - maximumNumbers: how many numbers a sparse map may have.
     init(parsing body: [UInt8], maximumNumbers: Int) throws(ArchiveError) {
         var rest = body[...]
+        var count = 0
         while !rest.isEmpty {
             guard let space = rest.prefix(20).firstIndex(of: UInt8(ascii: " ")),
                 let length = Int64(decimal: rest[rest.startIndex..<space]),
@@ -49,6 +53,10 @@ struct PaxRecords {
             let key = String(decoding: record[..<equals], as: UTF8.self)
             try apply(key, record[(equals + 1)...], maximumNumbers: maximumNumbers)
             rest = rest.dropFirst(Int(length))
+            count += 1
+            guard count <= Self.maximumRecords + sparse.numbers.count else {
+                throw .tooLarge("a PAX header has too many records")
+            }
         }
     }
 

@@ -10,8 +10,6 @@ struct LayerOutput {
     private var block: [UInt8] = []
     private(set) var filled = 0
     private(set) var total: Int64 = 0
-    /// Directories without an entry of their own so far; clean names.
-    var impliedDirectories: Set<[UInt8]> = []
 
     init(group: LayerGroup) {
         self.group = group

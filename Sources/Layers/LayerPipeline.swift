@@ -103,9 +103,14 @@ extension LayerPipeline {
             try await advance(&rewriter, [], 0, &position, &tars)
             for index in rewriter.outputs.indices { finish(&rewriter, index, &tars) }
             filled.put(.end)
-            rewriter.note(
-                inputBytes: source.inputBytes, archiveBytes: source.archiveBytes, compression: source.format)
-            return .read(rewriter.summary, rewriter.observer?.findings(rewriter.names))
+            var summary = ConversionSummary()
+            summary.newestEntry = rewriter.rules.newest
+            summary.entries = rewriter.rules.count
+            summary.inputBytes = source.inputBytes
+            summary.archiveBytes = source.archiveBytes
+            summary.inputCompression = source.format
+            summary.notes = rewriter.rules.notes
+            return .read(summary, rewriter.observer?.findings(rewriter.rules.names))
         } catch {
             filled.close()
             throw error

@@ -45,7 +45,7 @@ public struct ConversionLimits: Sendable, Hashable {
     /// Zeros after the archive's end.
     public var tailBytes: Int64 = 16 << 20
     /// Directories that have no entry of their own.
-    public var missingParents = 1 << 16
+    public var missingParents = 1 << 14
     /// `deps/<index>` layers; more can't be split.
     public var splitLayers = 24
     /// Bytes of history that a zstd stream may ask for: memory that a conversion needs.

@@ -1,0 +1,267 @@
+internal import Archive
+
+/// The written rules (README.md): says of each entry in turn whether it is taken, left out or refused, which layer it
+/// belongs to, and what it becomes there.
+struct EntryRules {
+    /// An entry as it is written, and where.
+    struct Placed {
+        var entry: TarEntry
+        /// An index of `groups`.
+        var group: Int
+        /// Clean, and as the archive has it.
+        var name: [UInt8]
+    }
+
+    let policy: EntryPolicy
+    private let limits: ConversionLimits
+    /// The layers, in the order in which they came up.
+    private(set) var groups: [LayerGroup] = [.rest]
+    /// For each of them, the directories without an entry of their own so far; clean names.
+    private var implied: [Set<[UInt8]>] = [[]]
+    private(set) var names = NameTable()
+    private(set) var notes = ConversionNotes()
+    private(set) var newest: TarTime?
+    private(set) var count = 0
+    /// The directory of the entry before, known to be one.
+    private var lastParent: [UInt8] = []
+    private var missingParents = 0
+
+    init(policy: EntryPolicy, limits: ConversionLimits) {
+        self.policy = policy
+        self.limits = limits
+        names[[]] = NameTable.Mark(kind: .impliedDirectory)
+        if !policy.prefix.isEmpty { implied[0].insert([]) }
+    }
+
+    /// - Returns: `nil` if the entry is left out.
+    mutating func place(_ original: TarEntry) throws(ConversionError) -> Placed? {
+        count += 1
+        guard count <= limits.entries else {
+            throw ConversionError(.tooLarge, "more than \(limits.entries) entries", entry: original.name)
+        }
+        let name = try clean(original.name, of: original)
+        let group = try group(policy.group(name, isDirectory: original.kind == .directory), original)
+        if (TarTime(seconds: 0)..<TarTime(seconds: 253_402_300_800)).contains(original.modified) {
+            newest = max(newest ?? original.modified, original.modified)
+        }
+        let checked = try checked(original, name, UInt16(truncatingIfNeeded: group))
+        guard case (var entry, let mark)? = checked else { return nil }
+        try checkParents(name, original)
+        guard try admit(name, mark, original, group) else { return nil }
+        // The root of a root filesystem is the container's: no layer says anything about it.
+        if name.isEmpty, policy.prefix.isEmpty { return nil }
+        if entry.isSparse { notes.add(.filledHoles, original.name) }
+        entry.name = policy.place(name)
+        if entry.kind == .directory {
+            entry.name.append(EntryName.slash)
+            if groups[group] != .rest { entry.modified = EntryPolicy.fixedTime }
+        }
+        return Placed(entry: entry, group: group, name: name)
+    }
+
+    /// A layer's directories that no entry said anything about, parents first, and takes note of them.
+    mutating func missingDirectories(_ group: Int) -> [TarEntry] {
+        implied[group].sorted { $0.lexicographicallyPrecedes($1) }.map { name in
+            if !name.isEmpty { notes.add(.addedParent, name) }
+            return policy.directory(policy.place(name), owner: policy.owner)
+        }
+    }
+}
+
+extension EntryRules {
+    private func clean(_ name: [UInt8], of entry: TarEntry) throws(ConversionError) -> [UInt8] {
+        let clean: [UInt8]
+        do { clean = try EntryName.clean(name) } catch {
+            throw ConversionError(.invalid, error.reason, entry: entry.name)
+        }
+        guard policy.prefix.count + 1 + clean.count <= limits.nameLength else {
+            throw ConversionError(.tooLarge, "the name is too long", entry: entry.name)
+        }
+        return clean
+    }
+
+    /// The entry as it will be written, but for its place.
+    ///
+    /// - Returns: `nil` if it is left out.
+    private mutating func checked(
+        _ original: TarEntry, _ name: [UInt8], _ group: UInt16
+    ) throws(ConversionError) -> (TarEntry, NameTable.Mark)? {
+        var entry = original
+        entry.records = keptRecords(original)
+        if original.mode & ~policy.modeMask != 0 { notes.add(.droppedSpecialBits, original.name) }
+        entry.mode = original.mode & policy.modeMask
+        if let owner = policy.owner {
+            entry.userID = owner.id
+            entry.groupID = owner.id
+        }
+        entry.userName = policy.owner?.name ?? []
+        entry.groupName = policy.owner?.name ?? []
+        var mark = NameTable.Mark(kind: .file, mode: entry.mode)
+        mark.tag = policy.owner == nil ? Self.ownerTag(entry) : group
+        switch original.kind {
+        case .file: break
+        case .directory: mark.kind = .directory
+        case .symbolicLink:
+            mark.kind = .symbolicLink
+            entry.mode = 0o777
+            guard !original.linkName.isEmpty, !original.linkName.contains(0) else {
+                throw ConversionError(.invalid, "a symbolic link without a valid target", entry: original.name)
+            }
+            guard original.linkName.count <= limits.nameLength else {
+                throw ConversionError(.tooLarge, "the link's target is too long", entry: original.name)
+            }
+        case .hardLink:
+            guard let link = try hardLink(original, name, &mark) else { return nil }
+            entry.linkName = link
+            entry.mode = mark.mode
+        case .characterDevice, .blockDevice, .fifo:
+            guard policy.dropsNodes else {
+                throw ConversionError(.invalid, "a device or fifo", entry: original.name)
+            }
+            try checkParents(name, original)
+            try drop(original, name)
+            return nil
+        }
+        guard !name.isEmpty || original.kind == .directory else {
+            throw ConversionError(.invalid, "the archive's root is no directory", entry: original.name)
+        }
+        return (entry, mark)
+    }
+
+    private mutating func keptRecords(_ entry: TarEntry) -> [TarRecord] {
+        if entry.records.isEmpty { return [] }
+        var kept: [TarRecord] = []
+        for record in entry.records {
+            if policy.keptRecords.contains(record.key) {
+                kept.removeAll { $0.key == record.key }
+                kept.append(record)
+            } else if record.key.hasPrefix("SCHILY.xattr.") || record.key.hasPrefix("LIBARCHIVE.xattr.") {
+                notes.add(.droppedAttribute, entry.name, record.key)
+            } else {
+                notes.add(.droppedRecord, entry.name, record.key)
+            }
+        }
+        return kept
+    }
+
+    /// Checks a hard link against what it links to, and takes over its mode.
+    ///
+    /// - Returns: where its target ends up; `nil` if the link is left out with its target.
+    private mutating func hardLink(
+        _ entry: TarEntry, _ name: [UInt8], _ mark: inout NameTable.Mark
+    ) throws(ConversionError) -> [UInt8]? {
+        let target: [UInt8]
+        do {
+            target = try clean(entry.linkName, of: entry)
+        } catch {
+            throw ConversionError(error.fault, "the hard link's target: \(error.reason)", entry: entry.name)
+        }
+        guard let found = names[target], found.kind != .impliedDirectory else {
+            throw ConversionError(
+                .invalid, "a hard link to '\(printable(target))', which does not stand before it", entry: entry.name)
+        }
+        switch found.kind {
+        case .file: break
+        case .dropped:
+            try checkParents(name, entry)
+            try drop(entry, name)
+            return nil
+        default:
+            throw ConversionError(
+                .invalid, "a hard link to '\(printable(target))', which is no regular file", entry: entry.name)
+        }
+        if policy.splitsDependencies, found.tag != mark.tag {
+            throw ConversionError(
+                .crossesLayers, "a hard link to '\(printable(target))' in another layer", entry: entry.name)
+        }
+        mark = found
+        return policy.place(target)
+    }
+
+    private mutating func drop(_ entry: TarEntry, _ name: [UInt8]) throws(ConversionError) {
+        guard names[name] == nil else { throw repeated(entry) }
+        names[name] = NameTable.Mark(kind: .dropped)
+        notes.add(.droppedNode, entry.name)
+    }
+
+    private func repeated(_ entry: TarEntry) -> ConversionError {
+        ConversionError(.invalid, "the name stands in the archive twice", entry: entry.name)
+    }
+
+    /// Everything above an entry must be a directory; what has no entry so far gets one in the end.
+    private mutating func checkParents(_ name: [UInt8], _ entry: TarEntry) throws(ConversionError) {
+        let parent = EntryName.parent(name)
+        guard !parent.elementsEqual(lastParent) else { return }
+        var end = 0
+        while end < parent.count {
+            end += 1
+            while end < parent.count, parent[end] != EntryName.slash { end += 1 }
+            let above = parent[..<end]
+            switch names[above]?.kind {
+            case .directory, .impliedDirectory: continue
+            case .symbolicLink:
+                throw ConversionError(
+                    .invalid, "lies below '\(printable(above))', which is a symbolic link", entry: entry.name)
+            case .file, .dropped:
+                throw ConversionError(
+                    .invalid, "lies below '\(printable(above))', which is no directory", entry: entry.name)
+            case nil: try imply(Array(above), entry)
+            }
+        }
+        lastParent = Array(parent)
+    }
+
+    private mutating func imply(_ directory: [UInt8], _ entry: TarEntry) throws(ConversionError) {
+        missingParents += 1
+        guard missingParents <= limits.missingParents else {
+            throw ConversionError(.tooLarge, "too many directories without an entry", entry: entry.name)
+        }
+        let group = try group(policy.group(directory, isDirectory: true), entry)
+        implied[group].insert(directory)
+        names[directory] = NameTable.Mark(kind: .impliedDirectory)
+    }
+
+    /// Remembers the name.
+    ///
+    /// - Returns: whether the entry is to be written.
+    private mutating func admit(
+        _ name: [UInt8], _ mark: NameTable.Mark, _ entry: TarEntry, _ group: Int
+    ) throws(ConversionError) -> Bool {
+        guard let old = names[name] else {
+            names[name] = mark
+            return true
+        }
+        guard mark.kind == .directory else { throw repeated(entry) }
+        switch old.kind {
+        case .impliedDirectory:
+            implied[group].remove(name)
+            names[name] = mark
+            return true
+        case .directory where old == mark:
+            notes.add(.droppedRepeatedDirectory, entry.name)
+            return false
+        case .directory:
+            throw ConversionError(
+                .invalid, "the directory stands in the archive twice, with different modes or owners",
+                entry: entry.name)
+        default: throw repeated(entry)
+        }
+    }
+
+    private func printable(_ name: some Collection<UInt8>) -> String { printableName(name) }
+
+    private mutating func group(_ group: LayerGroup, _ entry: TarEntry) throws(ConversionError) -> Int {
+        if let index = groups.firstIndex(of: group) { return index }
+        guard groups.count <= limits.splitLayers else {
+            throw ConversionError(
+                .crossesLayers, "more than \(limits.splitLayers) dependencies", entry: entry.name)
+        }
+        groups.append(group)
+        implied.append([])
+        return groups.count - 1
+    }
+
+    private static func ownerTag(_ entry: TarEntry) -> UInt16 {
+        UInt16(truncatingIfNeeded: entry.userID &* 31 &+ entry.groupID)
+    }
+}
