@@ -45,7 +45,9 @@ struct DeadlineTests {
 
     @Test("An idle connection is closed after a while")
     func idle() async throws {
-        try await TestServer.run(Self.routes, limits: Self.hasty) { server async throws in
+        var limits = ServerLimits()
+        limits.idleTime = .milliseconds(300)
+        try await TestServer.run(Self.routes, limits: limits) { server async throws in
             try await RawClient.with(port: server.plain) { client async throws in
                 #expect(try await client.request("GET", "/ok").text == "ok")
                 #expect(try await client.rest().isEmpty)

@@ -12,7 +12,7 @@ struct LogTests {
     func access() async throws {
         var routes = Routes()
         routes.get("/v2/**", access: .role(.pull)) { _ in .text("four") }
-        let path = "/v2/\"\\\u{7f}/" + String(repeating: "x", count: 2000)
+        let path = "/v2/\"\\/" + String(repeating: "x", count: 2000)
         try await TestServer.run(routes) { server async throws in
             try await RawClient.with(port: server.plain) { client async throws in
                 _ = try await client.request(

@@ -105,15 +105,12 @@ final class TemporaryDirectory: Sendable {
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
-    /// Makes a file of bytes that look random and are always the same.
+    /// Makes a file of bytes that repeat only after a prime number of them, so that no two places of it look alike.
     func file(_ name: String, bytes: Int) throws -> (path: String, content: [UInt8]) {
-        var state: UInt64 = 0x9E37_79B9_7F4A_7C15
+        let block = (0..<65_537).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 7 ^ $0) }
         var content: [UInt8] = []
-        content.reserveCapacity(bytes + 8)
-        while content.count < bytes {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            withUnsafeBytes(of: state.bigEndian) { content.append(contentsOf: $0) }
-        }
+        content.reserveCapacity(bytes + block.count)
+        while content.count < bytes { content.append(contentsOf: block) }
         content.removeLast(content.count - bytes)
         let path = path + "/" + name
         try Data(content).write(to: URL(fileURLWithPath: path))

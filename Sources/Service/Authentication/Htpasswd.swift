@@ -18,9 +18,9 @@ public struct Htpasswd: Sendable {
     ///   appears twice.
     public init(parsing text: String) throws(AuthenticationError) {
         var number = 0
-        for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+        for bytes in text.utf8.split(separator: 0x0A, omittingEmptySubsequences: false) {
             number += 1
-            let line = line.hasSuffix("\r") ? line.dropLast() : line
+            let line = Substring(bytes.last == 0x0D ? bytes.dropLast() : bytes)
             guard !line.isEmpty, !line.hasPrefix("#") else {
                 lines.append(.other(String(line)))
                 continue

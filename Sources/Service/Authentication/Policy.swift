@@ -26,6 +26,7 @@ public struct Policy: Hashable, Sendable {
         } catch {
             throw .policy(line: error.line, reason: error.reason)
         }
+        if document == .null { return }
         guard let members = document.object else { throw Self.fault("it is not a mapping with the key 'users'") }
         for (key, value) in members {
             guard key == "users" else { throw Self.fault("'\(key)' is not known; there is only 'users'") }

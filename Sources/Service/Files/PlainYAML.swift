@@ -37,8 +37,9 @@ enum PlainYAML {
     private static func lines(of text: String) throws(Fault) -> [Line] {
         var lines: [Line] = []
         var number = 0
-        for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+        for bytes in text.utf8.split(separator: 0x0A, omittingEmptySubsequences: false) {
             number += 1
+            let line = Substring(bytes.last == 0x0D ? bytes.dropLast() : bytes)
             let indent = line.prefix { $0 == " " }.count
             let content = withoutComment(line.dropFirst(indent))
             guard !content.isEmpty else { continue }
@@ -66,7 +67,7 @@ enum PlainYAML {
             previous = character
         }
         var result = text[..<end]
-        while let last = result.last, last == " " || last == "\r" { result.removeLast() }
+        while result.last == " " { result.removeLast() }
         return result
     }
 

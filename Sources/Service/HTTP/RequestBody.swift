@@ -1,7 +1,6 @@
 import HTTPTypes
 import HummingbirdCore
 import NIOCore
-import NIOHTTP1
 import Synchronization
 
 /// Where a request's body comes from.
@@ -96,7 +95,12 @@ public struct RequestBody: AsyncSequence, Sendable {
                 return Array(buffer.readableBytesView)
             } catch let error as ConnectionError {
                 throw error == .stalled ? HTTPFailure.stalled : HTTPFailure.brokenBody
-            } catch is HTTPParserError {
+            } catch let error as HTTPFailure {
+                throw error
+            } catch let error as CancellationError {
+                throw error
+            } catch {
+                // The parser's errors and the socket's.
                 throw HTTPFailure.brokenBody
             }
         }

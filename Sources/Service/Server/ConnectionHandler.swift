@@ -49,9 +49,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         if let error = error as? HTTPParserError {
+            // What is left in the parser is worth nothing: the next answer is the connection's last.
             parserFailure = error
-            // What is left in the parser is worth nothing; the answer to come is the connection's last.
-            connection.markClosing()
         }
         context.fireErrorCaught(error)
     }
@@ -127,10 +126,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
     // MARK: out
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        switch Self.unwrapOutboundIn(data) {
-        case .head(let head): writeHead(head, context: context)
-        case .body(let buffer): writeBody(buffer, context: context)
-        case .end: writeEnd(context: context)
+        if !state.isLingering {
+            switch Self.unwrapOutboundIn(data) {
+            case .head(let head): writeHead(head, context: context)
+            case .body(let buffer): writeBody(buffer, context: context)
+            case .end: writeEnd(context: context)
+            }
         }
         // Nothing above this handler waits for single parts; what the socket takes shows in its writability.
         promise?.succeed()

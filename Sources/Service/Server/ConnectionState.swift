@@ -152,9 +152,10 @@ struct ConnectionState {
             toldOfStall = false
             return .again(next)
         }
-        if isBodyOpen, !isBlocked, !responseStarted, !toldOfStall {
-            toldOfStall = true
-            return .stalled(again: next)
+        if isBodyOpen, !isBlocked, !responseStarted {
+            // Whoever reads the body is told once, and answers.
+            defer { toldOfStall = true }
+            return toldOfStall ? .again(next) : .stalled(again: next)
         }
         return .close
     }
