@@ -32,11 +32,11 @@ struct JournalFrame {
         bytes.append(integer: durable)
         bytes.append(integer: UInt32(truncatingIfNeeded: payload))
         bytes.append(integer: UInt32(truncatingIfNeeded: records.count))
-        bytes.append(contentsOf: repeatElement(0, count: 64))
+        bytes.append(contentsOf: [UInt8](repeating: 0, count: 64))
         for record in records { record.encode(into: &bytes) }
         let checksum = bytes.withUnsafeBytes { Self.checksum($0, payload: payload) }
         bytes.replaceSubrange(32..<headerSize, with: checksum.utf8)
-        bytes.append(contentsOf: repeatElement(0, count: paddedSize(payload: payload) - bytes.count))
+        bytes.append(contentsOf: [UInt8](repeating: 0, count: paddedSize(payload: payload) - bytes.count))
         return bytes
     }
 

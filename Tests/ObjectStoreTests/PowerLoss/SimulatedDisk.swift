@@ -17,7 +17,7 @@ struct SimulatedDisk: Sendable {
         var information: FileInformation { FileInformation(size: Int64(bytes.count), modified: modified) }
 
         mutating func grow(to size: Int) {
-            if size > bytes.count { bytes.append(contentsOf: repeatElement(0, count: size - bytes.count)) }
+            if size > bytes.count { bytes.append(contentsOf: [UInt8](repeating: 0, count: size - bytes.count)) }
         }
 
         mutating func write(_ new: UnsafeRawBufferPointer, at offset: Int) {
@@ -28,7 +28,7 @@ struct SimulatedDisk: Sendable {
         }
 
         mutating func flush(dataOnly: Bool) {
-            durable.append(contentsOf: repeatElement(0, count: max(0, bytes.count - durable.count)))
+            durable.append(contentsOf: [UInt8](repeating: 0, count: max(0, bytes.count - durable.count)))
             for block in dirty { durable.replaceSubrange(range(block), with: bytes[range(block)]) }
             dirty = []
             if !dataOnly { durableModified = modified }

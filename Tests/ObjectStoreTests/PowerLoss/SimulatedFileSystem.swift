@@ -65,12 +65,13 @@ final class SimulatedFileSystem: FileSystem {
     private func call<Value>(
         _ call: Call?, _ path: String, _ action: String, _ body: (inout State) throws(FileSystemError) -> Value
     ) throws(FileSystemError) -> Value {
+        // Outside of the lock, since a fault may hold its thread up.
+        if let call, let fault = state.withLock({ $0.options.fault }), let code = fault(call, path) {
+            throw FileSystemError(code: code, action: action)
+        }
         let outcome: Result<Value, FileSystemError> = state.withLock { state in
             guard !state.isCut else { return .failure(FileSystemError(code: EIO, action: "power is cut")) }
             state.calls += 1
-            if let call, let code = state.options.fault?(call, path) {
-                return .failure(FileSystemError(code: code, action: action))
-            }
             let outcome: Result<Value, FileSystemError>
             do throws(FileSystemError) { outcome = .success(try body(&state)) } catch { outcome = .failure(error) }
             if state.calls >= state.options.cutAt {
