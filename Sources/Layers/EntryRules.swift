@@ -161,14 +161,14 @@ extension EntryRules {
                 .invalid, "a hard link to '\(printable(target))', which does not stand before it", entry: entry.name)
         }
         switch found.kind {
-        case .file: break
+        case .file, .symbolicLink: break
         case .dropped:
             try checkParents(name, entry)
             try drop(entry, name)
             return nil
         default:
             throw ConversionError(
-                .invalid, "a hard link to '\(printable(target))', which is no regular file", entry: entry.name)
+                .invalid, "a hard link to '\(printable(target))', which is a directory", entry: entry.name)
         }
         if policy.splitsDependencies, found.tag != mark.tag {
             throw ConversionError(

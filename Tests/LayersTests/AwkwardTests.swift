@@ -55,7 +55,7 @@ struct AwkwardTests {
         mkdir -p tree; cd tree; mkdir -p app/empty 'app/with space' profile.d logs tmp
         for i in 0 1 2 3 4 5 6 7 8 9 10 11; do mkdir -p deps/$i/bin; echo $i > deps/$i/bin/tool; done
         printf hello > app/hello; chmod 640 app/hello; : > app/nothing; chmod 755 app/nothing
-        ln -s ../hello app/link; ln -s /nowhere/at/all app/dangling; ln app/hello app/empty/hard
+        ln -s ../hello app/link; ln -s /nowhere/at/all app/dangling; ln app/hello app/empty/hard; ln -P app/link app/hardsymlink
         ln -s "$(printf 'x%.0s' {1..99})" app/longlink
         head -c 700000 /dev/urandom > app/random; head -c 512 /dev/zero > app/block; head -c 513 /dev/zero > app/block1
         printf 'x' > $'app/latin\\xe9'; printf 'y' > app/'ünï'; printf 'back' > 'app/back\\slash'

@@ -92,7 +92,7 @@ struct Hostile: Sendable, CustomTestStringConvertible {
             $0.file("a")
         },
         Hostile("a hard link to itself", "b", "before") { $0.hardLink("b", to: "b") },
-        Hostile("a hard link to a directory", "b", "no regular file") {
+        Hostile("a hard link to a directory", "b", "a directory") {
             $0.directory("a")
             $0.hardLink("b", to: "a")
         },
@@ -100,9 +100,10 @@ struct Hostile: Sendable, CustomTestStringConvertible {
             $0.file("a/x")
             $0.hardLink("b", to: "a")
         },
-        Hostile("a hard link to a symbolic link", "b", "no regular file") {
-            $0.link("a", to: "/etc/shadow")
+        Hostile("an entry below a hard link to a symbolic link", "b/x", "symbolic link") {
+            $0.link("a", to: "/etc")
             $0.hardLink("b", to: "a")
+            $0.file("b/x")
         },
         Hostile("a hard link through a symbolic link", "b", "before") {
             $0.link("a", to: "/etc")
