@@ -21,7 +21,8 @@ public protocol ObjectStore: Sendable {
     /// - Throws: `.exists`, `.changed` or `.missing` as the condition says; `.full`, `.permission`, `.io`,
     ///   `.tooLarge`, `.invalidKey`.
     @discardableResult
-    func put(_ key: ObjectKey, _ bytes: [UInt8], if condition: PutCondition) async throws(ObjectStoreError) -> ObjectVersion
+    func put(_ key: ObjectKey, _ bytes: [UInt8], if condition: PutCondition) async throws(ObjectStoreError)
+        -> ObjectVersion
 
     /// Reads a small object whole.
     /// - Throws: `.missing`; `.tooLarge` for objects over `ObjectLimits.smallObject`, which are read through `open`.
@@ -44,7 +45,8 @@ public protocol ObjectStore: Sendable {
 
     /// The distinct first components that follow a prefix which ends with `/`, in byte order, whether an object or a
     /// folder; `startAfter` and `limit` as in `list`, counted in components.
-    func listComponents(below prefix: String, startAfter: String?, limit: Int) async throws(ObjectStoreError) -> [String]
+    func listComponents(below prefix: String, startAfter: String?, limit: Int) async throws(ObjectStoreError)
+        -> [String]
 
     /// Opens an object for reading ranges of it. What was opened stays readable even if it is deleted meanwhile.
     /// - Throws: `.missing`.

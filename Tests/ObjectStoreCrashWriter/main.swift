@@ -32,7 +32,8 @@ try await withThrowingTaskGroup(of: Void.self) { group in
             while true {
                 for name in ["a", "b"] {
                     try await store.put(
-                        ObjectKey("r\(round)/\(number)/\(name)"), content(round, number, name, number % 5000), if: .absent)
+                        ObjectKey("r\(round)/\(number)/\(name)"), content(round, number, name, number % 5000),
+                        if: .absent)
                 }
                 try await store.sync()
                 say("put \(number)")

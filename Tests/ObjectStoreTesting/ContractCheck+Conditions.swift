@@ -53,7 +53,8 @@ extension ContractCheck {
                 try await store.delete(key("a"), ifVersion: second)
             }
         },
-        ContractCheck("Versions that get, head, list, open and a writer give are the same and can be put over") { store in
+        ContractCheck("Versions that get, head, list, open and a writer give are the same and can be put over") {
+            store in
             let streamed = try await store.stream("a/streamed", bytes("some bytes"))
             try await store.put("a/put", "one")
             for name in ["a/put", "a/streamed"] {

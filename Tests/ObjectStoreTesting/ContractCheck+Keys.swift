@@ -4,8 +4,10 @@ import Testing
 extension ContractCheck {
     /// Names that are files, options, patterns or Unicode puzzles elsewhere and just names here.
     static let nastyNames = [
-        " ", "  lead", "trail ", "-rf", ".hidden", "...", "a..b", "~", "*", "?", "[a]", "%2e%2e", "%", "\\", "a\\b", "\"",
-        "'", "$HOME", "`id`", "\n", "\r\n", "\t", "\u{1}", "\u{7f}", "\u{e9}", "e\u{301}", "\u{2028}", "日本語", "🧊", "CON",
+        " ", "  lead", "trail ", "-rf", ".hidden", "...", "a..b", "~", "*", "?", "[a]", "%2e%2e", "%", "\\", "a\\b",
+        "\"",
+        "'", "$HOME", "`id`", "\n", "\r\n", "\t", "\u{1}", "\u{7f}", "\u{e9}", "e\u{301}", "\u{2028}", "日本語", "🧊",
+        "CON",
         "lock", "tmp", "journal", "objects", "reserve", "A", "a", "\u{fffd}", "\u{ffff}", "\u{10ffff}",
         String(repeating: "n", count: 255),
     ]

@@ -11,7 +11,9 @@ extension ContractCheck {
                 for _ in 0..<2 {
                     let reader = try await store.open(key(name))
                     #expect(reader.info.size == 10_000)
-                    for (offset, count) in [(0, 10_000), (0, 1), (1, 1), (4095, 2), (9_999, 1), (9_999, 50), (5_000, 90_000)] {
+                    for (offset, count) in [
+                        (0, 10_000), (0, 1), (1, 1), (4095, 2), (9_999, 1), (9_999, 50), (5_000, 90_000),
+                    ] {
                         #expect(
                             try await reader.read(at: Int64(offset), maximum: count)
                                 == Array(content[offset...].prefix(count)), "\(count) at \(offset)")

@@ -25,7 +25,8 @@ public struct ContractCheck: Sendable, CustomTestStringConvertible {
 
     /// Runs the check and fails if it leaves anything in the store.
     public func verify(on store: any ObjectStore) async throws {
-        try await #require(store.list(prefix: "", startAfter: nil, limit: 1).isEmpty, "the store must be empty at first")
+        try await #require(
+            store.list(prefix: "", startAfter: nil, limit: 1).isEmpty, "the store must be empty at first")
         try await run(store)
         try await store.sync()
         let left = try await store.list(prefix: "", startAfter: nil, limit: 10).map(\.key.text)

@@ -60,7 +60,9 @@ struct FaultTests {
         try await reopened.close()
     }
 
-    @Test("After a flush of the journal failed its segment is not written again, since what the kernel dropped stays lost")
+    @Test(
+        "After a flush of the journal failed its segment is not written again, since what the kernel dropped stays lost"
+    )
     func failedSegment() async throws {
         let files = SimulatedFileSystem()
         let store = try Self.open(files)
@@ -108,12 +110,13 @@ struct FaultTests {
         let store = try FilesystemObjectStore(files: files, options: options, logger: .quiet)
         files.setFault(Self.failing(.rename, "objects", EIO))
         var count = 0
-        await #expect(performing: {
-            while count < 500 {
-                try await store.put(ObjectKey("f/\(count)"), [1], if: .always)
-                count += 1
-            }
-        }, throws: { if case .io? = $0 as? ObjectStoreError { true } else { false } })
+        await #expect(
+            performing: {
+                while count < 500 {
+                    try await store.put(ObjectKey("f/\(count)"), [1], if: .always)
+                    count += 1
+                }
+            }, throws: { if case .io? = $0 as? ObjectStoreError { true } else { false } })
         #expect(count == 50)
         files.setFault(nil)
         await store.applied()

@@ -74,7 +74,8 @@ struct FilesystemTests {
             if !isClosed { try FileManager.default.removeItem(atPath: directory + "/store/objects/put") }
             let next = try Self.open(directory)
             for _ in 0..<2 {
-                #expect(try await next.list(prefix: "", startAfter: nil, limit: 100) == infos.sorted { $0.key < $1.key })
+                #expect(
+                    try await next.list(prefix: "", startAfter: nil, limit: 100) == infos.sorted { $0.key < $1.key })
                 await next.applied()
             }
             try await next.close()
@@ -122,12 +123,14 @@ struct FilesystemTests {
         await store.applied()
         let sorted = names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
         #expect(try await store.list(prefix: "", startAfter: nil, limit: .max).map(\.key.text) == sorted)
-        #expect(try await store.list(prefix: "d/2", startAfter: nil, limit: 7).map(\.key.text)
-            == Array(sorted.filter { $0.hasPrefix("d/2") }.prefix(7)))
+        #expect(
+            try await store.list(prefix: "d/2", startAfter: nil, limit: 7).map(\.key.text)
+                == Array(sorted.filter { $0.hasPrefix("d/2") }.prefix(7)))
         let components = Set(names.map { String($0.split(separator: "/")[1]) }).sorted()
         #expect(try await store.listComponents(below: "d/", startAfter: nil, limit: .max) == components)
-        #expect(try await store.listComponents(below: "d/", startAfter: "2", limit: 1500)
-            == Array(components.filter { $0 > "2" }.prefix(1500)))
+        #expect(
+            try await store.listComponents(below: "d/", startAfter: "2", limit: 1500)
+                == Array(components.filter { $0 > "2" }.prefix(1500)))
         try await store.close()
     }
 
@@ -140,7 +143,8 @@ struct FilesystemTests {
         }
         try await store.sync()
         await store.applied()
-        for (prefix, after) in [("", "f/1200/0"), ("f/1299/", nil), ("f/1250/1", nil), ("", nil)] as [(String, String?)] {
+        for (prefix, after) in [("", "f/1200/0"), ("f/1299/", nil), ("f/1250/1", nil), ("", nil)] as [(String, String?)]
+        {
             let before = files.calls
             let found = try await store.list(prefix: prefix, startAfter: after, limit: 2)
             #expect(!found.isEmpty)
@@ -159,7 +163,8 @@ struct FilesystemTests {
             try FileManager.default.createDirectory(atPath: outside, withIntermediateDirectories: false)
             try Data([1]).write(to: URL(fileURLWithPath: outside + "/secret"))
             try FileManager.default.createSymbolicLink(atPath: objects + "/link", withDestinationPath: outside)
-            try FileManager.default.createSymbolicLink(atPath: objects + "/file", withDestinationPath: outside + "/secret")
+            try FileManager.default.createSymbolicLink(
+                atPath: objects + "/file", withDestinationPath: outside + "/secret")
             #expect(mkfifo(objects + "/pipe", 0o600) == 0)
             for name in ["link/secret", "file", "pipe", "link/new"] {
                 await #expect(throws: ObjectStoreError.self) { try await store.get(Self.key(name)) }

@@ -36,7 +36,9 @@ struct FullDiskTests {
         #expect(try await Set(store.list(prefix: "", startAfter: nil, limit: .max).map(\.key.text)) == expected)
     }
 
-    @Test("Puts fail with full, deletes work, and then there is room again, without a restart", arguments: Mount.Kind.allCases)
+    @Test(
+        "Puts fail with full, deletes work, and then there is room again, without a restart",
+        arguments: Mount.Kind.allCases)
     func puts(kind: Mount.Kind) async throws {
         try await Mount.with(kind, megabytes: 24) { mount in
             let store = try Self.open(mount)
@@ -94,7 +96,9 @@ struct FullDiskTests {
         }
     }
 
-    @Test("When somebody else fills the disk what is pending stays, and goes on when there is room", arguments: Mount.Kind.allCases)
+    @Test(
+        "When somebody else fills the disk what is pending stays, and goes on when there is room",
+        arguments: Mount.Kind.allCases)
     func others(kind: Mount.Kind) async throws {
         try await Mount.with(kind, megabytes: 24) { mount in
             let store = try Self.open(mount)

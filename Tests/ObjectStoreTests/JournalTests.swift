@@ -121,7 +121,9 @@ struct JournalTests {
         for _ in 0..<300 {
             let files = try Self.disk([[(1, 0), (2, 1)], [(3, 2)]])
             let file = try files.open(StorePaths.segment([1, 3].randomElement(using: &random) ?? 1), .readWrite)
-            let noise = (0..<Int.random(in: 1...200, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
+            let noise = (0..<Int.random(in: 1...200, using: &random)).map { _ in
+                UInt8.random(in: 0...255, using: &random)
+            }
             let offset = Int64.random(in: 0...9000, using: &random)
             try noise.withRawBytes { (bytes) throws(FileSystemError) in try files.write(file, at: offset, bytes) }
             files.close(file)

@@ -5,7 +5,8 @@ import Testing
 
 @Suite("kill -9")
 struct KillTests {
-    @Test("A process killed at any moment leaves everything acknowledged whole, 200 times over", .timeLimit(.minutes(5)))
+    @Test(
+        "A process killed at any moment leaves everything acknowledged whole, 200 times over", .timeLimit(.minutes(5)))
     func survives() async throws {
         // In memory: a killed process leaves what it wrote to the kernel, whatever is below.
         try await withTemporaryDirectory(in: "/dev/shm") { directory in

@@ -7,7 +7,9 @@ struct PowerLossTests {
     /// OBJECT_STORE_SEED looks elsewhere; a failure names the seed of its round.
     static let firstSeed = ProcessInfo.processInfo.environment["OBJECT_STORE_SEED"].flatMap(UInt64.init) ?? 20_260
 
-    @Test("After power cuts everything acknowledged is whole, and the state is a prefix of what was done", arguments: 0..<8)
+    @Test(
+        "After power cuts everything acknowledged is whole, and the state is a prefix of what was done",
+        arguments: 0..<8)
     func survives(batch: Int) async throws {
         for round in 0..<50 {
             let seed = Self.firstSeed + UInt64(batch * 50 + round)

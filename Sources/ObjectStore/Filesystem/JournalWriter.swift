@@ -117,6 +117,6 @@ struct JournalWriter {
 
 extension FileSystem {
     func removeIfThere(_ path: String) throws(FileSystemError) {
-        do { try remove(path) } catch where error.isMissing {}
+        do { try remove(path) } catch let error where error.isMissing {}
     }
 }

@@ -61,7 +61,7 @@ final class LinuxFileSystem: FileSystem {
     func allocate(_ file: Int32, size: Int64) throws(FileSystemError) {
         do {
             try check("allocating") { fallocate(file, 0, 0, off_t(size)) }
-        } catch where error.code == EOPNOTSUPP {
+        } catch let error where error.code == EOPNOTSUPP {
             // Where room can't be promised a file of this size has to do; writing it may then fail.
             try check("allocating") { ftruncate(file, off_t(size)) }
         }

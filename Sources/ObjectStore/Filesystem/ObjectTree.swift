@@ -35,13 +35,13 @@ struct ObjectTree {
     func delete(_ key: ObjectKey) throws(FileSystemError) {
         do {
             try files.remove(StorePaths.object(key))
-        } catch where error.isMissing || error.isDirectory {
+        } catch let error where error.isMissing || error.isDirectory {
             // Replayed: it is gone already.
         }
         for folder in key.folders.reversed() {
             do {
                 try files.removeDirectory(StorePaths.object(folder))
-            } catch where error.isMissing {
+            } catch let error where error.isMissing {
                 continue
             } catch {
                 return
@@ -53,10 +53,10 @@ struct ObjectTree {
         let path = StorePaths.object(key)
         do {
             try files.rename(temporary, to: path)
-        } catch where error.isMissing {
+        } catch let error where error.isMissing {
             for folder in key.folders { try files.makeDirectory(StorePaths.object(folder)) }
             try files.rename(temporary, to: path)
-        } catch where error.isDirectory {
+        } catch let error where error.isDirectory {
             try removeEmptyDirectories(path)
             try files.rename(temporary, to: path)
         }

@@ -61,7 +61,8 @@ extension StoreEngine {
             let last = chunk.last
             var merged = Set(chunk)
             for component in components
-            where (after?.isByteBefore(component.text) ?? true) && (isComplete || last.map { component <= $0 } ?? true) {
+            where (after?.isByteBefore(component.text) ?? true) && (isComplete || last.map { component <= $0 } ?? true)
+            {
                 merged.insert(component)
             }
             for component in merged.sorted() where names.count < limit {

@@ -70,7 +70,7 @@ struct TreeWalker {
                 guard children.wouldTake(child), Self.mayHold(path + child, prefix, startAfter) else { return }
                 children.insert(child)
             }
-        } catch where error.isMissing {
+        } catch let error where error.isMissing {
             return
         }
         let (names, isComplete) = children.sorted()

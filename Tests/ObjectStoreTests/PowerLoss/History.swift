@@ -18,6 +18,14 @@ final class History: Sendable {
         /// nil if power was cut before.
         var ended: Int?
         var mustSurvive = false
+
+        var summary: String {
+            switch effect {
+            case .write(let key, let content): "write \(key) (\(content.count) bytes)"
+            case .delete(let key): "delete \(key)"
+            case .count(let value): "count \(value)"
+            }
+        }
     }
 
     struct State: Equatable, Sendable {
@@ -77,7 +85,8 @@ final class History: Sendable {
                 guard let prefix = possible[task].first(where: { $0 >= atLeast[task] }) else {
                     return """
                         task \(task): of \(tasks[task].count) operations the first \(atLeast[task]) must be there, but \
-                        the state is that after \(possible[task]); last: \(tasks[task].suffix(3)); counter \(found.counter)
+                        the state is that after \(possible[task]); counter \(found.counter); the last operations: \
+                        \(tasks[task].suffix(3).map(\.summary))
                         """
                 }
                 chosen[task] = prefix
@@ -120,7 +129,11 @@ final class History: Sendable {
             }
             let isCounted = operations[count...].allSatisfy { operation in
                 // One that was cut off may have lost the race for this number.
-                if case .count(let value) = operation.effect { value > found.counter || operation.ended == nil } else { true }
+                if case .count(let value) = operation.effect {
+                    value > found.counter || operation.ended == nil
+                } else {
+                    true
+                }
             }
             if isCounted, objects == target { possible.append(count) }
         }

@@ -171,7 +171,9 @@ struct SimulatedDisk: Sendable {
     mutating func removeDirectory(_ path: String) throws(FileSystemError) {
         let (directory, name) = try parent(path)
         guard let inode = try find(path) else { throw FileSystemError(code: ENOENT, action: "removing \(path)") }
-        guard let entries = self.directory(inode) else { throw FileSystemError(code: ENOTDIR, action: "removing \(path)") }
+        guard let entries = self.directory(inode) else {
+            throw FileSystemError(code: ENOTDIR, action: "removing \(path)")
+        }
         guard entries.isEmpty else { throw FileSystemError(code: ENOTEMPTY, action: "removing \(path)") }
         change([.init(directory: directory, name: name, inode: nil)])
     }
