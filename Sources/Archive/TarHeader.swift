@@ -92,16 +92,14 @@ struct TarHeader {
         return value
     }
 
+    /// The first byte says the sign and nothing else: no writer needs its other bits, and not all readers know them.
     private static func base256(_ block: Span<UInt8>, _ start: Int, _ length: Int) -> Int64? {
-        let isNegative = block[start] & 0x40 != 0
-        // The top bit only marks the notation; the next one is the sign.
-        var value: Int64 = isNegative ? -1 : 0
-        for index in start..<start + length {
-            var byte = block[index]
-            if index == start { byte = isNegative ? byte | 0x80 : byte & 0x7f }
+        guard block[start] == 0x80 || block[start] == 0xff else { return nil }
+        var value: Int64 = block[start] == 0xff ? -1 : 0
+        for index in start + 1..<start + length {
             let (product, overflow) = value.multipliedReportingOverflow(by: 256)
             guard !overflow else { return nil }
-            value = product | Int64(byte)
+            value = product | Int64(block[index])
         }
         return value
     }

@@ -122,16 +122,17 @@ struct MutationTests {
                 try:
                     members = tarfile.open(path, encoding="utf-8", errors="surrogateescape").getmembers()
                 except tarfile.ReadError as error:
-                    print(path, "theirs:", error)
+                    # A global header before nothing is an error to Python alone.
+                    if str(error) != "end of file header":
+                        print(path, "theirs:", error)
                     continue
-                if True:
-                    for m in members:
-                        name = m.name.rstrip("/")
-                        kind = kinds.get(m.type, "file")
-                        if kind == "file" and m.name.endswith("/"):
-                            kind = "directory"
-                        link = m.linkname if kind in ("hardLink", "symbolicLink") else ""
-                        theirs.append(f"{hexes(name)} {hexes(link)} {m.size if kind == 'file' else 0} {kind}")
+                for m in members:
+                    name = m.name.rstrip("/")
+                    kind = kinds.get(m.type, "file")
+                    if kind == "file" and m.name.endswith("/"):
+                        kind = "directory"
+                    link = m.linkname if kind in ("hardLink", "symbolicLink") else ""
+                    theirs.append(f"{hexes(name)} {hexes(link)} {m.size if kind == 'file' else 0} {kind}")
                 if ours != theirs:
                     for o, t in zip(ours + ["-"] * 9, theirs + ["-"]):
                         if o != t:
