@@ -15,6 +15,9 @@ struct RoutesTests {
         routes.put("/droplets/:guid", access: .open) { _ in .text("put") }
         routes.on(nil, "/any/**", access: .open) { .text($0.method.rawValue) }
         routes.get("/any/get", access: .open) { _ in .text("get") }
+        routes.get("/any/**", access: .open) { _ in .text("any get") }
+        routes.get("/own", access: .open) { _ in .text("get") }
+        routes.head("/own", access: .open) { _ in .text("head") }
         return routes
     }
 
@@ -41,7 +44,8 @@ struct RoutesTests {
             (.get, "/droplets/1/2/3", "none"), (.get, "//", "none"), (.get, "", "none"), (.get, "droplets/1", "none"),
             (.get, "/droplets/%41", "/droplets/:guid A "), (.get, "/droplets/%4", "bad"), (.put, "/droplets/1", "put"),
             (.head, "/droplets/1", "/droplets/:guid 1 "), (.delete, "/droplets/1", "GET,PUT"), (.post, "/droplets/1/2", "GET"),
-            (.delete, "/any/x", "DELETE"), (.get, "/any/get", "get"), (.put, "/any/get", "PUT"),
+            (.delete, "/any/x", "DELETE"), (.get, "/any/x", "any get"), (.head, "/any/x", "any get"),
+            (.head, "/own", "head"), (.get, "/own", "get"), (.get, "/any/get", "get"), (.put, "/any/get", "PUT"),
         ] as [(HTTPRequest.Method, String, String)])
     func matching(method: HTTPRequest.Method, path: String, expected: String) async throws {
         #expect(try await text(method, path) == expected)

@@ -74,28 +74,39 @@ public struct Routes: Sendable {
         routes.insert(route, at: index)
     }
 
-    /// Text before parameters, component by component, and whole paths before `**`.
+    /// Text before parameters, component by component; whole paths before `**`; and for the same path HEAD's own route
+    /// before GET's and routes with a method before those without.
     private static func isBefore(_ left: Route, _ right: Route) -> Bool {
         for (one, other) in zip(left.pattern.components, right.pattern.components) where one.rank != other.rank {
             return one.rank < other.rank
         }
         if left.pattern.takesRest != right.pattern.takesRest { return right.pattern.takesRest }
-        return left.pattern.components.count > right.pattern.components.count
+        if left.pattern.components.count != right.pattern.components.count {
+            return left.pattern.components.count > right.pattern.components.count
+        }
+        return rank(left.method) < rank(right.method)
+    }
+
+    private static func rank(_ method: HTTPRequest.Method?) -> Int {
+        switch method {
+        case .head?: 0
+        case .some: 1
+        case nil: 2
+        }
     }
 
     func match(_ method: HTTPRequest.Method, _ path: String) -> Match {
         var others: [HTTPRequest.Method] = []
         var errors: (any ErrorEnvelope)?
-        var getForHead: (Route, Parameters)?
         for route in routes {
             guard let match = route.pattern.match(path) else { continue }
             guard let parameters = match else { return .badPath(route.errors) }
-            if route.method == nil || route.method == method { return .found(route, parameters) }
-            if method == .head, route.method == .get { getForHead = getForHead ?? (route, parameters) }
-            if let method = route.method { others.append(method) }
+            guard let only = route.method, only != method, (only, method) != (.get, .head) else {
+                return .found(route, parameters)
+            }
+            others.append(only)
             errors = errors ?? route.errors
         }
-        if let (route, parameters) = getForHead { return .found(route, parameters) }
         if let errors { return .otherMethods(others, errors) }
         return .none
     }

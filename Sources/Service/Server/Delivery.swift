@@ -10,7 +10,7 @@ struct Delivery {
     /// Parts of files up to this size are copied behind the head.
     private static let copied: Int64 = 16 << 10
     /// How much of a file is read at a time where it can't be left to the system, in bytes.
-    private static let chunk = 256 << 10
+    private static let chunk = 64 << 10
 
     let connection: Connection
     let isHead: Bool

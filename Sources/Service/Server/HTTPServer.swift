@@ -79,7 +79,9 @@ public struct HTTPServer: Service {
         let child = ConnectionChannel(
             security: try security(of: listener), limits: limits, registry: registry, statistics: statistics,
             logger: logger)
-        let (maximum, logger) = (limits.connections, logger)
+        // A connection takes a descriptor, and what it asks for another; some are the store's.
+        let maximum = max(1, min(limits.connections, (DescriptorLimit.raise() - 128) / 2))
+        let logger = logger
         do {
             let channel = try await ServerBootstrap(group: group)
                 .serverChannelOption(.backlog, value: 1024)

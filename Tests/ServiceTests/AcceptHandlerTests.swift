@@ -1,0 +1,63 @@
+import Foundation
+import Logging
+import NIOCore
+import NIOEmbedded
+import Testing
+
+@testable import Service
+
+@Suite("A listening socket")
+struct AcceptHandlerTests {
+    /// Stands where the socket is and counts how often it is asked for connections.
+    private final class Socket: ChannelOutboundHandler {
+        typealias OutboundIn = Never
+        var reads = 0
+
+        func read(context: ChannelHandlerContext) { reads += 1 }
+    }
+
+    /// Stands where the server is and sees what comes through.
+    private final class Listener: ChannelInboundHandler {
+        typealias InboundIn = any Channel
+        var errors = 0
+        var connections = 0
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) { connections += 1 }
+        func errorCaught(context: ChannelHandlerContext, error: any Error) { errors += 1 }
+    }
+
+    private func make(maximum: Int) throws -> (EmbeddedChannel, Socket, Listener) {
+        let (socket, listener) = (Socket(), Listener())
+        let channel = EmbeddedChannel(
+            handlers: [socket, AcceptHandler(maximum: maximum, logger: Logger(label: "test")), listener])
+        channel.pipeline.read()
+        return (channel, socket, listener)
+    }
+
+    @Test("An accept that fails is not the listener's end: it rests and goes on", arguments: [EMFILE, ECONNABORTED, ENOMEM])
+    func errors(code: CInt) throws {
+        let (channel, socket, listener) = try make(maximum: 10)
+        #expect(socket.reads == 1)
+        channel.pipeline.fireErrorCaught(IOError(errnoCode: code, reason: "accept"))
+        #expect(listener.errors == 0)
+        channel.pipeline.read()
+        #expect(socket.reads == 1)
+        channel.embeddedEventLoop.advanceTime(by: AcceptHandler.rest)
+        #expect(socket.reads == 2)
+        _ = try channel.finish()
+    }
+
+    @Test("At its bound it asks for no more connections until one has closed")
+    func bound() throws {
+        let (channel, socket, listener) = try make(maximum: 1)
+        let connection = EmbeddedChannel(loop: channel.embeddedEventLoop)
+        channel.pipeline.fireChannelRead(connection as any Channel)
+        channel.pipeline.read()
+        #expect(listener.connections == 1)
+        #expect(socket.reads == 1)
+        connection.close(promise: nil)
+        channel.embeddedEventLoop.run()
+        #expect(socket.reads == 2)
+        _ = try channel.finish()
+    }
+}
