@@ -1,0 +1,61 @@
+import Foundation
+import JSON
+import Logging
+import OCI
+import ObjectStore
+
+// Fills a server's store, while the server is down, with droplets like one that is there: for each an app of its own
+// with a record, a conversion, and the records of two blobs, all under digests of their own.
+//
+//     fill-store STORE MODEL_GUID COUNT
+
+let arguments = CommandLine.arguments
+guard arguments.count == 4, let count = Int(arguments[3]), count > 0 else {
+    FileHandle.standardError.write(Data("usage: fill-store STORE MODEL_GUID COUNT\n".utf8))
+    exit(2)
+}
+
+
+func complain(_ problem: String) -> Never {
+    FileHandle.standardError.write(Data("fill-store: \(problem)\n".utf8))
+    exit(1)
+}
+
+let store = try FilesystemObjectStore(
+    root: arguments[1], logger: Logger(label: "fill-store") { StreamLogHandler.standardError(label: $0) })
+
+func text(of prefix: String) async throws -> (name: String, text: String) {
+    guard let info = try await store.list(prefix: prefix, startAfter: nil, limit: 1).first else {
+        complain("there is nothing below \(prefix)")
+    }
+    let object = try await store.get(info.key)
+    return (String(info.key.text.dropFirst(prefix.count)), String(decoding: object.bytes, as: UTF8.self))
+}
+
+let record = try await text(of: "bits/droplets/records/\(arguments[2])/")
+let hex = record.name
+let conversion = try await text(of: "bits/droplets/conversions/\(hex)/")
+guard let json = try? JSONValue(parsing: Array(record.text.utf8)),
+    let layer = json["layers"]?.array?.last?["digest"]?.string?.dropFirst("sha256:".count),
+    let sha1 = json["sha1"]?.string
+else { complain("the record of \(arguments[2]) is not understood") }
+let originalBlob = try await text(of: "blobs/sha256/\(hex.prefix(2))/\(hex)").text
+let layerBlob = try await text(of: "blobs/sha256/\(layer.prefix(2))/\(layer)").text
+
+func put(_ key: String, _ text: String) async throws {
+    try await store.put(try ObjectKey(key), Array(text.utf8), if: .always)
+}
+
+for number in 1...count {
+    let newHex = Digest.of(Array("droplet \(number)".utf8)).hex
+    let newLayer = Digest.of(Array("layer \(number)".utf8)).hex
+    func changed(_ text: String) -> String {
+        text.replacing(hex, with: newHex).replacing(layer, with: newLayer).replacing(sha1, with: newHex.prefix(40))
+    }
+    try await put("bits/droplets/records/\(newHex.prefix(32))/\(newHex)", changed(record.text))
+    try await put("bits/droplets/conversions/\(newHex)/\(conversion.name)", changed(conversion.text))
+    try await put("blobs/sha256/\(newHex.prefix(2))/\(newHex)", originalBlob)
+    try await put("blobs/sha256/\(newLayer.prefix(2))/\(newLayer)", layerBlob)
+}
+try await store.close()
+print("\(count) droplets")

@@ -1,0 +1,171 @@
+"""The benchmarks' data: droplets made of this machine's own trees, cached outside the repository."""
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import zlib
+
+MIB = 1 << 20
+
+
+def cache():
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.environ.get("HOME", "/root"), ".cache")
+    path = os.environ.get("CISTERN_BENCH_CACHE") or os.path.join(home, "cistern", "bench")
+    os.makedirs(path, exist_ok=True)
+    return path
+
+
+def _roots():
+    """Interpreters and their libraries first, as in droplets; whatever else lies around fills up."""
+    yield from ["/usr/lib/python3.11", "/usr/lib/python3", "/usr/lib/node_modules", "/usr/lib/jvm"]
+    yield from ["/usr/share/perl", "/usr/lib/ruby", "/usr/lib/gcc", "/usr/lib/x86_64-linux-gnu", "/usr/share"]
+    swift = shutil.which("swift")
+    if swift:
+        yield os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(swift))), "lib")
+
+
+def _files():
+    """Every readable file, link and directory below the roots, with its name in the droplet."""
+    for index, root in enumerate(_roots()):
+        for top, directories, files in os.walk(root):
+            directories.sort()
+            for name in sorted(files) + directories:
+                path = os.path.join(top, name)
+                if os.path.islink(path) or os.path.isdir(path) or (os.path.isfile(path) and os.access(path, os.R_OK)):
+                    yield path, f"./deps/{index}/{os.path.relpath(path, root)}"
+
+
+def _write_tree(output, enough):
+    """A tar of the trees, until `enough` says so."""
+    with tarfile.open(fileobj=output, mode="w|", format=tarfile.GNU_FORMAT, bufsize=MIB) as archive:
+        for path, name in _files():
+            if enough():
+                break
+            try:
+                entry = archive.gettarinfo(path, name)
+                entry.uid = entry.gid = 2000
+                entry.uname = entry.gname = ""
+                # Links into other trees would be no files of the droplet.
+                if entry.islnk():
+                    continue
+                if entry.isreg():
+                    with open(path, "rb") as content:
+                        archive.addfile(entry, content)
+                else:
+                    archive.addfile(entry)
+            except OSError:
+                continue
+
+
+class _Counted(io.RawIOBase):
+    def __init__(self, below):
+        super().__init__()
+        self.below, self.count = below, 0
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        self.below.write(data)
+        self.count += len(data)
+        return len(data)
+
+
+def _made(name, make):
+    """The path of a file in the cache, made by `make(path)` if it is not there."""
+    path = os.path.join(cache(), name)
+    if not os.path.exists(path):
+        partial = f"{path}.{os.getpid()}"
+        try:
+            make(partial)
+            os.rename(partial, path)
+        finally:
+            if os.path.exists(partial):
+                os.remove(partial)
+    return path
+
+
+def droplet(unpacked):
+    """A droplet of about so many bytes of files, compressed as buildpacks' tools do (gzip, level 6)."""
+
+    def make(path):
+        with open(path, "wb") as file:
+            gzip = subprocess.Popen(["gzip", "-6n"], stdin=subprocess.PIPE, stdout=file)
+            try:
+                output = _Counted(gzip.stdin)
+                _write_tree(output, lambda: output.count >= unpacked)
+                gzip.stdin.close()
+                if gzip.wait(timeout=600) != 0:
+                    raise OSError("gzip failed")
+            finally:
+                gzip.kill()
+
+    return _made(f"droplet-{unpacked // MIB}.tgz", make)
+
+
+def plain(tgz):
+    """The tar in a droplet, uncompressed."""
+
+    def make(path):
+        with open(path, "wb") as file:
+            subprocess.run(["gzip", "-dc", tgz], stdout=file, check=True, timeout=300)
+
+    return _made(os.path.basename(tgz).removesuffix(".tgz") + ".tar", make)
+
+
+def packed_droplet(size):
+    """A droplet of so many bytes as it is sent, whose files are packed already (jars, images): nothing compresses."""
+
+    def make(path):
+        content = os.urandom(16 * MIB)
+        with open(path, "wb") as file:
+            squeeze = zlib.compressobj(1, zlib.DEFLATED, 31)
+            count = 0
+            while count < size:
+                entry = tarfile.TarInfo(f"./app/packed/{count // len(content):05}.jar")
+                entry.size = len(content)
+                file.write(squeeze.compress(entry.tobuf(tarfile.GNU_FORMAT) + content))
+                count += len(content)
+            file.write(squeeze.compress(bytes(1024)) + squeeze.flush())
+
+    return _made(f"packed-{size // MIB}.tgz", make)
+
+
+class Variant:
+    """A droplet like another, but not the same: a gzip member with one more file stands before it."""
+
+    def __init__(self, tgz, number):
+        self.tgz = tgz
+        content = f"variant {number}\n".encode()
+        entry = tarfile.TarInfo("./app/variant")
+        entry.size = len(content)
+        tar = entry.tobuf(tarfile.GNU_FORMAT) + content.ljust(512, b"\0")
+        squeeze = zlib.compressobj(6, zlib.DEFLATED, 31)
+        self.head = squeeze.compress(tar) + squeeze.flush()
+        self.size = len(self.head) + os.path.getsize(tgz)
+
+    def chunks(self):
+        yield self.head
+        with open(self.tgz, "rb") as file:
+            while chunk := file.read(256 << 10):
+                yield chunk
+
+    @property
+    def sha256(self):
+        digest = hashlib.sha256()
+        for chunk in self.chunks():
+            digest.update(chunk)
+        return digest.hexdigest()
+
+
+def rootfs(directory):
+    """A root filesystem with nothing but a shell's name, which is all that an image needs here."""
+    path = os.path.join(directory, "rootfs.tar")
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
+        for name, content in [("bin/sh", b"#!"), ("etc/os-release", b'PRETTY_NAME="Bench"\n')]:
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o755
+            archive.addfile(entry, io.BytesIO(content))
+    return path
