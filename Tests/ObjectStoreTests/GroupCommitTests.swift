@@ -17,15 +17,10 @@ struct GroupCommitTests {
         return store
     }
 
-    /// Counts flushes of the journal and of streams, and can hold the journal's up.
+    /// Counts flushes of the journal and of streams.
     private final class Counter: Sendable {
         let journal = Atomic<Int>(0)
         let streams = Atomic<Int>(0)
-        let isHeld: Bool
-        let held = DispatchSemaphore(value: 0)
-        let reached = DispatchSemaphore(value: 0)
-
-        init(isHeld: Bool = false) { self.isHeld = isHeld }
 
         func fault(_ call: SimulatedFileSystem.Call, _ path: String) -> Int32? {
             guard call == .sync else { return nil }
@@ -83,6 +78,32 @@ struct GroupCommitTests {
         try await first
         #expect(counter.journal.load(ordering: .relaxed) == 2)
         #expect(counter.streams.load(ordering: .relaxed) == 10)
+        try await store.close()
+    }
+
+    @Test("A streamed object is seen only once it is durable, and its key is taken before")
+    func hidden() async throws {
+        let files = SimulatedFileSystem()
+        let store = try await Self.open(files)
+        let gate = Gate()
+        let key = try ObjectKey("data/1")
+        let writer = try await store.writer(for: key)
+        try await writer.write([1])
+        files.setFault { (call, path) in
+            if call == .sync, path.hasPrefix("journal") { gate.pass() }
+            return nil
+        }
+        async let finished = writer.finish()
+        await gate.reached()
+        await #expect(throws: ObjectStoreError.missing(key)) { try await store.get(key) }
+        await #expect(throws: ObjectStoreError.missing(key)) { try await store.head(key) }
+        await #expect(throws: ObjectStoreError.missing(key)) { try await store.open(key) }
+        #expect(try await store.list(prefix: "data/", startAfter: nil, limit: 10) == [])
+        #expect(try await store.listComponents(below: "data/", startAfter: nil, limit: 10) == [])
+        await #expect(throws: ObjectStoreError.exists(key)) { try await store.put(key, [2], if: .absent) }
+        gate.open()
+        let info = try await finished
+        #expect(try await store.head(key) == info)
         try await store.close()
     }
 

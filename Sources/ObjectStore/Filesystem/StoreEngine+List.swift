@@ -89,11 +89,12 @@ extension StoreEngine {
         var smallest = SmallestNames(limit: limit)
         do throws(FileSystemError) {
             try readDirectory(StorePaths.objects + "/" + prefix) { (bytes, kind) in
-                let name = [UInt8](bytes)
-                if case .foreign = kind { return }
-                guard String(validating: name, as: UTF8.self) != nil else { return }
-                if let after, !after.lexicographicallyPrecedes(name) { return }
-                if smallest.wouldTake(name) { smallest.insert(name) }
+                // Components sort by their own bytes, folders' as well.
+                let name = ChildName(bytes, isFolder: false)
+                guard kind != .foreign, after.map({ name.isAfter($0) }) ?? true, smallest.wouldTake(name),
+                    String(validating: bytes, as: UTF8.self) != nil
+                else { return }
+                smallest.insert(name)
             }
         } catch {
             if !error.isMissing { throw ObjectStoreError(error) }

@@ -56,19 +56,18 @@ struct TreeWalker {
     }
 
     private mutating func enter(_ path: [UInt8], after: [UInt8]?) throws(FileSystemError) {
+        guard let filter = ChildFilter(path, prefix: prefix, startAfter: startAfter) else {
+            return levels.append(Level(path: path, children: [], more: nil))
+        }
         var children = SmallestNames(limit: chunk)
-        let (prefix, startAfter) = (prefix, startAfter)
         do {
-            try read(StorePaths.objects + "/" + String(decoding: path, as: UTF8.self)) { (name, kind) in
-                var child = [UInt8](name)
-                switch kind {
-                case .file: break
-                case .directory: child.append(UInt8(ascii: "/"))
-                case .foreign: return
+            try read(StorePaths.objects + "/" + String(decoding: path, as: UTF8.self)) { (bytes, kind) in
+                if kind == .foreign { return }
+                // A large directory has many names for each that is wanted: nothing is allocated for the others.
+                let child = ChildName(bytes, isFolder: kind == .directory)
+                if after.map({ child.isAfter($0) }) ?? true, children.wouldTake(child), filter.wants(child) {
+                    children.insert(child)
                 }
-                if let after, !after.lexicographicallyPrecedes(child) { return }
-                guard children.wouldTake(child), Self.mayHold(path + child, prefix, startAfter) else { return }
-                children.insert(child)
             }
         } catch let error where error.isMissing {
             return
@@ -76,42 +75,34 @@ struct TreeWalker {
         let (names, isComplete) = children.sorted()
         levels.append(Level(path: path, children: names.reversed(), more: isComplete ? nil : names.last))
     }
-
-    /// Whether a key, or a folder's path that ends with `/`, may be or lead to something that is looked for.
-    private static func mayHold(_ path: [UInt8], _ prefix: [UInt8], _ startAfter: [UInt8]?) -> Bool {
-        let isFolder = path.last == UInt8(ascii: "/")
-        guard path.starts(with: prefix) || isFolder && prefix.starts(with: path) else { return false }
-        guard let startAfter else { return true }
-        return startAfter.lexicographicallyPrecedes(path) || isFolder && startAfter.starts(with: path)
-    }
 }
 
-/// The smallest names of many, in bounded memory.
-struct SmallestNames {
-    private let limit: Int
-    private var names: [[UInt8]] = []
-    /// Nothing from this name on is wanted.
-    private var bound: [UInt8]?
+/// Which children of a directory may be or lead to something that is looked for.
+private struct ChildFilter {
+    /// What is left of the prefix below the directory.
+    private let prefix: ArraySlice<UInt8>
+    /// What is left of the start below the directory; nil if all children come after it.
+    private let startAfter: ArraySlice<UInt8>?
 
-    init(limit: Int) { self.limit = max(1, limit) }
-
-    func wouldTake(_ name: [UInt8]) -> Bool { bound.map { name.lexicographicallyPrecedes($0) } ?? true }
-
-    mutating func insert(_ name: [UInt8]) {
-        names.append(name)
-        if names.count > 2 * limit { shrink() }
+    /// nil if there can be no such child.
+    init?(_ path: [UInt8], prefix: [UInt8], startAfter: [UInt8]?) {
+        if prefix.starts(with: path) {
+            self.prefix = prefix[path.count...]
+        } else {
+            guard path.starts(with: prefix) else { return nil }
+            self.prefix = []
+        }
+        if let startAfter, startAfter.starts(with: path) {
+            self.startAfter = startAfter[path.count...]
+        } else {
+            if let startAfter, path.lexicographicallyPrecedes(startAfter) { return nil }
+            self.startAfter = nil
+        }
     }
 
-    private mutating func shrink() {
-        names.sort { $0.lexicographicallyPrecedes($1) }
-        bound = names[limit]
-        names.removeSubrange(limit...)
-    }
-
-    /// - Returns: At most `limit` names, and whether these are all.
-    consuming func sorted() -> (names: [[UInt8]], isComplete: Bool) {
-        if names.count > limit { shrink() }
-        names.sort { $0.lexicographicallyPrecedes($1) }
-        return (names, bound == nil)
+    func wants(_ child: ChildName) -> Bool {
+        guard child.starts(with: prefix) || child.isFolder && child.begins(prefix) else { return false }
+        guard let startAfter else { return true }
+        return child.isAfter(startAfter) || child.isFolder && child.begins(startAfter)
     }
 }
