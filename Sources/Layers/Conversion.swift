@@ -4,7 +4,9 @@
 /// which the sink takes bytes. README.md beside this file has the rules for entries.
 /// - Parameters:
 ///   - input: the droplet as it was uploaded: tar, gzip or zstd, in chunks of any size.
-///   - sink: receives the layers. If anything fails, every writer that was begun and not finished is aborted.
+///   - sink: receives the layers. If anything fails, every writer that was begun and not finished is aborted. Layers are
+///     finished only after all of the input was read and found valid; should then one of several fail to finish, those
+///     finished before it stay with the sink.
 /// - Returns: the stored layers, bottom up, and what became of the entries.
 /// - Throws: `ConversionError`, `CancellationError`, or whatever the input or the sink throws.
 public func convertDroplet<Input: AsyncSequence & Sendable, Sink: LayerSink>(

@@ -11,7 +11,7 @@ struct ChildTests {
     @Test("the golden digests hold under other instruction sets", arguments: ["Nehalem", "Haswell", "max"])
     func instructionSets(_ processor: String) throws {
         let output = try run(
-            "qemu-x86_64 -cpu \(processor) \"$PROGRAM\"", filter: "GoldenTests/golden", environment: [:])
+            "qemu-x86_64 -cpu \(processor) \"$PROGRAM\"", filter: "LayersTests.GoldenTests/golden", environment: [:])
         #expect(output.contains("1 test in 1 suite passed"))
     }
 
@@ -19,7 +19,8 @@ struct ChildTests {
     func memory() throws {
         func peak(_ megabytes: Int) throws -> Int {
             let output = try run(
-                "\"$PROGRAM\"", filter: "ChildTests/converting", environment: ["CONVERT_MEGABYTES": "\(megabytes)"])
+                "\"$PROGRAM\"", filter: "LayersTests.ChildTests/converting",
+                environment: ["CONVERT_MEGABYTES": "\(megabytes)"])
             let line = try #require(output.split(separator: "\n").first { $0.contains("VmHWM") })
             return try #require(line.split(separator: " ").compactMap { Int($0) }.first)
         }
