@@ -79,7 +79,15 @@ final class RawClient: @unchecked Sendable {
     /// Ends the connection by a reset.
     func reset() async throws {
         try await (channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0)).get()
-        try await channel.close()
+        // Below TLS, which would say goodbye first.
+        try await channel.eventLoop.submit { [channel] in
+            let pipeline = channel.pipeline.syncOperations
+            if let context = try? pipeline.context(handlerType: NIOSSLClientHandler.self) {
+                context.close(promise: nil)
+            } else {
+                channel.close(promise: nil)
+            }
+        }.get()
     }
 
     /// A request and its answer.

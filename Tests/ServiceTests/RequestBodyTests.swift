@@ -217,7 +217,8 @@ struct RequestBodyTests {
                         return now == sent.value
                     }
                     last = sent.value
-                    #expect(last < 50)
+                    // The system alone may hold some 64 MB on loopback.
+                    #expect(last < 150)
                     gate.add(1)
                     try await group.waitForAll()
                 }

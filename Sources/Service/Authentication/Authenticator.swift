@@ -116,17 +116,22 @@ public final class Authenticator: Authenticating {
         for resume in waiting { resume(result) }
     }
 
+    /// The costs of hashing for nothing after a password was wrong, so that together with the user's own hash, if there
+    /// is one, it is as much work as the file's most expensive hash. Each step of the cost doubles the work.
+    static func idleCosts(own: Int?, highest: Int) -> [Int] {
+        guard let own else { return [highest] }
+        return Array(own..<max(own, highest))
+    }
+
     private func check(_ credentials: BasicCredentials, _ key: CredentialCache.Key) async throws -> Principal? {
         let (users, generation) = state.withLock { ($0.users, $0.generation) }
         let hash = users.hash(of: credentials.user)
         let highest = users.highestCost
         let isGood = try await pool.run {
             if let hash, hash.matches(credentials.password) { return true }
-            // Each step doubles the work, so these add up to what the most expensive hash costs.
-            for cost in (hash?.cost ?? highest)..<highest {
+            for cost in Self.idleCosts(own: hash?.cost, highest: highest) {
                 _ = BcryptHash.unmatchable(cost: cost)?.matches(credentials.password)
             }
-            if hash == nil { _ = BcryptHash.unmatchable(cost: highest)?.matches(credentials.password) }
             return false
         }
         guard isGood else { return nil }

@@ -3,6 +3,7 @@ import NIOCore
 import NIOHTTP1
 import NIOHTTPTypes
 import NIOHTTPTypesHTTP1
+import NIOSSL
 
 /// A connection's HTTP/1.1: turns what the parser found into requests and responses into bytes, keeps the deadlines of
 /// `ConnectionState`, answers `Expect: 100-continue` and closes connections so that clients see the answer.
@@ -61,9 +62,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
             return
         }
         state.drain()
-        context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(state.limits.drainTime)) {
-            context.close(promise: nil)
-        }
+        context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(state.limits.drainTime)) { self.cut(context) }
         closeIfIdle(context)
     }
 
@@ -222,8 +221,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
         isChunked = false
         if state.responseEnd(now: .now()) {
             close(context)
-        } else if state.isDraining, state.isIdle {
-            closeIfIdle(context)
+        } else if state.isIdle {
+            startTimer(context, by: .now() + TimeAmount(state.limits.idleTime))
+            if state.isDraining { closeIfIdle(context) }
         }
     }
 
@@ -269,7 +269,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         timer = nil
         switch state.check(now: .now()) {
         case .again(let deadline): startTimer(context, by: deadline)
-        case .close: context.close(promise: nil)
+        case .close: cut(context)
         case .sample:
             TCPInfo.progress(of: context.channel).assumeIsolated().whenSuccess { self.judge($0, context) }
         }
@@ -282,7 +282,16 @@ final class ConnectionHandler: ChannelDuplexHandler {
         case .stalled(let deadline):
             startTimer(context, by: deadline)
             context.fireErrorCaught(ConnectionError.stalled)
-        case .close: context.close(promise: nil)
+        case .close: cut(context)
+        }
+    }
+
+    /// Ends the connection at once. TLS would first say goodbye and wait for a client that does not listen.
+    private func cut(_ context: ChannelHandlerContext) {
+        if let tls = try? context.pipeline.syncOperations.context(handlerType: NIOSSLServerHandler.self) {
+            tls.close(promise: nil)
+        } else {
+            context.close(promise: nil)
         }
     }
 }
