@@ -87,7 +87,19 @@ struct DropletCommand: AsyncParsableCommand {
                     throw CommandError("there is no droplet of \(self.guid)")
                 }
                 return try await client.send(.get, "/api/v1/droplets/\(guid)/\(newest)")
-            } print: { $0.prettyText + "\n" }
+            } print: { droplet in
+                var fields = Fields()
+                fields.add("image", droplet["image"]?.string)
+                fields.add("digest", droplet["digest"]?.string ?? "none before a rootfs of its stack is promoted")
+                fields.add("rootfs", "\(droplet["stack"]?.string ?? "") \(droplet["rootfs"]?.string ?? "(none promoted)")")
+                fields.add("architecture", droplet["architecture"]?.string)
+                fields.add("sha256", droplet["hash"]?.string)
+                fields.add("sha1", droplet["sha1"]?.string)
+                fields.add("size", droplet["size"]?.integer.map { byteCount($0) })
+                fields.add("uploaded", "\(droplet["uploaded"]?.string ?? "") by \(droplet["uploadedBy"]?.string ?? "")")
+                fields.add(layersOf: droplet)
+                return fields.text
+            }
         }
     }
 

@@ -78,7 +78,41 @@ struct RootfsCommand: AsyncParsableCommand {
         func run() async throws {
             let stack = stack.urlComponent
             let path = version.map { "/api/v1/rootfs/\(stack)/\($0.urlComponent)" } ?? "/api/v1/rootfs/\(stack)/current"
-            try await server.ask { try await $0.send(.get, path) } print: { $0.prettyText + "\n" }
+            try await server.ask { try await $0.send(.get, path) } print: { answer in
+                version == nil ? Self.current(answer) : Self.variants(answer)
+            }
+        }
+
+        /// What is current, how it came to that, and how to go back.
+        private static func current(_ answer: JSONValue) -> String {
+            let stack = answer["stack"]?.string ?? ""
+            var table = Table(["VERSION", "PROMOTED", "BY", "WHY"])
+            let history = answer["history"]?.array ?? []
+            for promotion in history {
+                table.add(["version", "at", "by", "reason"].map { promotion[$0]?.string ?? "" })
+            }
+            var text = printable("\(stack) is on \(answer["version"]?.string ?? "")") + "\n\n" + table.text
+            if let previous = history.dropFirst().first?["version"]?.string {
+                text += "\nTo go back: " + printable("cistern rootfs promote --stack \(stack) --version \(previous)") + "\n"
+            }
+            return text
+        }
+
+        private static func variants(_ answer: JSONValue) -> String {
+            (answer["versions"]?.array ?? []).map { version in
+                var fields = Fields()
+                fields.add("version", "\(version["stack"]?.string ?? "") \(version["version"]?.string ?? "")")
+                fields.add("architecture", version["architecture"]?.string)
+                fields.add("current", version["current"]?.bool == true ? "yes" : "no")
+                fields.add("system", version["system"]?.string)
+                fields.add("shell", version["shell"]?.string)
+                fields.add("source", version["source"]?.string)
+                fields.add("size", version["size"]?.integer.map { byteCount($0) })
+                fields.add("newest file", version["created"]?.string)
+                fields.add("imported", "\(version["imported"]?.string ?? "") by \(version["importedBy"]?.string ?? "")")
+                fields.add(layersOf: version)
+                return fields.text
+            }.joined(separator: "\n")
         }
     }
 
