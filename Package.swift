@@ -123,6 +123,7 @@ let package = Package(
             name: "ObjectStoreTests",
             dependencies: ["ObjectStore", "ObjectStoreCrashWriter", "ObjectStoreTesting", logging],
             swiftSettings: strict),
+        .testTarget(name: "ArchiveTests", dependencies: ["Archive"], swiftSettings: strict),
         .testTarget(name: "LayersTests", dependencies: ["Archive", "Layers", "OCI"], swiftSettings: strict),
         .testTarget(
             name: "ImagesTests",

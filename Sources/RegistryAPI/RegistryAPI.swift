@@ -26,10 +26,10 @@ public struct RegistryAPI: Sendable {
     }
 
     private func answer(to request: Request) async throws -> Response {
-        let route = try RegistryRoute(path: request.path)
         guard request.method == .get || request.method == .head else {
             throw RegistryFailure.unsupported("this registry can only be pulled from")
         }
+        let route = try RegistryRoute(path: request.path)
         switch route {
         case .ping: return .json([:])
         case .manifest(let name, let reference): return try await manifest(name, reference, request)
@@ -46,7 +46,8 @@ public struct RegistryAPI: Sendable {
         }
         let digest = image.manifestDigest.description
         let tag = EntityTag(digest)
-        let headers: HTTPFields = [.contentDigest: digest, .eTag: tag.text]
+        var headers: HTTPFields = [.contentDigest: digest, .eTag: tag.text]
+        if case .tag = reference { headers[.vary] = "Accept" }
         if request.has(tag) { return Response(status: .notModified, headers: headers) }
         return .bytes(image.manifest, contentType: image.mediaType.text, headers: headers)
     }
@@ -55,7 +56,7 @@ public struct RegistryAPI: Sendable {
     private func blob(_ name: RepositoryName, _ digest: Digest, _ request: Request) async throws -> Response {
         let file: ResponseFile
         switch try await Repository(name).content(digest, in: images) {
-        case .config(let image)?: file = ResponseFile(image.config)
+        case .config(let bytes)?: file = ResponseFile(bytes)
         case .layer?: file = ResponseFile(try await blobs.open(digest).reader)
         case .manifest?, nil: throw RegistryFailure.blobUnknown(digest)
         }
@@ -67,11 +68,11 @@ public struct RegistryAPI: Sendable {
     /// "Listing tags": at most `n` of them, those after `last`.
     private func tags(_ name: RepositoryName, _ request: Request) async throws -> Response {
         var tags = try await Repository(name).tags(in: images)
-        if let last = try request.query("last") {
+        if let last = try query("last", request) {
             tags = Array(tags.drop { !last.utf8.lexicographicallyPrecedes($0.utf8) })
         }
         var headers: HTTPFields = [:]
-        if let text = try request.query("n") {
+        if let text = try query("n", request) {
             guard let count = Int(text), count >= 0 else { throw RegistryFailure.paginationInvalid(text) }
             if count < tags.count {
                 tags = Array(tags.prefix(count))
@@ -79,6 +80,10 @@ public struct RegistryAPI: Sendable {
             }
         }
         return .json(["name": .string(name.text), "tags": .array(tags.map { .string($0) })], headers: headers)
+    }
+
+    private func query(_ name: String, _ request: Request) throws(RegistryFailure) -> String? {
+        do { return try request.query(name) } catch { throw .paginationInvalid(request.queryText) }
     }
 }
 

@@ -8,7 +8,8 @@ import Service
 struct RegistryErrors: ErrorEnvelope {
     func failure(for error: any Error) -> HTTPFailure? {
         switch error {
-        case let error as RegistryFailure: HTTPFailure(error.status, error.message, code: error.code)
+        case let error as RegistryFailure:
+            HTTPFailure(error.status, error.message, code: error.code, headers: error.headers)
         case let error as ImageError: RegistryFailure(error).flatMap { failure(for: $0) }
         case BlobError.missing(let digest): failure(for: RegistryFailure.blobUnknown(digest))
         default: nil

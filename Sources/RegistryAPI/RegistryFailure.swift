@@ -25,6 +25,12 @@ enum RegistryFailure: Error, Hashable {
         }
     }
 
+    var headers: HTTPFields {
+        var headers: HTTPFields = [.distributionVersion: "registry/2.0"]
+        if case .unsupported = self { headers[.allow] = "GET, HEAD" }
+        return headers
+    }
+
     var code: String {
         switch self {
         case .nameInvalid: "NAME_INVALID"

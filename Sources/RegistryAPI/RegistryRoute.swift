@@ -14,16 +14,14 @@ enum RegistryRoute: Hashable {
     /// - Parameter path: percent-encoded, without the query, beginning with `/v2`.
     /// - Throws: `RegistryFailure` with the code of what is malformed; `.unsupported` for what is no endpoint.
     init(path: some StringProtocol) throws(RegistryFailure) {
-        let decoded = try percentDecoded(path)
-        var parts = decoded.split(separator: "/", omittingEmptySubsequences: false).dropFirst(2)
+        var parts = path.split(separator: "/", omittingEmptySubsequences: false).map { String($0) }.dropFirst(2)
         if parts.isEmpty || parts.elementsEqual([""]) {
             self = .ping
             return
         }
         guard parts.count >= 3 else { throw .unknownEndpoint }
         let last = parts.removeLast()
-        let kind = parts.removeLast()
-        switch kind {
+        switch parts.removeLast() {
         case "manifests":
             self = .manifest(try Self.name(parts), try Self.reference(last))
         case "blobs":
@@ -34,39 +32,41 @@ enum RegistryRoute: Hashable {
         }
     }
 
-    private static func name(_ parts: ArraySlice<Substring>) throws(RegistryFailure) -> RepositoryName {
+    private static func name(_ parts: ArraySlice<String>) throws(RegistryFailure) -> RepositoryName {
         let text = parts.joined(separator: "/")
-        do { return try RepositoryName(parsing: text) } catch { throw .nameInvalid(text) }
+        guard let name = percentDecoded(text) else { throw .nameInvalid(text) }
+        do { return try RepositoryName(parsing: name) } catch { throw .nameInvalid(name) }
     }
 
-    private static func reference(_ text: Substring) throws(RegistryFailure) -> Reference {
-        do { return try Reference(parsing: text) } catch .digest { throw .digestInvalid(String(text)) } catch {
-            throw .tagInvalid(String(text))
+    private static func reference(_ text: String) throws(RegistryFailure) -> Reference {
+        guard let reference = percentDecoded(text) else { throw .tagInvalid(text) }
+        do { return try Reference(parsing: reference) } catch .digest { throw .digestInvalid(reference) } catch {
+            throw .tagInvalid(reference)
         }
     }
 
-    private static func digest(_ text: Substring) throws(RegistryFailure) -> Digest {
-        do { return try Digest(parsing: text) } catch { throw .digestInvalid(String(text)) }
+    private static func digest(_ text: String) throws(RegistryFailure) -> Digest {
+        guard let digest = percentDecoded(text) else { throw .digestInvalid(text) }
+        do { return try Digest(parsing: digest) } catch { throw .digestInvalid(digest) }
     }
 }
 
-/// A path with its percent-escapes resolved. Escapes can't smuggle anything in: what results is held against the
-/// specification's grammar, not used as a path.
-private func percentDecoded(_ path: some StringProtocol) throws(RegistryFailure) -> String {
-    guard path.utf8.contains(UInt8(ascii: "%")) else { return String(path) }
+/// A text with its percent-escapes resolved; nil if they are malformed. Escapes can't smuggle anything in: what results
+/// is held against the specification's grammar, not used as a path.
+private func percentDecoded(_ text: String) -> String? {
+    guard text.utf8.contains(UInt8(ascii: "%")) else { return text }
     var bytes: [UInt8] = []
-    var rest = Array(path.utf8)[...]
+    var rest = Array(text.utf8)[...]
     while let byte = rest.popFirst() {
         guard byte == UInt8(ascii: "%") else {
             bytes.append(byte)
             continue
         }
         guard let high = rest.popFirst().flatMap(hexadecimalDigit), let low = rest.popFirst().flatMap(hexadecimalDigit)
-        else { throw .nameInvalid(String(path)) }
+        else { return nil }
         bytes.append(high << 4 | low)
     }
-    guard let text = String(validating: bytes, as: UTF8.self) else { throw .nameInvalid(String(path)) }
-    return text
+    return String(validating: bytes, as: UTF8.self)
 }
 
 private func hexadecimalDigit(_ byte: UInt8) -> UInt8? {

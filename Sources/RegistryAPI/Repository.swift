@@ -28,7 +28,9 @@ enum Repository: Hashable {
             guard let tag = DropletTag(tag) else { return nil }
             return try await images.image(guid, tag, family)
         case (.droplet(let guid), .digest(let digest)): return try await images.image(guid, digest)
-        case (.stack(let stack), .tag(let tag)): return try await images.base(stack, tag.text, family)
+        case (.stack(let stack), .tag(let tag)):
+            // A tag may be what no version can be called.
+            do { return try await images.base(stack, tag.text, family) } catch .invalidName { return nil }
         case (.stack(let stack), .digest(let digest)):
             guard case .manifest(let image)? = images.baseContent(stack, digest) else { return nil }
             return image

@@ -22,7 +22,7 @@ extension DerivedImages {
                 if let layer = recipe.rootfs.first(where: { $0.digest == digest }) { return .layer(size: layer.size) }
                 let image = composeBase(recipe)
                 if image.manifestDigest == digest { return .manifest(image) }
-                if image.configDigest == digest { return .config(image) }
+                if image.configDigest == digest { return .config(image.config) }
             }
         }
         return nil

@@ -3,7 +3,8 @@ public import OCI
 /// What a digest stands for in a repository of derived images.
 public enum ImageContent: Hashable, Sendable {
     case manifest(ComposedImage)
-    case config(ComposedImage)
+    /// The same for both media-type families.
+    case config([UInt8])
     /// A layer, whose bytes are a blob.
     case layer(size: Int64)
 }
@@ -25,7 +26,7 @@ extension DerivedImages {
             }
             if let layer = recipes.layer(droplet.stack, droplet.architecture, digest) { return .layer(size: layer.size) }
         }
-        if case .config(let image)? = try await document(guid, digest) { return .config(image) }
+        if case .config(let config)? = try await document(guid, digest) { return .config(config) }
         return nil
     }
 
@@ -63,7 +64,7 @@ extension DerivedImages {
 
     private func content(_ image: ComposedImage, _ digest: Digest) -> ImageContent? {
         if image.manifestDigest == digest { return .manifest(image) }
-        if image.configDigest == digest { return .config(image) }
+        if image.configDigest == digest { return .config(image.config) }
         return nil
     }
 }
