@@ -107,9 +107,9 @@ public struct ServerClient: Sendable {
 
     /// The code and message of an error body, whichever of the server's forms it has.
     private static func refusal(_ json: JSONValue?) -> (code: String, message: String) {
-        let error = json?["errors"]?.array?.first ?? json?["error"] ?? json ?? .null
+        let error = json?["errors"]?.array?.first ?? json ?? .null
         let code = error["code"]?.string ?? error["code"]?.integer.map { String($0) } ?? ""
-        let message = error["message"]?.string ?? error["description"]?.string ?? ""
+        let message = ["message", "description", "error"].lazy.compactMap { error[$0]?.string }.first ?? ""
         return (printable(code, 64), printable(message, 1000))
     }
 

@@ -1,4 +1,5 @@
 import Configuration
+import Foundation
 import Yams
 
 /// Where settings come from: flags before the environment before the file before what is built in.
@@ -74,6 +75,7 @@ struct SettingsSource {
         case let text as String: values[prefix] = text
         case let number as Int: values[prefix] = String(number)
         case let flag as Bool: values[prefix] = String(flag)
+        case is NSNull: values[prefix] = ""
         default: throw CommandError("\(path): '\(prefix)' has a value that is neither text nor a number")
         }
     }

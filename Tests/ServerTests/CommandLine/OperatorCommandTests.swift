@@ -1,0 +1,161 @@
+import Foundation
+import JSON
+import TestSupport
+import Testing
+
+extension ServerTests {
+    @Suite("cistern rootfs and droplet", .emptyServer)
+    struct OperatorCommandTests {
+        private static func json(_ arguments: [String]) async throws -> JSONValue {
+            let result = try await SharedServer.world().server.cisternSuccessfully(arguments + ["--json"])
+            return try JSONValue(parsing: result.stdout)
+        }
+
+        @Test("A rootfs is imported, listed, shown and promoted")
+        func rootfs() async throws {
+            let server = try SharedServer.world().server
+            let file = try await Fixtures.tinyRootfs(version: "1")
+            let sum = String(try await runSuccessfully("sha256sum", [file]).output.prefix(64))
+            let base = ["rootfs", "import", "--stack", "words", "--shell", "/bin/sh"]
+            let imported = try await server.cisternSuccessfully(base + ["--version", "1", "--sha256", sum, file])
+            #expect(imported.output.contains("words 1") && imported.output.contains(sum))
+            #expect(imported.output.contains("rootfs promote --stack words --version 1"), "it says what to do next")
+            let none = try await server.cistern(["rootfs", "show", "--stack", "words"])
+            #expect(none.status == 1 && none.errors.contains("promote"), "\(none.errors)")
+
+            let promoted = try await server.cisternSuccessfully(["rootfs", "promote", "--stack", "words", "--version", "1"])
+            #expect(promoted.output == "words is on 1 now")
+            let second = try await Fixtures.tinyRootfs(version: "2")
+            let both = try await server.cisternSuccessfully(base + ["--version", "2", "--promote", second])
+            #expect(both.output.contains("current"))
+            let back = try await server.cisternSuccessfully(
+                ["rootfs", "promote", "--stack", "words", "--version", "1", "--reason", "it broke"])
+            #expect(back.output == "words is on 1 now (was on 2)")
+
+            let table = try await server.cisternSuccessfully(["rootfs", "list", "--stack", "words"]).output
+            let rows = table.split(separator: "\n").map { $0.split(separator: " ", omittingEmptySubsequences: true) }
+            #expect(rows.count == 3 && rows[0].starts(with: ["STACK", "VERSION", "ARCH", "CURRENT"]))
+            #expect(rows.contains { $0.starts(with: ["words", "1", "amd64", "*"]) })
+            let list = try await Self.json(["rootfs", "list", "--stack", "words"])
+            #expect(list["versions"]?.array?.count == 2)
+            let shown = try await Self.json(["rootfs", "show", "--stack", "words"])
+            #expect(shown["version"] == "1")
+            #expect(shown["history"]?.array?.map { $0["version"] } == ["1", "2", "1"])
+            #expect(shown["history"]?.array?.first?["reason"] == "it broke")
+            #expect(shown["history"]?.array?.first?["by"] == "operator")
+            let version = try await Self.json(["rootfs", "show", "--stack", "words", "--version", "1"])
+            #expect(version["versions"]?.array?.first?["source"]?.string == "sha256:\(sum)")
+        }
+
+        @Test("A rootfs is refused with the reason, and nothing is imported")
+        func badRootfs() async throws {
+            let server = try SharedServer.world().server
+            let file = try await Fixtures.tinyRootfs(version: "1")
+            func refused(_ arguments: [String], _ words: String..., location: SourceLocation = #_sourceLocation) async throws {
+                let result = try await server.cistern(["rootfs", "import", "--stack", "bad"] + arguments)
+                #expect(result.status == 1 && result.output.isEmpty, "\(result.output)", sourceLocation: location)
+                for word in words { #expect(result.errors.contains(word), "\(result.errors)", sourceLocation: location) }
+            }
+            let zero = String(repeating: "0", count: 64)
+            try await refused(["--version", "1", "--shell", "/bin/sh", "--sha256", zero, file], "SHA-256", zero)
+            try await refused(["--version", "1", file], "/bin/bash", "--shell")
+            try await refused(["--version", "1", "--shell", "sh", file], "absolute")
+            try await refused(["--version", "1", "--shell", "/bin/sh", "--arch", "arm64", file], "arm64", "lifecycle")
+            try await refused(["--version", "1", "--shell", "/bin/sh", "--arch", "pdp11", file], "pdp11")
+            try await refused(["--version", "../1", "--shell", "/bin/sh", file], "../1")
+            try await refused(["--version", "current", "--shell", "/bin/sh", file], "current")
+            try await refused(["--version", "1", "--shell", "/bin/sh", "/nonexistent/rootfs"], "/nonexistent/rootfs", "No such file")
+            try await refused(["--version", "1", "--shell", "/bin/sh", "/etc"], "/etc", "regular file")
+            try await refused(["--version", "1", "--shell", "/bin/sh", "/etc/passwd"], "422")
+            let list = try await server.cistern(["rootfs", "list", "--stack", "bad"])
+            #expect(list.status == 1 && list.errors.contains("bad"), "\(list.errors)")
+        }
+
+        @Test("A version is imported once: the same file again changes nothing, another one is refused")
+        func immutable() async throws {
+            let server = try SharedServer.world().server
+            let base = ["rootfs", "import", "--stack", "once", "--version", "1", "--shell", "/bin/sh"]
+            let one = try await Fixtures.tinyRootfs(version: "1")
+            try await server.cisternSuccessfully(base + [one])
+            let before = try await Self.json(["rootfs", "list", "--stack", "once"])
+            try await server.cisternSuccessfully(base + [one])
+            let other = try await server.cistern(base + [try await Fixtures.tinyRootfs(version: "2")])
+            #expect(other.status == 1 && other.errors.contains("choose another version"), "\(other.errors)")
+            #expect(try await Self.json(["rootfs", "list", "--stack", "once"]) == before)
+        }
+
+        @Test("A droplet is uploaded, listed, shown and removed")
+        func droplet() async throws {
+            let server = try SharedServer.world().server
+            let file = try await Fixtures.sample("static")
+            let hash = String(try await runSuccessfully("sha256sum", [file]).output.prefix(64))
+            // Before there is a rootfs, a droplet can come in: it has no image yet.
+            let early = try await server.cisternSuccessfully(["droplet", "upload", "--guid", "words", "--stack", "tiny", file])
+            #expect(early.output == "\(server.address)/cloudfoundry/words:\(hash)")
+            #expect(early.errors.isEmpty, "no progress bar where there is no terminal")
+            #expect(try await Self.json(["droplet", "show", "--guid", "words"])["digest"] == .null)
+            try await server.importTinyRootfs()
+            let uploaded = try await Self.json(["droplet", "upload", "--guid", "words", "--stack", "tiny", file])
+            #expect(uploaded["image"]?.string == "\(server.address)/cloudfoundry/words:\(hash)")
+            let digest = try #require(uploaded["digest"]?.string)
+            let manifest = try await server.request("HEAD", "/v2/cloudfoundry/words/manifests/\(hash)")
+            #expect(manifest.header("Docker-Content-Digest") == digest)
+            #expect(uploaded["layers"]?.array?.count == 1 && uploaded["rootfs"] == "1" && uploaded["stack"] == "tiny")
+
+            for arguments in [["droplet", "list"], ["droplet", "list", "--guid", "words"]] {
+                let list = try await Self.json(arguments)["droplets"]?.array ?? []
+                #expect(list.filter { $0["hash"]?.string == hash }.count == 1)
+                let table = try await server.cisternSuccessfully(arguments).output
+                #expect(table.hasPrefix("GUID") && table.contains(hash) && table.contains("operator"))
+            }
+            for show in [["--guid", "words"], ["--guid", "words", "--hash", hash]] {
+                #expect(try await Self.json(["droplet", "show"] + show)["digest"]?.string == digest)
+            }
+            let removed = try await server.cisternSuccessfully(["droplet", "remove", "--guid", "words", "--hash", hash])
+            #expect(removed.output == "removed")
+            for arguments in [
+                ["droplet", "remove", "--guid", "words", "--hash", hash], ["droplet", "show", "--guid", "words", "--hash", hash],
+                ["droplet", "show", "--guid", "words"],
+            ] {
+                let gone = try await server.cistern(arguments)
+                #expect(gone.status == 1 && gone.errors.contains("words"), "\(gone.errors)")
+            }
+            #expect(try await Self.json(["droplet", "list", "--guid", "words"]) == ["droplets": []])
+        }
+
+        @Test("A droplet is refused with the entry's name, a guid with what is wrong about it")
+        func badDroplet() async throws {
+            let server = try SharedServer.world().server
+            let hostile = try await Fixtures.hostile()
+            let device = try #require(hostile.first { $0.name == "device-character.tgz" })
+            let result = try await server.cistern(["droplet", "upload", "--guid", "bad", device.path])
+            #expect(result.status == 1 && result.errors.contains("app/null") && result.errors.contains("422"), "\(result.errors)")
+            let sample = try await Fixtures.sample("static")
+            for guid in ["../x", "A B", "", "\u{1B}[31m"] {
+                let result = try await server.cistern(["droplet", "upload", "--guid", guid, sample])
+                #expect(result.status == 1 && !result.errors.contains("\u{1B}"), "\(result.errors)")
+                #expect(result.errors.contains("guid") || guid.isEmpty, "\(result.errors)")
+            }
+        }
+
+        @Test("A list of more than a page is complete")
+        func pages() async throws {
+            let world = try SharedServer.world()
+            let droplet = Droplet("pages")
+            let guids = (0..<510).map { "page-\($0)" }
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for first in 0..<8 {
+                    group.addTask {
+                        for index in stride(from: first, to: guids.count, by: 8) {
+                            try await world.upload(droplet, guid: guids[index])
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+            let list = try await Self.json(["droplet", "list"])["droplets"]?.array ?? []
+            let listed = list.compactMap { $0["guid"]?.string }.filter { $0.hasPrefix("page-") }
+            #expect(listed.count == guids.count && Set(listed) == Set(guids))
+        }
+    }
+}

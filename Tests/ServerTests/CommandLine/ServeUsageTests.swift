@@ -1,0 +1,184 @@
+import Foundation
+import TestSupport
+import Testing
+
+extension ServerTests {
+    @Suite("cistern serve: settings")
+    struct ServeUsageTests {
+        /// Runs `cistern serve` with a data directory that must not come into being.
+        private static func serve(
+            _ arguments: [String], environment: [String: String] = [:], file: String? = nil
+        ) async throws -> CommandResult {
+            try await withTemporaryDirectory { directory in
+                var arguments = ["serve", "--data", directory + "/data"] + arguments
+                if let file {
+                    try Data(file.utf8).write(to: URL(fileURLWithPath: directory + "/settings.yaml"))
+                    arguments += ["--config", directory + "/settings.yaml"]
+                }
+                let result = try await run("cistern", arguments, environment: environment, timeout: .seconds(20))
+                #expect(!FileManager.default.fileExists(atPath: directory + "/data"), "nothing was started")
+                return result
+            }
+        }
+
+        /// The settings that --print-config shows.
+        private static func settings(_ result: CommandResult) throws -> [String: String] {
+            try #require(result.status == 0, "\(result.errors)")
+            var settings: [String: String] = [:]
+            for line in result.output.split(separator: "\n") {
+                let parts = line.split(separator: "  #", maxSplits: 1)[0].split(separator: ":", maxSplits: 1)
+                settings[String(parts[0])] = parts.count > 1 ? parts[1].trimmingCharacters(in: .whitespaces) : ""
+            }
+            return settings
+        }
+
+        @Test("--print-config shows every setting with its value and starts nothing")
+        func printsDefaults() async throws {
+            let settings = try Self.settings(try await Self.serve(["--print-config"]))
+            #expect(settings["listen"] == "127.0.0.1:8443" && settings["layers.mode"] == "single")
+            #expect(settings["layers.compression"] == "gzip" && settings["drain-seconds"] == "25")
+            #expect(settings.count >= 14)
+        }
+
+        @Test("Flags beat the environment, which beats the file", arguments: [
+            ("layers.mode", "CISTERN_LAYERS_MODE", "--layers-mode", ["split", "single", "split"]),
+            ("layers.compression", "CISTERN_LAYERS_COMPRESSION", "--layers-compression", ["none", "zstd", "gzip"]),
+            ("listen", "CISTERN_LISTEN", "--listen", ["127.0.0.1:1", "[::1]:2", "0.0.0.0:3"]),
+            ("stack", "CISTERN_STACK", "--stack", ["one", "two", "three"]),
+            ("limits.entries", "CISTERN_LIMITS_ENTRIES", "--limits-entries", ["1", "2", "3"]),
+            ("limits.droplet-bytes", "CISTERN_LIMITS_DROPLET_BYTES", "--limits-droplet-bytes", ["1", "2", "3"]),
+            ("drain-seconds", "CISTERN_DRAIN_SECONDS", "--drain-seconds", ["1", "2", "3"]),
+            ("log.level", "CISTERN_LOG_LEVEL", "--log-level", ["debug", "error", "trace"]),
+        ])
+        func precedence(key: String, variable: String, flag: String, values: [String]) async throws {
+            let parts = key.split(separator: ".")
+            let file = parts.count == 1 ? "\(key): \"\(values[0])\"\n" : "\(parts[0]):\n  \(parts[1]): \"\(values[0])\"\n"
+            let environment = [variable: values[1]]
+            for (arguments, environment, expected) in [
+                ([], [:], values[0]), ([], environment, values[1]), ([flag, values[2]], environment, values[2]),
+                ([flag, values[2]], [:], values[2]),
+            ] as [([String], [String: String], String)] {
+                let result = try await Self.serve(["--print-config"] + arguments, environment: environment, file: file)
+                #expect(try Self.settings(result)[key] == expected)
+            }
+        }
+
+        @Test("The file may be YAML or JSON, nested or flat, and --print-config's own output", arguments: [
+            "layers:\n  mode: split\n", "layers.mode: split\n", #"{"layers": {"mode": "split"}}"#, "# a comment\nlayers: {mode: split}\n",
+        ])
+        func files(file: String) async throws {
+            let result = try await Self.serve(["--print-config"], file: file)
+            #expect(try Self.settings(result)["layers.mode"] == "split")
+            let again = try await Self.serve(["--print-config"], file: result.output)
+            #expect(again.status == 0 && again.output == result.output, "\(again.errors)")
+        }
+
+        @Test("A list of addresses in the file is as good as a text with commas")
+        func lists() async throws {
+            let result = try await Self.serve(["--print-config"], file: "listen: [\"127.0.0.1:1\", \"127.0.0.1:2\"]\n")
+            #expect(try Self.settings(result)["listen"] == "127.0.0.1:1,127.0.0.1:2")
+            let flags = try await Self.serve(["--print-config", "--listen", "127.0.0.1:1", "--listen", "127.0.0.1:2"])
+            #expect(try Self.settings(flags)["listen"] == "127.0.0.1:1,127.0.0.1:2")
+        }
+
+        @Test("A file with unknown keys or none at all, or one that is no YAML, is refused by name", arguments: [
+            ("layer:\n  mode: split\n", "layer.mode"), ("layers:\n  mod: split\n", "layers.mod"), ("Listen: a:1\n", "Listen"),
+            ("layers: [", "YAML"), ("just text", "settings"), ("- a\n- b\n", "settings"), ("listen: {a: {b: c}}\n", "listen.a.b"),
+            ("stack: a\nstack: b\n", "stack"), ("drain-seconds: 1.5\n", "drain-seconds"),
+        ])
+        func badFile(file: String, names: String) async throws {
+            for arguments in [["--print-config"], []] {
+                let result = try await Self.serve(arguments, file: file)
+                #expect([1, 2].contains(result.status) && result.output.isEmpty)
+                #expect(result.errors.contains("settings.yaml") || result.errors.contains("drain-seconds"), "\(result.errors)")
+                #expect(result.errors.contains(names), "\(result.errors)")
+            }
+        }
+
+        @Test("A file that can't be read is refused by name", arguments: ["/nonexistent/settings.yaml", "/", "/dev/full"])
+        func noFile(path: String) async throws {
+            let result = try await Self.serve(["--config", path])
+            #expect([1, 2].contains(result.status) && result.errors.contains(path), "\(result.errors)")
+        }
+
+        @Test("A bad value is refused, names the setting and says what it takes", arguments: [
+            ("--listen", "nowhere"), ("--listen", "127.0.0.1:99999"), ("--listen", ":1"), ("--plain-listen", "x"), ("--layers-mode", "double"),
+            ("--layers-compression", "bzip2"), ("--stack", "../x"), ("--stack", "current"), ("--stack", ""), ("--architecture", "pdp11"),
+            ("--limits-droplet-bytes", "0"), ("--limits-droplet-bytes", "-1"), ("--limits-droplet-bytes", "99999999999999999999"),
+            ("--limits-droplet-bytes", "8G"), ("--limits-entries", "many"), ("--limits-conversions", "0"), ("--drain-seconds", "-1"),
+            ("--log-level", "loud"), ("--tls-certificate", "/only/one.pem"), ("--lifecycle", "nonsense"), ("--lifecycle", "pdp11=/x"),
+        ])
+        func badValue(flag: String, value: String) async throws {
+            for arguments in [[], ["--print-config"]] where flag != "--lifecycle" || arguments.isEmpty {
+                let result = try await Self.serve(arguments + ["\(flag)=\(value)"])
+                #expect([1, 2].contains(result.status) && result.output.isEmpty, "\(result.output)")
+                let name = String(flag.dropFirst(2).prefix { $0 != "-" })
+                #expect(result.errors.lowercased().contains(name), "\(result.errors)")
+                #expect(value.isEmpty || result.errors.contains(value) || flag == "--tls-certificate", "\(result.errors)")
+            }
+        }
+
+        @Test("In the environment and the file a bad value is refused too", arguments: ["environment", "file"])
+        func badValueElsewhere(place: String) async throws {
+            let isFile = place == "file"
+            let result = try await Self.serve(
+                [], environment: isFile ? [:] : ["CISTERN_LAYERS_MODE": "double"], file: isFile ? "layers: {mode: double}" : nil)
+            #expect([1, 2].contains(result.status))
+            #expect(result.errors.contains("layers.mode") && result.errors.contains("double"), "\(result.errors)")
+        }
+
+        @Test("Unknown flags, commands and missing options are usage errors: exit 2, with the usage", arguments: [
+            ["serve"], ["serve", "--data", "/nonexistent/x", "--nonsense"], ["serve", "--data", "/nonexistent/x", "extra"], ["nonsense"],
+            ["rootfs"], ["rootfs", "nonsense"], ["rootfs", "import"], ["rootfs", "promote", "--stack", "a"], ["droplet", "upload"],
+            ["droplet", "show"], ["user", "add"], ["user", "add", "--data", "/nonexistent/x"],
+            ["user", "add", "--data", "/nonexistent/x", "name", "a-password"],
+            ["user", "add", "--data", "/nonexistent/x", "--password", "a-password", "name"],
+        ])
+        func usage(arguments: [String]) async throws {
+            let result = try await run("cistern", arguments, timeout: .seconds(20))
+            if arguments == ["rootfs"] {
+                #expect([0, 2].contains(result.status))
+                #expect((result.output + result.errors).contains("promote"), "a group alone says what is in it")
+            } else {
+                #expect(result.status == 2, "\(result.status)")
+                #expect(result.errors.lowercased().contains("usage"), "\(result.errors)")
+            }
+        }
+
+        @Test("Help and the version are no errors", arguments: [["--help"], ["--version"], ["serve", "--help"], ["rootfs", "import", "--help"]])
+        func help(arguments: [String]) async throws {
+            let result = try await run("cistern", arguments, timeout: .seconds(20))
+            #expect(result.status == 0 && !result.output.isEmpty && result.errors.isEmpty)
+        }
+
+        @Test("Variables that are no settings are ignored: Kubernetes injects some")
+        func otherVariables() async throws {
+            let environment = [
+                "CISTERN_SERVICE_HOST": "10.0.0.1", "CISTERN_SERVICE_PORT": "8443", "CISTERN_PORT": "tcp://10.0.0.1:8443",
+                "CISTERN_PORT_8443_TCP_ADDR": "10.0.0.1", "CISTERN_NONSENSE": "x",
+            ]
+            let plain = try await Self.serve(["--print-config"])
+            let injected = try await Self.serve(["--print-config"], environment: environment)
+            #expect(injected.status == 0 && injected.output == plain.output)
+        }
+
+        @Test("A data directory that can't be made is a failure that names it", arguments: ["/dev/null/data", "/proc/data"])
+        func badDirectory(path: String) async throws {
+            let result = try await run("cistern", ["serve", "--data", path, "--listen", "127.0.0.1:0"], timeout: .seconds(20))
+            #expect(result.status == 1 && result.errors.contains(path), "\(result.errors)")
+        }
+
+        @Test("Certificate files that can't be used are a failure that names them", arguments: ["missing", "nonsense"])
+        func badCertificate(kind: String) async throws {
+            try await withTemporaryDirectory { directory in
+                let path = directory + "/certificate.pem"
+                if kind == "nonsense" { try Data("nonsense".utf8).write(to: URL(fileURLWithPath: path)) }
+                let result = try await run(
+                    "cistern",
+                    ["serve", "--data", directory + "/data", "--listen", "127.0.0.1:0", "--tls-certificate", path, "--tls-key", path],
+                    timeout: .seconds(20))
+                #expect(result.status == 1 && result.errors.contains(path), "\(result.errors)")
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// A running server with a plain listener beside the one with TLS. When it ends, its whole log is searched for secrets.
+struct World: Sendable {
+    let server: RunningServer
+    let client: Client
+
+    /// `--data`
+    var directory: String { server.directory }
+    var store: StoreTree { StoreTree(directory: directory + "/store") }
+    var descriptors: Int { (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(server.process.pid)/fd").count) ?? 0 }
+
+    /// Starts a server on a directory, new or used before.
+    init(data directory: String, arguments: [String] = [], environment: [String: String] = [:]) async throws {
+        server = try await RunningServer(
+            data: directory, arguments: ["--plain-listen", "127.0.0.1:0"] + arguments, environment: environment)
+        let addresses = try String(contentsOfFile: directory + "/address", encoding: .utf8)
+        let plain = addresses.split(whereSeparator: \.isNewline).first { $0.hasPrefix("http://") }
+        let port = try #require(plain?.split(separator: ":").last.flatMap { Int($0) })
+        client = Client(port: port, passwords: try Self.passwords(in: directory))
+    }
+
+    /// Gives the body a server in a directory of its own, ends it by SIGTERM, and looks at what it logged.
+    static func with<Value>(
+        _ arguments: [String] = [], environment: [String: String] = [:], _ body: (World) async throws -> Value
+    ) async throws -> Value {
+        try await withTemporaryDirectory { directory in
+            try await with(data: directory + "/data", arguments, environment: environment, body)
+        }
+    }
+
+    /// As above, in a given directory.
+    static func with<Value>(
+        data directory: String, _ arguments: [String] = [], environment: [String: String] = [:],
+        _ body: (World) async throws -> Value
+    ) async throws -> Value {
+        let world = try await World(data: directory, arguments: arguments, environment: environment)
+        do {
+            let value = try await body(world)
+            let status = try await world.server.stop()
+            #expect(status == 0, "the server ends as it should")
+            try world.expectNoSecrets()
+            return value
+        } catch {
+            try? await world.server.kill()
+            print("the server's log ends:\n\(world.log.suffix(4000))")
+            throw error
+        }
+    }
+
+    /// All that the server wrote, its earlier runs included.
+    var log: String { (try? String(contentsOfFile: server.log, encoding: .utf8)) ?? "" }
+
+    /// Passwords, what is sent of them, their hashes and private keys.
+    func expectNoSecrets() throws {
+        let log = log
+        #expect(!log.isEmpty, "something is logged")
+        for secret in try secrets() { #expect(!log.contains(secret), "the log holds a secret") }
+    }
+
+    func secrets() throws -> [String] {
+        var secrets = client.passwords.flatMap { user, password in
+            [password, Data("\(user):\(password)".utf8).base64EncodedString()]
+        }
+        let users = try String(contentsOfFile: directory + "/users.htpasswd", encoding: .utf8)
+        secrets += users.split(separator: "\n").compactMap { $0.split(separator: ":").last.map(String.init) }
+        return secrets + ["PRIVATE KEY", "$2b$", "$2y$"]
+    }
+
+    private static func passwords(in directory: String) throws -> [String: String] {
+        var passwords: [String: String] = [:]
+        for file in try FileManager.default.contentsOfDirectory(atPath: directory + "/secrets") {
+            let text = try String(contentsOfFile: "\(directory)/secrets/\(file)", encoding: .utf8)
+            passwords[file.replacing(".password", with: "")] = text.trimmingCharacters(in: .newlines)
+        }
+        return passwords
+    }
+}
+
+/// One server for all tests of a suite: `@Suite("…", .sharedServer)`, in them `let world = try SharedServer.world()`.
+struct SharedServer: SuiteTrait, TestScoping {
+    @TaskLocal private static var shared: World?
+
+    let arguments: [String]
+    let prepare: @Sendable (World) async throws -> Void
+
+    static func world() throws -> World { try #require(shared) }
+
+    func provideScope(
+        for test: Test, testCase: Test.Case?, performing function: @concurrent @Sendable () async throws -> Void
+    ) async throws {
+        try await World.with(arguments) { world in
+            try await prepare(world)
+            try await Self.$shared.withValue(world) { try await function() }
+        }
+    }
+}
+
+extension Trait where Self == SharedServer {
+    /// A server without anything in it.
+    static var emptyServer: Self { SharedServer(arguments: []) { _ in } }
+
+    /// A server with version 1 of the stack `tiny`, promoted, which droplets get that name no stack, and version 2.
+    static var sharedServer: Self {
+        SharedServer(arguments: ["--stack", "tiny"]) { world in
+            try await world.server.importTinyRootfs(version: "1")
+            try await world.server.importTinyRootfs(version: "2", promote: false)
+        }
+    }
+}

@@ -1,0 +1,105 @@
+import Foundation
+import JSON
+import TestSupport
+import Testing
+
+extension ServerTests {
+    @Suite("Another start on the same directory")
+    struct RestartTests {
+        /// What a user sees of a server.
+        private struct View: Equatable {
+            var digests: [String: String] = [:]
+            var tags: JSONValue = .null
+            var droplets: JSONValue = .null
+            var rootfs: JSONValue = .null
+            var history: JSONValue = .null
+
+            init(_ world: World, _ references: [String]) async throws {
+                for reference in references {
+                    digests[reference] = try await Image(reference, of: "cloudfoundry/app", from: world.client).digest
+                }
+                tags = try await world.client.get("/v2/cloudfoundry/app/tags/list").json
+                droplets = try await world.client.get("/api/v1/droplets", as: "operator").json
+                rootfs = try await world.client.get("/api/v1/rootfs", as: "operator").json
+                history = try await world.client.get("/api/v1/rootfs/tiny/current", as: "operator").json
+            }
+        }
+
+        @Test("Digests, tags, droplets and the promoted rootfs are as before, after SIGTERM and after kill -9")
+        func same() async throws {
+            try await withTemporaryDirectory { directory in
+                let data = directory + "/data"
+                let droplet = Droplet("restart")
+                var references = [droplet.sha256, droplet.sha1, "\(droplet.sha256)-1", "\(droplet.sha256)-2"]
+                let before = try await World.with(data: data, ["--stack", "tiny"]) { world in
+                    try await world.server.importTinyRootfs(version: "1")
+                    try await world.upload(droplet, guid: "app")
+                    // Pulled before the other version is promoted: it has to stay there by its digest.
+                    references.append(try await Image(droplet.sha256, of: "cloudfoundry/app", from: world.client).digest)
+                    try await world.server.importTinyRootfs(version: "2")
+                    return try await View(world, references)
+                }
+                #expect(before.digests[droplet.sha256] == before.digests["\(droplet.sha256)-2"])
+                #expect(before.digests[references[4]] == before.digests["\(droplet.sha256)-1"])
+                try await World.with(data: data, ["--stack", "tiny"]) { world in
+                    let view = try await View(world, references)
+                    #expect(view == before)
+                    #expect(!world.log.contains(#""level":"error""#))
+                }
+                let killed = try await World(data: data, arguments: ["--stack", "tiny"])
+                try await killed.server.kill()
+                try await World.with(data: data, ["--stack", "tiny"]) { world in
+                    let view = try await View(world, references)
+                    #expect(view == before)
+                }
+            }
+        }
+
+        @Test("A second server refuses the directory, says whose it is and disturbs nobody")
+        func owned() async throws {
+            try await World.with { world in
+                let address = try String(contentsOfFile: world.directory + "/address", encoding: .utf8)
+                let second = try await run(
+                    "cistern", ["serve", "--data", world.directory, "--listen", "127.0.0.1:0"], timeout: .seconds(20))
+                #expect(second.status == 1)
+                #expect(second.errors.contains("process \(world.server.process.pid)"), "\(second.errors)")
+                #expect(second.errors.contains("in use"), "\(second.errors)")
+                #expect(try String(contentsOfFile: world.directory + "/address", encoding: .utf8) == address)
+                #expect(try await world.client.get("/v2/").status == 200)
+                try await world.server.importTinyRootfs()
+            }
+        }
+
+        @Test("An address that is taken is a failure that names it")
+        func taken() async throws {
+            try await World.with { world in
+                try await withTemporaryDirectory { directory in
+                    let second = try await run(
+                        "cistern", ["serve", "--data", directory + "/data", "--listen", world.server.address],
+                        timeout: .seconds(20))
+                    #expect(second.status == 1)
+                    #expect(second.errors.contains(world.server.address), "\(second.errors)")
+                    #expect(!FileManager.default.fileExists(atPath: directory + "/data/address"))
+                }
+            }
+        }
+
+        @Test("The data directory and its secrets are their owner's alone")
+        func modes() async throws {
+            try await World.with { world in
+                for (path, mode) in [
+                    ("", 0o700), ("/secrets", 0o700), ("/secrets/operator.password", 0o600), ("/secrets/pull.password", 0o600),
+                    ("/users.htpasswd", 0o600),
+                ] {
+                    let attributes = try FileManager.default.attributesOfItem(atPath: world.directory + path)
+                    #expect((attributes[.posixPermissions] as? NSNumber)?.intValue == mode, "\(path)")
+                }
+                let tls = try FileManager.default.contentsOfDirectory(atPath: world.directory + "/tls")
+                for name in tls where name.contains("key") {
+                    let attributes = try FileManager.default.attributesOfItem(atPath: "\(world.directory)/tls/\(name)")
+                    #expect((attributes[.posixPermissions] as? NSNumber)?.intValue == 0o600, "\(name)")
+                }
+            }
+        }
+    }
+}
