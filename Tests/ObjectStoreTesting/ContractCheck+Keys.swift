@@ -6,7 +6,8 @@ extension ContractCheck {
     static let nastyNames = [
         " ", "  lead", "trail ", "-rf", ".hidden", "...", "a..b", "~", "*", "?", "[a]", "%2e%2e", "%", "\\", "a\\b",
         "\"",
-        "'", "$HOME", "`id`", "\n", "\r\n", "\t", "\u{1}", "\u{7f}", "\u{e9}", "e\u{301}", "\u{2028}", "日本語", "🧊",
+        "'", "$HOME", "`id`", "\n", "\r\n", "\t", "\u{1}", "\u{7f}", "\u{e9}", "e\u{301}", "\u{2028}", "日本語",
+        "\u{301}x", "x\u{600}", "\u{200d}", "🧊",
         "CON",
         "lock", "tmp", "journal", "objects", "reserve", "A", "a", "\u{fffd}", "\u{ffff}", "\u{10ffff}",
         String(repeating: "n", count: 255),

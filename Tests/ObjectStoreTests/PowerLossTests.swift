@@ -17,6 +17,18 @@ struct PowerLossTests {
         }
     }
 
+    @Test("On a disk whose flushes fail now and then nothing acknowledged is lost either", arguments: 0..<4)
+    func survivesFailedFlushes(batch: Int) async throws {
+        for round in 0..<50 {
+            let seed = Self.firstSeed + 10_000 + UInt64(batch * 50 + round)
+            do {
+                try await PowerLossRound(seed: seed, failsFlushes: true).run()
+            } catch {
+                Issue.record("seed \(seed): \(error)")
+            }
+        }
+    }
+
     @Test("The test sees a disk that lies about any flush", arguments: SimulatedFileSystem.Flush.allCases)
     func seesLies(flush: SimulatedFileSystem.Flush) async throws {
         for seed in 0..<UInt64(400) {

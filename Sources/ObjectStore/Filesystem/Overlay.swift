@@ -37,6 +37,9 @@ struct Overlay {
         return old?.change
     }
 
+    /// Counts a key's change as not applied since the journal's beginning.
+    mutating func keepJournal(for key: ObjectKey) { entries[key]?.since = 0 }
+
     @discardableResult
     mutating func remove(_ key: ObjectKey) -> Entry? {
         guard let entry = entries.removeValue(forKey: key) else { return nil }

@@ -27,9 +27,13 @@ extension StoreEngine {
         }
         var retryTime: Int64?
         while let pass = nextPass(retryTime) {
-            let failure = apply(pass)
+            var failure = apply(pass)
             for name in pass.orphans { try? files.removeIfThere(StorePaths.temporary(name)) }
-            dropSegments()
+            do throws(ObjectStoreError) {
+                try dropSegments()
+            } catch {
+                failure = failure ?? error
+            }
             restoreReserve()
             finish(pass, failure)
             retryTime = failure == nil ? nil : monotonicNow() + 1_000_000_000
@@ -117,7 +121,7 @@ extension StoreEngine {
             (state.phase == .closing, state.overlay.entries.isEmpty)
         }
         // The journal stays for the next start if something could not be applied.
-        if isClosing, isApplied { dropSegments() }
+        if isClosing, isApplied { try? dropSegments() }
         readers.stop()
         writers.stop()
         ownership?.giveUp()
@@ -138,7 +142,8 @@ extension StoreEngine {
 
 extension StoreEngine {
     /// Drops the sealed segments of which everything is in the tree, after the tree was flushed.
-    private func dropSegments() {
+    private func dropSegments() throws(ObjectStoreError) {
+        if monitor.withLock({ $0.mustLoadAgain }) { try loadAgain() }
         let segments: [JournalWriter.Sealed] = monitor.withLock { state in
             if state.sealed.isEmpty { return [] }
             let first = state.overlay.first ?? .max
@@ -149,7 +154,8 @@ extension StoreEngine {
             try files.syncAll()
         } catch {
             logger.error("the tree can't be flushed; it is written again", metadata: ["error": "\(error)"])
-            return loadAgain()
+            monitor.withLock { $0.mustLoadAgain = true }
+            throw ObjectStoreError(error)
         }
         do throws(FileSystemError) {
             // Oldest first, each for good before the next: a gap would bring back what a later segment deleted.
@@ -160,23 +166,20 @@ extension StoreEngine {
             }
         } catch {
             logger.error("a journal segment can't be removed", metadata: ["error": "\(error)"])
+            throw ObjectStoreError(error)
         }
     }
 
     /// After a flush of the tree failed nobody knows what of it is on disk, and the kernel may have dropped what was
     /// not. The journal has it all, so everything it holds is applied once more.
-    private func loadAgain() {
-        do throws(ObjectStoreError) {
-            let journal = try JournalContents(files)
-            monitor.withLock { state in
-                // Only this thread takes changes out of the overlay: a key that isn't there has not changed since.
-                state.load(journal)
-                state.needsPass = true
-            }
-        } catch {
-            // The segments stay, so the next start applies them.
-            logger.error("the journal can't be read", metadata: ["error": "\(error)"])
-            monitor.withLock { $0.stuck = error }
+    private func loadAgain() throws(ObjectStoreError) {
+        // The flusher may be appending meanwhile, which can look like damage: then the next pass tries again.
+        let journal = try JournalContents(files)
+        monitor.withLock { state in
+            // Only this thread takes changes out of the overlay: a key that isn't there has not changed since.
+            state.load(journal)
+            state.mustLoadAgain = false
+            state.needsPass = true
         }
     }
 }

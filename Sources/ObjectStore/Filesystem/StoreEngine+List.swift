@@ -42,7 +42,7 @@ extension StoreEngine {
     ) throws(ObjectStoreError) -> [String] {
         guard prefix.isEmpty || prefix.utf8.last == UInt8(ascii: "/") else { throw .invalidKey(prefix) }
         guard limit > 0 else { return [] }
-        let folder = try? ObjectKey(String(prefix.dropLast()))
+        let folder = try? ObjectKey(String(decoding: prefix.utf8.dropLast(), as: UTF8.self))
         guard prefix.isEmpty || folder != nil else { return [] }
         let pending = try pendingChanges { $0.hasBytePrefix(prefix) }
         var components = Set<ObjectKey>()
@@ -106,7 +106,7 @@ extension StoreEngine {
     private func readDirectory(
         _ path: String, _ each: (UnsafeRawBufferPointer, EntryKind) -> Void
     ) throws(FileSystemError) {
-        let path = path.utf8.last == UInt8(ascii: "/") ? String(path.dropLast()) : path
+        let path = path.utf8.last == UInt8(ascii: "/") ? String(decoding: path.utf8.dropLast(), as: UTF8.self) : path
         try tree.withLock { (_) throws(FileSystemError) in try files.entries(of: path, each) }
     }
 

@@ -146,9 +146,14 @@ extension StoreEngine {
 extension StoreState {
     /// Takes what the journal says for changes that are not in the tree yet, which many will be.
     mutating func load(_ journal: JournalContents) {
-        for (key, change) in journal.changes where overlay[key] == nil {
-            overlay.insert(JournalRecord(key: key, change: change), sequence: durable, since: 0)
-            lastModified = max(lastModified, change.information?.modified ?? 0)
+        for (key, change) in journal.changes {
+            if overlay[key] == nil {
+                overlay.insert(JournalRecord(key: key, change: change), sequence: durable, since: 0)
+                lastModified = max(lastModified, change.information?.modified ?? 0)
+            } else {
+                // A newer change, perhaps not durable yet: until it is applied the journal must keep this one.
+                overlay.keepJournal(for: key)
+            }
         }
     }
 }

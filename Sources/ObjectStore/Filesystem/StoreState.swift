@@ -35,6 +35,8 @@ struct StoreState {
     var hasReserve = false
     /// Why a change could not be applied to the tree in the last pass.
     var stuck: ObjectStoreError?
+    /// The tree could not be flushed: what the journal holds must be applied again before any of it is dropped.
+    var mustLoadAgain = false
     var needsPass = false
     var passWaiters: [CheckedContinuation<Void, Never>] = []
     /// Changes that came while too much was pending.

@@ -10,6 +10,7 @@ struct PowerLossRound {
 
     let seed: UInt64
     var ignored: Set<SimulatedFileSystem.Flush> = []
+    var failsFlushes = false
 
     enum Failure: Error, CustomStringConvertible {
         case contradiction(String)
@@ -52,6 +53,7 @@ struct PowerLossRound {
     ) async throws -> SimulatedDisk {
         var simulation = SimulatedFileSystem.Options(ignored: ignored)
         simulation.cutAt = Int.random(in: 10...(1 << Int.random(in: 5...11, using: &random)), using: &random)
+        if failsFlushes { simulation.failedFlushes = (random.next(), 4) }
         let files = SimulatedFileSystem(disk, options: simulation)
         let store: FilesystemObjectStore
         do {
@@ -65,7 +67,7 @@ struct PowerLossRound {
             for task in 0..<Self.taskCount {
                 group.addTask {
                     var worker = PowerLossWorker(
-                        task: task, name: "\(generation)", store: store, history: history,
+                        task: task, name: "\(generation)", store: store, files: files, history: history,
                         random: SeededRandom(seed: seeds[task]))
                     await worker.work(operations: 40, startingWith: start)
                 }
@@ -77,7 +79,7 @@ struct PowerLossRound {
                 try await store.close()
                 history.synced(since: time)
             } catch {
-                guard files.isCut else { throw error }
+                guard files.isCut || failsFlushes else { throw error }
             }
         }
         return files.diskAfterPowerCut(&random)

@@ -34,6 +34,20 @@ struct SimulatedDisk: Sendable {
             if !dataOnly { durableModified = modified }
         }
 
+        /// Bytes were lost since the last flush of this file, which the next one reports, once.
+        private(set) var hasLost = false
+
+        /// What a failed flush does: programs still see the bytes, but nothing will ever write them.
+        mutating func loseDirty() {
+            hasLost = hasLost || !dirty.isEmpty
+            dirty = []
+        }
+
+        mutating func reportLoss() -> Bool {
+            defer { hasLost = false }
+            return hasLost
+        }
+
         private func range(_ block: Int) -> Range<Int> {
             block * Self.blockSize..<min((block + 1) * Self.blockSize, bytes.count)
         }
@@ -204,6 +218,15 @@ struct SimulatedDisk: Sendable {
     mutating func flushDirectory(_ path: String) throws(FileSystemError) {
         guard let inode = try find(path) else { throw FileSystemError(code: ENOENT, action: "flushing \(path)") }
         flush { change in change.entries.contains { $0.directory == inode } }
+    }
+
+    /// A flush that failed for files' bytes.
+    mutating func loseDirty() {
+        for (number, inode) in inodes {
+            guard case .file(var file) = inode else { continue }
+            file.loseDirty()
+            inodes[number] = .file(file)
+        }
     }
 
     mutating func flushAll() {

@@ -22,6 +22,8 @@ final class SimulatedFileSystem: FileSystem {
         var ignored: Set<Flush> = []
         /// The number of the call during which power is cut.
         var cutAt = Int.max
+        /// One flush in so many fails, and what it should have flushed is lost for good.
+        var failedFlushes: (seed: UInt64, oneIn: Int)?
         /// An errno for calls that should fail.
         var fault: (@Sendable (Call, String) -> Int32?)?
     }
@@ -33,16 +35,29 @@ final class SimulatedFileSystem: FileSystem {
         var calls = 0
         var isCut = false
         var options: Options
+        var random: SeededRandom
+        var lostFlushes = 0
+
+        mutating func failsFlush() -> Bool {
+            guard let oneIn = options.failedFlushes?.oneIn else { return false }
+            let fails = Int.random(in: 0..<oneIn, using: &random) == 0
+            if fails { lostFlushes += 1 }
+            return fails
+        }
     }
 
     private let state: Mutex<State>
 
     init(_ disk: SimulatedDisk = SimulatedDisk(), options: Options = Options()) {
-        state = Mutex(State(disk: disk, options: options))
+        let random = SeededRandom(seed: options.failedFlushes?.seed ?? 0)
+        state = Mutex(State(disk: disk, options: options, random: random))
     }
 
     /// How many calls were made.
     var calls: Int { state.withLock { $0.calls } }
+
+    /// How many flushes failed.
+    var lostFlushes: Int { state.withLock { $0.lostFlushes } }
 
     var isCut: Bool { state.withLock { $0.isCut } }
 
@@ -138,6 +153,8 @@ final class SimulatedFileSystem: FileSystem {
         try call(.sync, path, "flushing") { (state) throws(FileSystemError) in
             let flush: Flush = path.hasPrefix(StorePaths.journal) ? .journalBytes : .streamedBytes
             if state.options.ignored.contains(flush) { return }
+            if state.failsFlush() { try state.change(file) { $0.loseDirty() } }
+            if try state.change(file, { $0.reportLoss() }) { throw FileSystemError(code: EIO, action: "flushing") }
             try state.change(file) { $0.flush(dataOnly: dataOnly) }
         }
     }
@@ -152,6 +169,10 @@ final class SimulatedFileSystem: FileSystem {
 
     func syncAll() throws(FileSystemError) {
         try call(.syncAll, "", "flushing") { (state) throws(FileSystemError) in
+            if state.failsFlush() {
+                state.disk.loseDirty()
+                throw FileSystemError(code: EIO, action: "flushing")
+            }
             if !state.options.ignored.contains(.tree) { state.disk.flushAll() }
         }
     }
@@ -211,13 +232,13 @@ extension SimulatedFileSystem.State {
         return file
     }
 
-    fileprivate mutating func change(
-        _ descriptor: Int32, _ body: (inout SimulatedDisk.File) -> Void
-    ) throws(FileSystemError) {
+    fileprivate mutating func change<Value>(
+        _ descriptor: Int32, _ body: (inout SimulatedDisk.File) -> Value
+    ) throws(FileSystemError) -> Value {
         var file = try file(descriptor)
-        guard let inode = open[descriptor]?.inode else { return }
+        guard let inode = open[descriptor]?.inode else { throw FileSystemError(code: EBADF, action: "using a file") }
         disk.inodes[inode] = nil
-        body(&file)
-        disk.inodes[inode] = .file(file)
+        defer { disk.inodes[inode] = .file(file) }
+        return body(&file)
     }
 }
