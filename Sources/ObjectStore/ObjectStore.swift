@@ -43,8 +43,9 @@ public protocol ObjectStore: Sendable {
     ///   - limit: at most this many keys (1 or more).
     func list(prefix: String, startAfter: String?, limit: Int) async throws(ObjectStoreError) -> [ObjectInfo]
 
-    /// The distinct first components that follow a prefix which ends with `/`, in byte order, whether an object or a
-    /// folder; `startAfter` and `limit` as in `list`, counted in components.
+    /// The distinct first components that follow a prefix, in their own byte order, whether an object or a folder;
+    /// `startAfter` and `limit` as in `list`, counted in components.
+    /// - Parameter prefix: empty or ending with `/`; `.invalidKey` otherwise.
     func listComponents(below prefix: String, startAfter: String?, limit: Int) async throws(ObjectStoreError)
         -> [String]
 
@@ -52,7 +53,8 @@ public protocol ObjectStore: Sendable {
     /// - Throws: `.missing`.
     func open(_ key: ObjectKey) async throws(ObjectStoreError) -> any ObjectReader
 
-    /// Begins a streamed object of any size. Nothing is visible before `finish()`.
+    /// Begins a streamed object of any size under a new key. Nothing is visible before `finish()`.
+    /// - Throws: `.exists`, `.invalidKey` if the key can't be a new one.
     func writer(for key: ObjectKey) async throws(ObjectStoreError) -> any ObjectWriter
 
     /// Copies an object inside the store, `.exists` if the target is there.
@@ -129,7 +131,8 @@ public protocol ObjectWriter: Sendable {
     func write(_ bytes: [UInt8]) async throws(ObjectStoreError)
 
     /// Makes the object durable and then visible. Callers share flushes.
-    /// - Throws: `.exists` if the key was written meanwhile.
+    /// - Throws: `.exists`, `.invalidKey` if the key was written meanwhile, or one above or below it. After `.io` the
+    ///   object may yet appear, whole, or never.
     func finish() async throws(ObjectStoreError) -> ObjectInfo
 
     /// Removes what was written.
