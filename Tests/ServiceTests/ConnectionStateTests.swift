@@ -14,6 +14,7 @@ struct ConnectionStateTests {
         limits.progressTime = .seconds(30)
         limits.progressBytes = 1000
         limits.lingerTime = .seconds(2)
+        limits.lingerMaximum = .seconds(9)
         return limits
     }
 
@@ -144,12 +145,17 @@ struct ConnectionStateTests {
         #expect(state.responseEnd(now: at(2)) == true)
     }
 
-    @Test("A closing connection swallows what comes for lingerTime")
+    @Test("A closing connection swallows what comes until nothing does, but not for ever")
     func lingering() {
         var state = fresh()
         #expect(state.linger(now: at(5)) == at(7))
         #expect(state.check(now: at(6)) == .again(at(7)))
         #expect(state.check(now: at(7)) == .close)
+        for second in 6..<14 {
+            state.swallowed(now: at(Int64(second)))
+            #expect(state.check(now: at(Int64(second))) == .again(at(min(Int64(second) + 2, 14))))
+        }
+        #expect(state.check(now: at(14)) == .close)
     }
 
     @Test("100 Continue is owed until the body is asked for or comes by itself")

@@ -7,7 +7,7 @@ import UnixSignals
 
 @Suite("Stopping", .timeLimit(.minutes(2)), .serialized)
 struct DrainTests {
-    private static func routes(_ path: String) -> Routes {
+    private static func routes(_ path: String, uploads: Count = Count()) -> Routes {
         var routes = Routes()
         routes.get("/ok", access: .open) { _ in .text("ok") }
         routes.get("/blob", access: .open) { request in
@@ -20,7 +20,8 @@ struct DrainTests {
                 }, for: request, contentType: "application/octet-stream")
         }
         routes.put("/upload", access: .open) { request in
-            .text("\(try await request.body(maximum: 1 << 30).collect().count)")
+            uploads.add(1)
+            return .text("\(try await request.body(maximum: 1 << 30).collect().count)")
         }
         return routes
     }
@@ -29,7 +30,8 @@ struct DrainTests {
     func finishes(isSecure: Bool) async throws {
         let directory = try TemporaryDirectory()
         let (path, content) = try directory.file("blob", bytes: 30 << 20)
-        try await TestServer.run(Self.routes(path), signals: [.sigterm]) { server async throws in
+        let uploads = Count()
+        try await TestServer.run(Self.routes(path, uploads: uploads), signals: [.sigterm]) { server async throws in
             let authority = isSecure ? server.directory.path + "/tls/ca.pem" : nil
             let port = isSecure ? server.secure : server.plain
             try await RawClient.with(port: port, authority: authority) { idle in
@@ -39,7 +41,7 @@ struct DrainTests {
                     try await RawClient.with(port: port, authority: authority, receiveBuffer: 65_536) { download in
                         try await download.send("GET /blob HTTP/1.1\r\nHost: a\r\n\r\n")
                         try await download.more()
-                        #expect(try await eventually { server.server.openConnections == 3 })
+                        #expect(try await eventually { server.server.openConnections == 3 && uploads.value == 1 })
                         kill(getpid(), SIGTERM)
                         #expect(try await eventually { server.server.isDraining })
                         #expect(try await idle.rest().isEmpty)

@@ -76,7 +76,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
     // MARK: in
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard !state.isLingering else { return }
+        guard !state.isLingering else {
+            state.swallowed(now: .now())
+            return
+        }
         state.isReading = false
         switch Self.unwrapInboundIn(data) {
         case .head(let head): readHead(head, context: context)

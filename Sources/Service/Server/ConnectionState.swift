@@ -42,7 +42,7 @@ struct ConnectionState {
     private var bodyLeft: Int64?
     private(set) var received: Int64 = 0
     private(set) var isDraining = false
-    private(set) var lingersUntil: NIODeadline?
+    private var lingering: (quiet: NIODeadline, end: NIODeadline)?
     /// The server asked for bytes and has not got any since.
     var isReading = false
     /// The client does not take what is being sent.
@@ -60,7 +60,7 @@ struct ConnectionState {
     }
 
     var isIdle: Bool { exchanges.isEmpty && !isBodyOpen }
-    var isLingering: Bool { lingersUntil != nil }
+    var isLingering: Bool { lingering != nil }
     /// The client waits for `100 Continue` before it sends its body.
     var awaitsContinue: Bool { isBodyOpen && exchanges.last?.expectsContinue == true }
 
@@ -118,18 +118,27 @@ struct ConnectionState {
     /// The server stops: the response that is under way is the last one.
     mutating func drain() { isDraining = true }
 
-    /// - Returns: when swallowing ends.
+    /// From now on what comes is swallowed.
+    /// - Returns: when to check whether that is over.
     mutating func linger(now: NIODeadline) -> NIODeadline {
-        let until = now + TimeAmount(limits.lingerTime)
-        lingersUntil = until
-        return until
+        let quiet = now + TimeAmount(limits.lingerTime)
+        lingering = (quiet, max(quiet, now + TimeAmount(limits.lingerMaximum)))
+        return quiet
+    }
+
+    /// Something came and was swallowed.
+    mutating func swallowed(now: NIODeadline) {
+        lingering?.quiet = now + TimeAmount(limits.lingerTime)
     }
 
     // MARK: time
 
     /// What the timer that has just fired means.
     mutating func check(now: NIODeadline) -> Check {
-        if let lingersUntil { return now >= lingersUntil ? .close : .again(lingersUntil) }
+        if let lingering {
+            let end = min(lingering.quiet, lingering.end)
+            return now >= end ? .close : .again(end)
+        }
         if isIdle {
             let deadline = waitingSince + TimeAmount(wasServed ? limits.idleTime : limits.headTime)
             return now < deadline ? .again(deadline) : .sample

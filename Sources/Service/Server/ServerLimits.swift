@@ -18,9 +18,10 @@ public struct ServerLimits: Hashable, Sendable {
     public var drainTime: Duration = .seconds(25)
     /// How long idle connections are kept after that, so that a request that is on its way is still answered.
     public var drainIdleTime: Duration = .milliseconds(250)
-    /// How long a connection that is being closed swallows what its client still sends, so that the client reads the
-    /// answer instead of a reset.
+    /// A connection that is being closed swallows what its client still sends, so that the client reads the answer
+    /// instead of a reset: until nothing comes for `lingerTime`, and for `lingerMaximum` at most.
     public var lingerTime: Duration = .seconds(2)
+    public var lingerMaximum: Duration = .seconds(30)
     /// Open connections of one listener; more wait in the system's queue.
     public var connections = 16_384
 
