@@ -26,7 +26,7 @@ def _download(pid, url, count, size, *options):
 def _uses_sendfile(bench, cistern, url, options):
     """Whether strace sees a download leave by sendfile and nothing of its size by another way."""
     log = os.path.join(bench.work, "strace")
-    with process.running("strace", "-f", "-c", "-o", log, "-p", str(cistern.pid)) as tracer:
+    with process.running("strace", "-q", "-f", "-c", "-o", log, "-p", str(cistern.pid)) as tracer:
         process.wait_for(lambda: _is_traced(cistern.pid), 10, "strace is attached")
         _download(cistern.pid, url, 1, cistern.blob_size, *options)
         tracer.send_signal(2)

@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import os
+import pwd
 
 from support import process
 from support.server import free_port
@@ -14,6 +15,7 @@ CIPHER = "TLS_AES_128_GCM_SHA256"
 NGINX = """\
 daemon off;
 worker_processes auto;
+user {user};
 pid {work}/pid;
 error_log {work}/error.log;
 events {{ worker_connections 1024; }}
@@ -46,16 +48,14 @@ http {{
 def nginx(work, root):
     """Serves the files in `root`; gives the process and the ports without and with TLS."""
     os.makedirs(work, exist_ok=True)
-    # Its workers give root up, and must get at the files.
-    for directory in (os.path.dirname(work), work, root):
-        os.chmod(directory, 0o755)
     process.run(
         "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
         "-subj", "/CN=localhost", "-keyout", f"{work}/key.pem", "-out", f"{work}/cert.pem")
     plain, tls = free_port(), free_port()
     configuration = os.path.join(work, "nginx.conf")
     with open(configuration, "w", encoding="utf-8") as file:
-        file.write(NGINX.format(work=work, root=root, plain=plain, tls=tls, cipher=CIPHER))
+        file.write(NGINX.format(
+            work=work, root=root, plain=plain, tls=tls, cipher=CIPHER, user=pwd.getpwuid(os.getuid()).pw_name))
     program = "/usr/sbin/nginx" if os.path.exists("/usr/sbin/nginx") else "nginx"
     with process.running(program, "-p", work, "-c", configuration) as child:
         process.wait_for(lambda: _answers(plain, "/"), 10, "nginx answers")

@@ -30,7 +30,8 @@ HEADS = ["figure", "ours", "limit or peer", "ratio", "target", ""]
 
 def text(sections):
     """Sections of rows as one table."""
-    lines = [HEADS] + [row.cells for _, rows in sections for row in rows]
+    sections = [(title, [["  " + row.cells[0], *row.cells[1:]] for row in rows]) for title, rows in sections]
+    lines = [HEADS] + [cells for _, rows in sections for cells in rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADS))]
 
     def line(cells):
@@ -39,5 +40,5 @@ def text(sections):
     out = [line(HEADS), line(["─" * width for width in widths])]
     for title, rows in sections:
         out.append(title)
-        out += [line(["  " + row.cells[0]] + row.cells[1:]) for row in rows]
+        out += [line(cells) for cells in rows]
     return "\n".join(out)
