@@ -34,7 +34,9 @@ struct AcceptHandlerTests {
         return (channel, socket, listener)
     }
 
-    @Test("An accept that fails is not the listener's end: it rests and goes on", arguments: [EMFILE, ECONNABORTED, ENOMEM])
+    @Test(
+        "An accept that fails is not the listener's end: it rests and goes on",
+        arguments: [EMFILE, ECONNABORTED, ENOMEM])
     func errors(code: CInt) throws {
         let (channel, socket, listener) = try make(maximum: 10)
         #expect(socket.reads == 1)

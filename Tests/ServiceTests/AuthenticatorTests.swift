@@ -36,9 +36,11 @@ struct AuthenticatorTests {
         #expect(authenticator.known(header) == nil)
     }
 
-    @Test("Wrong passwords, unknown users and other schemes are not good and not remembered", arguments: [
-        basic("alice", "wrong"), basic("alice", ""), basic("nobody", "wonderland"), "Bearer x", "",
-    ])
+    @Test(
+        "Wrong passwords, unknown users and other schemes are not good and not remembered",
+        arguments: [
+            basic("alice", "wrong"), basic("alice", ""), basic("nobody", "wonderland"), "Bearer x", "",
+        ])
     func wrong(header: String) async throws {
         let (users, policy) = try Self.users()
         let authenticator = Authenticator(users: users, policy: policy)

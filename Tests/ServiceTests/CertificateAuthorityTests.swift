@@ -29,11 +29,13 @@ struct CertificateAuthorityTests {
         }
     }
 
-    @Test("The certificate is for the names that it has and for no others", arguments: [
-        ("-verify_hostname", "localhost", true), ("-verify_ip", "127.0.0.1", true), ("-verify_ip", "::1", true),
-        ("-verify_hostname", "registry.example", true), ("-verify_hostname", "elsewhere.example", false),
-        ("-verify_ip", "127.0.0.2", false), ("-verify_hostname", "Cistern server", false),
-    ])
+    @Test(
+        "The certificate is for the names that it has and for no others",
+        arguments: [
+            ("-verify_hostname", "localhost", true), ("-verify_ip", "127.0.0.1", true), ("-verify_ip", "::1", true),
+            ("-verify_hostname", "registry.example", true), ("-verify_hostname", "elsewhere.example", false),
+            ("-verify_ip", "127.0.0.2", false), ("-verify_hostname", "Cistern server", false),
+        ])
     func verifiedNames(kind: String, name: String, isGood: Bool) async throws {
         let directory = try TemporaryDirectory()
         let authority = CertificateAuthority(directory: directory.path)
@@ -43,15 +45,21 @@ struct CertificateAuthorityTests {
         #expect((result.status == 0) == isGood, "\(result.output)")
     }
 
-    @Test("openssl accepts the chain strictly, TLS 1.2 and 1.3, and is refused TLS 1.1", arguments: [
-        ("-tls1_3", true), ("-tls1_2", true), ("-tls1_1", false),
-    ])
+    @Test(
+        "openssl accepts the chain strictly, TLS 1.2 and 1.3, and is refused TLS 1.1",
+        arguments: [
+            ("-tls1_3", true), ("-tls1_2", true), ("-tls1_1", false),
+        ])
     func openssl(version: String, isGood: Bool) async throws {
         try await TestServer.run(Self.routes) { server async throws in
             let tls = server.directory.path + "/tls"
-            #expect(try await run("verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", tls + "/ca.pem", tls + "/server.pem").status == 0)
+            #expect(
+                try await run(
+                    "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", tls + "/ca.pem", tls + "/server.pem"
+                ).status == 0)
             let session = try await run(
-                "s_client", "-connect", "127.0.0.1:\(server.secure)", "-CAfile", tls + "/ca.pem", "-verify_return_error",
+                "s_client", "-connect", "127.0.0.1:\(server.secure)", "-CAfile", tls + "/ca.pem",
+                "-verify_return_error",
                 "-verify_ip", "127.0.0.1", "-alpn", "h2,http/1.1", version)
             #expect((session.status == 0) == isGood, "\(session.output)")
             if isGood { #expect(session.output.contains("ALPN protocol: http/1.1")) }
@@ -99,16 +107,20 @@ struct CertificateAuthorityTests {
         try CertificateAuthority(directory: directory.path).prepare()
         let before = try contents(directory)
         let day = 86_400.0
-        #expect(try !CertificateAuthority(directory: directory.path, now: Date(timeIntervalSinceNow: 360 * day)).prepare())
-        #expect(try CertificateAuthority(directory: directory.path, now: Date(timeIntervalSinceNow: 370 * day)).prepare())
+        #expect(
+            try !CertificateAuthority(directory: directory.path, now: Date(timeIntervalSinceNow: 360 * day)).prepare())
+        #expect(
+            try CertificateAuthority(directory: directory.path, now: Date(timeIntervalSinceNow: 370 * day)).prepare())
         let after = try contents(directory)
         #expect(after["server.pem"] != before["server.pem"])
         for name in ["ca.pem", "ca-key.pem", "server-key.pem"] { #expect(after[name] == before[name]) }
     }
 
-    @Test("What is missing, broken or another's is made again", arguments: [
-        "server.pem", "server-key.pem", "ca.pem", "ca-key.pem",
-    ], ["missing", "broken", "another's"])
+    @Test(
+        "What is missing, broken or another's is made again",
+        arguments: [
+            "server.pem", "server-key.pem", "ca.pem", "ca-key.pem",
+        ], ["missing", "broken", "another's"])
     func repair(name: String, fault: String) async throws {
         let directory = try TemporaryDirectory()
         let authority = CertificateAuthority(directory: directory.path)
@@ -124,7 +136,8 @@ struct CertificateAuthorityTests {
         }
         #expect(try authority.prepare())
         _ = try authority.files.configuration()
-        #expect(try await run("verify", "-CAfile", directory.path + "/ca.pem", directory.path + "/server.pem").status == 0)
+        #expect(
+            try await run("verify", "-CAfile", directory.path + "/ca.pem", directory.path + "/server.pem").status == 0)
         #expect(try !authority.prepare())
     }
 

@@ -17,7 +17,9 @@ struct DeadlineTests {
         return limits
     }
 
-    @Test("Connections that send nothing, or a head that does not end, are closed", arguments: [true, false], ["", "GET /"])
+    @Test(
+        "Connections that send nothing, or a head that does not end, are closed", arguments: [true, false],
+        ["", "GET /"])
     func slowHead(isSecure: Bool, text: String) async throws {
         try await TestServer.run(Self.routes, limits: Self.hasty) { server async throws in
             // Without TLS on a TLS port: a handshake that does not come is no better than a head that does not come.

@@ -26,7 +26,9 @@ struct DrainTests {
         return routes
     }
 
-    @Test("SIGTERM lets running transfers finish, closes idle connections and takes no new ones", arguments: [true, false])
+    @Test(
+        "SIGTERM lets running transfers finish, closes idle connections and takes no new ones",
+        arguments: [true, false])
     func finishes(isSecure: Bool) async throws {
         let directory = try TemporaryDirectory()
         let (path, content) = try directory.file("blob", bytes: 30 << 20)

@@ -29,7 +29,9 @@ struct FileResponseTests {
     /// A descriptor of this process leads to a path.
     private static func isOpen(_ path: String) -> Bool {
         let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
-        return all.contains { (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")) == path }
+        return all.contains {
+            (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")) == path
+        }
     }
 
     private func serve(
@@ -148,9 +150,11 @@ struct FileResponseTests {
         }
     }
 
-    @Test("If-None-Match is answered with 304 and without a body", arguments: [
-        "\"sha256:1\"", "*", "\"x\", \"sha256:1\"", "W/\"sha256:1\"",
-    ])
+    @Test(
+        "If-None-Match is answered with 304 and without a body",
+        arguments: [
+            "\"sha256:1\"", "*", "\"x\", \"sha256:1\"", "W/\"sha256:1\"",
+        ])
     func notModified(tags: String) async throws {
         try await serve(bytes: 1000) { server, _ async throws in
             try await RawClient.with(port: server.plain) { client async throws in

@@ -89,12 +89,14 @@ struct LogTests {
         #expect(try await eventually { lines.all == "hello\n" })
     }
 
-    @Test("Dates are written as HTTP and RFC 3339 have them", arguments: [
-        (0, "Thu, 01 Jan 1970 00:00:00 GMT", "1970-01-01T00:00:00.000Z"),
-        (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT", "1994-11-06T08:49:37.000Z"),
-        (951_827_696, "Tue, 29 Feb 2000 12:34:56 GMT", "2000-02-29T12:34:56.000Z"),
-        (4_107_542_399, "Sun, 28 Feb 2100 23:59:59 GMT", "2100-02-28T23:59:59.000Z"),
-    ])
+    @Test(
+        "Dates are written as HTTP and RFC 3339 have them",
+        arguments: [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT", "1970-01-01T00:00:00.000Z"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT", "1994-11-06T08:49:37.000Z"),
+            (951_827_696, "Tue, 29 Feb 2000 12:34:56 GMT", "2000-02-29T12:34:56.000Z"),
+            (4_107_542_399, "Sun, 28 Feb 2100 23:59:59 GMT", "2100-02-28T23:59:59.000Z"),
+        ])
     func dates(seconds: Int, http: String, log: String) {
         let time = WallTime(seconds: seconds, nanoseconds: 0)
         #expect(time.httpDate == http)

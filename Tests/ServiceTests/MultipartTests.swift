@@ -27,7 +27,8 @@ struct MultipartTests {
         """
 
     private func upload(
-        _ body: [[UInt8]], type: String = "multipart/form-data; boundary=boundary", fields: Set<String> = ["droplet", "bits"]
+        _ body: [[UInt8]], type: String = "multipart/form-data; boundary=boundary",
+        fields: Set<String> = ["droplet", "bits"]
     ) async throws -> [UInt8] {
         var parser = try UploadedForm(type, fields)
         return try parser.take(body)
@@ -64,7 +65,8 @@ struct MultipartTests {
         Request(method: .put, target: "/", headers: [.contentType: type], body: body)
     }
 
-    private func collect(_ body: String, type: String = "multipart/form-data; boundary=boundary") async throws -> String {
+    private func collect(_ body: String, type: String = "multipart/form-data; boundary=boundary") async throws -> String
+    {
         let request = request(Array(body.utf8), type: type)
         var bytes: [UInt8] = []
         for try await chunk in try request.file(named: ["droplet", "bits"], in: try request.body(maximum: 1 << 20)) {
@@ -94,9 +96,11 @@ struct MultipartTests {
         #expect(given >= 100_000 - 12)
     }
 
-    @Test("The boundary may be quoted, and a body that is no form is the file", arguments: [
-        "multipart/form-data; boundary=\"boundary\"", "Multipart/Form-Data; charset=utf-8; Boundary=boundary",
-    ])
+    @Test(
+        "The boundary may be quoted, and a body that is no form is the file",
+        arguments: [
+            "multipart/form-data; boundary=\"boundary\"", "Multipart/Form-Data; charset=utf-8; Boundary=boundary",
+        ])
     func types(type: String) async throws {
         #expect(try await collect(Self.form, type: type) == Self.file)
         #expect(try await collect("raw", type: "application/octet-stream") == "raw")
@@ -124,18 +128,21 @@ struct MultipartTests {
             "--boundary\r\nContent-Disposition: form-data; name=droplet; name=x\r\n\r\nabc\r\n--boundary--",
             "--boundaryX\r\nContent-Disposition: form-data; name=droplet\r\n\r\nabc\r\n--boundary--",
             "--boundary\r\nX: " + String(repeating: "y", count: 20_000) + "\r\n\r\nabc\r\n--boundary--",
-            String(repeating: "--boundary\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n", count: 100) + "--boundary--",
+            String(repeating: "--boundary\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n", count: 100)
+                + "--boundary--",
         ])
     func malformed(form: String) async throws {
         let error = await #expect(throws: HTTPFailure.self) { _ = try await collect(form) }
         #expect(error?.status == .badRequest)
     }
 
-    @Test("Content types without a usable boundary are 400", arguments: [
-        "multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=\"a\u{e9}\"",
-        "multipart/form-data; boundary=" + String(repeating: "x", count: 71), "multipart/mixed; boundary=boundary",
-        "multipart/form-data; boundary=\"open",
-    ])
+    @Test(
+        "Content types without a usable boundary are 400",
+        arguments: [
+            "multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=\"a\u{e9}\"",
+            "multipart/form-data; boundary=" + String(repeating: "x", count: 71), "multipart/mixed; boundary=boundary",
+            "multipart/form-data; boundary=\"open",
+        ])
     func boundaries(type: String) async throws {
         let error = await #expect(throws: HTTPFailure.self) { _ = try await collect(Self.form, type: type) }
         #expect(error?.status == .badRequest)

@@ -108,7 +108,9 @@ struct PasswordTests {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for number in 0..<20 {
                 group.addTask {
-                    try Htpasswd.update(path) { users throws(AuthenticationError) in try users.set("user\(number)", hash) }
+                    try Htpasswd.update(path) { users throws(AuthenticationError) in
+                        try users.set("user\(number)", hash)
+                    }
                 }
             }
             try await group.waitForAll()

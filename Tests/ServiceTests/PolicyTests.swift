@@ -30,9 +30,11 @@ struct PolicyTests {
     @Test(
         "What is not understood is an error",
         arguments: [
-            "user:\n  a:\n    roles: [pull]\n", "users:\n  a:\n    role: [pull]\n", "users:\n  a:\n    roles: [admin]\n",
+            "user:\n  a:\n    roles: [pull]\n", "users:\n  a:\n    role: [pull]\n",
+            "users:\n  a:\n    roles: [admin]\n",
             "users:\n  a:\n    roles: pull\n", "users:\n  a: [pull]\n", "users: [a]\n", "- a\n",
-            "users:\n  a:\n    roles: [pull]\n  a:\n    roles: [push]\n", "users:\n\ta:\n", "users:\n  a:\n    roles: [pull\n",
+            "users:\n  a:\n    roles: [pull]\n  a:\n    roles: [push]\n", "users:\n\ta:\n",
+            "users:\n  a:\n    roles: [pull\n",
             "users:\n  a: &x\n    roles: [pull]\n", "users: {a: {roles: [pull]}}\n", "users:\n    a:\n  b:\n",
             "  users:\n", "users\n", "{\"users\":", "---\nusers:\n",
         ])
@@ -87,7 +89,8 @@ struct PolicyTests {
         try FileManager.default.removeItem(atPath: paths.users)
         #expect(try FirstUsers.prepare(paths, cost: 4).count == 2)
         let users = try Htpasswd(path: paths.users)
-        let password = try String(contentsOfFile: paths.password(of: "pull"), encoding: .utf8).trimmingCharacters(in: .newlines)
+        let password = try String(contentsOfFile: paths.password(of: "pull"), encoding: .utf8).trimmingCharacters(
+            in: .newlines)
         #expect(users.hash(of: "pull")?.matches(password) == true)
     }
 }

@@ -107,7 +107,8 @@ final class RawClient: @unchecked Sendable {
         guard let end = find([13, 10, 13, 10]) else { throw Failure.malformed("no head") }
         let lines = String(decoding: buffer[..<end], as: UTF8.self).split(separator: "\r\n")
         buffer.removeFirst(end + 4)
-        guard let first = lines.first, first.hasPrefix("HTTP/1.1 "), let status = Int(first.dropFirst(9).prefix(3)) else {
+        guard let first = lines.first, first.hasPrefix("HTTP/1.1 "), let status = Int(first.dropFirst(9).prefix(3))
+        else {
             throw Failure.malformed(String(lines.first ?? ""))
         }
         var headers: [String: String] = [:]

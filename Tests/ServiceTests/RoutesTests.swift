@@ -38,12 +38,14 @@ struct RoutesTests {
         "A path finds the route that says most about it",
         arguments: [
             (.get, "/", "/  "), (.get, "/healthz", "/healthz  "), (.get, "/v2", "/v2/**  "), (.get, "/v2/", "/v2/**  "),
-            (.get, "/v2/a/b/manifests/c", "/v2/**  "), (.get, "/v2x", "none"), (.get, "/droplets/1", "/droplets/:guid 1 "),
+            (.get, "/v2/a/b/manifests/c", "/v2/**  "), (.get, "/v2x", "none"),
+            (.get, "/droplets/1", "/droplets/:guid 1 "),
             (.get, "/droplets/1/2", "/droplets/:guid/:hash 1 2"), (.get, "/droplets/all", "/droplets/all  "),
             (.get, "/droplets", "none"), (.get, "/droplets/", "none"), (.get, "/droplets/1/", "none"),
             (.get, "/droplets/1/2/3", "none"), (.get, "//", "none"), (.get, "", "none"), (.get, "droplets/1", "none"),
             (.get, "/droplets/%41", "/droplets/:guid A "), (.get, "/droplets/%4", "bad"), (.put, "/droplets/1", "put"),
-            (.head, "/droplets/1", "/droplets/:guid 1 "), (.delete, "/droplets/1", "GET,PUT"), (.post, "/droplets/1/2", "GET"),
+            (.head, "/droplets/1", "/droplets/:guid 1 "), (.delete, "/droplets/1", "GET,PUT"),
+            (.post, "/droplets/1/2", "GET"),
             (.delete, "/any/x", "DELETE"), (.get, "/any/x", "any get"), (.head, "/any/x", "any get"),
             (.head, "/own", "head"), (.get, "/own", "get"), (.get, "/any/get", "get"), (.put, "/any/get", "PUT"),
         ] as [(HTTPRequest.Method, String, String)])
@@ -75,7 +77,9 @@ struct RoutesTests {
         #expect(address.description == text)
     }
 
-    @Test("What is no address", arguments: ["", "8443", ":8443", "localhost", "localhost:", "::1:80", "a:65536", "a:-1", "a b:1"])
+    @Test(
+        "What is no address",
+        arguments: ["", "8443", ":8443", "localhost", "localhost:", "::1:80", "a:65536", "a:-1", "a b:1"])
     func noAddresses(text: String) {
         #expect(throws: ServerError.address(text)) { try ListenAddress(parsing: text) }
     }
@@ -105,7 +109,8 @@ struct RoutesTests {
             }
         }
         for isDraining in [false, true] {
-            try await TestServer.run(Routes.health([ReadinessCheck("x") {}], isDraining: { isDraining })) { server async throws in
+            try await TestServer.run(Routes.health([ReadinessCheck("x") {}], isDraining: { isDraining })) {
+                server async throws in
                 try await RawClient.with(port: server.plain) { client async throws in
                     let answer = try await client.request("GET", "/readyz")
                     #expect(answer.status == (isDraining ? 503 : 200))

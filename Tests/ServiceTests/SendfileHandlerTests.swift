@@ -30,7 +30,8 @@ struct SendfileHandlerTests {
         _ = try plain.finish()
     }
 
-    @Test("A file handed to a TLS connection is an error; nothing is sent and the process lives", .timeLimit(.minutes(1)))
+    @Test(
+        "A file handed to a TLS connection is an error; nothing is sent and the process lives", .timeLimit(.minutes(1)))
     func secure() async throws {
         let directory = try TemporaryDirectory()
         let authority = CertificateAuthority(directory: directory.path)
@@ -46,11 +47,13 @@ struct SendfileHandlerTests {
             try await RawClient.with(port: port, authority: authority.authorityPath) { _ in
                 var iterator = accepted.makeAsyncIterator()
                 let connection = try #require(try await iterator.next())
-                let handle = NIOFileHandle(_deprecatedTakingOwnershipOfDescriptor: open(file.path, O_RDONLY | O_CLOEXEC))
+                let handle = NIOFileHandle(
+                    _deprecatedTakingOwnershipOfDescriptor: open(file.path, O_RDONLY | O_CLOEXEC))
                 defer { try? handle.close() }
                 #expect(connection.connection.transfer == .chunks)
                 await #expect(throws: ChannelError.operationUnsupported) {
-                    try await connection.connection.send(FileRegion(fileHandle: handle, readerIndex: 0, endIndex: 100_000))
+                    try await connection.connection.send(
+                        FileRegion(fileHandle: handle, readerIndex: 0, endIndex: 100_000))
                 }
                 try await connection.channel.executeThenClose { _, _ in }
             }

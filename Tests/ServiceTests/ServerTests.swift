@@ -76,10 +76,12 @@ struct ServerTests {
         }
     }
 
-    @Test("HTTP/1.0 and 'Connection: close' end the connection after the answer", arguments: [
-        "GET /open HTTP/1.0\r\n\r\n", "GET /open HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-        "GET /open HTTP/1.1\r\nHost: a\r\nConnection: Close, TE\r\n\r\n",
-    ])
+    @Test(
+        "HTTP/1.0 and 'Connection: close' end the connection after the answer",
+        arguments: [
+            "GET /open HTTP/1.0\r\n\r\n", "GET /open HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+            "GET /open HTTP/1.1\r\nHost: a\r\nConnection: Close, TE\r\n\r\n",
+        ])
     func close(request: String) async throws {
         try await with { client async throws in
             try await client.send(request)
@@ -90,9 +92,11 @@ struct ServerTests {
         }
     }
 
-    @Test("Who is not known gets 401 with a challenge, everywhere but on open routes", arguments: [
-        "/mine", "/operators", "/nowhere", "/", "/openx", "/echo/%2/x",
-    ])
+    @Test(
+        "Who is not known gets 401 with a challenge, everywhere but on open routes",
+        arguments: [
+            "/mine", "/operators", "/nowhere", "/", "/openx", "/echo/%2/x",
+        ])
     func challenge(path: String) async throws {
         try await with { client async throws in
             for headers in [[:], ["Authorization": basic("pull", "wrong")], ["Authorization": "Bearer x"]] {
@@ -136,9 +140,12 @@ struct ServerTests {
         }
     }
 
-    @Test("A sane request id is taken and echoed; any other is replaced", arguments: [
-        ("abc-123", true), ("a b", false), (String(repeating: "x", count: 129), false), ("a\"b", false), ("é", false),
-    ])
+    @Test(
+        "A sane request id is taken and echoed; any other is replaced",
+        arguments: [
+            ("abc-123", true), ("a b", false), (String(repeating: "x", count: 129), false), ("a\"b", false),
+            ("é", false),
+        ])
     func requestIDs(id: String, isTaken: Bool) async throws {
         try await with { client async throws in
             for header in ["X-Request-Id", "X-VCAP-REQUEST-ID"] {
@@ -151,10 +158,12 @@ struct ServerTests {
         }
     }
 
-    @Test("Path parameters are unescaped; what is not escaped as it should be is refused", arguments: [
-        ("/echo/a/b", 200, "a|b"), ("/echo/a%20b/%C3%A9", 200, "a b|é"), ("/echo/%2e%2e/x", 200, "..|x"),
-        ("/echo/a%2Fb/x", 200, "a/b|x"),
-    ])
+    @Test(
+        "Path parameters are unescaped; what is not escaped as it should be is refused",
+        arguments: [
+            ("/echo/a/b", 200, "a|b"), ("/echo/a%20b/%C3%A9", 200, "a b|é"), ("/echo/%2e%2e/x", 200, "..|x"),
+            ("/echo/a%2Fb/x", 200, "a/b|x"),
+        ])
     func parameters(path: String, status: Int, text: String) async throws {
         try await with { client async throws in
             let answer = try await client.request("GET", path)
@@ -163,21 +172,25 @@ struct ServerTests {
         }
     }
 
-    @Test("Parameters with broken escapes, NUL or no UTF-8 are 400 for a known user", arguments: [
-        "/echo/%/x", "/echo/%zz/x", "/echo/%00/x", "/echo/%FF/x",
-    ])
+    @Test(
+        "Parameters with broken escapes, NUL or no UTF-8 are 400 for a known user",
+        arguments: [
+            "/echo/%/x", "/echo/%zz/x", "/echo/%00/x", "/echo/%FF/x",
+        ])
     func brokenParameters(path: String) async throws {
         try await with { client async throws in
             #expect(try await client.request("GET", path, ["Authorization": basic("pull")]).status == 400)
         }
     }
 
-    @Test("What is no HTTP is answered with 400 and closed", arguments: [
-        "HELLO\r\n\r\n", "GET /open HTTP/1.1\r\nbad header\r\n\r\n", "GET  HTTP/1.1\r\n\r\n",
-        "POST /open HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc",
-        "POST /open HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
-        "GET open HTTP/1.1\r\nHost: a\r\n\r\n", "GET /open HTTP/2.0\r\nHost: a\r\n\r\n",
-    ])
+    @Test(
+        "What is no HTTP is answered with 400 and closed",
+        arguments: [
+            "HELLO\r\n\r\n", "GET /open HTTP/1.1\r\nbad header\r\n\r\n", "GET  HTTP/1.1\r\n\r\n",
+            "POST /open HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc",
+            "POST /open HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+            "GET open HTTP/1.1\r\nHost: a\r\n\r\n", "GET /open HTTP/2.0\r\nHost: a\r\n\r\n",
+        ])
     func malformed(request: String) async throws {
         try await with { client async throws in
             try await client.send(request)
@@ -186,13 +199,16 @@ struct ServerTests {
         }
     }
 
-    @Test("Header bombs are refused", arguments: [
-        "GET /open HTTP/1.1\r\nX: " + String(repeating: "x", count: 70_000) + "\r\n\r\n",
-        "GET /open HTTP/1.1\r\n" + String(repeating: "X: y\r\n", count: 2000) + "\r\n",
-        "GET /open HTTP/1.1\r\n" + (0..<90).map { "X\($0): " + String(repeating: "y", count: 1000) + "\r\n" }.joined()
-            + "\r\n",
-        "GET /" + String(repeating: "x", count: 70_000) + " HTTP/1.1\r\n\r\n",
-    ])
+    @Test(
+        "Header bombs are refused",
+        arguments: [
+            "GET /open HTTP/1.1\r\nX: " + String(repeating: "x", count: 70_000) + "\r\n\r\n",
+            "GET /open HTTP/1.1\r\n" + String(repeating: "X: y\r\n", count: 2000) + "\r\n",
+            "GET /open HTTP/1.1\r\n"
+                + (0..<90).map { "X\($0): " + String(repeating: "y", count: 1000) + "\r\n" }.joined()
+                + "\r\n",
+            "GET /" + String(repeating: "x", count: 70_000) + " HTTP/1.1\r\n\r\n",
+        ])
     func bombs(request: String) async throws {
         try await with { client async throws in
             try await client.send(request)

@@ -107,7 +107,8 @@ public final class Authenticator: Authenticating {
         switch joined {
         case .result(let principal): return principal
         // It ended in between: ask again.
-        case .ended: return if let principal = known(authorization) { principal } else { try await authenticate(authorization) }
+        case .ended:
+            return if let principal = known(authorization) { principal } else { try await authenticate(authorization) }
         }
     }
 

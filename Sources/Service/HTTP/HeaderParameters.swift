@@ -14,7 +14,9 @@ struct HeaderParameters: Equatable {
             rest.removeFirst()
             let name = Self.trim(Self.take(&rest) { $0 != UInt8(ascii: "=") && $0 != UInt8(ascii: ";") })
             if name.isEmpty, rest.isEmpty { break }
-            guard !name.isEmpty, rest.popFirst() == UInt8(ascii: "="), let value = Self.parameter(&rest) else { return nil }
+            guard !name.isEmpty, rest.popFirst() == UInt8(ascii: "="), let value = Self.parameter(&rest) else {
+                return nil
+            }
             let key = String(decoding: name, as: UTF8.self).lowercased()
             guard parameters.updateValue(value, forKey: key) == nil else { return nil }
         }
@@ -60,36 +62,5 @@ struct HeaderParameters: Equatable {
         var bytes = bytes.drop { $0 == 0x20 || $0 == 0x09 }
         while bytes.last == 0x20 || bytes.last == 0x09 { bytes.removeLast() }
         return bytes
-    }
-}
-
-/// The header of one part of a form.
-enum MultipartHeader {
-    static func part(_ bytes: ArraySlice<UInt8>) throws(MultipartParser.Malformed) -> MultipartParser.Part {
-        guard let text = String(validating: bytes, as: UTF8.self) else { throw .init(reason: "a part's header is not UTF-8") }
-        var part: MultipartParser.Part?
-        for line in text.utf8.split(separator: 0x0A) {
-            let line = Substring(line.last == 0x0D ? line.dropLast() : line)
-            guard let colon = line.firstIndex(of: ":") else { throw .init(reason: "a part's header is malformed") }
-            let value = line[line.index(after: colon)...]
-            switch line[..<colon].lowercased() {
-            case "content-disposition":
-                guard part == nil, let parsed = HeaderParameters(value), parsed.value == "form-data",
-                    let name = parsed["name"]
-                else { throw .init(reason: "a part's Content-Disposition is not form-data with a name") }
-                part = .init(name: name, filename: parsed["filename"])
-            case "content-type":
-                guard HeaderParameters(value)?.value.hasPrefix("multipart/") == false else {
-                    throw .init(reason: "a part is itself multipart")
-                }
-            case "content-transfer-encoding":
-                guard ["binary", "8bit", "7bit"].contains(HeaderParameters(value)?.value) else {
-                    throw .init(reason: "a part has a Content-Transfer-Encoding")
-                }
-            default: break
-            }
-        }
-        guard let part else { throw .init(reason: "a part has no Content-Disposition") }
-        return part
     }
 }

@@ -128,7 +128,9 @@ struct MultipartParser {
             (end, next) = (start, start + 2)
         } else {
             let found = Self.search(input, for: [0x0D, 0x0A, 0x0D, 0x0A], from: start)
-            guard found.index - start <= Self.maximumHeader else { throw Malformed(reason: "a part's header is too long") }
+            guard found.index - start <= Self.maximumHeader else {
+                throw Malformed(reason: "a part's header is too long")
+            }
             guard found.isWhole else {
                 buffer = Array(input[start...])
                 return nil

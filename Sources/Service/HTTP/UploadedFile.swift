@@ -41,7 +41,11 @@ public struct UploadedFile: AsyncSequence, Sendable {
                 }
                 do throws(MultipartParser.Malformed) {
                     var parser: MultipartParser
-                    if let current = self.parser { parser = current } else { parser = try MultipartParser(boundary: boundary) }
+                    if let current = self.parser {
+                        parser = current
+                    } else {
+                        parser = try MultipartParser(boundary: boundary)
+                    }
                     self.parser = nil
                     let events = try parser.feed(bytes)
                     self.parser = parser

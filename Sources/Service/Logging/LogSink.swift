@@ -65,7 +65,10 @@ public final class LogSink: Sendable {
                 return (state.lines, state.lost)
             }
             guard !lines.isEmpty || lost > 0 else { return }
-            write(lost == 0 ? lines : lines + Array("{\"level\":\"warning\",\"msg\":\"lines were lost\",\"count\":\(lost)}\n".utf8))
+            write(
+                lost == 0
+                    ? lines
+                    : lines + Array("{\"level\":\"warning\",\"msg\":\"lines were lost\",\"count\":\(lost)}\n".utf8))
         }
     }
 

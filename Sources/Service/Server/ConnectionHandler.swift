@@ -120,7 +120,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// The path and query of a request target in origin form or absolute form (RFC 9112, section 3.2).
     static func path(of target: String) -> String? {
         if target.utf8.first == UInt8(ascii: "/") { return target }
-        guard let scheme = ["http://", "https://"].first(where: { target.lowercased().hasPrefix($0) }) else { return nil }
+        guard let scheme = ["http://", "https://"].first(where: { target.lowercased().hasPrefix($0) }) else {
+            return nil
+        }
         let rest = target.dropFirst(scheme.count)
         return rest.firstIndex(of: "/").map { String(rest[$0...]) } ?? "/"
     }

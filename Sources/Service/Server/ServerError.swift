@@ -9,7 +9,8 @@ public enum ServerError: Error, Hashable, Sendable, CustomStringConvertible {
 
     public var description: String {
         switch self {
-        case .address(let text): "'\(text)' is not an address: write HOST:PORT, for example 127.0.0.1:8443 or [::1]:8443"
+        case .address(let text):
+            "'\(text)' is not an address: write HOST:PORT, for example 127.0.0.1:8443 or [::1]:8443"
         case .bind(let address, let reason): "can't listen on \(address): \(reason)"
         case .tls(let reason): "TLS can't be set up: \(reason)"
         }

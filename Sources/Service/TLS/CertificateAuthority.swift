@@ -75,7 +75,8 @@ public struct CertificateAuthority: Sendable {
         }
         let publicKey = Certificate.PublicKey(key.publicKey)
         let certificate = try Certificate(
-            version: .v3, serialNumber: Self.serialNumber(), publicKey: publicKey, notValidBefore: now.addingTimeInterval(-3600),
+            version: .v3, serialNumber: Self.serialNumber(), publicKey: publicKey,
+            notValidBefore: now.addingTimeInterval(-3600),
             notValidAfter: after(days: Self.authorityDays), issuer: name, subject: name,
             signatureAlgorithm: .ecdsaWithSHA256,
             extensions: try Certificate.Extensions {
@@ -112,7 +113,8 @@ public struct CertificateAuthority: Sendable {
     ) throws {
         let publicKey = Certificate.PublicKey(key.publicKey)
         let certificate = try Certificate(
-            version: .v3, serialNumber: Self.serialNumber(), publicKey: publicKey, notValidBefore: now.addingTimeInterval(-3600),
+            version: .v3, serialNumber: Self.serialNumber(), publicKey: publicKey,
+            notValidBefore: now.addingTimeInterval(-3600),
             notValidAfter: min(after(days: Self.serverDays), authority.notValidAfter), issuer: authority.subject,
             subject: try DistinguishedName {
                 OrganizationName("Cistern")
@@ -166,14 +168,16 @@ struct ServerNames {
         var buffer = [CChar](repeating: 0, count: 256)
         guard gethostname(&buffer, buffer.count - 1) == 0 else { return "" }
         let name = String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-        let isName = (1...253).contains(name.utf8.count) && name.utf8.allSatisfy { byte in
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."):
-                true
-            default: false
+        let isName =
+            (1...253).contains(name.utf8.count)
+            && name.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."):
+                    true
+                default: false
+                }
             }
-        }
         return isName ? name : ""
     }
 

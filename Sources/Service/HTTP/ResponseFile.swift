@@ -1,0 +1,24 @@
+/// An open file, or something read like one, that is sent as a body.
+public struct ResponseFile: Sendable {
+    /// In bytes.
+    public let length: Int64
+    /// A regular file that holds the bytes from offset 0 on; it stays open and unchanged until `close`.
+    let descriptor: Int32?
+    let read: @Sendable (_ offset: Int64, _ maximum: Int) async throws -> [UInt8]
+    let close: @Sendable () async -> Void
+
+    /// - Parameters:
+    ///   - descriptor: lets the bytes go out without being read by this process where that is possible.
+    ///   - read: bytes from an offset on, at least one and at most `maximum`; asked only if there is no descriptor.
+    ///   - close: called once, when nothing is read any more.
+    public init(
+        length: Int64, descriptor: Int32?,
+        read: @escaping @Sendable (_ offset: Int64, _ maximum: Int) async throws -> [UInt8],
+        close: @escaping @Sendable () async -> Void
+    ) {
+        self.length = length
+        self.descriptor = descriptor
+        self.read = read
+        self.close = close
+    }
+}
