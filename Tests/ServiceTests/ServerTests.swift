@@ -79,7 +79,8 @@ struct ServerTests {
     @Test(
         "HTTP/1.0 and 'Connection: close' end the connection after the answer",
         arguments: [
-            "GET /open HTTP/1.0\r\n\r\n", "GET /open HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+            "GET /open HTTP/1.0\r\n\r\n", "GET /open HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n",
+            "GET /open HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
             "GET /open HTTP/1.1\r\nHost: a\r\nConnection: Close, TE\r\n\r\n",
         ])
     func close(request: String) async throws {

@@ -102,7 +102,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
         let isChunked = head.headers.contains(name: "transfer-encoding")
         let hasBody = isChunked || (length ?? 0) > 0
         let exchange = ConnectionState.Exchange(
-            keepAlive: head.isKeepAlive, isHead: head.method == .HEAD,
+            // HTTP/1.0 would have to be told that its connection stays.
+            keepAlive: head.version.minor >= 1 && head.isKeepAlive, isHead: head.method == .HEAD,
             expectsContinue: hasBody && head.version == .http1_1
                 && head.headers.first(name: "expect")?.lowercased() == "100-continue")
         state.requestHead(exchange, bodyLength: hasBody ? (isChunked ? nil : length) : 0)

@@ -127,16 +127,20 @@ struct Delivery {
         guard OpenFile.size(descriptor) >= range.upperBound else { throw DeliveryError.fileTooShort }
     }
 
-    /// Reads on the event loop what is in memory, and on another thread what has to come from the disk.
+    /// Reads exactly so many bytes: on the event loop what is in memory, on another thread what comes from the disk.
     private static func read(
         _ descriptor: Int32, at offset: Int64, count: Int, _ connection: Connection
     ) async throws -> ByteBuffer {
         var buffer = connection.channel.allocator.buffer(capacity: count)
-        if buffer.fill(from: descriptor, at: offset, count: count, mayWait: false) > 0 { return buffer }
+        if buffer.fill(from: descriptor, at: offset, count: count, mayWait: false) == count { return buffer }
+        // The system may have had a part of it.
+        let begun = buffer
         return try await NIOThreadPool.singleton.runIfActive {
-            var buffer = ByteBufferAllocator().buffer(capacity: count)
-            guard buffer.fill(from: descriptor, at: offset, count: count, mayWait: true) > 0 else {
-                throw DeliveryError.fileTooShort
+            var buffer = begun
+            while buffer.readableBytes < count {
+                let at = offset + Int64(buffer.readableBytes)
+                guard buffer.fill(from: descriptor, at: at, count: count - buffer.readableBytes, mayWait: true) > 0
+                else { throw DeliveryError.fileTooShort }
             }
             return buffer
         }
