@@ -5,15 +5,48 @@ extension MediaTypeFamily {
     /// The family that a client wants: OCI's, unless it accepts Docker's and not OCI's.
     /// - Parameter accept: the values of all `Accept` headers (RFC 9110, section 12.5.1).
     init(accept: [String]) {
-        let types = accept.flatMap { $0.split(separator: ",") }.compactMap(acceptedType)
-        let acceptsOCI = types.contains { [MediaType.ociManifest.text, "*/*", "application/*"].contains($0) }
-        self = types.contains(MediaType.dockerManifest.text) && !acceptsOCI ? .docker : .oci
+        var acceptsDocker = false
+        for field in accept {
+            for item in field.utf8.split(separator: UInt8(ascii: ",")) {
+                guard let type = acceptedType(item) else { continue }
+                if [MediaType.ociManifest.text, "*/*", "application/*"].contains(where: type.isIgnoringCase) {
+                    self = .oci
+                    return
+                }
+                acceptsDocker = acceptsDocker || type.isIgnoringCase(MediaType.dockerManifest.text)
+            }
+        }
+        self = acceptsDocker ? .docker : .oci
     }
 }
 
-/// The media type of an item as in `a/b;q=0.5`, in lower case; nil if its weight says that it is not accepted.
-private func acceptedType(_ item: Substring) -> String? {
-    let parts = item.lowercased().split(separator: ";").map { $0.filter { $0 != " " && $0 != "\t" } }
-    let isRefused = parts.dropFirst().contains { $0.hasPrefix("q=") && Double($0.dropFirst(2)) == 0 }
-    return isRefused ? nil : parts.first
+/// The media type of an item as in `a/b;q=0.5`; nil if its weight says that it is not accepted.
+private func acceptedType(_ item: Substring.UTF8View) -> Substring.UTF8View? {
+    let parts = item.split(separator: UInt8(ascii: ";"))
+    let isRefused = parts.dropFirst().contains { parameter in
+        let text = Substring(parameter).filter { $0 != " " && $0 != "\t" }.lowercased()
+        return text.hasPrefix("q=") && Double(text.dropFirst(2)) == 0
+    }
+    return isRefused ? nil : parts.first?.trimmed
+}
+
+extension Substring.UTF8View {
+    fileprivate var trimmed: Self {
+        var rest = self
+        while let first = rest.first, first.isBlank { rest.removeFirst() }
+        while let last = rest.last, last.isBlank { rest.removeLast() }
+        return rest
+    }
+
+    /// - Parameter text: in lower case.
+    fileprivate func isIgnoringCase(_ text: String) -> Bool {
+        count == text.utf8.count && zip(self, text.utf8).allSatisfy { $0.lowercased == $1 }
+    }
+}
+
+extension UInt8 {
+    fileprivate var isBlank: Bool { self == UInt8(ascii: " ") || self == UInt8(ascii: "\t") }
+    fileprivate var lowercased: UInt8 {
+        (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(self) ? self | 0x20 : self
+    }
 }

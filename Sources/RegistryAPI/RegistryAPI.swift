@@ -17,7 +17,7 @@ public struct RegistryAPI: Sendable {
 
     public var routes: Routes {
         var routes = Routes(errors: RegistryErrors())
-        routes.on(nil, "/v2/**", access: .role(.pull)) { request in
+        routes.on(nil, "/v2/**", access: .role(.pull), execution: .eventLoop) { request in
             var response = try await answer(to: request)
             response.headers[.distributionVersion] = "registry/2.0"
             return response
@@ -30,6 +30,14 @@ public struct RegistryAPI: Sendable {
             throw RegistryFailure.unsupported("this registry can only be pulled from")
         }
         let route = try RegistryRoute(path: request.path)
+        // A tag's image is in memory, or made in microseconds: changing threads would cost more than the answer.
+        if case .manifest(_, .tag) = route { return try await answer(to: request, for: route) }
+        return try await withTaskExecutorPreference(globalConcurrentExecutor) {
+            try await answer(to: request, for: route)
+        }
+    }
+
+    private func answer(to request: Request, for route: RegistryRoute) async throws -> Response {
         switch route {
         case .ping: return .json([:])
         case .manifest(let name, let reference): return try await manifest(name, reference, request)

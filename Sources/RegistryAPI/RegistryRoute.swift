@@ -13,27 +13,35 @@ enum RegistryRoute: Hashable {
 
     /// - Parameter path: percent-encoded, without the query, beginning with `/v2`.
     /// - Throws: `RegistryFailure` with the code of what is malformed; `.unsupported` for what is no endpoint.
-    init(path: some StringProtocol) throws(RegistryFailure) {
-        var parts = path.split(separator: "/", omittingEmptySubsequences: false).map { String($0) }.dropFirst(2)
-        if parts.isEmpty || parts.elementsEqual([""]) {
+    init(path: String) throws(RegistryFailure) {
+        // By bytes: this is done for each request.
+        var rest = Substring(path).utf8.dropFirst()
+        guard let slash = rest.firstIndex(of: UInt8(ascii: "/")), slash != rest.index(before: rest.endIndex) else {
             self = .ping
             return
         }
-        guard parts.count >= 3 else { throw .unknownEndpoint }
-        let last = parts.removeLast()
-        switch parts.removeLast() {
+        rest = rest[rest.index(after: slash)...]
+        guard let last = Self.lastComponent(&rest), let kind = Self.lastComponent(&rest) else { throw .unknownEndpoint }
+        let name = String(Substring(rest))
+        switch kind {
         case "manifests":
-            self = .manifest(try Self.name(parts), try Self.reference(last))
+            self = .manifest(try Self.name(name), try Self.reference(last))
         case "blobs":
-            self = .blob(try Self.name(parts), try Self.digest(last))
+            self = .blob(try Self.name(name), try Self.digest(last))
         case "tags" where last == "list":
-            self = .tags(try Self.name(parts))
+            self = .tags(try Self.name(name))
         default: throw .unknownEndpoint
         }
     }
 
-    private static func name(_ parts: ArraySlice<String>) throws(RegistryFailure) -> RepositoryName {
-        let text = parts.joined(separator: "/")
+    /// Takes the last component and the slash before it off; nil if there is no slash.
+    private static func lastComponent(_ path: inout Substring.UTF8View) -> String? {
+        guard let slash = path.lastIndex(of: UInt8(ascii: "/")) else { return nil }
+        defer { path = path[..<slash] }
+        return String(Substring(path[path.index(after: slash)...]))
+    }
+
+    private static func name(_ text: String) throws(RegistryFailure) -> RepositoryName {
         guard let name = percentDecoded(text) else { throw .nameInvalid(text) }
         do { return try RepositoryName(parsing: name) } catch { throw .nameInvalid(name) }
     }

@@ -10,7 +10,7 @@ enum Repository: Hashable {
 
     /// - Throws: `.nameUnknown` for every other name.
     init(_ name: RepositoryName) throws(RegistryFailure) {
-        let parts = name.text.split(separator: "/")
+        let parts = name.text.utf8.split(separator: UInt8(ascii: "/")).map { Substring($0) }
         if parts.count == 2, parts[0] == "cloudfoundry", let guid = try? DropletGUID(parts[1]) {
             self = .droplet(guid)
         } else if parts.count == 2, parts[0] == "cistern", let stack = try? StackName(parts[1]) {

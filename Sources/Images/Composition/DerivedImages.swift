@@ -21,7 +21,7 @@ public final class DerivedImages: Sendable {
     private let lifecycle: [Architecture: LifecycleLayer]
     private let wanted = Mutex<[RecipeKey: Recipe]>([:])
     private let composed = BoundedCache<ImageKey, ComposedImage>(maximumCost: 24 << 20)
-    private let keeping = SingleFlight<String, Recipe>()
+    private let keeping = SingleFlight<String, Bool>()
     let found = FoundDigests()
 
     /// - Parameter lifecycle: the layer of each architecture that this server can make images for.
@@ -75,7 +75,7 @@ public final class DerivedImages: Sendable {
         return image
     }
 
-    /// The recipe that new images of a rootfs version get, written down before it is used.
+    /// The recipe that new images of a rootfs version get, written down before it is used if the store can be written.
     func recipe(
         _ stack: StackName, _ version: VersionName, _ architecture: Architecture, _ family: MediaTypeFamily
     ) async throws(ImageError) -> Recipe {
@@ -86,11 +86,10 @@ public final class DerivedImages: Sendable {
         let recipe = Recipe(
             format: .newest, stack: stack, version: version, architecture: architecture, family: family,
             rootfs: base.layers, rootfsCreated: base.created, shell: base.shell, lifecycle: lifecycle.layer)
-        let kept = try await keeping.value(for: recipe.id) { () throws(ImageError) in
+        let isWritten = try await keeping.value(for: recipe.id) { () throws(ImageError) in
             try await recipes.keep(recipe)
-            return recipe
         }
-        wanted.withLock { $0[key] = kept }
-        return kept
+        if isWritten { wanted.withLock { $0[key] = recipe } }
+        return recipe
     }
 }

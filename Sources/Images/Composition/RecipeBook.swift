@@ -12,6 +12,8 @@ public final class RecipeBook: Sendable {
 
     private struct State {
         var byID: [String: Recipe] = [:]
+        /// Those that the store could not take so far.
+        var unwritten: Set<String> = []
         var byBase: [Base: [Recipe]] = [:]
         /// Every layer that recipes name.
         var layers: [Base: [Digest: LayerReference]] = [:]
@@ -40,20 +42,36 @@ public final class RecipeBook: Sendable {
         state.withLock { $0.layers[Base(stack: stack, architecture: architecture)]?[digest] }
     }
 
-    /// Writes a recipe down, durably, before anybody may see an image made with it.
-    func keep(_ recipe: Recipe) async throws(ImageError) {
-        if self.recipe(recipe.id) != nil { return }
-        do {
-            _ = try await store.put(try Recipe.key(recipe.id), recipe.bytes, if: .absent)
-        } catch .exists {
-            // Another replica wrote the same bytes.
-        } catch { throw .store(error) }
-        do { try await store.sync() } catch { throw .store(error) }
+    /// Writes a recipe down, durably, before anybody sees an image made with it.
+    ///
+    /// A store that takes nothing at the moment must not stop nodes from pulling what is there: the recipe is then kept
+    /// in memory, and the next caller tries again. Only if the server ends before that, and another version of it comes
+    /// back, are the images gone that were made with it meanwhile.
+    /// - Returns: whether it is written.
+    func keep(_ recipe: Recipe) async throws(ImageError) -> Bool {
+        if state.withLock({ $0.byID[recipe.id] != nil && !$0.unwritten.contains(recipe.id) }) { return true }
+        do throws(ObjectStoreError) {
+            do throws(ObjectStoreError) {
+                _ = try await store.put(try Recipe.key(recipe.id), recipe.bytes, if: .absent)
+            } catch .exists {
+                // Another replica wrote the same bytes.
+            }
+            try await store.sync()
+        } catch {
+            switch error {
+            case .full, .permission, .io:
+                add(recipe, isWritten: false)
+                return false
+            default: throw .store(error)
+            }
+        }
         add(recipe)
+        return true
     }
 
-    private func add(_ recipe: Recipe) {
+    private func add(_ recipe: Recipe, isWritten: Bool = true) {
         state.withLock { state in
+            if isWritten { state.unwritten.remove(recipe.id) } else { state.unwritten.insert(recipe.id) }
             guard state.byID.updateValue(recipe, forKey: recipe.id) == nil else { return }
             let base = Base(stack: recipe.stack, architecture: recipe.architecture)
             state.byBase[base, default: []].append(recipe)

@@ -85,6 +85,7 @@ extension ServerTests {
                 do {
                     try await world.server.importTinyRootfs()
                     try await world.upload(kept, guid: "kept")
+                    try await world.upload(Droplet("other"), guid: "other")
                     try await mount.fail()
                     try await Self.expectUnavailable(world)
                     try await Self.expectWhole(kept, guid: "kept", world)
@@ -109,7 +110,7 @@ extension ServerTests {
             #expect(answer.status == 503, "\(answer.text)")
             #expect(answer.json["code"] == 500000 && answer.json["description"]?.string?.isEmpty == false)
             #expect(try await world.client.get(path, as: "operator").status == 404)
-            let removal = try await world.client.send("DELETE", "/droplets/kept/\(Droplet("kept", noise: 100_000).sha256)", as: "operator")
+            let removal = try await world.client.send("DELETE", "/droplets/other/\(Droplet("other").sha256)", as: "operator")
             #expect(removal.status == 503, "\(removal.text)")
             #expect(try await world.client.get("/healthz", as: nil).status == 200, "to be restarted would not help")
             try await waitUntil("/readyz to say so") { try await world.client.get("/readyz", as: nil).status == 503 }

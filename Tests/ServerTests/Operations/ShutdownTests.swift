@@ -22,6 +22,8 @@ extension ServerTests {
                     let uploads = try await Self.beginUploads(small, world)
                     let downloads = try await Self.beginDownloads(large, world)
                     let idle = try await RawConnection(port: world.client.port)
+                    try await idle.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+                    #expect(try await Answer(from: idle).status == 200)
                     world.server.process.signal(signal)
                     try await waitUntil("new connections to be refused") {
                         do {
