@@ -138,10 +138,14 @@ let package = Package(
             ], swiftSettings: strict),
         .testTarget(
             name: "ClientTests", dependencies: ["TestSupport"], swiftSettings: strict),
+        .testTarget(name: "ServerTests", dependencies: ["JSON", "OCI", "TestSupport"], swiftSettings: strict),
 
         .executableTarget(
             name: "ConversionBench", dependencies: ["Archive", "Layers", "OCI"],
             path: "Tests/Benchmarks/ConversionBench", swiftSettings: strict),
+        .executableTarget(
+            name: "fill-store", dependencies: ["JSON", "OCI", "ObjectStore", logging],
+            path: "Tests/Benchmarks/fill-store", swiftSettings: strict),
         .executableTarget(
             name: "http-bench-server", dependencies: ["Service", httpTypes, logging, serviceLifecycle, unixSignals],
             path: "Tests/Benchmarks/http/server", swiftSettings: strict),
