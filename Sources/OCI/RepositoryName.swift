@@ -9,11 +9,13 @@ public struct RepositoryName: Hashable, Sendable, CustomStringConvertible {
 
     /// - Throws: `OCIError.name`.
     public init(parsing text: some StringProtocol) throws(OCIError) {
+        // A type of its own, which the compiler specialises for: this is done for each request.
+        let text = String(text)
         let bytes = text.utf8
         guard (1...Self.maximumLength).contains(bytes.count),
             bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).allSatisfy({ Self.isComponent($0) })
-        else { throw .name(String(text)) }
-        self.text = String(text)
+        else { throw .name(text) }
+        self.text = text
     }
 
     public var description: String { text }

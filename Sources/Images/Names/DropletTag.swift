@@ -13,7 +13,8 @@ public struct DropletTag: Hashable, Sendable {
 
     /// - Returns: nil for a tag that can't be a droplet's.
     public init?(_ tag: Tag) {
-        let parts = tag.text.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
+        let parts = tag.text.utf8.split(separator: UInt8(ascii: "-"), maxSplits: 1, omittingEmptySubsequences: false)
+            .map { Substring($0) }
         guard let hash = DropletHash(parts[0]) else { return nil }
         self.hash = hash
         if parts.count == 2 {
@@ -31,10 +32,11 @@ public enum DropletHash: Hashable, Sendable, CustomStringConvertible {
     case sha1(String)
 
     public init?(_ text: some StringProtocol) {
-        guard text.utf8.allSatisfy({ "0123456789abcdef".utf8.contains($0) }) else { return nil }
+        let text = String(text)
+        guard text.utf8.allSatisfy(Self.isDigit) else { return nil }
         switch text.utf8.count {
-        case 64: self = .sha256(String(text))
-        case 40: self = .sha1(String(text))
+        case 64: self = .sha256(text)
+        case 40: self = .sha1(text)
         default: return nil
         }
     }
@@ -43,5 +45,9 @@ public enum DropletHash: Hashable, Sendable, CustomStringConvertible {
         switch self {
         case .sha256(let hex), .sha1(let hex): hex
         }
+    }
+
+    private static func isDigit(_ byte: UInt8) -> Bool {
+        (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte)
     }
 }

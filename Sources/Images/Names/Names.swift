@@ -65,7 +65,7 @@ public struct DropletGUID: Hashable, Sendable, CustomStringConvertible {
 }
 
 private func isStackOrVersion(_ text: some StringProtocol) -> Bool {
-    let bytes = text.utf8
+    let bytes = String(text).utf8
     guard (1...63).contains(bytes.count), let first = bytes.first, isLetterOrDigit(first) else { return false }
     return bytes.allSatisfy { isLetterOrDigit($0) || "._-".utf8.contains($0) }
 }
