@@ -13,7 +13,8 @@ public struct RepositoryName: Hashable, Sendable, CustomStringConvertible {
         let text = String(text)
         let bytes = text.utf8
         guard (1...Self.maximumLength).contains(bytes.count),
-            bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).allSatisfy({ Self.isComponent($0) })
+            bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+                .allSatisfy({ Self.isComponent($0) })
         else { throw .name(text) }
         self.text = text
     }

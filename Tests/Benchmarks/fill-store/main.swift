@@ -15,7 +15,6 @@ guard arguments.count == 4, let count = Int(arguments[3]), count > 0 else {
     exit(2)
 }
 
-
 func complain(_ problem: String) -> Never {
     FileHandle.standardError.write(Data("fill-store: \(problem)\n".utf8))
     exit(1)
