@@ -52,6 +52,14 @@ struct SimulatedDisk: Sendable {
             block * Self.blockSize..<min((block + 1) * Self.blockSize, bytes.count)
         }
 
+        var durableOnly: File {
+            var file = self
+            file.bytes = durable
+            file.modified = durableModified
+            file.dirty = []
+            return file
+        }
+
         /// Any part of what was not flushed.
         func afterPowerCut(_ random: inout SeededRandom) -> File {
             var file = File()
@@ -282,6 +290,17 @@ struct SimulatedDisk: Sendable {
         after.nextInode = nextInode
         after.take(Self.root, from: disk, &random)
         return after
+    }
+
+    /// Only what was flushed.
+    func afterWorstPowerCut() -> SimulatedDisk {
+        var random = SeededRandom(seed: 0)
+        var disk = self
+        disk.changes = []
+        for (number, inode) in inodes {
+            if case .file(let file) = inode { disk.inodes[number] = .file(file.durableOnly) }
+        }
+        return disk.afterPowerCut(&random)
     }
 
     private mutating func take(_ inode: Int, from disk: SimulatedDisk, _ random: inout SeededRandom) {

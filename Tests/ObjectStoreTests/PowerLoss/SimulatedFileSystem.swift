@@ -68,6 +68,9 @@ final class SimulatedFileSystem: FileSystem {
     /// Cuts the power now, if that has not happened before.
     func cutPower() { state.withLock { $0.isCut = true } }
 
+    /// What is surely on the disk.
+    func durableDisk() -> SimulatedDisk { state.withLock { $0.disk.afterWorstPowerCut() } }
+
     /// What is on the disk after the power was cut.
     func diskAfterPowerCut(_ random: inout SeededRandom) -> SimulatedDisk {
         state.withLock { state in
@@ -168,12 +171,14 @@ final class SimulatedFileSystem: FileSystem {
     }
 
     func syncAll() throws(FileSystemError) {
-        try call(.syncAll, "", "flushing") { (state) throws(FileSystemError) in
-            if state.failsFlush() {
-                state.disk.loseDirty()
-                throw FileSystemError(code: EIO, action: "flushing")
+        do throws(FileSystemError) {
+            try call(.syncAll, "", "flushing") { (state) throws(FileSystemError) in
+                if state.failsFlush() { throw FileSystemError(code: EIO, action: "flushing") }
+                if !state.options.ignored.contains(.tree) { state.disk.flushAll() }
             }
-            if !state.options.ignored.contains(.tree) { state.disk.flushAll() }
+        } catch {
+            state.withLock { if !$0.isCut { $0.disk.loseDirty() } }
+            throw error
         }
     }
 
