@@ -20,6 +20,8 @@ public struct ServerClient: Sendable {
         configuration.timeout = .init(connect: .seconds(10), read: .seconds(300))
         configuration.redirectConfiguration = .disallow
         configuration.httpVersion = .http1Only
+        // Who typed a wrong address wants to know it now, not after ten seconds of trying.
+        configuration.connectionPool.retryConnectionEstablishment = false
         if let file = connection.authorityFile {
             do {
                 var tls = TLSConfiguration.makeClientConfiguration()
@@ -89,7 +91,7 @@ public struct ServerClient: Sendable {
         } catch is CancellationError {
             throw CancellationError()
         } catch {
-            throw TransferError.connection(server: connection.url, reason: Self.reason(error))
+            throw TransferError.connection(server: connection.url, reason: reason(error))
         }
         let json = body.readableBytes == 0 ? nil : try? JSONValue(parsing: body.readableBytesView)
         guard (200..<300).contains(response.status.code) else {
@@ -117,14 +119,27 @@ public struct ServerClient: Sendable {
         String(String.UnicodeScalarView(text.unicodeScalars.prefix(maximum).filter { $0.value >= 32 && $0.value != 127 }))
     }
 
-    private static func reason(_ error: any Error) -> String {
+    /// Why there is no answer, and what to look at.
+    private func reason(_ error: any Error) -> String {
         let text = String(describing: error)
-        if text.contains("CERTIFICATE_VERIFY_FAILED") {
-            return "its certificate is not signed by the given authority: check --ca"
+        return if text.contains("CERTIFICATE_VERIFY_FAILED") {
+            connection.authorityFile == nil
+                ? "its certificate is signed by nobody whom this machine knows: give its authority with --ca or CISTERN_CA"
+                : "its certificate is not signed by the given authority: check --ca"
+        } else if text.contains("unableToValidateCertificate") || text.contains("failedToValidateHostname") {
+            "its certificate is for another name: call the server by a name that its certificate has"
+        } else if text.contains("WRONG_VERSION_NUMBER") {
+            "it does not speak TLS: is its URL http://…?"
+        } else if text.contains("remoteConnectionClosed"), connection.url.hasPrefix("http:") {
+            "it closed the connection: is its URL https://…?"
+        } else if text.contains("Connection refused") || text.contains("ECONNREFUSED") {
+            "nothing listens there: is `cistern serve` running?"
+        } else if text.contains("UnknownHost") {
+            "there is no such host"
+        } else if text.contains("connectTimeout") {
+            "it does not answer"
+        } else {
+            Self.printable(text, 300)
         }
-        if text.contains("Connection refused") || text.contains("ECONNREFUSED") {
-            return "nothing listens there: is `cistern serve` running?"
-        }
-        return printable(text, 300)
     }
 }

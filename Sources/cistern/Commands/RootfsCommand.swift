@@ -1,4 +1,5 @@
 import ArgumentParser
+import Images
 import JSON
 import OCI
 import Transfer
@@ -19,6 +20,16 @@ struct RootfsCommand: AsyncParsableCommand {
         @Option(help: "The shell that apps are started with.") var shell: String?
         @Flag(help: "Make it the stack's current version.") var promote = false
         @Argument(help: "A tar archive, plain, gzip or zstd.") var file: String
+
+        func validate() throws {
+            guard (try? StackName(stack)) != nil, (try? VersionName(version)) != nil else {
+                throw ValidationError(
+                    """
+                    '\(printable(stack))' and '\(printable(version))' can't be a stack and a version: they take at most \
+                    63 letters, digits, '.', '_' and '-', and no version is called 'current'.
+                    """)
+            }
+        }
 
         func run() async throws {
             let file = try UploadFile(path: file)

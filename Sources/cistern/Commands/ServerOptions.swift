@@ -36,7 +36,9 @@ struct ServerOptions: ParsableArguments {
             throw TransferError.configuration("the password file '\(file)' can't be read")
         }
         let password = String(decoding: bytes, as: UTF8.self).trimmingCharacters(in: .newlines)
-        return ServerConnection(url: url, user: user, password: password, authorityFile: ca ?? environment["CISTERN_CA"])
+        let authority = ca ?? environment["CISTERN_CA"] ?? ""
+        return ServerConnection(
+            url: url, user: user, password: password, authorityFile: authority.isEmpty ? nil : authority)
     }
 
     /// Asks the server and prints its answer, as JSON if that is wanted.

@@ -15,7 +15,8 @@ struct LifecyclePrograms: Sendable {
         for text in given {
             let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
             guard parts.count == 2, let architecture = try? Architecture(parts[0]) else {
-                throw CommandError("'\(printable(text))' is not ARCH=DIR with the architecture amd64 or arm64")
+                throw CommandError(
+                    "--lifecycle '\(printable(text))' is not ARCH=DIR with the architecture amd64 or arm64")
             }
             directories[architecture] = parts[1]
         }

@@ -103,7 +103,7 @@ extension ServerTests {
 
         @Test("A bad value is refused, names the setting and says what it takes", arguments: [
             ("--listen", "nowhere"), ("--listen", "127.0.0.1:99999"), ("--listen", ":1"), ("--plain-listen", "x"), ("--layers-mode", "double"),
-            ("--layers-compression", "bzip2"), ("--stack", "../x"), ("--stack", "current"), ("--stack", ""), ("--architecture", "pdp11"),
+            ("--layers-compression", "bzip2"), ("--stack", "../x"), ("--stack", ""), ("--architecture", "pdp11"),
             ("--limits-droplet-bytes", "0"), ("--limits-droplet-bytes", "-1"), ("--limits-droplet-bytes", "99999999999999999999"),
             ("--limits-droplet-bytes", "8G"), ("--limits-entries", "many"), ("--limits-conversions", "0"), ("--drain-seconds", "-1"),
             ("--log-level", "loud"), ("--tls-certificate", "/only/one.pem"), ("--lifecycle", "nonsense"), ("--lifecycle", "pdp11=/x"),
