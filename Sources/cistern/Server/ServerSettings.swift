@@ -22,7 +22,9 @@ struct ServerSettings: Sendable {
     init(_ source: SettingsSource) throws {
         listen = try source.value(.listen, Self.addresses)
         plainListen = try source.value(.plainListen, Self.addresses)
-        guard !listen.isEmpty || !plainListen.isEmpty else { throw CommandError("there is no address to listen on") }
+        guard !listen.isEmpty || !plainListen.isEmpty else {
+            throw CommandError("there is no address to listen on: give --listen or --plain-listen")
+        }
         let certificate = source.text(.certificate)
         let key = source.text(.privateKey)
         guard certificate.isEmpty == key.isEmpty else {

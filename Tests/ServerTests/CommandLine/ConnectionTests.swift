@@ -5,7 +5,8 @@ import Testing
 extension ServerTests {
     @Suite("cistern: how it reaches a server", .emptyServer)
     struct ConnectionTests {
-        private static func list(_ changed: [String: String], _ arguments: [String] = []) async throws -> CommandResult {
+        private static func list(_ changed: [String: String], _ arguments: [String] = []) async throws -> CommandResult
+        {
             let environment = try SharedServer.world().server.commandLineEnvironment().merging(changed) { $1 }
             return try await run(
                 "cistern", ["droplet", "list"] + arguments, environment: environment, timeout: .seconds(30))
@@ -16,11 +17,13 @@ extension ServerTests {
             let world = try SharedServer.world()
             #expect(try await Self.list([:]).status == 0)
             let flags = [
-                "--server", world.server.url, "--user", "operator", "--password-file", world.server.passwordFile(of: .operator),
+                "--server", world.server.url, "--user", "operator", "--password-file",
+                world.server.passwordFile(of: .operator),
                 "--ca", world.server.certificateAuthority,
             ]
             let wrong = [
-                "CISTERN_SERVER": "https://127.0.0.1:1", "CISTERN_USER": "x", "CISTERN_PASSWORD_FILE": "/x", "CISTERN_CA": "/x",
+                "CISTERN_SERVER": "https://127.0.0.1:1", "CISTERN_USER": "x", "CISTERN_PASSWORD_FILE": "/x",
+                "CISTERN_CA": "/x",
             ]
             let result = try await Self.list(wrong, flags)
             #expect(result.status == 0, "\(result.errors)")
@@ -30,18 +33,23 @@ extension ServerTests {
             #expect(slash.status == 0, "\(slash.errors)")
         }
 
-        @Test("What is missing is named, as a usage error", arguments: [
-            ("CISTERN_SERVER", "--server"), ("CISTERN_USER", "--user"), ("CISTERN_PASSWORD_FILE", "--password-file"),
-        ])
+        @Test(
+            "What is missing is named, as a usage error",
+            arguments: [
+                ("CISTERN_SERVER", "--server"), ("CISTERN_USER", "--user"),
+                ("CISTERN_PASSWORD_FILE", "--password-file"),
+            ])
         func missing(variable: String, flag: String) async throws {
             let result = try await Self.list([variable: ""])
             #expect(result.status == 2, "\(result.errors)")
             #expect(result.errors.contains(variable) && result.errors.contains(flag), "\(result.errors)")
         }
 
-        @Test("What is no URL of a server is a usage error", arguments: [
-            "127.0.0.1:8443", "ftp://127.0.0.1", "https://", "nonsense", "https://a b",
-        ])
+        @Test(
+            "What is no URL of a server is a usage error",
+            arguments: [
+                "127.0.0.1:8443", "ftp://127.0.0.1", "https://", "nonsense", "https://a b",
+            ])
         func noURL(url: String) async throws {
             let result = try await Self.list(["CISTERN_SERVER": url])
             #expect(result.status == 2 && result.errors.contains(url), "\(result.errors)")
@@ -76,7 +84,8 @@ extension ServerTests {
                 try await runSuccessfully(
                     "openssl",
                     [
-                        "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=other",
+                        "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
+                        "/CN=other",
                         "-keyout", directory + "/key.pem", "-out", directory + "/other.pem",
                     ])
                 let other = try await Self.list(["CISTERN_CA": directory + "/other.pem"])
@@ -94,10 +103,12 @@ extension ServerTests {
         func otherName() async throws {
             try await World.with(["--listen", "0.0.0.0:0"]) { world in
                 let addresses = try String(contentsOfFile: world.directory + "/address", encoding: .utf8)
-                let port = try #require(addresses.split(separator: "\n").first { $0.contains("0.0.0.0") }?.split(separator: ":").last)
+                let port = try #require(
+                    addresses.split(separator: "\n").first { $0.contains("0.0.0.0") }?.split(separator: ":").last)
                 let environment = world.server.commandLineEnvironment().merging(
                     ["CISTERN_SERVER": "https://127.0.0.2:\(port)"]) { $1 }
-                let result = try await run("cistern", ["droplet", "list"], environment: environment, timeout: .seconds(30))
+                let result = try await run(
+                    "cistern", ["droplet", "list"], environment: environment, timeout: .seconds(30))
                 #expect(result.status == 1 && result.errors.contains("another name"), "\(result.errors)")
             }
         }
@@ -129,7 +140,8 @@ extension ServerTests {
             try await withTemporaryDirectory { directory in
                 let data = directory + "/data"
                 try await World.with(data: data) { _ in }
-                let added = try await Self.user(["add", "--data", data, "--role", "push", "--role", "stage", "ci"], input: "first secret\n")
+                let added = try await Self.user(
+                    ["add", "--data", data, "--role", "push", "--role", "stage", "ci"], input: "first secret\n")
                 #expect(added.status == 0 && added.errors.isEmpty && !added.output.contains("secret"))
                 let list = try await Self.user(["list", "--data", data])
                 #expect(list.output.contains("ci") && list.output.contains("push, stage"))
@@ -149,7 +161,8 @@ extension ServerTests {
                 #expect(try await Self.user(["remove", "--data", data, "pull"]).status == 0)
                 try await World.with(data: data) { world in
                     let client = Client(
-                        port: world.client.port, passwords: world.client.passwords.merging(["ci": "second secret"]) { $1 })
+                        port: world.client.port,
+                        passwords: world.client.passwords.merging(["ci": "second secret"]) { $1 })
                     for (path, user, status) in [
                         ("/v2/", "ci", 200), ("/droplets/a/\(Droplet("a").sha256)", "ci", 403), ("/v2/", "pull", 401),
                     ] {
@@ -167,20 +180,28 @@ extension ServerTests {
             let roles: [String]
         }
 
-        @Test("What can't be a user is refused, and the files stay as they are", arguments: [
-            (["ci"], ""), (["ci"], "\n"), (["ci"], String(repeating: "x", count: 73) + "\n"), (["a:b"], "secret\n"), ([""], "secret\n"),
-            (["#a"], "secret\n"), (["--role", "king", "ci"], "secret\n"), ([String(repeating: "a", count: 256)], "secret\n"), (["a\nb"], "secret\n"),
-        ])
+        @Test(
+            "What can't be a user is refused, and the files stay as they are",
+            arguments: [
+                (["ci"], ""), (["ci"], "\n"), (["ci"], String(repeating: "x", count: 73) + "\n"), (["a:b"], "secret\n"),
+                ([""], "secret\n"),
+                (["#a"], "secret\n"), (["--role", "king", "ci"], "secret\n"),
+                ([String(repeating: "a", count: 256)], "secret\n"), (["a\nb"], "secret\n"),
+            ])
         func refused(arguments: [String], input: String) async throws {
             try await withTemporaryDirectory { directory in
                 let data = directory + "/data"
                 try await runSuccessfully("mkdir", [data])
                 #expect(try await Self.user(["add", "--data", data, "first"], input: "secret\n").status == 0)
-                let files = ["users.htpasswd", "policy.yaml"].map { FileManager.default.contents(atPath: "\(data)/\($0)") }
+                let files = ["users.htpasswd", "policy.yaml"].map {
+                    FileManager.default.contents(atPath: "\(data)/\($0)")
+                }
                 let result = try await Self.user(["add", "--data", data] + arguments, input: input)
                 #expect([1, 2].contains(result.status) && !result.errors.isEmpty && result.output.isEmpty)
                 #expect(!result.errors.contains("secret"), "\(result.errors)")
-                #expect(["users.htpasswd", "policy.yaml"].map { FileManager.default.contents(atPath: "\(data)/\($0)") } == files)
+                #expect(
+                    ["users.htpasswd", "policy.yaml"].map { FileManager.default.contents(atPath: "\(data)/\($0)") }
+                        == files)
             }
         }
 

@@ -23,7 +23,9 @@ extension ServerTests {
             let none = try await server.cistern(["rootfs", "show", "--stack", "words"])
             #expect(none.status == 1 && none.errors.contains("promote"), "\(none.errors)")
 
-            let promoted = try await server.cisternSuccessfully(["rootfs", "promote", "--stack", "words", "--version", "1"])
+            let promoted = try await server.cisternSuccessfully([
+                "rootfs", "promote", "--stack", "words", "--version", "1",
+            ])
             #expect(promoted.output == "words is on 1 now")
             let second = try await Fixtures.tinyRootfs(version: "2")
             let both = try await server.cisternSuccessfully(base + ["--version", "2", "--promote", second])
@@ -51,20 +53,26 @@ extension ServerTests {
         func badRootfs() async throws {
             let server = try SharedServer.world().server
             let file = try await Fixtures.tinyRootfs(version: "1")
-            func refused(_ arguments: [String], _ words: String..., location: SourceLocation = #_sourceLocation) async throws {
+            func refused(_ arguments: [String], _ words: String..., location: SourceLocation = #_sourceLocation)
+                async throws
+            {
                 let result = try await server.cistern(["rootfs", "import", "--stack", "bad"] + arguments)
                 #expect([1, 2].contains(result.status) && result.output.isEmpty, sourceLocation: location)
-                for word in words { #expect(result.errors.contains(word), "\(result.errors)", sourceLocation: location) }
+                for word in words {
+                    #expect(result.errors.contains(word), "\(result.errors)", sourceLocation: location)
+                }
             }
             let zero = String(repeating: "0", count: 64)
-            try await refused(["--version", "1", "--shell", "/bin/sh", "--sha256", zero, file], "SHA-256", "fetch it again")
+            try await refused(
+                ["--version", "1", "--shell", "/bin/sh", "--sha256", zero, file], "SHA-256", "fetch it again")
             try await refused(["--version", "1", file], "/bin/bash", "--shell")
             try await refused(["--version", "1", "--shell", "sh", file], "absolute")
             try await refused(["--version", "1", "--shell", "/bin/sh", "--arch", "arm64", file], "arm64", "lifecycle")
             try await refused(["--version", "1", "--shell", "/bin/sh", "--arch", "pdp11", file], "pdp11")
             try await refused(["--version", "../1", "--shell", "/bin/sh", file], "../1")
             try await refused(["--version", "current", "--shell", "/bin/sh", file], "current")
-            try await refused(["--version", "1", "--shell", "/bin/sh", "/nonexistent/rootfs"], "/nonexistent/rootfs", "No such file")
+            try await refused(
+                ["--version", "1", "--shell", "/bin/sh", "/nonexistent/rootfs"], "/nonexistent/rootfs", "No such file")
             try await refused(["--version", "1", "--shell", "/bin/sh", "/etc"], "/etc", "regular file")
             try await refused(["--version", "1", "--shell", "/bin/sh", "/etc/passwd"], "422")
             let list = try await server.cistern(["rootfs", "list", "--stack", "bad"])
@@ -90,7 +98,9 @@ extension ServerTests {
             let file = try await Fixtures.sample("static")
             let hash = String(try await runSuccessfully("sha256sum", [file]).output.prefix(64))
             // Before there is a rootfs, a droplet can come in: it has no image yet.
-            let early = try await server.cisternSuccessfully(["droplet", "upload", "--guid", "words", "--stack", "tiny", file])
+            let early = try await server.cisternSuccessfully([
+                "droplet", "upload", "--guid", "words", "--stack", "tiny", file,
+            ])
             #expect(early.output == "\(server.address)/cloudfoundry/words:\(hash)")
             #expect(early.errors.isEmpty, "no progress bar where there is no terminal")
             #expect(try await Self.json(["droplet", "show", "--guid", "words"])["digest"] == .null)
@@ -114,7 +124,8 @@ extension ServerTests {
             let removed = try await server.cisternSuccessfully(["droplet", "remove", "--guid", "words", "--hash", hash])
             #expect(removed.output == "removed")
             for arguments in [
-                ["droplet", "remove", "--guid", "words", "--hash", hash], ["droplet", "show", "--guid", "words", "--hash", hash],
+                ["droplet", "remove", "--guid", "words", "--hash", hash],
+                ["droplet", "show", "--guid", "words", "--hash", hash],
                 ["droplet", "show", "--guid", "words"],
             ] {
                 let gone = try await server.cistern(arguments)
@@ -129,13 +140,32 @@ extension ServerTests {
             let hostile = try await Fixtures.hostile()
             let device = try #require(hostile.first { $0.name == "device-character.tgz" })
             let result = try await server.cistern(["droplet", "upload", "--guid", "bad", device.path])
-            #expect(result.status == 1 && result.errors.contains("app/null") && result.errors.contains("422"), "\(result.errors)")
+            #expect(
+                result.status == 1 && result.errors.contains("app/null") && result.errors.contains("422"),
+                "\(result.errors)")
             let sample = try await Fixtures.sample("static")
             for guid in ["../x", "A B", "", "\u{1B}[31m"] {
                 let result = try await server.cistern(["droplet", "upload", "--guid", guid, sample])
                 #expect(result.status == 1 && !result.errors.contains("\u{1B}"), "\(result.errors)")
                 #expect(result.errors.contains("guid") || guid.isEmpty, "\(result.errors)")
             }
+        }
+
+        @Test("On a terminal an upload shows how far it is, and clears that away")
+        func progress() async throws {
+            let server = try SharedServer.world().server
+            let cistern = try Programs.path(of: "cistern")
+            let file = try await Fixtures.sample("shell")
+            // script(1) gives the command a terminal.
+            let command = "\(cistern) droplet upload --guid terminal --stack tiny '\(file)'"
+            let result = try await run(
+                "script", ["--quiet", "--return", "--command", command, "/dev/null"],
+                environment: server.commandLineEnvironment())
+            #expect(result.status == 0)
+            #expect(result.output.contains("uploading terminal [##") && result.output.contains("100%"))
+            let last = try #require(result.output.split(separator: "\u{1B}[K").last)
+            #expect(
+                last.hasPrefix("\(server.address)/cloudfoundry/terminal:"), "the bar is gone when the result is there")
         }
 
         @Test("A list of more than a page is complete")

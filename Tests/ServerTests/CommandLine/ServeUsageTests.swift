@@ -40,19 +40,22 @@ extension ServerTests {
             #expect(settings.count >= 14)
         }
 
-        @Test("Flags beat the environment, which beats the file", arguments: [
-            ("layers.mode", "CISTERN_LAYERS_MODE", "--layers-mode", ["split", "single", "split"]),
-            ("layers.compression", "CISTERN_LAYERS_COMPRESSION", "--layers-compression", ["none", "zstd", "gzip"]),
-            ("listen", "CISTERN_LISTEN", "--listen", ["127.0.0.1:1", "[::1]:2", "0.0.0.0:3"]),
-            ("stack", "CISTERN_STACK", "--stack", ["one", "two", "three"]),
-            ("limits.entries", "CISTERN_LIMITS_ENTRIES", "--limits-entries", ["1", "2", "3"]),
-            ("limits.droplet-bytes", "CISTERN_LIMITS_DROPLET_BYTES", "--limits-droplet-bytes", ["1", "2", "3"]),
-            ("drain-seconds", "CISTERN_DRAIN_SECONDS", "--drain-seconds", ["1", "2", "3"]),
-            ("log.level", "CISTERN_LOG_LEVEL", "--log-level", ["debug", "error", "trace"]),
-        ])
+        @Test(
+            "Flags beat the environment, which beats the file",
+            arguments: [
+                ("layers.mode", "CISTERN_LAYERS_MODE", "--layers-mode", ["split", "single", "split"]),
+                ("layers.compression", "CISTERN_LAYERS_COMPRESSION", "--layers-compression", ["none", "zstd", "gzip"]),
+                ("listen", "CISTERN_LISTEN", "--listen", ["127.0.0.1:1", "[::1]:2", "0.0.0.0:3"]),
+                ("stack", "CISTERN_STACK", "--stack", ["one", "two", "three"]),
+                ("limits.entries", "CISTERN_LIMITS_ENTRIES", "--limits-entries", ["1", "2", "3"]),
+                ("limits.droplet-bytes", "CISTERN_LIMITS_DROPLET_BYTES", "--limits-droplet-bytes", ["1", "2", "3"]),
+                ("drain-seconds", "CISTERN_DRAIN_SECONDS", "--drain-seconds", ["1", "2", "3"]),
+                ("log.level", "CISTERN_LOG_LEVEL", "--log-level", ["debug", "error", "trace"]),
+            ])
         func precedence(key: String, variable: String, flag: String, values: [String]) async throws {
             let parts = key.split(separator: ".")
-            let file = parts.count == 1 ? "\(key): \"\(values[0])\"\n" : "\(parts[0]):\n  \(parts[1]): \"\(values[0])\"\n"
+            let file =
+                parts.count == 1 ? "\(key): \"\(values[0])\"\n" : "\(parts[0]):\n  \(parts[1]): \"\(values[0])\"\n"
             let environment = [variable: values[1]]
             for (arguments, environment, expected) in [
                 ([], [:], values[0]), ([], environment, values[1]), ([flag, values[2]], environment, values[2]),
@@ -63,9 +66,12 @@ extension ServerTests {
             }
         }
 
-        @Test("The file may be YAML or JSON, nested or flat, and --print-config's own output", arguments: [
-            "layers:\n  mode: split\n", "layers.mode: split\n", #"{"layers": {"mode": "split"}}"#, "# a comment\nlayers: {mode: split}\n",
-        ])
+        @Test(
+            "The file may be YAML or JSON, nested or flat, and --print-config's own output",
+            arguments: [
+                "layers:\n  mode: split\n", "layers.mode: split\n", #"{"layers": {"mode": "split"}}"#,
+                "# a comment\nlayers: {mode: split}\n",
+            ])
         func files(file: String) async throws {
             let result = try await Self.serve(["--print-config"], file: file)
             #expect(try Self.settings(result)["layers.mode"] == "split")
@@ -81,40 +87,62 @@ extension ServerTests {
             #expect(try Self.settings(flags)["listen"] == "127.0.0.1:1,127.0.0.1:2")
         }
 
-        @Test("A file with unknown keys or none at all, or one that is no YAML, is refused by name", arguments: [
-            ("layer:\n  mode: split\n", "layer.mode"), ("layers:\n  mod: split\n", "layers.mod"), ("Listen: a:1\n", "Listen"),
-            ("layers: [", "YAML"), ("just text", "settings"), ("- a\n- b\n", "settings"), ("listen: {a: {b: c}}\n", "listen.a.b"),
-            ("stack: a\nstack: b\n", "stack"), ("drain-seconds: 1.5\n", "drain-seconds"),
-        ])
+        @Test("No TLS at all has to be asked for; no address at all is refused")
+        func plainOnly() async throws {
+            let plain = try await Self.serve(["--print-config", "--listen", "", "--plain-listen", "127.0.0.1:0"])
+            #expect(try Self.settings(plain)["listen"] == "" && Self.settings(plain)["plain-listen"] == "127.0.0.1:0")
+            let none = try await Self.serve(["--listen", ""])
+            #expect([1, 2].contains(none.status) && none.errors.contains("address"), "\(none.errors)")
+        }
+
+        @Test(
+            "A file with unknown keys or none at all, or one that is no YAML, is refused by name",
+            arguments: [
+                ("layer:\n  mode: split\n", "layer.mode"), ("layers:\n  mod: split\n", "layers.mod"),
+                ("Listen: a:1\n", "Listen"),
+                ("layers: [", "YAML"), ("just text", "settings"), ("- a\n- b\n", "settings"),
+                ("listen: {a: {b: c}}\n", "listen.a.b"),
+                ("stack: a\nstack: b\n", "stack"), ("drain-seconds: 1.5\n", "drain-seconds"),
+            ])
         func badFile(file: String, names: String) async throws {
             for arguments in [["--print-config"], []] {
                 let result = try await Self.serve(arguments, file: file)
                 #expect([1, 2].contains(result.status) && result.output.isEmpty)
-                #expect(result.errors.contains("settings.yaml") || result.errors.contains("drain-seconds"), "\(result.errors)")
+                #expect(
+                    result.errors.contains("settings.yaml") || result.errors.contains("drain-seconds"),
+                    "\(result.errors)")
                 #expect(result.errors.contains(names), "\(result.errors)")
             }
         }
 
-        @Test("A file that can't be read is refused by name", arguments: ["/nonexistent/settings.yaml", "/", "/dev/full"])
+        @Test(
+            "A file that can't be read is refused by name", arguments: ["/nonexistent/settings.yaml", "/", "/dev/full"])
         func noFile(path: String) async throws {
             let result = try await Self.serve(["--config", path])
             #expect([1, 2].contains(result.status) && result.errors.contains(path), "\(result.errors)")
         }
 
-        @Test("A bad value is refused, names the setting and says what it takes", arguments: [
-            ("--listen", "nowhere"), ("--listen", "127.0.0.1:99999"), ("--listen", ":1"), ("--plain-listen", "x"), ("--layers-mode", "double"),
-            ("--layers-compression", "bzip2"), ("--stack", "../x"), ("--stack", ""), ("--architecture", "pdp11"),
-            ("--limits-droplet-bytes", "0"), ("--limits-droplet-bytes", "-1"), ("--limits-droplet-bytes", "99999999999999999999"),
-            ("--limits-droplet-bytes", "8G"), ("--limits-entries", "many"), ("--limits-conversions", "0"), ("--drain-seconds", "-1"),
-            ("--log-level", "loud"), ("--tls-certificate", "/only/one.pem"), ("--lifecycle", "nonsense"), ("--lifecycle", "pdp11=/x"),
-        ])
+        @Test(
+            "A bad value is refused, names the setting and says what it takes",
+            arguments: [
+                ("--listen", "nowhere"), ("--listen", "127.0.0.1:99999"), ("--listen", ":1"), ("--plain-listen", "x"),
+                ("--layers-mode", "double"),
+                ("--layers-compression", "bzip2"), ("--stack", "../x"), ("--stack", ""), ("--architecture", "pdp11"),
+                ("--limits-droplet-bytes", "0"), ("--limits-droplet-bytes", "-1"),
+                ("--limits-droplet-bytes", "99999999999999999999"),
+                ("--limits-droplet-bytes", "8G"), ("--limits-entries", "many"), ("--limits-conversions", "0"),
+                ("--drain-seconds", "-1"),
+                ("--log-level", "loud"), ("--tls-certificate", "/only/one.pem"), ("--lifecycle", "nonsense"),
+                ("--lifecycle", "pdp11=/x"),
+            ])
         func badValue(flag: String, value: String) async throws {
             for arguments in [[], ["--print-config"]] where flag != "--lifecycle" || arguments.isEmpty {
                 let result = try await Self.serve(arguments + ["\(flag)=\(value)"])
                 #expect([1, 2].contains(result.status) && result.output.isEmpty, "\(result.output)")
                 let name = String(flag.dropFirst(2).prefix { $0 != "-" })
                 #expect(result.errors.lowercased().contains(name), "\(result.errors)")
-                #expect(value.isEmpty || result.errors.contains(value) || flag == "--tls-certificate", "\(result.errors)")
+                #expect(
+                    value.isEmpty || result.errors.contains(value) || flag == "--tls-certificate", "\(result.errors)")
             }
         }
 
@@ -122,18 +150,23 @@ extension ServerTests {
         func badValueElsewhere(place: String) async throws {
             let isFile = place == "file"
             let result = try await Self.serve(
-                [], environment: isFile ? [:] : ["CISTERN_LAYERS_MODE": "double"], file: isFile ? "layers: {mode: double}" : nil)
+                [], environment: isFile ? [:] : ["CISTERN_LAYERS_MODE": "double"],
+                file: isFile ? "layers: {mode: double}" : nil)
             #expect([1, 2].contains(result.status))
             #expect(result.errors.contains("layers.mode") && result.errors.contains("double"), "\(result.errors)")
         }
 
-        @Test("Unknown flags, commands and missing options are usage errors: exit 2, with the usage", arguments: [
-            ["serve"], ["serve", "--data", "/nonexistent/x", "--nonsense"], ["serve", "--data", "/nonexistent/x", "extra"], ["nonsense"],
-            ["rootfs"], ["rootfs", "nonsense"], ["rootfs", "import"], ["rootfs", "promote", "--stack", "a"], ["droplet", "upload"],
-            ["droplet", "show"], ["user", "add"], ["user", "add", "--data", "/nonexistent/x"],
-            ["user", "add", "--data", "/nonexistent/x", "name", "a-password"],
-            ["user", "add", "--data", "/nonexistent/x", "--password", "a-password", "name"],
-        ])
+        @Test(
+            "Unknown flags, commands and missing options are usage errors: exit 2, with the usage",
+            arguments: [
+                ["serve"], ["serve", "--data", "/nonexistent/x", "--nonsense"],
+                ["serve", "--data", "/nonexistent/x", "extra"], ["nonsense"],
+                ["rootfs"], ["rootfs", "nonsense"], ["rootfs", "import"], ["rootfs", "promote", "--stack", "a"],
+                ["droplet", "upload"],
+                ["droplet", "show"], ["user", "add"], ["user", "add", "--data", "/nonexistent/x"],
+                ["user", "add", "--data", "/nonexistent/x", "name", "a-password"],
+                ["user", "add", "--data", "/nonexistent/x", "--password", "a-password", "name"],
+            ])
         func usage(arguments: [String]) async throws {
             let result = try await run("cistern", arguments, timeout: .seconds(20))
             if arguments == ["rootfs"] {
@@ -145,7 +178,9 @@ extension ServerTests {
             }
         }
 
-        @Test("Help and the version are no errors", arguments: [["--help"], ["--version"], ["serve", "--help"], ["rootfs", "import", "--help"]])
+        @Test(
+            "Help and the version are no errors",
+            arguments: [["--help"], ["--version"], ["serve", "--help"], ["rootfs", "import", "--help"]])
         func help(arguments: [String]) async throws {
             let result = try await run("cistern", arguments, timeout: .seconds(20))
             #expect(result.status == 0 && !result.output.isEmpty && result.errors.isEmpty)
@@ -154,7 +189,8 @@ extension ServerTests {
         @Test("Variables that are no settings are ignored: Kubernetes injects some")
         func otherVariables() async throws {
             let environment = [
-                "CISTERN_SERVICE_HOST": "10.0.0.1", "CISTERN_SERVICE_PORT": "8443", "CISTERN_PORT": "tcp://10.0.0.1:8443",
+                "CISTERN_SERVICE_HOST": "10.0.0.1", "CISTERN_SERVICE_PORT": "8443",
+                "CISTERN_PORT": "tcp://10.0.0.1:8443",
                 "CISTERN_PORT_8443_TCP_ADDR": "10.0.0.1", "CISTERN_NONSENSE": "x",
             ]
             let plain = try await Self.serve(["--print-config"])
@@ -162,9 +198,12 @@ extension ServerTests {
             #expect(injected.status == 0 && injected.output == plain.output)
         }
 
-        @Test("A data directory that can't be made is a failure that names it", arguments: ["/dev/null/data", "/proc/data"])
+        @Test(
+            "A data directory that can't be made is a failure that names it",
+            arguments: ["/dev/null/data", "/proc/data"])
         func badDirectory(path: String) async throws {
-            let result = try await run("cistern", ["serve", "--data", path, "--listen", "127.0.0.1:0"], timeout: .seconds(20))
+            let result = try await run(
+                "cistern", ["serve", "--data", path, "--listen", "127.0.0.1:0"], timeout: .seconds(20))
             #expect(result.status == 1 && result.errors.contains(path), "\(result.errors)")
         }
 
@@ -175,7 +214,10 @@ extension ServerTests {
                 if kind == "nonsense" { try Data("nonsense".utf8).write(to: URL(fileURLWithPath: path)) }
                 let result = try await run(
                     "cistern",
-                    ["serve", "--data", directory + "/data", "--listen", "127.0.0.1:0", "--tls-certificate", path, "--tls-key", path],
+                    [
+                        "serve", "--data", directory + "/data", "--listen", "127.0.0.1:0", "--tls-certificate", path,
+                        "--tls-key", path,
+                    ],
                     timeout: .seconds(20))
                 #expect(result.status == 1 && result.errors.contains(path), "\(result.errors)")
             }

@@ -18,7 +18,9 @@ extension ServerTests {
                 #expect(whole["Content-Length"] == String(size) && whole["Content-Type"] == "application/octet-stream")
                 let head = try await world.client.head(path, as: "operator")
                 #expect(head.status == 200 && head["Content-Length"] == String(size) && head["ETag"] == whole["ETag"])
-                for (range, expected) in [("bytes=0-99", 0..<100), ("bytes=-7", size - 7..<size), ("bytes=1000-", 1000..<size)] {
+                for (range, expected) in [
+                    ("bytes=0-99", 0..<100), ("bytes=-7", size - 7..<size), ("bytes=1000-", 1000..<size),
+                ] {
                     let part = try await world.client.get(path, as: "operator", ["Range": range])
                     #expect(part.status == 206 && part.body == Array(droplet.bytes[expected]))
                     #expect(part["Content-Range"] == "bytes \(expected.lowerBound)-\(expected.upperBound - 1)/\(size)")
@@ -27,6 +29,22 @@ extension ServerTests {
                 #expect(beyond.status == 416 && beyond["Content-Range"] == "bytes */\(size)")
                 let unchanged = try await world.client.get(path, as: "operator", ["If-None-Match": whole["ETag"] ?? ""])
                 #expect(unchanged.status == 304)
+                let secure = try await world.server.request("GET", path, as: .operator)
+                #expect(secure.status == 200 && secure.body == droplet.bytes)
+            }
+        }
+
+        @Test("Of what only a part is in memory, all comes", arguments: [1000, 6000, 10_000, 40_000, 200_000])
+        func partlyCached(size: Int) async throws {
+            let world = try SharedServer.world()
+            let droplet = Droplet("partly cached \(size)", noise: size)
+            try await world.upload(droplet, guid: "partly")
+            let path = "/droplets/partly/\(droplet.sha256)"
+            for cached in [4096, 8192, 12288] {
+                try world.store.forget(after: cached, filesOf: droplet.bytes.count)
+                let plain = try await world.client.get(path, as: "operator")
+                #expect(plain.status == 200 && plain.body == droplet.bytes)
+                try world.store.forget(after: cached, filesOf: droplet.bytes.count)
                 let secure = try await world.server.request("GET", path, as: .operator)
                 #expect(secure.status == 200 && secure.body == droplet.bytes)
             }
@@ -49,10 +67,13 @@ extension ServerTests {
             }
         }
 
-        @Test("What was never there is 404, too", arguments: [
-            "/droplets/never/" + String(repeating: "0", count: 64), "/droplets/never/" + String(repeating: "0", count: 40),
-            "/droplets/never/latest", "/droplets/never/..", "/droplets/never/%2e%2e%2f%2e%2e",
-        ])
+        @Test(
+            "What was never there is 404, too",
+            arguments: [
+                "/droplets/never/" + String(repeating: "0", count: 64),
+                "/droplets/never/" + String(repeating: "0", count: 40),
+                "/droplets/never/latest", "/droplets/never/..", "/droplets/never/%2e%2e%2f%2e%2e",
+            ])
         func missing(path: String) async throws {
             for method in ["GET", "HEAD", "DELETE"] {
                 let answer = try await SharedServer.world().client.send(method, path, as: "operator")

@@ -9,11 +9,14 @@ extension ServerTests {
     struct RefusalTests {
         /// A refusal in the controller's words.
         private static func expect(
-            _ answer: Answer, _ status: Int, _ codes: Set<Int64>, _ comment: Comment, location: SourceLocation = #_sourceLocation
+            _ answer: Answer, _ status: Int, _ codes: Set<Int64>, _ comment: Comment,
+            location: SourceLocation = #_sourceLocation
         ) {
             #expect(answer.status == status, "\(comment): \(answer.text)", sourceLocation: location)
             #expect(answer["Content-Type"] == "application/json", comment, sourceLocation: location)
-            #expect(codes.contains(answer.json["code"]?.integer ?? 0), "\(comment): \(answer.text)", sourceLocation: location)
+            #expect(
+                codes.contains(answer.json["code"]?.integer ?? 0), "\(comment): \(answer.text)",
+                sourceLocation: location)
             let description = answer.json["description"]?.string ?? ""
             #expect(!description.isEmpty && description.utf8.count < 1000, "\(comment)", sourceLocation: location)
         }
@@ -46,39 +49,50 @@ extension ServerTests {
             let droplet = Droplet("wrong")
             let other = Droplet("other")
             for hash in [other.sha256, other.sha1, String(repeating: "0", count: 64)] {
-                let answer = try await client.send("PUT", "/droplets/wrong/\(hash)", as: "operator", body: droplet.bytes)
+                let answer = try await client.send(
+                    "PUT", "/droplets/wrong/\(hash)", as: "operator", body: droplet.bytes)
                 expect(answer, 400, [290003], "the hash \(hash)")
             }
             // Known bytes under a known hash are not taken on trust either.
             let answer = try await client.send(
                 "PUT", "/droplets/wrong/\(Droplet("good").sha256)", as: "operator", body: droplet.bytes)
             expect(answer, 400, [290003], "another droplet's hash")
-            for header in ["sha256=\(other.sha256)", "md5=abc", "sha256=", "sha256", "", "sha256=xyz", "sha256=\(other.sha1)"] {
+            for header in [
+                "sha256=\(other.sha256)", "md5=abc", "sha256=", "sha256", "", "sha256=xyz", "sha256=\(other.sha1)",
+            ] {
                 let answer = try await client.send(
                     "PUT", "/droplets/wrong", as: "operator", ["Digest": header], body: droplet.bytes)
                 expect(answer, 400, [290003], "the header Digest: \(header)")
             }
             expect(
-                try await client.send("PUT", "/droplets/wrong", as: "operator", body: droplet.bytes), 400, [290003], "no header")
+                try await client.send("PUT", "/droplets/wrong", as: "operator", body: droplet.bytes), 400, [290003],
+                "no header")
         }
 
         private static func wrongNames(_ client: Client) async throws {
             let droplet = Droplet("wrong")
             let hash = droplet.sha256
             for name in [
-                "latest", hash.uppercased(), String(hash.dropLast()), hash + "0", "sha256:\(hash)", "%2e%2e", "..", "%00", "g" + hash.dropFirst(),
+                "latest", hash.uppercased(), String(hash.dropLast()), hash + "0", "sha256:\(hash)", "%2e%2e", "..",
+                "%00", "g" + hash.dropFirst(),
                 String(repeating: "0", count: 128),
             ] {
-                let answer = try await client.send("PUT", "/droplets/wrong/\(name)", as: "operator", body: droplet.bytes)
+                let answer = try await client.send(
+                    "PUT", "/droplets/wrong/\(name)", as: "operator", body: droplet.bytes)
                 expect(answer, 400, [290003, 290008], "the hash '\(name)'")
             }
             for guid in [
-                "..", "%2e%2e", "%2e%2e%2fescape", "a%00b", "a%2fb", "UPPER", "a%20b", "-a", "a_", ".a", "%ff", "a%", String(repeating: "a", count: 300),
+                "..", "%2e%2e", "%2e%2e%2fescape", "a%00b", "a%2fb", "UPPER", "a%20b", "-a", "a_", ".a", "%ff", "a%",
+                String(repeating: "a", count: 300),
             ] {
-                let answer = try await client.send("PUT", "/droplets/\(guid)/\(hash)", as: "operator", body: droplet.bytes)
+                let answer = try await client.send(
+                    "PUT", "/droplets/\(guid)/\(hash)", as: "operator", body: droplet.bytes)
                 expect(answer, 400, [290003, 290008], "the guid '\(guid)'")
             }
-            for query in ["stack=../x", "stack=", "stack=a%2fb", "stack=%zz", "arch=", "arch=pdp11", "arch=..", "stack=current%00"] {
+            for query in [
+                "stack=../x", "stack=", "stack=a%2fb", "stack=%zz", "arch=", "arch=pdp11", "arch=..",
+                "stack=current%00",
+            ] {
                 let path = "/droplets/wrong/\(hash)?\(query)"
                 let answer = try await client.send("PUT", path, as: "operator", body: droplet.bytes)
                 expect(answer, 400, [290003, 290008], "the query \(query)")
@@ -92,7 +106,8 @@ extension ServerTests {
                 (Multipart([("package", droplet.bytes)]), "no field of the name"),
                 (Multipart([("droplet", droplet.bytes), ("bits", droplet.bytes)]), "two files"),
                 (Multipart([("droplet", droplet.bytes), ("droplet", droplet.bytes)]), "the file twice"),
-                (Multipart([("droplet", droplet.bytes)], isComplete: false), "no last boundary"), (Multipart([]), "no field"),
+                (Multipart([("droplet", droplet.bytes)], isComplete: false), "no last boundary"),
+                (Multipart([]), "no field"),
                 (Multipart([], isComplete: false), "nothing at all"),
             ] {
                 let answer = try await client.send(
@@ -101,7 +116,8 @@ extension ServerTests {
             }
             for type in ["multipart/form-data", "multipart/form-data; boundary=", "multipart/mixed; boundary=a"] {
                 let answer = try await client.send(
-                    "PUT", "/droplets/wrong/\(droplet.sha256)", as: "operator", ["Content-Type": type], body: droplet.bytes)
+                    "PUT", "/droplets/wrong/\(droplet.sha256)", as: "operator", ["Content-Type": type],
+                    body: droplet.bytes)
                 expect(answer, 400, [290003], "the type \(type)")
             }
         }
@@ -112,10 +128,14 @@ extension ServerTests {
             let answer = try await client.send("PUT", path, as: "operator", body: droplet.bytes)
             #expect(answer.status == 413)
             let form = Multipart([("droplet", droplet.bytes)])
-            #expect(try await client.send("PUT", path, as: "operator", Multipart.contentType, body: form.body).status == 413)
+            #expect(
+                try await client.send("PUT", path, as: "operator", Multipart.contentType, body: form.body).status == 413
+            )
         }
 
-        @Test("Each hostile droplet gets its 422 or 413, by name of the entry, and leaves nothing", .timeLimit(.minutes(3)))
+        @Test(
+            "Each hostile droplet gets its 422 or 413, by name of the entry, and leaves nothing",
+            .timeLimit(.minutes(3)))
         func hostile() async throws {
             let droplets = try await Fixtures.hostile()
             #expect(droplets.count > 100)

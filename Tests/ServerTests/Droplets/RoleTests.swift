@@ -38,7 +38,8 @@ extension ServerTests {
                     try Data(password.utf8).write(to: URL(fileURLWithPath: "\(data)/secrets/\(user).password"))
                 }
                 let policy = URL(fileURLWithPath: data + "/policy.yaml")
-                let lines = try String(contentsOf: policy, encoding: .utf8).split(separator: "\n", omittingEmptySubsequences: false)
+                let lines = try String(contentsOf: policy, encoding: .utf8).split(
+                    separator: "\n", omittingEmptySubsequences: false)
                 let at = try #require(lines.firstIndex { $0.contains("nobody") })
                 try Data((lines[..<at] + lines[(at + 2)...]).joined(separator: "\n").utf8).write(to: policy)
                 try await World.with(data: data, ["--stack", "tiny"]) { world in

@@ -60,7 +60,8 @@ extension ServerTests {
             let droplet = Droplet("form \(field)", noise: 100_000)
             let form = Multipart([("resources", Array("[]".utf8)), (field, droplet.bytes)])
             let answer = try await SharedServer.world().client.send(
-                "PUT", "/droplets/form-\(field)/\(droplet.sha1)", as: "operator", Multipart.contentType, body: form.body)
+                "PUT", "/droplets/form-\(field)/\(droplet.sha1)", as: "operator", Multipart.contentType, body: form.body
+            )
             try Self.expectTaken(answer, droplet, guid: "form-\(field)")
             try await Self.expectStored(droplet, guid: "form-\(field)")
         }
@@ -85,7 +86,8 @@ extension ServerTests {
             let droplet = Droplet("digest header")
             let base64 = Data(Self.bytes(hex: droplet.sha256)).base64EncodedString()
             for digest in [
-                "sha256=\(droplet.sha256)", "SHA-256=\(base64)", "sha-256=\(base64)", "md5=xyz, sha256=\(droplet.sha256)",
+                "sha256=\(droplet.sha256)", "SHA-256=\(base64)", "sha-256=\(base64)",
+                "md5=xyz, sha256=\(droplet.sha256)",
                 "sha256=\(droplet.sha256.uppercased())",
             ] {
                 let answer = try await client.send(
@@ -103,11 +105,14 @@ extension ServerTests {
             let image = try await Image(droplet.sha256, of: "cloudfoundry/again", from: world.client)
             let second = try await world.upload(droplet, guid: "again")
             #expect(second.json == first.json, "created_at is the first one's")
-            #expect(try await Image(droplet.sha256, of: "cloudfoundry/again", from: world.client).digest == image.digest)
+            #expect(
+                try await Image(droplet.sha256, of: "cloudfoundry/again", from: world.client).digest == image.digest)
             try await world.upload(droplet, guid: "again-elsewhere")
             let other = try await Image(droplet.sha256, of: "cloudfoundry/again-elsewhere", from: world.client)
             #expect(other.digest == image.digest, "the same droplet is the same image")
-            #expect(try await world.client.send("DELETE", "/droplets/again/\(droplet.sha256)", as: "operator").status == 204)
+            #expect(
+                try await world.client.send("DELETE", "/droplets/again/\(droplet.sha256)", as: "operator").status == 204
+            )
             try await Self.expectStored(droplet, guid: "again-elsewhere")
             try await world.upload(droplet, guid: "again")
             try await Self.expectStored(droplet, guid: "again")
@@ -118,7 +123,9 @@ extension ServerTests {
             let world = try SharedServer.world()
             let droplets = (0..<6).map { Droplet("together \($0)", noise: 20_000) }
             try await withThrowingTaskGroup(of: Void.self) { group in
-                for droplet in droplets + droplets { group.addTask { try await world.upload(droplet, guid: "together") } }
+                for droplet in droplets + droplets {
+                    group.addTask { try await world.upload(droplet, guid: "together") }
+                }
                 try await group.waitForAll()
             }
             for droplet in droplets { try await Self.expectStored(droplet, guid: "together") }

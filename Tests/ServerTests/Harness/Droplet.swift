@@ -45,7 +45,8 @@ struct Droplet: Sendable {
     }
 
     private static func noise(_ size: Int, seed: String) -> [UInt8] {
-        var random = SeededRandom(seed: seed.utf8.reduce(14_695_981_039_346_656_037) { ($0 ^ UInt64($1)) &* 1_099_511_628_211 })
+        var random = SeededRandom(
+            seed: seed.utf8.reduce(14_695_981_039_346_656_037) { ($0 ^ UInt64($1)) &* 1_099_511_628_211 })
         return [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
             while count < size {
                 withUnsafeBytes(of: random.next()) { word in

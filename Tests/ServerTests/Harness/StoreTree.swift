@@ -10,6 +10,19 @@ struct StoreTree: Sendable {
     /// What is being written now.
     func unfinished() -> Set<String> { files("tmp") }
 
+    /// Has the system drop all but the beginning of the objects of a size from its memory, as if that were scarce.
+    func forget(after offset: Int, filesOf size: Int) throws {
+        for path in objects() {
+            let file = open("\(directory)/objects/\(path)", O_RDONLY | O_CLOEXEC)
+            guard file >= 0 else { continue }
+            defer { close(file) }
+            var status = stat()
+            guard fstat(file, &status) == 0, Int(status.st_size) == size else { continue }
+            fsync(file)
+            posix_fadvise(file, off_t(offset), 0, Int32(POSIX_FADV_DONTNEED))
+        }
+    }
+
     private func files(_ folder: String) -> Set<String> {
         var found: Set<String> = []
         guard let paths = FileManager.default.enumerator(atPath: "\(directory)/\(folder)") else { return found }

@@ -10,7 +10,9 @@ struct World: Sendable {
     /// `--data`
     var directory: String { server.directory }
     var store: StoreTree { StoreTree(directory: directory + "/store") }
-    var descriptors: Int { (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(server.process.pid)/fd").count) ?? 0 }
+    var descriptors: Int {
+        (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(server.process.pid)/fd").count) ?? 0
+    }
 
     /// Starts a server on a directory, new or used before.
     init(data directory: String, arguments: [String] = [], environment: [String: String] = [:]) async throws {

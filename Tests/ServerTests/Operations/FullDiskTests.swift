@@ -18,7 +18,7 @@ extension ServerTests {
                     let removed = Droplet("removed", noise: 1000)
                     try await world.upload(kept, guid: "kept")
                     try await world.upload(removed, guid: "removed")
-                    // Each time it runs full at another moment: before the first byte, within the bytes, at the records.
+                    // Each time it runs full at another moment: at once, within the bytes, at the records.
                     for (index, left) in [0, 4096, 100_000, 1 << 20, Self.size, 2 * Self.size].enumerated() {
                         try mount.fill(leaving: left)
                         try await Self.expectFull(Droplet("full \(index)", noise: Self.size), guid: "full", world)
@@ -57,7 +57,9 @@ extension ServerTests {
             #expect(try await world.client.get("/v2/cloudfoundry/\(guid)/manifests/\(droplet.sha256)").status == 404)
             try await withTemporaryDirectory { directory in
                 try Data(droplet.bytes).write(to: URL(fileURLWithPath: directory + "/droplet"))
-                let result = try await world.server.cistern(["droplet", "upload", "--guid", guid, directory + "/droplet"])
+                let result = try await world.server.cistern([
+                    "droplet", "upload", "--guid", guid, directory + "/droplet",
+                ])
                 #expect(result.status == 1 && result.errors.contains("full"), "\(result.errors)")
             }
         }
@@ -65,7 +67,8 @@ extension ServerTests {
         private static func expectWhole(_ droplet: Droplet, guid: String, _ world: World) async throws {
             let answer = try await world.client.get("/droplets/\(guid)/\(droplet.sha256)", as: "operator")
             #expect(answer.status == 200 && answer.body == droplet.bytes)
-            try await Image(droplet.sha256, of: "cloudfoundry/\(guid)", from: world.client).verifyLayers(from: world.client)
+            try await Image(droplet.sha256, of: "cloudfoundry/\(guid)", from: world.client).verifyLayers(
+                from: world.client)
         }
 
         private static func expectRemoved(_ droplet: Droplet, guid: String, _ world: World) async throws {
@@ -110,7 +113,8 @@ extension ServerTests {
             #expect(answer.status == 503, "\(answer.text)")
             #expect(answer.json["code"] == 500000 && answer.json["description"]?.string?.isEmpty == false)
             #expect(try await world.client.get(path, as: "operator").status == 404)
-            let removal = try await world.client.send("DELETE", "/droplets/other/\(Droplet("other").sha256)", as: "operator")
+            let removal = try await world.client.send(
+                "DELETE", "/droplets/other/\(Droplet("other").sha256)", as: "operator")
             #expect(removal.status == 503, "\(removal.text)")
             #expect(try await world.client.get("/healthz", as: nil).status == 200, "to be restarted would not help")
             try await waitUntil("/readyz to say so") { try await world.client.get("/readyz", as: nil).status == 503 }

@@ -107,8 +107,10 @@ extension ServerTests {
                     let curl = try ChildProcess(
                         "curl",
                         [
-                            "--silent", "--config", credentials, "--cacert", world.server.certificateAuthority, "--limit-rate",
-                            "20k", "--upload-file", file, "\(world.server.url)/droplets/interrupted/\(Self.droplet.sha256)",
+                            "--silent", "--config", credentials, "--cacert", world.server.certificateAuthority,
+                            "--limit-rate",
+                            "20k", "--upload-file", file,
+                            "\(world.server.url)/droplets/interrupted/\(Self.droplet.sha256)",
                         ], log: directory + "/log")
                     try await waitUntil("the upload to begin") { world.store.unfinished() != [] }
                     #expect(try await world.client.get("/api/v1/droplets", as: "operator").json["droplets"] == [])
@@ -129,7 +131,8 @@ extension ServerTests {
                 let path = "/droplets/more/\(droplet.sha256)"
                 let head = world.client.head(
                     "PUT", path, as: "operator", ["Content-Length": String(droplet.bytes.count)])
-                try await connection.send(Array(head.utf8) + droplet.bytes + Array("GET /more HTTP/1.1\r\n\r\n garbage".utf8))
+                try await connection.send(
+                    Array(head.utf8) + droplet.bytes + Array("GET /more HTTP/1.1\r\n\r\n garbage".utf8))
                 let answer = try await Answer(from: connection)
                 connection.close()
                 #expect(answer.status == 201, "\(answer.text)")
@@ -174,10 +177,13 @@ extension ServerTests {
             #expect(try await client.get(path, as: "operator").body == droplet.bytes)
         }
 
-        @Test("Who is refused anyway is not asked for it", arguments: [
-            (nil, Droplet("x").sha256, 1000, 401), ("pull", Droplet("x").sha256, 1000, 403), ("operator", "latest", 1000, 400),
-            ("operator", Droplet("x").sha256, 1 << 40, 413),
-        ] as [(String?, String, Int, Int)])
+        @Test(
+            "Who is refused anyway is not asked for it",
+            arguments: [
+                (nil, Droplet("x").sha256, 1000, 401), ("pull", Droplet("x").sha256, 1000, 403),
+                ("operator", "latest", 1000, 400),
+                ("operator", Droplet("x").sha256, 1 << 40, 413),
+            ] as [(String?, String, Int, Int)])
         func notAsked(user: String?, hash: String, length: Int, status: Int) async throws {
             let client = try SharedServer.world().client
             let (connection, first) = try await Self.begin("/droplets/not/\(hash)", as: user, length: length, client)

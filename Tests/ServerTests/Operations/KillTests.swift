@@ -8,7 +8,9 @@ extension ServerTests {
         private static let rounds = 200
         private static let clients = 4
 
-        @Test("Killed at any moment of an upload, 200 times over, it has every acknowledged droplet whole", .timeLimit(.minutes(8)))
+        @Test(
+            "Killed at any moment of an upload, 200 times over, it has every acknowledged droplet whole",
+            .timeLimit(.minutes(8)))
         func survives() async throws {
             var random = SeededRandom(seed: UInt64(ProcessInfo.processInfo.environment["KILL_SEED"] ?? "") ?? 19)
             try await withTemporaryDirectory { directory in
@@ -18,7 +20,8 @@ extension ServerTests {
                 var acknowledged: [Sent] = []
                 for round in 0..<Self.rounds {
                     let moment = Moment(
-                        acknowledged: Int.random(in: 0...6, using: &random), nanoseconds: Int.random(in: 0...40_000_000, using: &random))
+                        acknowledged: Int.random(in: 0...6, using: &random),
+                        nanoseconds: Int.random(in: 0...40_000_000, using: &random))
                     let sent = try await Self.uploadAndKill(server, round: round, moment, seed: random.next())
                     server = try await KillableServer(data: data)
                     for (index, upload) in sent.enumerated() {
@@ -34,6 +37,29 @@ extension ServerTests {
                 #expect(acknowledged.count > Self.rounds, "the rounds test something")
                 #expect(StoreTree(directory: data + "/store").unfinished() == [], "what a killed server left is gone")
                 try await server.kill()
+            }
+        }
+
+        @Test("Killed at any moment of its first start, it starts again as if nothing had been")
+        func firstStart() async throws {
+            var random = SeededRandom(seed: 7)
+            for _ in 0..<12 {
+                let moment = Int.random(in: 0...500_000, using: &random)
+                try await withTemporaryDirectory { directory in
+                    let data = directory + "/data"
+                    let process = try ChildProcess(
+                        "cistern", ["serve", "--data", data, "--listen", "127.0.0.1:0"], log: directory + "/log")
+                    // The random moment, in microseconds.
+                    try await onThread { _ = usleep(UInt32(moment)) }
+                    process.killGroup()
+                    #expect(try await process.wait(atMost: .seconds(10)) != nil)
+                    try await World.with(data: data) { world in
+                        for user in ["operator", "pull"] {
+                            let answer = try await world.client.get("/v2/", as: user)
+                            #expect(answer.status == 200, "\(user), killed after \(moment) µs")
+                        }
+                    }
+                }
             }
         }
 
@@ -66,7 +92,8 @@ extension ServerTests {
                             let guid = "k\(round)-\(client)"
                             let droplet = Droplet("\(guid) \(index)", noise: Int.random(in: 0...60_000, using: &random))
                             let path = "/droplets/\(guid)/\(droplet.sha256)"
-                            let answer = try? await server.client.send("PUT", path, as: "operator", body: droplet.bytes, limit: .seconds(20))
+                            let answer = try? await server.client.send(
+                                "PUT", path, as: "operator", body: droplet.bytes, limit: .seconds(20))
                             if let answer { try #require(answer.status == 201, "\(answer.text)") }
                             sent.append(Sent(guid: guid, droplet: droplet, isAcknowledged: answer != nil))
                             guard answer != nil else { break }
@@ -94,7 +121,8 @@ extension ServerTests {
         private static func check(_ sent: Sent, _ client: Client, allLayers: Bool = false) async throws -> String? {
             let answer = try await client.get("/droplets/\(sent.guid)/\(sent.droplet.sha256)", as: "operator")
             if answer.status == 404, !sent.isAcknowledged {
-                let image = try await client.get("/v2/cloudfoundry/\(sent.guid)/manifests/\(sent.droplet.sha256)", as: "operator")
+                let image = try await client.get(
+                    "/v2/cloudfoundry/\(sent.guid)/manifests/\(sent.droplet.sha256)", as: "operator")
                 return image.status == 404 ? nil : "an image without its droplet"
             }
             guard answer.status == 200 else { return "it is answered with \(answer.status): \(answer.text)" }
@@ -116,7 +144,8 @@ private struct KillableServer {
     init(data: String) async throws {
         unlink(data + "/address")
         let process = try ChildProcess(
-            "cistern", ["serve", "--data", data, "--listen", "127.0.0.1:0", "--plain-listen", "127.0.0.1:0", "--stack", "tiny"],
+            "cistern",
+            ["serve", "--data", data, "--listen", "127.0.0.1:0", "--plain-listen", "127.0.0.1:0", "--stack", "tiny"],
             log: data + ".log")
         self.process = process
         do {

@@ -13,7 +13,8 @@ extension ServerTests {
             try await world.upload(droplet, guid: "promotion")
             var images: [String: Image] = [:]
             for version in ["1", "2"] {
-                images[version] = try await Image("\(droplet.sha256)-\(version)", of: "cloudfoundry/promotion", from: world.client)
+                images[version] = try await Image(
+                    "\(droplet.sha256)-\(version)", of: "cloudfoundry/promotion", from: world.client)
             }
             let known = images.mapValues(\.digest)
             let promotions = Counter()
@@ -22,7 +23,8 @@ extension ServerTests {
                 for _ in 0..<3 {
                     group.addTask {
                         while promotions.value < 50, !Task.isCancelled {
-                            let image = try await Image(droplet.sha256, of: "cloudfoundry/promotion", from: world.client)
+                            let image = try await Image(
+                                droplet.sha256, of: "cloudfoundry/promotion", from: world.client)
                             #expect(known.values.contains(image.digest))
                             #expect(image.config["rootfs"]?["diff_ids"]?.array?.count == image.layers.count)
                             pulls.add()
@@ -33,7 +35,8 @@ extension ServerTests {
                     for round in 0..<50 {
                         let version = round.isMultiple(of: 2) ? "2" : "1"
                         let answer = try await world.client.send(
-                            "PUT", "/api/v1/rootfs/tiny/current", as: "operator", body: Array(#"{"version":"\#(version)"}"#.utf8))
+                            "PUT", "/api/v1/rootfs/tiny/current", as: "operator",
+                            body: Array(#"{"version":"\#(version)"}"#.utf8))
                         #expect(answer.status == 200, "\(answer.text)")
                         let image = try await Image(droplet.sha256, of: "cloudfoundry/promotion", from: world.client)
                         #expect(image.digest == known[version], "the first pull after the answer, round \(round)")
@@ -49,14 +52,19 @@ extension ServerTests {
             }
         }
 
-        @Test("What can't be promoted changes nothing", arguments: [
-            (#"{"version":"3"}"#, 404), (#"{"version":"../1"}"#, 400), ("{}", 400), ("", 400), ("[]", 400), (#"{"version":1}"#, 400),
-            (#"{"version":"1","reason":"\#(String(repeating: "x", count: 1001))"}"#, 400), (String(repeating: "[", count: 100_000), 413),
-        ])
+        @Test(
+            "What can't be promoted changes nothing",
+            arguments: [
+                (#"{"version":"3"}"#, 404), (#"{"version":"../1"}"#, 400), ("{}", 400), ("", 400), ("[]", 400),
+                (#"{"version":1}"#, 400),
+                (#"{"version":"1","reason":"\#(String(repeating: "x", count: 1001))"}"#, 400),
+                (String(repeating: "[", count: 100_000), 413),
+            ])
         func refused(body: String, status: Int) async throws {
             let client = try SharedServer.world().client
             let before = try await client.get("/api/v1/rootfs/tiny/current", as: "operator").json["version"]
-            let answer = try await client.send("PUT", "/api/v1/rootfs/tiny/current", as: "operator", body: Array(body.utf8))
+            let answer = try await client.send(
+                "PUT", "/api/v1/rootfs/tiny/current", as: "operator", body: Array(body.utf8))
             #expect(answer.status == status, "\(answer.text)")
             #expect(answer.json["error"]?.string?.isEmpty == false, "\(answer.text)")
             #expect(try await client.get("/api/v1/rootfs/tiny/current", as: "operator").json["version"] == before)

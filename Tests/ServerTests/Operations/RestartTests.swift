@@ -35,7 +35,8 @@ extension ServerTests {
                     try await world.server.importTinyRootfs(version: "1")
                     try await world.upload(droplet, guid: "app")
                     // Pulled before the other version is promoted: it has to stay there by its digest.
-                    references.append(try await Image(droplet.sha256, of: "cloudfoundry/app", from: world.client).digest)
+                    references.append(
+                        try await Image(droplet.sha256, of: "cloudfoundry/app", from: world.client).digest)
                     try await world.server.importTinyRootfs(version: "2")
                     return try await View(world, references)
                 }
@@ -88,7 +89,8 @@ extension ServerTests {
         func modes() async throws {
             try await World.with { world in
                 for (path, mode) in [
-                    ("", 0o700), ("/secrets", 0o700), ("/secrets/operator.password", 0o600), ("/secrets/pull.password", 0o600),
+                    ("", 0o700), ("/secrets", 0o700), ("/secrets/operator.password", 0o600),
+                    ("/secrets/pull.password", 0o600),
                     ("/users.htpasswd", 0o600),
                 ] {
                     let attributes = try FileManager.default.attributesOfItem(atPath: world.directory + path)

@@ -14,14 +14,15 @@ extension ServerTests {
                 let password = try #require(world.client.passwords["operator"])
                 let authorization = world.client.authorization("operator")
                 var answers: [Answer] = []
-                // What goes wrong on the way to the log: credentials that are refused, in the wrong place, in a broken request.
+                // Credentials that are refused, in the wrong place, in a broken request.
                 let wrong = Client(port: world.client.port, passwords: ["operator": password + "x", password: "x"])
                 answers.append(try await wrong.get("/v2/", as: "operator"))
                 answers.append(try await wrong.get("/v2/", as: password))
                 answers.append(try await world.client.get("/v2/", as: nil, ["Authorization": "Bearer \(password)"]))
                 answers.append(try await world.client.get("/v2/", ["X-Request-Id": "a-sane-id"]))
                 answers.append(try await world.client.get("/v2/x/tags/list?password=\(password)"))
-                answers.append(try await world.client.send("PUT", "/droplets/a/b?signature=\(password)", as: "operator", body: []))
+                answers.append(
+                    try await world.client.send("PUT", "/droplets/a/b?signature=\(password)", as: "operator", body: []))
                 let broken = try await RawConnection(port: world.client.port)
                 try await broken.send("GET / HTTP/1.1\r\nAuthorization: \(authorization)\r\nContent-Length: x\r\n\r\n")
                 if let answer = try? await Answer(from: broken) { answers.append(answer) }
@@ -30,7 +31,8 @@ extension ServerTests {
                     for secret in try world.secrets() { #expect(!text.contains(secret), "an answer holds a secret") }
                 }
                 for file in ["cmdline", "environ"] {
-                    let bytes = FileManager.default.contents(atPath: "/proc/\(world.server.process.pid)/\(file)") ?? Data()
+                    let bytes =
+                        FileManager.default.contents(atPath: "/proc/\(world.server.process.pid)/\(file)") ?? Data()
                     let text = String(decoding: bytes, as: UTF8.self)
                     #expect(file == "environ" || text.contains("serve"))
                     for secret in try world.secrets() { #expect(!text.contains(secret), "\(file)") }

@@ -6,9 +6,11 @@ import Testing
 extension ServerTests {
     @Suite("SIGTERM under load")
     struct ShutdownTests {
-        @Test("Running uploads and downloads finish, new connections are refused, and it ends with 0 in time", arguments: [
-            SIGTERM, SIGINT,
-        ])
+        @Test(
+            "Running uploads and downloads finish, new connections are refused, and it ends with 0 in time",
+            arguments: [
+                SIGTERM, SIGINT,
+            ])
         func drains(signal: Int32) async throws {
             try await withTemporaryDirectory { directory in
                 let data = directory + "/data"
@@ -53,7 +55,8 @@ extension ServerTests {
                 }
                 try await World.with(data: data, ["--stack", "tiny"]) { world in
                     for index in 0..<3 {
-                        let answer = try await world.client.get("/droplets/drain-\(index)/\(small.sha256)", as: "operator")
+                        let answer = try await world.client.get(
+                            "/droplets/drain-\(index)/\(small.sha256)", as: "operator")
                         #expect(answer.status == 200 && answer.body == small.bytes, "what was acknowledged is there")
                     }
                 }
@@ -66,7 +69,8 @@ extension ServerTests {
             for index in 0..<3 {
                 let connection = try await RawConnection(port: world.client.port)
                 let path = "/droplets/drain-\(index)/\(droplet.sha256)"
-                let head = world.client.head("PUT", path, as: "operator", ["Content-Length": String(droplet.bytes.count)])
+                let head = world.client.head(
+                    "PUT", path, as: "operator", ["Content-Length": String(droplet.bytes.count)])
                 try await connection.send(Array(head.utf8) + droplet.bytes[..<(droplet.bytes.count / 2)])
                 uploads.append(connection)
             }
@@ -96,7 +100,8 @@ extension ServerTests {
                     let droplet = Droplet("cut", noise: 100_000)
                     let connection = try await RawConnection(port: world.client.port)
                     let path = "/droplets/cut/\(droplet.sha256)"
-                    let head = world.client.head("PUT", path, as: "operator", ["Content-Length": String(droplet.bytes.count)])
+                    let head = world.client.head(
+                        "PUT", path, as: "operator", ["Content-Length": String(droplet.bytes.count)])
                     try await connection.send(Array(head.utf8) + droplet.bytes[..<1000])
                     try await waitUntil("the upload to begin") { world.store.unfinished() != [] }
                     let start = ContinuousClock.now

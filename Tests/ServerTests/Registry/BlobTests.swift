@@ -66,13 +66,15 @@ extension ServerTests {
             for blob in try await Self.blobs(world) {
                 let size = blob.bytes.count
                 for (range, expected) in [
-                    ("bytes=0-0", 0..<1), ("bytes=0-", 0..<size), ("bytes=5-9", 5..<10), ("bytes=\(size - 1)-", size - 1..<size),
+                    ("bytes=0-0", 0..<1), ("bytes=0-", 0..<size), ("bytes=5-9", 5..<10),
+                    ("bytes=\(size - 1)-", size - 1..<size),
                     ("bytes=-1", size - 1..<size), ("bytes=-100", size - 100..<size), ("bytes=-\(size * 2)", 0..<size),
                     ("bytes=7-\(size * 2)", 7..<size), ("bytes=7-99999999999999999999", 7..<size),
                 ] {
                     let answer = try await world.client.get(blob.path, ["Range": range])
                     #expect(answer.status == 206, "\(range)")
-                    #expect(answer["Content-Range"] == "bytes \(expected.lowerBound)-\(expected.upperBound - 1)/\(size)")
+                    #expect(
+                        answer["Content-Range"] == "bytes \(expected.lowerBound)-\(expected.upperBound - 1)/\(size)")
                     #expect(answer.body == Array(blob.bytes[expected]), "\(range)")
                     #expect(answer["Docker-Content-Digest"] == blob.digest)
                 }
@@ -92,9 +94,11 @@ extension ServerTests {
             }
         }
 
-        @Test("What is no range is answered with the whole", arguments: [
-            "bytes=9-5", "bytes=a-b", "bytes", "lines=1-2", "bytes=0-1,5-6", "bytes=--5", "bytes=", "bytes=-",
-        ])
+        @Test(
+            "What is no range is answered with the whole",
+            arguments: [
+                "bytes=9-5", "bytes=a-b", "bytes", "lines=1-2", "bytes=0-1,5-6", "bytes=--5", "bytes=", "bytes=-",
+            ])
         func noRange(range: String) async throws {
             let world = try SharedServer.world()
             for blob in try await Self.blobs(world) {

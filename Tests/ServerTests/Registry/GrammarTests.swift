@@ -7,9 +7,12 @@ extension ServerTests {
     struct GrammarTests {
         private static let long = String(repeating: "a", count: 7000)
         private static let names = [
-            "A", "a..b", "a/../b", "..", "../../etc/passwd", "%2e%2e/%2e%2e/etc", "%2E%2E", "a/%2e%2e/b", "a%2f%2e%2e%2fb", "a%00b",
-            "%00", "a//b", "/a", "a/", "-a", "a-", "a_/b", "a___b", "a.b.", ".a", "_a", "a%20b", "a\\b", "%ff%fe", "%e2%82%ac",
-            "cloudfoundry/%2e%2e/x", "cloudfoundry/a%0ab", "cloudfoundry/_a", "_manifests", "a/_tags/b", "a:b", "a@b", "a%3ab", "a%",
+            "A", "a..b", "a/../b", "..", "../../etc/passwd", "%2e%2e/%2e%2e/etc", "%2E%2E", "a/%2e%2e/b",
+            "a%2f%2e%2e%2fb", "a%00b",
+            "%00", "a//b", "/a", "a/", "-a", "a-", "a_/b", "a___b", "a.b.", ".a", "_a", "a%20b", "a\\b", "%ff%fe",
+            "%e2%82%ac",
+            "cloudfoundry/%2e%2e/x", "cloudfoundry/a%0ab", "cloudfoundry/_a", "_manifests", "a/_tags/b", "a:b", "a@b",
+            "a%3ab", "a%",
             "a%2", "a%zz", long, "a/" + String(long.prefix(300)),
         ]
 
@@ -26,22 +29,29 @@ extension ServerTests {
             }
         }
 
-        @Test("A tag is refused with TAG_INVALID", arguments: [
-            ".", "..", "-a", ".a", "a%2fb", "%2e%2e", "a%00", "%00", "a%20b", "a%0d%0ab", "%c3%a4", "%ff", "+a", "a%252e",
-            String(repeating: "a", count: 129), long,
-        ])
+        @Test(
+            "A tag is refused with TAG_INVALID",
+            arguments: [
+                ".", "..", "-a", ".a", "a%2fb", "%2e%2e", "a%00", "%00", "a%20b", "a%0d%0ab", "%c3%a4", "%ff", "+a",
+                "a%252e",
+                String(repeating: "a", count: 129), long,
+            ])
         func tag(_ tag: String) async throws {
             let answer = try await SharedServer.world().client.get("/v2/cloudfoundry/a/manifests/\(tag)")
             #expect(answer.status == 400, "\(answer.text)")
             #expect(answer.registryCode == "TAG_INVALID", "\(answer.text)")
         }
 
-        @Test("A digest is refused with DIGEST_INVALID", arguments: [
-            "sha256:", "sha256:abc", "sha256:" + String(repeating: "g", count: 64), "sha256:" + String(repeating: "A", count: 64),
-            "sha256:" + String(repeating: "0", count: 63), "sha256:" + String(repeating: "0", count: 65), "sha1:" + String(repeating: "0", count: 40),
-            "md5:" + String(repeating: "0", count: 32), ":", "sha256:..", "sha256:%2e%2e%2f%2e%2e", "sha256:%00",
-            "sha256%3a" + String(repeating: "0", count: 63), "sha256:" + long,
-        ])
+        @Test(
+            "A digest is refused with DIGEST_INVALID",
+            arguments: [
+                "sha256:", "sha256:abc", "sha256:" + String(repeating: "g", count: 64),
+                "sha256:" + String(repeating: "A", count: 64),
+                "sha256:" + String(repeating: "0", count: 63), "sha256:" + String(repeating: "0", count: 65),
+                "sha1:" + String(repeating: "0", count: 40),
+                "md5:" + String(repeating: "0", count: 32), ":", "sha256:..", "sha256:%2e%2e%2f%2e%2e", "sha256:%00",
+                "sha256%3a" + String(repeating: "0", count: 63), "sha256:" + long,
+            ])
         func digest(_ digest: String) async throws {
             for kind in ["blobs", "manifests"] {
                 let answer = try await SharedServer.world().client.get("/v2/cloudfoundry/a/\(kind)/\(digest)")
@@ -55,7 +65,9 @@ extension ServerTests {
             #expect(answer.status == 400 && answer.registryCode == "DIGEST_INVALID")
         }
 
-        @Test("Names of 10 KB are refused before anything is looked up", arguments: ["/v2/%@/tags/list", "/droplets/%@/x", "/api/v1/rootfs/%@"])
+        @Test(
+            "Names of 10 KB are refused before anything is looked up",
+            arguments: ["/v2/%@/tags/list", "/droplets/%@/x", "/api/v1/rootfs/%@"])
         func huge(pattern: String) async throws {
             let path = pattern.replacing("%@", with: String(repeating: "a", count: 10_240))
             let answer = try await SharedServer.world().client.get(path, as: "operator")
@@ -63,20 +75,25 @@ extension ServerTests {
             #expect(answer.body.count < 2000)
         }
 
-        @Test("Methods of the push side, which is not there yet, are UNSUPPORTED", arguments: [
-            ("POST", "/v2/a/blobs/uploads/"), ("PUT", "/v2/a/manifests/b"), ("DELETE", "/v2/a/manifests/b"),
-            ("DELETE", "/v2/a/blobs/sha256:" + String(repeating: "0", count: 64)), ("PATCH", "/v2/a/manifests/b"),
-            ("POST", "/v2/"), ("PUT", "/v2/"), ("OPTIONS", "/v2/a/tags/list"), ("LOCK", "/v2/"), ("POST", "/v2/a/tags/list"),
-        ])
+        @Test(
+            "Methods of the push side, which is not there yet, are UNSUPPORTED",
+            arguments: [
+                ("POST", "/v2/a/blobs/uploads/"), ("PUT", "/v2/a/manifests/b"), ("DELETE", "/v2/a/manifests/b"),
+                ("DELETE", "/v2/a/blobs/sha256:" + String(repeating: "0", count: 64)), ("PATCH", "/v2/a/manifests/b"),
+                ("POST", "/v2/"), ("PUT", "/v2/"), ("OPTIONS", "/v2/a/tags/list"), ("LOCK", "/v2/"),
+                ("POST", "/v2/a/tags/list"),
+            ])
         func methods(method: String, path: String) async throws {
             let answer = try await SharedServer.world().client.send(method, path, as: "operator", body: [])
             #expect(answer.status == 405 && answer.registryCode == "UNSUPPORTED", "\(answer.text)")
             #expect(answer["Allow"]?.contains("GET") == true, "a 405 names what is allowed")
         }
 
-        @Test("Paths that are no endpoint are 404", arguments: [
-            "/v2/_catalogue", "/v2/a", "/v2/a/b", "/v2/a/tags/other", "/v2/a/tags/", "/v3/", "/v2x",
-        ])
+        @Test(
+            "Paths that are no endpoint are 404",
+            arguments: [
+                "/v2/_catalogue", "/v2/a", "/v2/a/b", "/v2/a/tags/other", "/v2/a/tags/", "/v3/", "/v2x",
+            ])
         func noEndpoint(path: String) async throws {
             #expect(try await SharedServer.world().client.get(path).status == 404)
         }

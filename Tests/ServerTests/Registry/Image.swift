@@ -48,7 +48,8 @@ extension World {
     /// Uploads a droplet as an operator, named by its SHA-256.
     @discardableResult
     func upload(_ droplet: Droplet, guid: String) async throws -> Answer {
-        let answer = try await client.send("PUT", "/droplets/\(guid)/\(droplet.sha256)", as: "operator", body: droplet.bytes)
+        let answer = try await client.send(
+            "PUT", "/droplets/\(guid)/\(droplet.sha256)", as: "operator", body: droplet.bytes)
         try #require(answer.status == 201, "\(answer.text)")
         return answer
     }

@@ -37,18 +37,22 @@ extension ServerTests {
             let head = try await world.client.head(path)
             #expect(head.status == 200)
             #expect(head["Content-Length"] == String(get.body.count))
-            for name in ["Content-Type", "Docker-Content-Digest", "ETag", "Content-Length", "Docker-Distribution-Api-Version"] {
+            for name in [
+                "Content-Type", "Docker-Content-Digest", "ETag", "Content-Length", "Docker-Distribution-Api-Version",
+            ] {
                 #expect(head[name] == get[name] && get[name] != nil, "\(name)")
             }
         }
 
-        @Test("OCI's media types are the default, Docker's are for who takes no others", arguments: [
-            ([String](), oci), (["*/*"], oci), ([oci], oci), (["\(docker), \(oci)"], oci), ([docker], docker),
-            (["\(docker), */*"], oci), (["application/*"], oci), (["text/html"], oci),
-            (["application/vnd.docker.distribution.manifest.list.v2+json, \(docker)"], docker),
-            (["application/vnd.docker.distribution.manifest.list.v2+json,\(docker);q=0.9"], docker),
-            ([docker.uppercased()], docker),
-        ])
+        @Test(
+            "OCI's media types are the default, Docker's are for who takes no others",
+            arguments: [
+                ([String](), oci), (["*/*"], oci), ([oci], oci), (["\(docker), \(oci)"], oci), ([docker], docker),
+                (["\(docker), */*"], oci), (["application/*"], oci), (["text/html"], oci),
+                (["application/vnd.docker.distribution.manifest.list.v2+json, \(docker)"], docker),
+                (["application/vnd.docker.distribution.manifest.list.v2+json,\(docker);q=0.9"], docker),
+                ([docker.uppercased()], docker),
+            ])
         func mediaType(accept: [String], expected: String) async throws {
             let world = try SharedServer.world()
             let droplet = Droplet("types")
@@ -66,7 +70,9 @@ extension ServerTests {
                 #expect(layer["mediaType"]?.string?.hasPrefix(family) == true)
             }
             let again = try await world.client.get("/v2/cloudfoundry/types/manifests/\(Digest.of(answer.body))")
-            #expect(again.body == answer.body && again["Content-Type"] == expected, "by digest the type goes with the bytes")
+            #expect(
+                again.body == answer.body && again["Content-Type"] == expected, "by digest the type goes with the bytes"
+            )
         }
 
         @Test("The config says what a runtime needs to know")
@@ -90,7 +96,9 @@ extension ServerTests {
             try await world.upload(droplet, guid: "cached")
             let path = "/v2/cloudfoundry/cached/manifests/\(droplet.sha256)"
             let tag = try #require(try await world.client.get(path)["ETag"])
-            for (condition, status) in [(tag, 304), ("W/\(tag)", 304), ("\"x\", \(tag)", 304), ("*", 304), ("\"x\"", 200)] {
+            for (condition, status) in [
+                (tag, 304), ("W/\(tag)", 304), ("\"x\", \(tag)", 304), ("*", 304), ("\"x\"", 200),
+            ] {
                 for method in ["GET", "HEAD"] {
                     let answer = try await world.client.send(method, path, ["If-None-Match": condition])
                     #expect(answer.status == status, "\(method) \(condition)")
@@ -100,22 +108,27 @@ extension ServerTests {
             }
         }
 
-        @Test("What is not there is MANIFEST_UNKNOWN", arguments: [
-            "latest", String(repeating: "0", count: 64), String(repeating: "0", count: 40),
-            "sha256:" + String(repeating: "0", count: 64), "sha512:" + String(repeating: "0", count: 128),
-        ])
+        @Test(
+            "What is not there is MANIFEST_UNKNOWN",
+            arguments: [
+                "latest", String(repeating: "0", count: 64), String(repeating: "0", count: 40),
+                "sha256:" + String(repeating: "0", count: 64), "sha512:" + String(repeating: "0", count: 128),
+            ])
         func missing(reference: String) async throws {
             let world = try SharedServer.world()
             let droplet = Droplet("missing")
             try await world.upload(droplet, guid: "missing")
-            for repository in ["cloudfoundry/missing", "cloudfoundry/never-seen", "somebody/else", "cistern/no-such-stack"] {
+            for repository in [
+                "cloudfoundry/missing", "cloudfoundry/never-seen", "somebody/else", "cistern/no-such-stack",
+            ] {
                 let answer = try await world.client.get("/v2/\(repository)/manifests/\(reference)")
                 #expect(answer.status == 404)
                 #expect(["MANIFEST_UNKNOWN", "NAME_UNKNOWN"].contains(answer.registryCode))
                 #expect(try await world.client.head("/v2/\(repository)/manifests/\(reference)").status == 404)
             }
             for version in ["3", "current"] {
-                let answer = try await world.client.get("/v2/cloudfoundry/missing/manifests/\(droplet.sha256)-\(version)")
+                let answer = try await world.client.get(
+                    "/v2/cloudfoundry/missing/manifests/\(droplet.sha256)-\(version)")
                 #expect(answer.status == 404 && answer.registryCode == "MANIFEST_UNKNOWN", "version \(version)")
             }
         }

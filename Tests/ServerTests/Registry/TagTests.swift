@@ -23,7 +23,9 @@ extension ServerTests {
             #expect(Set(tags).isSuperset(of: ["one", "two", "three"].map { Droplet($0).sha256 }))
             #expect(tags == tags.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) })
             #expect(Set(tags).count == tags.count)
-            for tag in tags { #expect(try await world.client.head("/v2/\(Self.repository)/manifests/\(tag)").status == 200) }
+            for tag in tags {
+                #expect(try await world.client.head("/v2/\(Self.repository)/manifests/\(tag)").status == 200)
+            }
         }
 
         @Test("Pages of any size, followed by their links, give all tags once", arguments: [1, 2, 3, 1000])
@@ -73,9 +75,12 @@ extension ServerTests {
             }
         }
 
-        @Test("What is no number is refused", arguments: [
-            "-1", "-9223372036854775808", "x", "1e3", "1.5", "%00", "99999999999999999999999", "", "%zz", "+1", "0x10",
-        ])
+        @Test(
+            "What is no number is refused",
+            arguments: [
+                "-1", "-9223372036854775808", "x", "1e3", "1.5", "%00", "99999999999999999999999", "", "%zz", "+1",
+                "0x10",
+            ])
         func noNumber(n: String) async throws {
             let world = try SharedServer.world()
             _ = try await Self.tags(world)
@@ -83,7 +88,9 @@ extension ServerTests {
             #expect(answer.status == 400 && answer.registryCode == "PAGINATION_NUMBER_INVALID", "\(answer.text)")
         }
 
-        @Test("An unknown repository is NAME_UNKNOWN", arguments: ["cloudfoundry/nobody", "a", "a/b/c", "cistern/nothing"])
+        @Test(
+            "An unknown repository is NAME_UNKNOWN",
+            arguments: ["cloudfoundry/nobody", "a", "a/b/c", "cistern/nothing"])
         func unknown(repository: String) async throws {
             let answer = try await SharedServer.world().client.get("/v2/\(repository)/tags/list")
             #expect(answer.status == 404 && answer.registryCode == "NAME_UNKNOWN")
