@@ -7,8 +7,11 @@ import Testing
 /// When a segment of the journal may be dropped, in the moments that random tests seldom meet.
 @Suite("Checkpoints")
 struct CheckpointTests {
-    private static func open(_ files: SimulatedFileSystem) throws -> FilesystemObjectStore {
+    private static func open(
+        _ files: SimulatedFileSystem, segmentBytes: Int = 64 << 10
+    ) throws -> FilesystemObjectStore {
         var options = FilesystemObjectStore.Options.small
+        options.segmentBytes = segmentBytes
         options.flushDelay = .seconds(600)
         return try FilesystemObjectStore(files: files, options: options, logger: .quiet)
     }
@@ -86,6 +89,11 @@ struct CheckpointTests {
         try await store.put(ObjectKey("a/b"), [1], if: .always)
         try await store.sync()
         await store.applied()
+        let renames = Mutex<[String: Int]>([:])
+        files.setFault { (call, path) in
+            if call == .rename { renames.withLock { $0[path, default: 0] += 1 } }
+            return nil
+        }
         try await store.delete(ObjectKey("z"), ifVersion: nil)
         try await store.put(ObjectKey("z/1"), [1], if: .always)
         try await store.delete(ObjectKey("a/b"), ifVersion: nil)
@@ -98,6 +106,24 @@ struct CheckpointTests {
                 continue
             }
         }
+        // Once before its folder is made, and once after.
+        #expect(renames.withLock { $0["objects/z/1"] } == 2)
         try await store.close()
+    }
+
+    @Test("A copy of a large object is durable when it is done, though the object's own file is not flushed yet")
+    func copies() async throws {
+        let files = SimulatedFileSystem()
+        // So large that no checkpoint flushes the file.
+        let store = try Self.open(files, segmentBytes: 1 << 20)
+        let content = [UInt8](repeating: 7, count: 100_000)
+        try await store.put(ObjectKey("from"), content, if: .always)
+        try await store.sync()
+        await store.applied()
+        try await store.copy(ObjectKey("from"), to: ObjectKey("to"))
+        let reopened = try Self.reopen(files)
+        #expect(try await reopened.get(ObjectKey("to")).bytes == content)
+        #expect(try await reopened.get(ObjectKey("from")).bytes == content)
+        try await reopened.close()
     }
 }

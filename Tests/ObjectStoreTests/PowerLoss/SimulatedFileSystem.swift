@@ -16,7 +16,9 @@ final class SimulatedFileSystem: FileSystem {
     }
 
     /// Calls that a test can make fail.
-    enum Call: Sendable { case open, write, allocate, sync, syncDirectory, syncAll, rename, remove, makeDirectory }
+    enum Call: Sendable {
+        case look, open, write, allocate, sync, syncDirectory, syncAll, rename, remove, makeDirectory
+    }
 
     struct Options: Sendable {
         var ignored: Set<Flush> = []
@@ -187,7 +189,7 @@ final class SimulatedFileSystem: FileSystem {
     }
 
     func look(at path: String) throws(FileSystemError) -> PathState {
-        try call(nil, path, "looking") { (state) throws(FileSystemError) in try state.disk.look(at: path) }
+        try call(.look, path, "looking") { (state) throws(FileSystemError) in try state.disk.look(at: path) }
     }
 
     func makeDirectory(_ path: String) throws(FileSystemError) {
