@@ -113,7 +113,7 @@ let package = Package(
             name: "ObjectStoreTesting", dependencies: ["ObjectStore"], path: "Tests/ObjectStoreTesting",
             swiftSettings: strict),
         .executableTarget(
-            name: "ObjectStoreCrashWriter", dependencies: ["ObjectStore"], path: "Tests/ObjectStoreCrashWriter",
+            name: "ObjectStoreCrashWriter", dependencies: ["ObjectStore", logging], path: "Tests/ObjectStoreCrashWriter",
             swiftSettings: strict),
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(name: "HouseTests", swiftSettings: strict),
