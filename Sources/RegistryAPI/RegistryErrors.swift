@@ -1,4 +1,5 @@
 import Blobs
+import HTTPTypes
 import Images
 import JSON
 import Service
@@ -6,6 +7,8 @@ import Service
 /// How `/v2/` words its failures: the specification's error codes in the specification's document
 /// (OCI distribution specification, "Error codes").
 struct RegistryErrors: ErrorEnvelope {
+    let headers: HTTPFields = [.distributionVersion: "registry/2.0"]
+
     func failure(for error: any Error) -> HTTPFailure? {
         switch error {
         case let error as RegistryFailure:

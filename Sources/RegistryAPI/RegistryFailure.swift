@@ -26,9 +26,7 @@ enum RegistryFailure: Error, Hashable {
     }
 
     var headers: HTTPFields {
-        var headers: HTTPFields = [.distributionVersion: "registry/2.0"]
-        if case .unsupported = self { headers[.allow] = "GET, HEAD" }
-        return headers
+        if case .unsupported = self { [.allow: "GET, HEAD"] } else { [:] }
     }
 
     var code: String {

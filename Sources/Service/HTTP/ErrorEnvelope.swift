@@ -1,7 +1,11 @@
+public import HTTPTypes
 import JSON
 
 /// How one API words its failures: its table of errors, and the document that its clients read.
 public protocol ErrorEnvelope: Sendable {
+    /// Sent with every failure.
+    var headers: HTTPFields { get }
+
     /// The failure that an error of the API's domain stands for. For nil the server answers 500 without any detail and
     /// logs the error.
     func failure(for error: any Error) -> HTTPFailure?
@@ -11,6 +15,8 @@ public protocol ErrorEnvelope: Sendable {
 }
 
 extension ErrorEnvelope {
+    public var headers: HTTPFields { [:] }
+
     public func failure(for error: any Error) -> HTTPFailure? { nil }
 
     public func body(of failure: HTTPFailure, requestID: String) -> (contentType: String, bytes: [UInt8]) {

@@ -132,7 +132,9 @@ struct Edge: Sendable {
                 metadata: ["reason": "\(error)", "method": "\(request.method)", "path": "\(request.path.prefix(256))"])
         }
         let body = errors.body(of: failure, requestID: request.id)
-        return .bytes(body.bytes, contentType: body.contentType, status: failure.status, headers: failure.headers)
+        var headers = failure.headers
+        for field in errors.headers { headers.append(field) }
+        return .bytes(body.bytes, contentType: body.contentType, status: failure.status, headers: headers)
     }
 }
 
