@@ -34,7 +34,9 @@ struct TestHouse {
     static let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
     @discardableResult
-    func importRootfs(_ version: String, content: String? = nil, checksum: Checksum? = nil) async throws -> RootfsVersion {
+    func importRootfs(_ version: String, content: String? = nil, checksum: Checksum? = nil) async throws
+        -> RootfsVersion
+    {
         let tar = TestTar([
             .directory("bin"), .file("bin/bash", "#!"), .directory("etc"),
             .file("etc/os-release", "PRETTY_NAME=\"Test \(version)\"\n"), .file("content", content ?? version),

@@ -28,7 +28,9 @@ struct TestTar {
 
     private mutating func add(_ name: String, type: String, content: String, link: String = "") {
         var header = [UInt8](repeating: 0, count: 512)
-        func put(_ text: String, at offset: Int) { header.replaceSubrange(offset..<offset + text.utf8.count, with: text.utf8) }
+        func put(_ text: String, at offset: Int) {
+            header.replaceSubrange(offset..<offset + text.utf8.count, with: text.utf8)
+        }
         func octal(_ number: Int, _ width: Int) -> String {
             let text = String(number, radix: 8)
             return String(repeating: "0", count: width - text.utf8.count) + text

@@ -19,9 +19,11 @@ struct UploadTests {
         await blob.reader.close()
     }
 
-    @Test("a wrong checksum stores nothing", arguments: [
-        Checksum.sha256(String(repeating: "0", count: 64)), .sha1(String(repeating: "0", count: 40)),
-    ])
+    @Test(
+        "a wrong checksum stores nothing",
+        arguments: [
+            Checksum.sha256(String(repeating: "0", count: 64)), .sha1(String(repeating: "0", count: 40)),
+        ])
     func wrongChecksum(_ checksum: Checksum) async throws {
         let house = try await TestHouse()
         let before = try await house.store.list(prefix: "", startAfter: nil, limit: 1000).map(\.key)
