@@ -108,23 +108,24 @@ public final class RootfsCatalog: Sendable {
         _ promotion: PromotionHistory.Promotion, to stack: StackName
     ) async throws(ImageError) -> PromotionHistory? {
         let key = try promotionKey(stack)
-        let next: PromotionHistory
-        let condition: PutCondition
+        var next = PromotionHistory(first: promotion)
+        var condition = PutCondition.absent
+        var isCurrent = false
         if let (history, version) = try await storedHistory(key) {
-            if history.current == promotion.version { return history }
-            next = history.adding(promotion)
+            isCurrent = history.current == promotion.version
+            next = isCurrent ? history : history.adding(promotion)
             condition = .version(version)
-        } else {
-            next = PromotionHistory(first: promotion)
-            condition = .absent
         }
-        do {
-            _ = try await store.put(key, next.bytes, if: condition)
-        } catch .changed, .exists, .missing { return nil } catch { throw .store(error) }
+        if !isCurrent {
+            do {
+                _ = try await store.put(key, next.bytes, if: condition)
+            } catch .changed, .exists, .missing { return nil } catch { throw .store(error) }
+        }
+        // Nobody gets an image of a promotion that may not be there after a restart.
+        do { try await store.sync() } catch { throw .store(error) }
         state.withLock { state in
             if state.promotions[stack]?.generation ?? 0 < next.generation { state.promotions[stack] = next }
         }
-        do { try await store.sync() } catch { throw .store(error) }
         return next
     }
 

@@ -50,6 +50,21 @@ extension ServerTests {
             }
         }
 
+        @Test("A download goes on to its end though the droplet is removed meanwhile")
+        func removedMeanwhile() async throws {
+            let world = try SharedServer.world()
+            let droplet = Droplet("removed meanwhile", noise: 24 << 20)
+            try await world.upload(droplet, guid: "meanwhile")
+            let path = "/droplets/meanwhile/\(droplet.sha256)"
+            let download = try await RawConnection(port: world.client.port)
+            defer { download.close() }
+            try await download.send(world.client.head("GET", path, as: "operator", [:]))
+            let begun = try await download.receive()
+            #expect(try await world.client.send("DELETE", path, as: "operator").status == 204)
+            let answer = try await Answer(from: download, begun: begun)
+            #expect(answer.status == 200 && answer.body == droplet.bytes)
+        }
+
         @Test("DELETE answers 204, and everything after it 404 with the controller's code")
         func delete() async throws {
             let world = try SharedServer.world()

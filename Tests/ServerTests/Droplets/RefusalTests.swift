@@ -144,7 +144,7 @@ extension ServerTests {
                 let store = try await World.with(data: data) { $0.store }
                 let objects = store.objects()
                 // The bombs unpack to 20 GiB and 1,100,000 entries: lower limits find them sooner than the defaults.
-                let limits = ["--limits-unpacked-bytes", "67108864", "--limits-entries", "10000"]
+                let limits = ["--limits-unpacked-bytes", "268435456", "--limits-entries", "10000"]
                 try await World.with(data: data, limits) { world in
                     for droplet in droplets {
                         let bytes = try [UInt8](Data(contentsOf: URL(fileURLWithPath: droplet.path)))

@@ -10,8 +10,20 @@ struct World: Sendable {
     /// `--data`
     var directory: String { server.directory }
     var store: StoreTree { StoreTree(directory: directory + "/store") }
-    var descriptors: Int {
-        (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(server.process.pid)/fd").count) ?? 0
+    /// What the server's open files are.
+    var descriptors: [String] {
+        let directory = "/proc/\(server.process.pid)/fd"
+        let numbers = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+        return numbers.compactMap { try? FileManager.default.destinationOfSymbolicLink(atPath: "\(directory)/\($0)") }
+    }
+
+    /// Waits until the server has no more files open than before.
+    func waitForDescriptors(_ before: [String]) async throws {
+        do {
+            try await waitUntil("the descriptors to go") { descriptors.count <= before.count }
+        } catch {
+            Issue.record("open now: \(descriptors.sorted()), before: \(before.sorted())")
+        }
     }
 
     /// Starts a server on a directory, new or used before.

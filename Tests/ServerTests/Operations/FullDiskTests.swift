@@ -14,6 +14,7 @@ extension ServerTests {
                 let mount = try await Mount.memory(in: directory, megabytes: 160)
                 try await World.with(data: mount.path + "/data", ["--stack", "tiny"]) { world in
                     try await world.server.importTinyRootfs()
+                    try await world.server.importTinyRootfs(version: "2", promote: false)
                     let kept = Droplet("kept", noise: Self.size)
                     let removed = Droplet("removed", noise: 1000)
                     try await world.upload(kept, guid: "kept")
@@ -27,6 +28,8 @@ extension ServerTests {
                     }
                     try mount.fill(leaving: 0)
                     try await Self.expectFull(Droplet("still full", noise: Self.size), guid: "full", world)
+                    try await Self.expectNoImport(world)
+                    try await Self.expectNotPromoted(507, world)
                     try await Self.expectRemoved(removed, guid: "removed", world)
                     #expect(world.store.unfinished() == [])
                     mount.empty()
@@ -78,6 +81,27 @@ extension ServerTests {
             #expect(try await world.client.get(path, as: "operator").status == 404)
         }
 
+        private static func expectNoImport(_ world: World) async throws {
+            let file = try await Fixtures.tinyRootfs(version: "2")
+            let result = try await world.server.cistern(
+                ["rootfs", "import", "--stack", "tiny", "--version", "3", "--shell", "/bin/sh", file])
+            #expect(result.status == 1 && result.errors.contains("full"), "\(result.errors)")
+            let shown = try await world.server.cistern(["rootfs", "show", "--stack", "tiny", "--version", "3"])
+            #expect(shown.status == 1, "nothing of it is there")
+        }
+
+        /// A promotion that failed has not happened: neither for operators nor for nodes.
+        private static func expectNotPromoted(_ status: Int, _ world: World) async throws {
+            let answer = try await world.client.send(
+                "PUT", "/api/v1/rootfs/tiny/current", as: "operator", body: Array(#"{"version":"2"}"#.utf8))
+            #expect(answer.status == status, "\(answer.text)")
+            #expect(answer.json["error"]?.string?.isEmpty == false)
+            let current = try await world.client.get("/api/v1/rootfs/tiny/current", as: "operator")
+            #expect(current.json["version"] == "1")
+            let base = try await Image("current", of: "cistern/tiny", from: world.client)
+            #expect(base.digest == (try await Image("1", of: "cistern/tiny", from: world.client).digest))
+        }
+
         @Test("A disk that became read-only gives 503 and goes on serving; repaired, everything acknowledged is there")
         func readOnly() async throws {
             try await withTemporaryDirectory { directory in
@@ -87,6 +111,7 @@ extension ServerTests {
                 let world = try await World(data: data, arguments: ["--stack", "tiny"])
                 do {
                     try await world.server.importTinyRootfs()
+                    try await world.server.importTinyRootfs(version: "2", promote: false)
                     try await world.upload(kept, guid: "kept")
                     try await world.upload(Droplet("other"), guid: "other")
                     try await mount.fail()
@@ -118,9 +143,7 @@ extension ServerTests {
             #expect(removal.status == 503, "\(removal.text)")
             #expect(try await world.client.get("/healthz", as: nil).status == 200, "to be restarted would not help")
             try await waitUntil("/readyz to say so") { try await world.client.get("/readyz", as: nil).status == 503 }
-            let promotion = try await world.client.send(
-                "PUT", "/api/v1/rootfs/tiny/current", as: "operator", body: Array(#"{"version":"1"}"#.utf8))
-            #expect([200, 503].contains(promotion.status), "\(promotion.text)")
+            try await expectNotPromoted(503, world)
         }
     }
 }

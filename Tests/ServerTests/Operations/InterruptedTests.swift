@@ -27,7 +27,7 @@ extension ServerTests {
                         }
                     }
                     try await waitUntil("the unfinished files to go") { world.store.unfinished() == [] }
-                    try await waitUntil("the descriptors to go") { world.descriptors <= descriptors }
+                    try await world.waitForDescriptors(descriptors)
                     try await Self.expectNothing(world.client)
                     #expect(!world.log.contains(#""status":5"#), "a client's fault is not the server's")
                 }
@@ -103,6 +103,8 @@ extension ServerTests {
                     let credentials = directory + "/curl"
                     let user = "user = \"operator:\(try world.server.password(of: .operator))\""
                     try Data(user.utf8).write(to: URL(fileURLWithPath: credentials))
+                    let warm = Droplet("warm")
+                    try await world.upload(warm, guid: "warm")
                     let descriptors = world.descriptors
                     let curl = try ChildProcess(
                         "curl",
@@ -113,10 +115,12 @@ extension ServerTests {
                             "\(world.server.url)/droplets/interrupted/\(Self.droplet.sha256)",
                         ], log: directory + "/log")
                     try await waitUntil("the upload to begin") { world.store.unfinished() != [] }
-                    #expect(try await world.client.get("/api/v1/droplets", as: "operator").json["droplets"] == [])
+                    #expect(
+                        try await world.client.get("/api/v1/droplets", as: "operator").json["droplets"]?.array?.count
+                            == 1)
                     curl.killGroup()
                     try await waitUntil("the unfinished files to go") { world.store.unfinished() == [] }
-                    try await waitUntil("the descriptors to go") { world.descriptors <= descriptors }
+                    try await world.waitForDescriptors(descriptors)
                     let path = "/droplets/interrupted/\(Self.droplet.sha256)"
                     #expect(try await world.client.get(path, as: "operator").status == 404)
                 }

@@ -104,6 +104,10 @@ extension ServerTests {
             for name in Self.names { _ = try await world.client.get("/v2/\(name)/tags/list") }
             #expect(try await world.client.get("/readyz", as: nil).status == 200)
             #expect(!world.log.contains(#""status":5"#), "no request failed inside")
+            for line in world.log.split(separator: "\n") where line.hasPrefix("{") {
+                #expect(throws: Never.self) { try JSONValue(parsing: String(line)) }
+                #expect(line.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }, "nothing that moves a terminal's cursor")
+            }
             #expect(try await world.client.get("/api/v1/droplets", as: "operator").json["droplets"] == [])
         }
     }
