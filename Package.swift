@@ -96,9 +96,15 @@ let package = Package(
         .target(
             name: "RegistryAPI", dependencies: ["Blobs", "Images", "JSON", "OCI", "ObjectStore", "Service", httpTypes],
             swiftSettings: strict),
-        .target(name: "BitsAPI", dependencies: ["Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Service", httpTypes], swiftSettings: strict),
         .target(
-            name: "OperatorAPI", dependencies: ["Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Service", httpTypes, logging],
+            name: "BitsAPI",
+            dependencies: ["Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Service", httpTypes],
+            swiftSettings: strict),
+        .target(
+            name: "OperatorAPI",
+            dependencies: [
+                "Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Service", httpTypes, logging,
+            ],
             swiftSettings: strict),
 
         .executableTarget(
@@ -113,7 +119,8 @@ let package = Package(
             name: "ObjectStoreTesting", dependencies: ["ObjectStore"], path: "Tests/ObjectStoreTesting",
             swiftSettings: strict),
         .executableTarget(
-            name: "ObjectStoreCrashWriter", dependencies: ["ObjectStore", logging], path: "Tests/ObjectStoreCrashWriter",
+            name: "ObjectStoreCrashWriter", dependencies: ["ObjectStore", logging],
+            path: "Tests/ObjectStoreCrashWriter",
             swiftSettings: strict),
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(name: "HouseTests", swiftSettings: strict),

@@ -1,5 +1,5 @@
-import HTTPTypes
 import Blobs
+import HTTPTypes
 import Images
 import JSON
 import OCI
@@ -23,7 +23,8 @@ extension BitsAPI {
         routes.get("/droplets/:guid/:hash", access: .role(.stage)) { request in
             let record = try await record(request)
             return .file(
-                ResponseFile(try await droplets.original(record).reader), for: request, contentType: "application/octet-stream",
+                ResponseFile(try await droplets.original(record).reader), for: request,
+                contentType: "application/octet-stream",
                 tag: EntityTag(record.content.digest.description))
         }
         routes.delete("/droplets/:guid/:hash", access: .role(.stage)) { request in

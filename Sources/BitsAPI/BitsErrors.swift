@@ -1,8 +1,8 @@
 import Blobs
 import HTTPTypes
 import Images
-import Layers
 import JSON
+import Layers
 import ObjectStore
 import Service
 
@@ -17,7 +17,8 @@ struct BitsErrors: ErrorEnvelope {
         case .unknownDroplet: return HTTPFailure(.notFound, message, code: "10010")
         case .aliasTaken, .contended: return HTTPFailure(.conflict, message, code: "290008")
         case .rejected(let reason):
-            return HTTPFailure(reason.fault == .tooLarge ? .contentTooLarge : .unprocessableContent, message, code: "290008")
+            return HTTPFailure(
+                reason.fault == .tooLarge ? .contentTooLarge : .unprocessableContent, message, code: "290008")
         case .store(.full), .blob(.store(.full)):
             return HTTPFailure(
                 HTTPResponse.Status(code: 507, reasonPhrase: "Insufficient Storage"), "the store is full",

@@ -2,8 +2,8 @@ public import Archive
 import Blobs
 public import Layers
 public import Logging
-import ObjectStore
 import OCI
+import ObjectStore
 
 /// What comes with a rootfs' bytes.
 public struct RootfsImport: Sendable {
@@ -71,7 +71,8 @@ extension RootfsCatalog {
                 stack: request.stack, version: request.version, architecture: request.architecture,
                 layers: [LayerReference(converted.layer)], source: intake.digest, sourceSize: intake.size,
                 uncompressedSize: converted.layer.uncompressedSize,
-                created: Timestamp(seconds: converted.summary.newestEntry?.seconds ?? 0), shell: request.shell, system: system,
+                created: Timestamp(seconds: converted.summary.newestEntry?.seconds ?? 0), shell: request.shell,
+                system: system,
                 imported: Timestamp(seconds: now() / 1_000_000_000), importedBy: request.by))
     }
 

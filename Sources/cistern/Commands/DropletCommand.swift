@@ -25,7 +25,8 @@ struct DropletCommand: AsyncParsableCommand {
                 value.map { "\(name)=\($0.urlComponent)" }
             }
             let path =
-                "/droplets/\(guid.urlComponent)/\(digest.hex)" + (query.isEmpty ? "" : "?" + query.joined(separator: "&"))
+                "/droplets/\(guid.urlComponent)/\(digest.hex)"
+                + (query.isEmpty ? "" : "?" + query.joined(separator: "&"))
             let bar = ProgressBar("uploading \(guid)", total: file.size)
             try await server.ask { client in
                 defer { bar.clear() }
@@ -91,7 +92,8 @@ struct DropletCommand: AsyncParsableCommand {
                 var fields = Fields()
                 fields.add("image", droplet["image"]?.string)
                 fields.add("digest", droplet["digest"]?.string ?? "none before a rootfs of its stack is promoted")
-                fields.add("rootfs", "\(droplet["stack"]?.string ?? "") \(droplet["rootfs"]?.string ?? "(none promoted)")")
+                fields.add(
+                    "rootfs", "\(droplet["stack"]?.string ?? "") \(droplet["rootfs"]?.string ?? "(none promoted)")")
                 fields.add("architecture", droplet["architecture"]?.string)
                 fields.add("sha256", droplet["hash"]?.string)
                 fields.add("sha1", droplet["sha1"]?.string)
@@ -111,8 +113,11 @@ struct DropletCommand: AsyncParsableCommand {
         @Option(help: "The droplet's hash.") var hash: String
 
         func run() async throws {
-            try await server.ask { try await $0.send(.delete, "/droplets/\(guid.urlComponent)/\(hash.urlComponent)") }
-                print: { _ in "removed\n" }
+            try await server.ask {
+                try await $0.send(.delete, "/droplets/\(guid.urlComponent)/\(hash.urlComponent)")
+            } print: { _ in
+                "removed\n"
+            }
         }
     }
 }

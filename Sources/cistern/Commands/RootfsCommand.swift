@@ -63,7 +63,9 @@ struct RootfsCommand: AsyncParsableCommand {
 
         func run() async throws {
             let path = stack.map { "/api/v1/rootfs/\($0.urlComponent)" } ?? "/api/v1/rootfs"
-            try await server.ask { try await $0.send(.get, path) } print: { answer in
+            try await server.ask {
+                try await $0.send(.get, path)
+            } print: { answer in
                 var table = Table(["STACK", "VERSION", "ARCH", "CURRENT", "SIZE", "SYSTEM", "IMPORTED", "BY"])
                 for version in answer["versions"]?.array ?? [] {
                     table.add(
@@ -89,7 +91,9 @@ struct RootfsCommand: AsyncParsableCommand {
         func run() async throws {
             let stack = stack.urlComponent
             let path = version.map { "/api/v1/rootfs/\(stack)/\($0.urlComponent)" } ?? "/api/v1/rootfs/\(stack)/current"
-            try await server.ask { try await $0.send(.get, path) } print: { answer in
+            try await server.ask {
+                try await $0.send(.get, path)
+            } print: { answer in
                 version == nil ? Self.current(answer) : Self.variants(answer)
             }
         }
@@ -104,7 +108,8 @@ struct RootfsCommand: AsyncParsableCommand {
             }
             var text = printable("\(stack) is on \(answer["version"]?.string ?? "")") + "\n\n" + table.text
             if let previous = history.dropFirst().first?["version"]?.string {
-                text += "\nTo go back: " + printable("cistern rootfs promote --stack \(stack) --version \(previous)") + "\n"
+                text +=
+                    "\nTo go back: " + printable("cistern rootfs promote --stack \(stack) --version \(previous)") + "\n"
             }
             return text
         }
@@ -138,11 +143,12 @@ struct RootfsCommand: AsyncParsableCommand {
 
         func run() async throws {
             let body: JSONValue = ["version": .string(version), "reason": .string(reason)]
-            try await server.ask { try await $0.send(.put, "/api/v1/rootfs/\(stack.urlComponent)/current", body) }
-                print: { answer in
-                    let previous = answer["history"]?.array?.dropFirst().first?["version"]?.string
-                    return "\(stack) is on \(version) now\(previous.map { " (was on \($0))" } ?? "")\n"
-                }
+            try await server.ask {
+                try await $0.send(.put, "/api/v1/rootfs/\(stack.urlComponent)/current", body)
+            } print: { answer in
+                let previous = answer["history"]?.array?.dropFirst().first?["version"]?.string
+                return "\(stack) is on \(version) now\(previous.map { " (was on \($0))" } ?? "")\n"
+            }
         }
     }
 }

@@ -68,7 +68,8 @@ struct UserCommand: AsyncParsableCommand {
 
         func run() async throws {
             let paths = FirstUsers.Paths(data: data)
-            let wasThere = try Htpasswd.update(paths.users) { (users) throws(AuthenticationError) in users.remove(name) }
+            let wasThere = try Htpasswd.update(paths.users) { (users) throws(AuthenticationError) in users.remove(name)
+            }
             try Policy.update(paths.policy) { (policy) throws(AuthenticationError) in try policy.set(name, []) }
             guard wasThere else { throw CommandError("there is no user \(printable(name)) in \(paths.users)") }
             print("user \(name) is removed")

@@ -13,7 +13,9 @@ extension Server {
 
     /// The given certificate, or one of an authority of this directory's own.
     func makeTLS() throws -> TLSConfiguration {
-        if let files = settings.tlsFiles { return try TLSFiles(certificate: files.certificate, key: files.key).configuration() }
+        if let files = settings.tlsFiles {
+            return try TLSFiles(certificate: files.certificate, key: files.key).configuration()
+        }
         let authority = CertificateAuthority(directory: directory.tls)
         if try authority.prepare(names: settings.listen.map(\.host)) {
             writeToStandardError("made a certificate; clients trust it by \(authority.authorityPath)\n")

@@ -28,7 +28,8 @@ struct ServerSettings: Sendable {
         let certificate = source.text(.certificate)
         let key = source.text(.privateKey)
         guard certificate.isEmpty == key.isEmpty else {
-            throw CommandError("\(Setting.certificate.key) and \(Setting.privateKey.key) go together: give both or none")
+            throw CommandError(
+                "\(Setting.certificate.key) and \(Setting.privateKey.key) go together: give both or none")
         }
         tlsFiles = certificate.isEmpty ? nil : (certificate, key)
         layout = DropletLayout(

@@ -30,7 +30,8 @@ struct SettingsSource {
         let text = text(setting)
         guard let value = parse(text) else {
             throw CommandError(
-                "'\(printable(text))' is no value for \(setting.key) (\(setting.flag), \(setting.variable)): \(setting.help)")
+                "'\(printable(text))' is no value for \(setting.key) (\(setting.flag), \(setting.variable)): \(setting.help)"
+            )
         }
         return value
     }

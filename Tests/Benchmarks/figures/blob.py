@@ -60,18 +60,19 @@ def measure(bench):
         process.run("curl", "--silent", "--fail", *ours, plain_url, "--output", os.path.join(root, "blob"))
         nginx, plain_port, tls_port = stack.enter_context(peers.nginx(os.path.join(work, "nginx"), root))
 
-        count = max(PARALLEL, int(bench.scaled(6e9, 4e8) // size))
         rows = []
-        for name, ours_url, their_url, options, target in [
-            ("without TLS", plain_url, f"http://127.0.0.1:{plain_port}/blob", (), 1.0),
-            ("with TLS", f"https://127.0.0.1:{cistern.tls_port}{path}", f"https://127.0.0.1:{tls_port}/blob", tls, 1.1),
+        # Enough bytes for a round to take tens of the clock's ticks.
+        for name, amount, ours_url, their_url, options, target in [
+            ("without TLS", bench.scaled(25e9, 2e9), plain_url, f"http://127.0.0.1:{plain_port}/blob", (), 1.0),
+            ("with TLS", bench.scaled(6e9, 1e9), f"https://127.0.0.1:{cistern.tls_port}{path}",
+             f"https://127.0.0.1:{tls_port}/blob", tls, 1.1),
         ]:
             # Both have sent the file before they are measured.
             _download(cistern.pid, ours_url, PARALLEL, size, *ours, *options)
             _download(nginx.pid, their_url, PARALLEL, size, *options)
             costs, others = [], []
             rounds = bench.rounds(5)
-            share = max(PARALLEL, count // rounds)
+            share = max(PARALLEL, int(amount / rounds / size))
             for _ in range(rounds):
                 costs.append(_download(cistern.pid, ours_url, share, size, *ours, *options))
                 others.append(_download(nginx.pid, their_url, share, size, *options))
