@@ -40,7 +40,9 @@ struct SendfileHandlerTests {
             security: .tls(try NIOSSLContext(configuration: authority.files.configuration())), limits: ServerLimits(),
             registry: ConnectionRegistry(), statistics: ServerStatistics(), logger: Logger(label: "test"))
         let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .bind(host: "127.0.0.1", port: 0) { child.setup($0) }
+            .bind(host: "127.0.0.1", port: 0) { channel in
+                channel.eventLoop.makeCompletedFuture { try child.setup(channel) }
+            }
         let port = try #require(server.channel.localAddress?.port)
         let file = try directory.file("blob", bytes: 100_000)
         try await server.executeThenClose { accepted in

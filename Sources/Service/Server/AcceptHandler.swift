@@ -3,7 +3,7 @@ import NIOCore
 
 /// Stands at a listening socket: keeps the number of open connections within a bound and survives errors of accept.
 ///
-/// Without it an accept that fails because descriptors ran out ends the listener's sequence of connections for good.
+/// While the bound is reached, or for a moment after an accept failed, nothing is accepted: clients wait in the backlog.
 final class AcceptHandler: ChannelDuplexHandler {
     typealias InboundIn = any Channel
     typealias InboundOut = any Channel

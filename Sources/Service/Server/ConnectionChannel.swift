@@ -29,24 +29,29 @@ struct ConnectionChannel: Sendable {
     let statistics: ServerStatistics
     let logger: Logger
 
-    func setup(_ channel: any Channel) -> EventLoopFuture<Accepted> {
-        channel.eventLoop.makeCompletedFuture {
-            let pipeline = channel.pipeline.syncOperations
-            let connection: Connection
-            switch security {
-            case .plain:
-                connection = Connection(channel: channel, transfer: .sendfile, statistics: statistics)
-                try pipeline.addHandlers([parser(), SendfileHandler(statistics: statistics)])
-            case .tls(let context):
-                connection = Connection(channel: channel, transfer: .chunks, statistics: statistics)
-                try pipeline.addHandlers([NIOSSLServerHandler(context: context), parser()])
-            }
-            try pipeline.addHandler(ConnectionHandler(connection: connection, limits: limits))
-            let asyncChannel = try AsyncChannel(
-                wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
-            registry.add(channel)
-            return Accepted(channel: asyncChannel, connection: connection)
+    /// Builds a connection's pipeline. Called on the connection's event loop. What it returns must reach `handle` or
+    /// `refuse`: an asynchronous channel that is let go otherwise ends the process.
+    func setup(_ channel: any Channel) throws -> Accepted {
+        let pipeline = channel.pipeline.syncOperations
+        let connection: Connection
+        switch security {
+        case .plain:
+            connection = Connection(channel: channel, transfer: .sendfile, statistics: statistics)
+            try pipeline.addHandlers([parser(), SendfileHandler(statistics: statistics)])
+        case .tls(let context):
+            connection = Connection(channel: channel, transfer: .chunks, statistics: statistics)
+            try pipeline.addHandlers([NIOSSLServerHandler(context: context), parser()])
         }
+        try pipeline.addHandler(ConnectionHandler(connection: connection, limits: limits))
+        let asyncChannel = try AsyncChannel(
+            wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
+        registry.add(channel)
+        return Accepted(channel: asyncChannel, connection: connection)
+    }
+
+    /// Closes a connection that came in when its listener had already ended.
+    static func refuse(_ accepted: Accepted) {
+        Task { try? await accepted.channel.executeThenClose { _, _ in } }
     }
 
     private func parser() -> ByteToMessageHandler<HTTPRequestDecoder> {

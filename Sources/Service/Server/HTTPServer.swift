@@ -47,7 +47,7 @@ public struct HTTPServer: Service {
         do {
             for listener in listeners { bound.append(try await bind(listener, group: group)) }
         } catch {
-            for listener in bound { try? await listener.channel.channel.close() }
+            for listener in bound { try? await listener.channel.close() }
             throw error
         }
         let listening = bound
@@ -60,11 +60,11 @@ public struct HTTPServer: Service {
                     }
                 }
             } onGracefulShutdown: {
-                for listener in listening { listener.channel.channel.close(promise: nil) }
+                for listener in listening { listener.channel.close(promise: nil) }
                 registry.drain()
             }
         } onCancel: {
-            for listener in listening { listener.channel.channel.close(promise: nil) }
+            for listener in listening { listener.channel.close(promise: nil) }
             registry.closeAll()
         }
     }
@@ -72,7 +72,8 @@ public struct HTTPServer: Service {
     private struct Bound: Sendable {
         let address: BoundAddress
         let child: ConnectionChannel
-        let channel: NIOAsyncChannel<ConnectionChannel.Accepted, Never>
+        let channel: any Channel
+        let connections: AsyncStream<ConnectionChannel.Accepted>
     }
 
     private func bind(_ listener: Listener, group: any EventLoopGroup) async throws -> Bound {
@@ -82,6 +83,8 @@ public struct HTTPServer: Service {
         // A connection takes a descriptor, and what it asks for another; some are the store's.
         let maximum = max(1, min(limits.connections, (DescriptorLimit.raise() - 128) / 2))
         let logger = logger
+        // As long as `AcceptHandler` lets it become.
+        let (connections, accepted) = AsyncStream.makeStream(of: ConnectionChannel.Accepted.self)
         do {
             let channel = try await ServerBootstrap(group: group)
                 .serverChannelOption(.backlog, value: 1024)
@@ -92,14 +95,21 @@ public struct HTTPServer: Service {
                         try channel.pipeline.syncOperations.addHandler(AcceptHandler(maximum: maximum, logger: logger))
                     }
                 }
-                .bind(host: listener.address.host, port: listener.address.port) { child.setup($0) }
-            let port = channel.channel.localAddress?.port ?? listener.address.port
+                .childChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        let connection = try child.setup(channel)
+                        if case .terminated = accepted.yield(connection) { ConnectionChannel.refuse(connection) }
+                    }
+                }
+                .bind(host: listener.address.host, port: listener.address.port).get()
+            channel.closeFuture.whenComplete { _ in accepted.finish() }
+            let port = channel.localAddress?.port ?? listener.address.port
             var isSecure = false
             if case .tls = listener.security { isSecure = true }
             return Bound(
                 address: BoundAddress(
                     address: ListenAddress(host: listener.address.host, port: port), isSecure: isSecure),
-                child: child, channel: channel)
+                child: child, channel: channel, connections: connections)
         } catch {
             throw ServerError.bind(listener.address, reason: "\(error)")
         }
@@ -119,16 +129,10 @@ public struct HTTPServer: Service {
 
     private func accept(_ listener: Bound, executors: Executors) async {
         await withDiscardingTaskGroup { tasks in
-            do {
-                try await listener.channel.executeThenClose { connections in
-                    for try await accepted in connections {
-                        tasks.addTask(executorPreference: executors[accepted.connection.channel.eventLoop]) {
-                            await listener.child.handle(accepted, edge: edge)
-                        }
-                    }
+            for await accepted in listener.connections {
+                tasks.addTask(executorPreference: executors[accepted.connection.channel.eventLoop]) {
+                    await listener.child.handle(accepted, edge: edge)
                 }
-            } catch {
-                logger.error("a listener ended", metadata: ["address": "\(listener.address)", "reason": "\(error)"])
             }
         }
     }

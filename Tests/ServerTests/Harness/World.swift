@@ -59,7 +59,7 @@ struct World: Sendable {
             return value
         } catch {
             try? await world.server.kill()
-            print("the server's log ends:\n\(world.log.suffix(4000))")
+            print("the server's log ends:\n\(world.log.suffix(30_000))")
             throw error
         }
     }

@@ -50,7 +50,7 @@ extension ServerTests {
                     try world.expectNoSecrets()
                 } catch {
                     try? await world.server.kill()
-                    print(world.log.suffix(4000))
+                    print(world.log.suffix(30_000))
                     throw error
                 }
                 try await World.with(data: data, ["--stack", "tiny"]) { world in
@@ -90,6 +90,33 @@ extension ServerTests {
                 downloads.append((connection, try await connection.receive()))
             }
             return downloads
+        }
+
+        @Test("Connections that come in at that very moment do not bring it down")
+        func crowd() async throws {
+            for _ in 0..<6 {
+                try await withTemporaryDirectory { directory in
+                    let world = try await World(data: directory + "/data")
+                    let process = world.server.process
+                    try await withThrowingTaskGroup(of: Void.self) { group in
+                        let answered = Counter()
+                        for _ in 0..<8 {
+                            group.addTask {
+                                while process.isRunning, let answer = try? await world.client.get("/healthz", as: nil) {
+                                    #expect(answer.status == 200)
+                                    answered.add()
+                                }
+                            }
+                        }
+                        try await waitUntil("the crowd") { answered.value > 50 }
+                        process.signal(SIGTERM)
+                        try await group.waitForAll()
+                    }
+                    let status = try await process.wait(atMost: .seconds(30))
+                    #expect(status == 0, "\(world.log.suffix(30_000))")
+                    if status == nil { try await world.server.kill() }
+                }
+            }
         }
 
         @Test("A transfer that does not come to an end is cut when the grace time is over")

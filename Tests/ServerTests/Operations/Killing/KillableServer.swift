@@ -28,7 +28,7 @@ struct KillableServer: Sendable {
         } catch {
             process.killGroup()
             let log = (try? String(contentsOfFile: data + ".log", encoding: .utf8)) ?? ""
-            print("the server's log ends:\n\(log.suffix(4000))")
+            print("the server's log ends:\n\(log.suffix(30_000))")
             throw error
         }
     }
