@@ -78,7 +78,8 @@ extension OperatorAPI {
         var checksum: Checksum?
         if let text = try request.query("sha256") {
             guard case .sha256(let hex)? = DropletHash(text) else {
-                throw HTTPFailure(.badRequest, "sha256 must be 64 lower-case hexadecimal digits", code: "invalid-sha256")
+                throw HTTPFailure(
+                    .badRequest, "sha256 must be 64 lower-case hexadecimal digits", code: "invalid-sha256")
             }
             checksum = .sha256(hex)
         }

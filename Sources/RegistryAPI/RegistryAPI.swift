@@ -84,7 +84,9 @@ public struct RegistryAPI: Sendable {
             guard let count = Int(text), count >= 0 else { throw RegistryFailure.paginationInvalid(text) }
             if count < tags.count {
                 tags = Array(tags.prefix(count))
-                if let last = tags.last { headers[.link] = "</v2/\(name)/tags/list?n=\(count)&last=\(last)>; rel=\"next\"" }
+                if let last = tags.last {
+                    headers[.link] = "</v2/\(name)/tags/list?n=\(count)&last=\(last)>; rel=\"next\""
+                }
             }
         }
         return .json(["name": .string(name.text), "tags": .array(tags.map { .string($0) })], headers: headers)

@@ -116,7 +116,8 @@ public struct ServerClient: Sendable {
     }
 
     private static func printable(_ text: String, _ maximum: Int) -> String {
-        String(String.UnicodeScalarView(text.unicodeScalars.prefix(maximum).filter { $0.value >= 32 && $0.value != 127 }))
+        String(
+            String.UnicodeScalarView(text.unicodeScalars.prefix(maximum).filter { $0.value >= 32 && $0.value != 127 }))
     }
 
     /// Why there is no answer, and what to look at.

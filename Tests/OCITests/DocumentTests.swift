@@ -66,7 +66,9 @@ struct DocumentTests {
         #expect(throws: OCIError.self) { try Index(json: json) }
     }
 
-    @Test("a size that is negative, broken or beyond 63 bits is refused", arguments: ["-1", "1.5", "1e3", "9223372036854775808", "\"1\""])
+    @Test(
+        "a size that is negative, broken or beyond 63 bits is refused",
+        arguments: ["-1", "1.5", "1e3", "9223372036854775808", "\"1\""])
     func badSizes(_ size: String) throws {
         let json = try JSONValue(parsing: #"{"mediaType":"a/b","digest":"\#(Self.digest)","size":\#(size)}"#)
         #expect(throws: OCIError.self) { try Descriptor(json: json) }

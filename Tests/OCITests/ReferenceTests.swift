@@ -16,7 +16,8 @@ struct ReferenceTests {
     @Test(
         "names outside the grammar are refused",
         arguments: [
-            "", "/", "a/", "/a", "a//b", "A", "a/B", ".a", "a.", "a..b", "a___b", "_a", "a_", "-a", "a-", "..", "a/../b",
+            "", "/", "a/", "/a", "a//b", "A", "a/B", ".a", "a.", "a..b", "a___b", "_a", "a_", "-a", "a-", "..",
+            "a/../b",
             "a/./b", "a\0b", "a b", "ä", "a%2fb", "a:b", "a@b", String(repeating: "x", count: 256),
             String(repeating: "x/", count: 5000),
         ])
@@ -24,7 +25,8 @@ struct ReferenceTests {
         #expect(throws: OCIError.name(text)) { try RepositoryName(parsing: text) }
     }
 
-    @Test("tags of the grammar are accepted", arguments: ["a", "_", "1.0", "v1-2_3", String(repeating: "t", count: 128)])
+    @Test(
+        "tags of the grammar are accepted", arguments: ["a", "_", "1.0", "v1-2_3", String(repeating: "t", count: 128)])
     func goodTags(_ text: String) throws {
         #expect(try Reference(parsing: text) == .tag(Tag(parsing: text)))
     }

@@ -81,7 +81,8 @@ private struct FormatV1 {
     }
 
     private func document(
-        _ pieces: [Piece], _ wanted: MediaTypeFamily, created: String, execution: ImageConfig.Execution, metadata: [String: String]
+        _ pieces: [Piece], _ wanted: MediaTypeFamily, created: String, execution: ImageConfig.Execution,
+        metadata: [String: String]
     ) -> ComposedImage {
         // Docker's vocabulary has no word for zstd, so an image with such a layer is described in OCI's.
         let family = pieces.contains { $0.layer.compression == .zstd } ? .oci : wanted

@@ -24,7 +24,9 @@ extension DerivedImages {
             if let layer = droplet.content.layers.first(where: { $0.digest == digest }) {
                 return .layer(size: layer.size)
             }
-            if let layer = recipes.layer(droplet.stack, droplet.architecture, digest) { return .layer(size: layer.size) }
+            if let layer = recipes.layer(droplet.stack, droplet.architecture, digest) {
+                return .layer(size: layer.size)
+            }
         }
         if case .config(let config)? = try await document(guid, digest) { return .config(config) }
         return nil
