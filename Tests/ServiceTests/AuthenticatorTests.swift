@@ -54,11 +54,18 @@ struct AuthenticatorTests {
         let authenticator = Authenticator(users: users, policy: policy)
         let header = basic("alice", "wonderland")
         _ = try await authenticator.authenticate(header)
+        // The password stayed: she is known, with what she may do now.
         authenticator.replace(users: users, policy: Policy())
+        #expect(authenticator.known(header)?.roles == [])
+        var others = users
+        try others.set("alice", try BcryptHash(password: "looking glass", cost: 4))
+        authenticator.replace(users: others, policy: policy)
         #expect(authenticator.known(header) == nil)
-        #expect(try await authenticator.authenticate(header)?.roles == [])
-        authenticator.replace(users: Htpasswd(), policy: policy)
         #expect(try await authenticator.authenticate(header) == nil)
+        #expect(try await authenticator.authenticate(basic("alice", "looking glass"))?.roles == [.push])
+        authenticator.replace(users: Htpasswd(), policy: policy)
+        #expect(authenticator.known(basic("alice", "looking glass")) == nil)
+        #expect(try await authenticator.authenticate(basic("alice", "looking glass")) == nil)
     }
 
     @Test("The cache is bounded and drops what ends first")

@@ -2,6 +2,7 @@
 public enum AuthenticationError: Error, Hashable, Sendable, CustomStringConvertible {
     /// A line of a password file can't be used; the text says why and repeats no hash.
     case passwordFile(line: Int, reason: String)
+    /// What the policy file says can't be used. The line is 0 where it is about no single one.
     case policy(line: Int, reason: String)
     case userName(String)
     /// A password that bcrypt can't hash.
@@ -13,6 +14,7 @@ public enum AuthenticationError: Error, Hashable, Sendable, CustomStringConverti
     public var description: String {
         switch self {
         case .passwordFile(let line, let reason): "line \(line) of the password file: \(reason)"
+        case .policy(0, let reason): "the policy: \(reason)"
         case .policy(let line, let reason): "line \(line) of the policy: \(reason)"
         case .userName(let name):
             "'\(name)' can't be a user's name: 1 to 255 bytes without ':', '#' at the start and control characters"

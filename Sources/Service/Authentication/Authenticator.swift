@@ -10,6 +10,13 @@ public protocol Authenticating: Sendable {
     /// - Returns: nil if the credentials are not good.
     /// - Throws: `AuthenticationError.overloaded`.
     func authenticate(_ authorization: String) async throws -> Principal?
+
+    /// What those may do who don't say who they are; nil if that is nothing.
+    var anonymous: Principal? { get }
+}
+
+extension Authenticating {
+    public var anonymous: Principal? { nil }
 }
 
 /// Basic authentication against a password file.
@@ -32,7 +39,7 @@ public final class Authenticator: Authenticating {
 
     private struct State {
         var users: Htpasswd
-        var policy: Policy
+        var principals: Principals
         /// What was found out under other users or another policy is not remembered.
         var generation = 0
         var cache: CredentialCache
@@ -53,19 +60,25 @@ public final class Authenticator: Authenticating {
         pool = PasswordPool(threads: limits.threads, maximum: limits.waiting)
         state = Mutex(
             State(
-                users: users, policy: policy,
+                users: users, principals: Principals(policy),
                 cache: CredentialCache(maximum: limits.cached, lifetime: TimeAmount(limits.lifetime))))
     }
 
-    /// Takes other users and another policy, for all requests from now on.
+    /// Takes other users and another policy as one step, for all requests from now on. Users whose password stays are
+    /// still known: they get what the new policy gives them, and nobody has to wait for bcrypt.
     public func replace(users: Htpasswd, policy: Policy) {
+        let principals = Principals(policy)
         state.withLock { state in
+            state.cache.update { name in
+                state.users.hash(of: name) == users.hash(of: name) ? principals[name] : nil
+            }
             state.users = users
-            state.policy = policy
+            state.principals = principals
             state.generation += 1
-            state.cache.removeAll()
         }
     }
+
+    public var anonymous: Principal? { state.withLock { $0.principals.anonymous } }
 
     public func known(_ authorization: String) -> Principal? {
         guard authorization.utf8.count <= BasicCredentials.maximumHeader else { return nil }
@@ -138,7 +151,7 @@ public final class Authenticator: Authenticating {
         guard isGood else { return nil }
         let now = now()
         return state.withLock { state in
-            let principal = Principal(name: credentials.user, roles: state.policy.roles(of: credentials.user))
+            let principal = state.principals[credentials.user]
             if state.generation == generation { state.cache.add(principal, for: key, now: now) }
             return principal
         }

@@ -65,5 +65,10 @@ struct CredentialCache {
         entries[key] = Entry(principal: principal, expires: now + lifetime)
     }
 
-    mutating func removeAll() { entries.removeAll() }
+    /// Gives users other rights, or forgets them where the closure says nil for their name.
+    mutating func update(_ principal: (String) -> Principal?) {
+        entries = entries.compactMapValues { entry in
+            principal(entry.principal.name).map { Entry(principal: $0, expires: entry.expires) }
+        }
+    }
 }

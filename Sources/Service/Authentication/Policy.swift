@@ -6,73 +6,99 @@ import JSON
 ///       operator:
 ///         roles: [operator]
 ///       ci:
-///         roles: [push, stage]
+///         roles: [stage]
+///         repositories:
+///           "team-a/**": [push]
+///           "base/*": [pull]
+///     anonymous:
+///       repositories:
+///         "public/**": [pull]
 ///
-/// Users that are not named have no role. Unknown keys and roles are errors.
+/// Users that are not named have no role. What everybody may do without saying who it is, every user may do too. Unknown
+/// keys and roles are errors.
 public struct Policy: Hashable, Sendable {
     /// The largest file that is read, in bytes.
     public static let maximumSize = 4 << 20
+    /// The patterns that a user may have.
+    public static let maximumPatterns = 1000
+
+    /// What somebody may do.
+    public struct Grants: Hashable, Sendable {
+        /// Everywhere.
+        public var roles: Set<Role>
+        /// Only `Role.ofRepositories`.
+        public var repositories: [RepositoryPattern: Set<Role>]
+
+        public init(roles: Set<Role> = [], repositories: [RepositoryPattern: Set<Role>] = [:]) {
+            self.roles = roles
+            self.repositories = repositories
+        }
+    }
 
     /// In byte order of the names when it is written.
-    public private(set) var users: [String: Set<Role>] = [:]
+    public internal(set) var users: [String: Grants] = [:]
+    /// Those who don't say who they are: pull on some repositories, and nothing else.
+    public internal(set) var anonymous = Grants()
+    /// The comment lines that the file begins with; empty: the writer's own.
+    var comment: [String] = []
 
     public init() {}
 
-    /// - Throws: `.policy`.
-    public init(parsing text: String) throws(AuthenticationError) {
-        let document: JSONValue
-        do {
-            document = try PlainYAML.parse(text)
-        } catch {
-            throw .policy(line: error.line, reason: error.reason)
-        }
-        if document == .null { return }
-        guard let members = document.object else { throw Self.fault("it is not a mapping with the key 'users'") }
-        for (key, value) in members {
-            guard key == "users" else { throw Self.fault("'\(key)' is not known; there is only 'users'") }
-            if value == .null { continue }
-            guard let entries = value.object else { throw Self.fault("'users' is not a mapping of names") }
-            for (name, entry) in entries { try set(name, try Self.roles(entry, of: name)) }
-        }
-    }
+    /// The roles that a user has everywhere.
+    public func roles(of user: String) -> Set<Role> { users[user]?.roles ?? [] }
 
-    public func roles(of user: String) -> Set<Role> { users[user] ?? [] }
-
-    /// Gives a user other roles; none removes the user.
+    /// Gives a user other roles everywhere and leaves its repositories as they are; no roles remove the user.
     /// - Throws: `.userName`.
     public mutating func set(_ user: String, _ roles: Set<Role>) throws(AuthenticationError) {
-        guard Htpasswd.isName(user) else { throw .userName(user) }
-        users[user] = roles.isEmpty ? nil : roles
+        guard Self.isName(user) else { throw .userName(user) }
+        if roles.isEmpty { users[user] = nil } else { users[user, default: Grants()].roles = roles }
     }
 
-    /// As the file has it.
+    /// A user as requests see it; without roles if the policy does not name it.
+    func principal(of user: String) -> Principal {
+        let grants = users[user] ?? Grants()
+        let repositories = grants.repositories.merging(anonymous.repositories) { $0.union($1) }
+        return Principal(name: user, roles: grants.roles, repositories: repositories)
+    }
+
+    /// Those who don't say who they are; nil if they may do nothing.
+    var anonymousPrincipal: Principal? {
+        anonymous.repositories.isEmpty
+            ? nil : Principal(name: "anonymous", roles: [], repositories: anonymous.repositories)
+    }
+
+    /// Names come from password files and from certificates, whose names may be URIs.
+    static func isName(_ name: String) -> Bool {
+        (1...255).contains(name.utf8.count) && name.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
+    }
+
+    static let ownComment = ["# Roles: pull, push (pull too), stage, operator (everything)."]
+
+    /// As the file has it: all that was read, but of comments only those at the top.
     public var text: String {
-        var text = "# Roles: pull, push (pull too), stage, operator (everything).\nusers:\n"
-        for (name, roles) in users.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }) {
+        var text = (comment.isEmpty ? Self.ownComment : comment).map { $0 + "\n" }.joined() + "users:\n"
+        for (name, grants) in users.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }) {
             text += "  \(JSONValue.string(name).canonicalText):\n"
-            text += "    roles: [\(Role.allCases.filter(roles.contains).map(\.rawValue).joined(separator: ", "))]\n"
+            if !grants.roles.isEmpty || grants.repositories.isEmpty {
+                text += "    roles: \(Self.list(grants.roles))\n"
+            }
+            text += Self.text(of: grants.repositories, indent: "    ")
+        }
+        if !anonymous.repositories.isEmpty {
+            text += "anonymous:\n" + Self.text(of: anonymous.repositories, indent: "  ")
         }
         return text
     }
 
-    private static func roles(_ entry: JSONValue, of name: String) throws(AuthenticationError) -> Set<Role> {
-        guard let members = entry.object else { throw fault("the user '\(name)' is not a mapping with 'roles'") }
-        for key in members.keys where key != "roles" {
-            throw fault("'\(key)' of the user '\(name)' is not known; there is only 'roles'")
-        }
-        guard let list = members["roles"]?.array else { throw fault("the user '\(name)' has no list 'roles'") }
-        var roles: Set<Role> = []
-        for item in list {
-            guard let role = item.string.flatMap(Role.init) else {
-                let known = Role.allCases.map(\.rawValue).joined(separator: ", ")
-                throw fault("the user '\(name)' has a role that is not known; there are \(known)")
-            }
-            roles.insert(role)
-        }
-        return roles
+    private static func text(of repositories: [RepositoryPattern: Set<Role>], indent: String) -> String {
+        guard !repositories.isEmpty else { return "" }
+        let lines = repositories.sorted { $0.key < $1.key }.map { "\(indent)  \"\($0)\": \(list($1))\n" }
+        return "\(indent)repositories:\n" + lines.joined()
     }
 
-    private static func fault(_ reason: String) -> AuthenticationError { .policy(line: 0, reason: reason) }
+    private static func list(_ roles: Set<Role>) -> String {
+        "[\(Role.allCases.filter(roles.contains).map(\.rawValue).joined(separator: ", "))]"
+    }
 }
 
 extension Policy {

@@ -1,38 +1,47 @@
-/// What a user may do.
-public enum Role: String, Hashable, Sendable, CaseIterable, Codable, CustomStringConvertible {
-    /// Read images and droplets.
-    case pull
-    /// Write images and droplets.
-    case push
-    /// What staging jobs do: read bits, write droplets and caches.
-    case stage
-    /// Everything.
-    case `operator`
-
-    public var description: String { rawValue }
-
-    /// What having this role includes.
-    var included: Set<Role> {
-        switch self {
-        case .pull: [.pull]
-        case .push: [.push, .pull]
-        case .stage: [.stage]
-        case .operator: Set(Role.allCases)
-        }
-    }
-}
-
-/// A known user and what it may do.
+/// A known user and what it may do: everywhere, or on the repositories of some patterns.
 public struct Principal: Hashable, Sendable {
-    public let name: String
-    public let roles: Set<Role>
-    private let allowed: Set<Role>
+    private struct Grant: Hashable, Sendable {
+        let pattern: RepositoryPattern
+        let allowed: RoleSet
+    }
 
-    public init(name: String, roles: Set<Role>) {
+    public private(set) var name: String
+    /// Those that the user has everywhere.
+    public let roles: Set<Role>
+    private let everywhere: RoleSet
+    private let somewhere: RoleSet
+    private let grants: [Grant]
+
+    public init(name: String, roles: Set<Role>, repositories: [RepositoryPattern: Set<Role>] = [:]) {
         self.name = name
         self.roles = roles
-        allowed = roles.reduce(into: []) { $0.formUnion($1.included) }
+        let everywhere = RoleSet(including: roles)
+        // What is allowed everywhere need not be looked for.
+        let grants = repositories.map { Grant(pattern: $0, allowed: RoleSet(including: $1).subtracting(everywhere)) }
+            .filter { !$0.allowed.isEmpty }.sorted { $0.pattern < $1.pattern }
+        self.everywhere = everywhere
+        self.grants = grants
+        somewhere = grants.reduce(into: everywhere) { $0.formUnion($1.allowed) }
     }
 
-    public func may(_ role: Role) -> Bool { allowed.contains(role) }
+    /// Another user who may do the same.
+    func named(_ name: String) -> Principal {
+        var other = self
+        other.name = name
+        return other
+    }
+
+    /// Whether the user has a role everywhere.
+    public func may(_ role: Role) -> Bool { everywhere.contains(role.bit) }
+
+    /// Whether the user has a role everywhere or on this repository.
+    public func may(_ role: Role, on repository: String) -> Bool {
+        let bit = role.bit
+        if everywhere.contains(bit) { return true }
+        guard somewhere.contains(bit) else { return false }
+        return grants.contains { $0.allowed.contains(bit) && $0.pattern.matches(repository) }
+    }
+
+    /// Whether there may be a repository that the user has a role on.
+    public func maySomewhere(_ role: Role) -> Bool { somewhere.contains(role.bit) }
 }

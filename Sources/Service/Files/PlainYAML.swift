@@ -1,31 +1,51 @@
 import JSON
 
 /// The part of YAML that people write settings in, and nothing of the rest: block mappings and lists by indentation,
-/// `[a, b]` lists of scalars, strings plain or quoted, comments. A file that is JSON is read as JSON.
+/// `[a, b]` and `{a: b}` that end on their line, strings plain or quoted, comments. A file that is JSON is read as JSON.
 ///
 /// Anchors, tags, several documents, multi-line strings, tabs and a key that appears twice are errors. Scalars are
 /// strings; nothing is guessed to be a number, a date or a truth value.
 enum PlainYAML {
+    /// How deep mappings and lists may be nested.
+    static let maximumDepth = 16
+
     struct Fault: Error {
         /// From 1 on.
         let line: Int
         let reason: String
     }
 
-    static func parse(_ text: String) throws(Fault) -> JSONValue {
+    /// What was read, and where it stands.
+    struct Document {
+        let value: JSONValue
+        /// Lines of keys by their paths.
+        fileprivate let lines: [[String]: Int]
+
+        /// The line of a key, or else of the nearest key above it; 0 in JSON.
+        func line(of path: [String]) -> Int {
+            var path = path
+            while !path.isEmpty {
+                if let line = lines[path] { return line }
+                path.removeLast()
+            }
+            return 0
+        }
+    }
+
+    static func document(_ text: String) throws(Fault) -> Document {
         if text.drop(while: \.isWhitespace).first == "{" {
             do {
-                return try JSONValue(parsing: text)
+                return Document(value: try JSONValue(parsing: text), lines: [:])
             } catch {
                 throw Fault(line: 1, reason: error.description)
             }
         }
         var parser = BlockParser(lines: try lines(of: text))
-        guard let first = parser.next else { return .null }
+        guard let first = parser.next else { return Document(value: .null, lines: [:]) }
         guard first.indent == 0 else { throw Fault(line: first.number, reason: "the first line is indented") }
-        let value = try parser.block(indent: 0, depth: 0)
+        let value = try parser.block(indent: 0, path: [])
         if let rest = parser.next { throw Fault(line: rest.number, reason: "the indentation does not fit") }
-        return value
+        return Document(value: value, lines: parser.keyLines)
     }
 
     struct Line {
@@ -61,7 +81,7 @@ enum PlainYAML {
             } else if character == "#", previous == " " {
                 end = index
                 break
-            } else if (character == "\"" || character == "'"), " [,:-".contains(previous) {
+            } else if (character == "\"" || character == "'"), " [{,:-".contains(previous) {
                 quote = character
             }
             previous = character
@@ -71,17 +91,11 @@ enum PlainYAML {
         return result
     }
 
-    /// A scalar or a list of scalars on one line.
+    /// What stands behind a key: a scalar, or a list or mapping on one line.
     static func inline(_ text: Substring, line: Int) throws(Fault) -> JSONValue {
-        guard text.first == "[" else { return .string(try scalar(text, line: line)) }
-        guard text.last == "]" else { throw Fault(line: line, reason: "']' is missing") }
-        let inner = text.dropFirst().dropLast()
-        guard inner.contains(where: { $0 != " " }) else { return .array([]) }
-        var items: [JSONValue] = []
-        for item in inner.split(separator: ",", omittingEmptySubsequences: false) {
-            items.append(.string(try scalar(trim(item), line: line)))
-        }
-        return .array(items)
+        guard text.first == "[" || text.first == "{" else { return .string(try scalar(text, line: line)) }
+        var parser = FlowParser(rest: text, line: line)
+        return try parser.whole()
     }
 
     static func scalar(_ text: Substring, line: Int) throws(Fault) -> String {
@@ -115,16 +129,17 @@ enum PlainYAML {
 private struct BlockParser {
     let lines: [PlainYAML.Line]
     var index = 0
+    private(set) var keyLines: [[String]: Int] = [:]
 
     init(lines: [PlainYAML.Line]) { self.lines = lines }
 
     var next: PlainYAML.Line? { index < lines.count ? lines[index] : nil }
 
-    mutating func block(indent: Int, depth: Int) throws(PlainYAML.Fault) -> JSONValue {
+    mutating func block(indent: Int, path: [String]) throws(PlainYAML.Fault) -> JSONValue {
         guard let first = next else { return .null }
-        guard depth < 16 else { throw .init(line: first.number, reason: "nested too deep") }
+        guard path.count < PlainYAML.maximumDepth else { throw .init(line: first.number, reason: "nested too deep") }
         return first.text == "-" || first.text.hasPrefix("- ")
-            ? try list(indent: indent) : try mapping(indent: indent, depth: depth)
+            ? try list(indent: indent) : try mapping(indent: indent, path: path)
     }
 
     private mutating func list(indent: Int) throws(PlainYAML.Fault) -> JSONValue {
@@ -136,16 +151,18 @@ private struct BlockParser {
         return .array(items)
     }
 
-    private mutating func mapping(indent: Int, depth: Int) throws(PlainYAML.Fault) -> JSONValue {
+    private mutating func mapping(indent: Int, path: [String]) throws(PlainYAML.Fault) -> JSONValue {
         var members: [String: JSONValue] = [:]
         while let line = next, line.indent == indent {
             let (key, rest) = try split(line)
             index += 1
+            let path = path + [key]
+            keyLines[path] = line.number
             let value: JSONValue
             if !rest.isEmpty {
                 value = try PlainYAML.inline(rest, line: line.number)
             } else if let below = next, below.indent > indent || (below.indent == indent && below.text.hasPrefix("-")) {
-                value = try block(indent: below.indent, depth: depth + 1)
+                value = try block(indent: below.indent, path: path)
             } else {
                 value = .null
             }

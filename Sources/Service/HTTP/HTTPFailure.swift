@@ -32,6 +32,10 @@ extension HTTPFailure {
         HTTPFailure(.forbidden, "this needs the role \(role)", code: "DENIED")
     }
 
+    static func forbidden(_ role: Role, on repository: String) -> HTTPFailure {
+        HTTPFailure(.forbidden, "this needs the role \(role) on \(repository.prefix(256))", code: "DENIED")
+    }
+
     static let overloaded = HTTPFailure(
         .tooManyRequests, "too many passwords are being checked: try again", code: "TOOMANYREQUESTS",
         headers: [.retryAfter: "1"])

@@ -17,15 +17,18 @@ public struct Request: Sendable {
     public let authority: String?
     /// What the route's pattern names, unescaped.
     public internal(set) var parameters = Parameters()
-    /// Who asks; nil only in open routes.
+    /// Who asks; nil only in routes that answer those who don't say it.
     public internal(set) var principal: Principal?
+    /// What those may do who don't say who they are; nil where nobody asked or they may do nothing.
+    var anonymous: Principal?
     let source: BodySource
     let baseLogger: Logger
 
     /// A request made up by a test of a route.
     public init(
         method: HTTPRequest.Method = .get, target: String, headers: HTTPFields = [:], body: [UInt8] = [],
-        parameters: [String: String] = [:], principal: Principal? = nil, id: String = "test",
+        parameters: [String: String] = [:], principal: Principal? = nil, anonymous: Principal? = nil,
+        id: String = "test",
         logger: Logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
     ) {
         self.init(
@@ -33,6 +36,7 @@ public struct Request: Sendable {
             logger: logger)
         self.parameters = Parameters(parameters)
         self.principal = principal
+        self.anonymous = anonymous
     }
 
     init(
@@ -75,14 +79,5 @@ public struct Request: Sendable {
             return value
         }
         return nil
-    }
-
-    /// Asks for a role.
-    /// - Throws: 401 for the anonymous, 403 for users without it.
-    @discardableResult
-    public func require(_ role: Role) throws(HTTPFailure) -> Principal {
-        guard let principal else { throw .unauthorized }
-        guard principal.may(role) else { throw .forbidden(role) }
-        return principal
     }
 }

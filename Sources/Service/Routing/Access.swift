@@ -2,9 +2,12 @@
 public enum Access: Hashable, Sendable {
     /// Everybody, without asking who it is.
     case open
+    /// Everybody, also those who don't say who they are: the route asks what they may do by itself (`Request.require`
+    /// with a repository, `Request.requireUser`). Credentials that are not good are refused all the same.
+    case anonymous
     /// Every known user; the route asks for more by itself (`Request.require`).
     case authenticated
-    /// Users with a role.
+    /// Users who have a role everywhere.
     case role(Role)
 }
 

@@ -107,7 +107,11 @@ struct Edge: Sendable {
 
     private func authorise(_ request: inout Request, _ access: Access) async throws {
         if access == .open { return }
-        guard let credentials = request.headers[.authorization] else { throw HTTPFailure.unauthorized }
+        guard let credentials = request.headers[.authorization] else {
+            guard access == .anonymous else { throw HTTPFailure.unauthorized }
+            request.anonymous = authenticator.anonymous
+            return
+        }
         if let principal = authenticator.known(credentials) {
             request.principal = principal
         } else {

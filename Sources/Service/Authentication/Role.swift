@@ -1,0 +1,50 @@
+/// What a user may do.
+public enum Role: String, Hashable, Sendable, CaseIterable, Codable, CustomStringConvertible {
+    /// Read images and droplets.
+    case pull
+    /// Write images and droplets.
+    case push
+    /// What staging jobs do: read bits, write droplets and caches.
+    case stage
+    /// Everything.
+    case `operator`
+
+    /// The roles that can be had on some repositories only; the others are about more than a repository.
+    public static let ofRepositories: [Role] = [.pull, .push]
+
+    public var description: String { rawValue }
+}
+
+/// Some roles, in a byte.
+struct RoleSet: OptionSet, Hashable, Sendable {
+    let rawValue: UInt8
+
+    static let all: RoleSet = [Role.pull.bit, Role.push.bit, Role.stage.bit, Role.operator.bit]
+}
+
+extension RoleSet {
+    /// What having some roles includes.
+    init(including roles: Set<Role>) {
+        self = roles.reduce(into: []) { $0.formUnion($1.included) }
+    }
+}
+
+extension Role {
+    var bit: RoleSet {
+        switch self {
+        case .pull: RoleSet(rawValue: 1)
+        case .push: RoleSet(rawValue: 2)
+        case .stage: RoleSet(rawValue: 4)
+        case .operator: RoleSet(rawValue: 8)
+        }
+    }
+
+    /// What having this role includes.
+    fileprivate var included: RoleSet {
+        switch self {
+        case .pull, .stage: bit
+        case .push: [bit, Role.pull.bit]
+        case .operator: .all
+        }
+    }
+}
