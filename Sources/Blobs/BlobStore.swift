@@ -11,11 +11,17 @@ public struct BlobStore: Sendable {
 
     let store: any ObjectStore
     let now: @Sendable () -> Int64
+    /// For how long content stays that nothing refers to yet, in nanoseconds.
+    public let grace: Int64
 
-    /// - Parameter now: nanoseconds since 1970.
-    public init(store: any ObjectStore, now: @escaping @Sendable () -> Int64) {
+    /// - Parameters:
+    ///   - now: nanoseconds since 1970.
+    ///   - grace: for how long after somebody relied on content it stays although nothing refers to it, in nanoseconds:
+    ///     the time from a blob's push to that of its manifest.
+    public init(store: any ObjectStore, now: @escaping @Sendable () -> Int64, grace: Int64 = 6 * 3600 * 1_000_000_000) {
         self.store = store
         self.now = now
+        self.grace = grace
     }
 
     /// What is known of a digest, or nil if there is no such blob.
@@ -42,11 +48,11 @@ public struct BlobStore: Sendable {
     }
 
     /// Begins writing bytes whose digest is not known yet.
-    public func begin() async throws(BlobError) -> BlobWriter {
+    public func begin(use: ObjectUse = .soon) async throws(BlobError) -> BlobWriter {
         let id = DataID.random()
-        do { return BlobWriter(id: id, writer: try await store.writer(for: try id.key()), store: store) } catch {
-            throw .store(error)
-        }
+        do {
+            return BlobWriter(id: id, writer: try await store.writer(for: try id.key(), use: use), store: store)
+        } catch { throw .store(error) }
     }
 
     /// Makes finished bytes the blob of a digest. The caller has hashed them. If the blob is there already, its lease
@@ -105,7 +111,33 @@ public struct BlobStore: Sendable {
         throw .contended(digest)
     }
 
-    private func record(of digest: Digest) async throws(BlobError) -> (BlobRecord, ObjectVersion)? {
+    /// Renews a lease that is older than a quarter of the grace period: what is younger is safe anyhow.
+    /// - Returns: nil if the blob is not there.
+    public func renewIfOld(_ digest: Digest) async throws(BlobError) -> Blob? {
+        guard let (record, _) = try await record(of: digest), record.state == .live else { return nil }
+        if now() - record.lease < grace / 4 { return Blob(digest: digest, size: record.size) }
+        return try await renew(digest)
+    }
+
+    /// A small blob whole.
+    /// - Throws: `.missing`; `.damaged` if it is larger than `maximum` bytes, or not all there.
+    public func read(_ digest: Digest, maximum: Int) async throws(BlobError) -> [UInt8] {
+        guard let (record, _) = try await record(of: digest), record.state == .live else { throw .missing(digest) }
+        guard record.size <= maximum else { throw .damaged(digest) }
+        do {
+            let bytes = try await store.get(try record.data.key()).bytes
+            guard bytes.count == record.size else { throw BlobError.damaged(digest) }
+            return bytes
+        } catch let error as BlobError {
+            throw error
+        } catch ObjectStoreError.missing {
+            throw .damaged(digest)
+        } catch let error as ObjectStoreError {
+            throw .store(error)
+        } catch { throw .damaged(digest) }
+    }
+
+    func record(of digest: Digest) async throws(BlobError) -> (BlobRecord, ObjectVersion)? {
         do {
             let object = try await store.get(try BlobRecord.key(digest))
             return (try BlobRecord(parsing: object.bytes, of: digest), object.info.version)

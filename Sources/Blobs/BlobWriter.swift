@@ -1,3 +1,4 @@
+public import OCI
 public import ObjectStore
 import Synchronization
 
@@ -38,6 +39,26 @@ public struct StagedBlob: Sendable {
     /// Opens the bytes for reading.
     public func open() async throws(BlobError) -> any ObjectReader {
         do { return try await store.open(try id.key()) } catch { throw .store(error) }
+    }
+
+    /// Reads the bytes again and hashes them.
+    public func digest(_ algorithm: DigestAlgorithm) async throws(BlobError) -> Digest {
+        let reader = try await open()
+        var hasher = DigestHasher(algorithm)
+        var offset: Int64 = 0
+        do throws(ObjectStoreError) {
+            while offset < size {
+                let bytes = try await reader.read(at: offset, maximum: 1 << 20)
+                guard !bytes.isEmpty else { break }
+                bytes.withUnsafeBytes { hasher.update($0) }
+                offset += Int64(bytes.count)
+            }
+        } catch {
+            await reader.close()
+            throw .store(error)
+        }
+        await reader.close()
+        return hasher.finish()
     }
 
     /// Removes the bytes. A failure leaves garbage, which collection removes.

@@ -78,9 +78,9 @@ public final class InstrumentedObjectStore: ObjectStore {
         }
     }
 
-    public func writer(for key: ObjectKey) async throws(ObjectStoreError) -> any ObjectWriter {
+    public func writer(for key: ObjectKey, use: ObjectUse) async throws(ObjectStoreError) -> any ObjectWriter {
         try await recorder.record(.writer, key) { () async throws(ObjectStoreError) in
-            InstrumentedObjectWriter(base: try await base.writer(for: key), key: key, recorder: recorder)
+            InstrumentedObjectWriter(base: try await base.writer(for: key, use: use), key: key, recorder: recorder)
         }
     }
 

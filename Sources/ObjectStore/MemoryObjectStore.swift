@@ -106,7 +106,7 @@ public final class MemoryObjectStore: ObjectStore {
         BytesReader(try object(key))
     }
 
-    public func writer(for key: ObjectKey) async throws(ObjectStoreError) -> any ObjectWriter {
+    public func writer(for key: ObjectKey, use: ObjectUse) async throws(ObjectStoreError) -> any ObjectWriter {
         try checkAbsent(key)
         return MemoryObjectWriter(store: self, key: key)
     }

@@ -55,13 +55,28 @@ public protocol ObjectStore: Sendable {
 
     /// Begins a streamed object of any size under a new key. Nothing is visible before `finish()`.
     /// - Throws: `.exists`, `.invalidKey` if the key can't be a new one.
-    func writer(for key: ObjectKey) async throws(ObjectStoreError) -> any ObjectWriter
+    func writer(for key: ObjectKey, use: ObjectUse) async throws(ObjectStoreError) -> any ObjectWriter
 
     /// Copies an object inside the store, `.exists` if the target is there.
     func copy(_ source: ObjectKey, to target: ObjectKey) async throws(ObjectStoreError)
 
     /// Returns once all that completed before this call is durable (group commit: callers share one flush).
     func sync() async throws(ObjectStoreError)
+}
+
+extension ObjectStore {
+    /// Begins a streamed object that is read before long.
+    public func writer(for key: ObjectKey) async throws(ObjectStoreError) -> any ObjectWriter {
+        try await writer(for: key, use: .soon)
+    }
+}
+
+/// What becomes of an object after it was written: a hint.
+public enum ObjectUse: Hashable, Sendable {
+    /// It is read before long: memory that holds it is well used.
+    case soon
+    /// It is kept, and hardly ever read: it must not push anything out of memory.
+    case rarely
 }
 
 /// When a `put` may happen.

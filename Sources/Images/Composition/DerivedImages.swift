@@ -1,4 +1,5 @@
 import OCI
+import ObjectStore
 import Synchronization
 
 /// The images: derived from droplets, recipes and rootfs versions when they are asked for, never stored.

@@ -1,4 +1,5 @@
 import OCI
+import ObjectStore
 
 /// What is known of the digests of composed documents, so that a pull by digest right after one by tag searches nothing,
 /// and guessing costs little.

@@ -91,7 +91,7 @@ extension DropletCatalog {
         _ upload: DropletUpload, from source: Source, logger: Logger
     ) async throws(ImageError) -> Conversion where Source.Element == [UInt8] {
         let original: BlobWriter
-        do { original = try await blobs.begin() } catch { throw .blob(error) }
+        do { original = try await blobs.begin(use: .rarely) } catch { throw .blob(error) }
         let intake = Intake(source, original: original)
         var mode = upload.layout.mode
         var converted: ConvertedDroplet<BlobWriter>?

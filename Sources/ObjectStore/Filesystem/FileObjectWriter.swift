@@ -4,21 +4,29 @@ import Synchronization
 final class FileObjectWriter: ObjectWriter {
     /// So often the kernel is asked to begin writing, so that `finish` has little left to wait for.
     private static let writebackStep: Int64 = 8 << 20
+    /// So much is gathered before a thread is woken to write it, in bytes.
+    private static let gathered = 256 << 10
 
     private struct State {
         /// nil once the writer has ended.
         var file: OpenFile?
+        /// Bytes in the file.
         var size: Int64 = 0
+        /// What comes next, in order, and how many bytes it is.
+        var pending: [[UInt8]] = []
+        var pendingCount = 0
         var writtenBack: Int64 = 0
     }
 
     private let key: ObjectKey
     private let name: String
     private let engine: StoreEngine
+    private let use: ObjectUse
     private let state: Mutex<State>
 
-    init(_ file: OpenFile, name: String, key: ObjectKey, _ engine: StoreEngine) {
+    init(_ file: OpenFile, name: String, key: ObjectKey, use: ObjectUse, _ engine: StoreEngine) {
         self.key = key
+        self.use = use
         self.name = name
         self.engine = engine
         state = Mutex(State(file: file))
@@ -30,34 +38,63 @@ final class FileObjectWriter: ObjectWriter {
 
     func write(_ bytes: [UInt8]) async throws(ObjectStoreError) {
         if Task.isCancelled { throw .cancelled }
-        let (file, offset) = state.withLock { ($0.file, $0.size) }
-        guard let file else { throw .io("\(key) is no longer being written") }
+        let isEnough: Bool? = state.withLock { state in
+            guard state.file != nil else { return nil }
+            state.pending.append(bytes)
+            state.pendingCount += bytes.count
+            return state.pendingCount >= Self.gathered
+        }
+        guard let isEnough else { throw .io("\(key) is no longer being written") }
+        if isEnough { try await writePending() }
+    }
+
+    private func writePending() async throws(ObjectStoreError) {
+        let (file, offset, chunks, count) = state.withLock { state in
+            defer {
+                state.pending = []
+                state.pendingCount = 0
+            }
+            return (state.file, state.size, state.pending, state.pendingCount)
+        }
+        guard let file, count > 0 else { return }
         let engine = engine
         try await engine.change { () throws(ObjectStoreError) in
-            try engine.admitting(bytes.count) { () throws(FileSystemError) in
-                try bytes.withRawBytes { (bytes) throws(FileSystemError) in
-                    try engine.files.write(file.descriptor, at: offset, bytes)
+            try engine.admitting(count) { () throws(FileSystemError) in
+                var offset = offset
+                for chunk in chunks {
+                    try chunk.withRawBytes { (bytes) throws(FileSystemError) in
+                        try engine.files.write(file.descriptor, at: offset, bytes)
+                    }
+                    offset += Int64(chunk.count)
                 }
             }
         }
         let writeback: (Int64, Int64)? = state.withLock { state in
-            state.size = offset + Int64(bytes.count)
+            state.size = offset + Int64(count)
             let count = state.size - state.writtenBack
             guard count >= Self.writebackStep else { return nil }
             defer { state.writtenBack = state.size }
             return (state.writtenBack, count)
         }
         if let (start, count) = writeback {
+            let use = use
             try await engine.writers.run { () throws(ObjectStoreError) in
                 engine.files.startWriteback(file.descriptor, at: start, count: count)
+                // What was begun two steps ago has most likely arrived; what has not stays until the end.
+                let arrived = start - Self.writebackStep
+                if use == .rarely, arrived > 0 { engine.files.dropFromMemory(file.descriptor, at: 0, count: arrived) }
             }
         }
     }
 
     func finish() async throws(ObjectStoreError) -> ObjectInfo {
+        do throws(ObjectStoreError) { try await writePending() } catch {
+            await abort()
+            throw error
+        }
         let (taken, size) = take()
         guard let file = taken else { throw .io("\(key) is no longer being written") }
-        let (engine, key, name) = (engine, key, name)
+        let (engine, key, name, use) = (engine, key, name, use)
         let information = FileInformation(size: size, modified: engine.stamp())
         let sequence: UInt64
         do throws(ObjectStoreError) {
@@ -65,6 +102,7 @@ final class FileObjectWriter: ObjectWriter {
                 try withStoreErrors { () throws(FileSystemError) in
                     try engine.files.setModified(file.descriptor, nanoseconds: information.modified)
                     try engine.files.sync(file.descriptor, dataOnly: false)
+                    if use == .rarely { engine.files.dropFromMemory(file.descriptor, at: 0, count: size) }
                 }
             }
             sequence = try await engine.change { () throws(ObjectStoreError) in

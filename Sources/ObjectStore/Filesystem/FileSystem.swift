@@ -15,6 +15,8 @@ protocol FileSystem: Sendable {
     func allocate(_ file: Int32, size: Int64) throws(FileSystemError)
     /// A hint that these bytes should be on their way to the disk.
     func startWriteback(_ file: Int32, at offset: Int64, count: Int64)
+    /// A hint that these bytes, which are on the disk or on their way, are not read before long.
+    func dropFromMemory(_ file: Int32, at offset: Int64, count: Int64)
     func setModified(_ file: Int32, nanoseconds: Int64) throws(FileSystemError)
     /// Makes a file's bytes durable, and its times too unless `dataOnly`. Its name is its directory's matter.
     func sync(_ file: Int32, dataOnly: Bool) throws(FileSystemError)

@@ -103,7 +103,7 @@ public final class FilesystemObjectStore: ObjectStore {
         }
     }
 
-    public func writer(for key: ObjectKey) async throws(ObjectStoreError) -> any ObjectWriter {
+    public func writer(for key: ObjectKey, use: ObjectUse) async throws(ObjectStoreError) -> any ObjectWriter {
         let engine = engine
         let name = engine.temporaryName()
         let file = try await engine.change { () throws(ObjectStoreError) in
@@ -112,7 +112,7 @@ public final class FilesystemObjectStore: ObjectStore {
                 OpenFile(try engine.files.open(StorePaths.temporary(name), .create), engine.files)
             }
         }
-        return FileObjectWriter(file, name: name, key: key, engine)
+        return FileObjectWriter(file, name: name, key: key, use: use, engine)
     }
 
     public func copy(_ source: ObjectKey, to target: ObjectKey) async throws(ObjectStoreError) {

@@ -71,6 +71,10 @@ final class LinuxFileSystem: FileSystem {
         _ = sync_file_range(file, off_t(offset), off_t(count), clinux_start_writeback_flag())
     }
 
+    func dropFromMemory(_ file: Int32, at offset: Int64, count: Int64) {
+        _ = posix_fadvise(file, off_t(offset), off_t(count), Int32(POSIX_FADV_DONTNEED))
+    }
+
     func setModified(_ file: Int32, nanoseconds: Int64) throws(FileSystemError) {
         let seconds = nanoseconds / 1_000_000_000
         let time = timespec(tv_sec: Int(seconds), tv_nsec: Int(nanoseconds - seconds * 1_000_000_000))

@@ -12,7 +12,7 @@ def measure(bench):
     rows, ratios, costs, limits, walls = [], [], [], [], []
     variant = data.Variant(droplet, 0)
     sha256 = variant.sha256
-    for _ in range(bench.rounds(3)):
+    for _ in range(bench.rounds(5)):
         limits.append(limit(bench, droplet).cpu)
         with bench.directory("upload") as work, server.serve(bench.programs, os.path.join(work, "data")) as cistern:
             before, start = cistern.cpu, time.monotonic()

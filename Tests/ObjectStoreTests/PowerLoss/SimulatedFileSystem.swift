@@ -146,6 +146,7 @@ final class SimulatedFileSystem: FileSystem {
     }
 
     func startWriteback(_ file: Int32, at offset: Int64, count: Int64) {}
+    func dropFromMemory(_ file: Int32, at offset: Int64, count: Int64) {}
 
     func setModified(_ file: Int32, nanoseconds: Int64) throws(FileSystemError) {
         try call(nil, path(of: file), "setting a time") { (state) throws(FileSystemError) in

@@ -4,7 +4,7 @@ import Synchronization
 ///
 /// Two generations instead of a list: a value that is used moves to the young one; when the young one holds half of the
 /// bound, it becomes the old one and the former old one is dropped. Every operation takes constant time.
-final class BoundedCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
+package final class BoundedCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     private struct Entry {
         let value: Value
         let cost: Int
@@ -21,12 +21,12 @@ final class BoundedCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     private let state = Mutex(State())
 
     /// - Parameter maximumCost: in whatever `cost` counts.
-    init(maximumCost: Int) { self.maximumCost = maximumCost }
+    package init(maximumCost: Int) { self.maximumCost = maximumCost }
 
     /// A mark to hand to `insert`, so that what was loaded before a removal is not kept after it.
-    var mark: UInt64 { state.withLock { $0.changes } }
+    package var mark: UInt64 { state.withLock { $0.changes } }
 
-    func value(_ key: Key) -> Value? {
+    package func value(_ key: Key) -> Value? {
         state.withLock { state in
             if let entry = state.young[key] { return entry.value }
             guard let entry = state.old.removeValue(forKey: key) else { return nil }
@@ -36,7 +36,7 @@ final class BoundedCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     }
 
     /// Keeps a value, unless something was removed since the mark was taken.
-    func insert(_ value: Value, for key: Key, cost: Int, since mark: UInt64? = nil) {
+    package func insert(_ value: Value, for key: Key, cost: Int, since mark: UInt64? = nil) {
         state.withLock { state in
             guard mark == nil || mark == state.changes else { return }
             remove(key, from: &state)
@@ -44,14 +44,14 @@ final class BoundedCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         }
     }
 
-    func remove(_ key: Key) {
+    package func remove(_ key: Key) {
         state.withLock { state in
             state.changes &+= 1
             remove(key, from: &state)
         }
     }
 
-    func removeAll() {
+    package func removeAll() {
         state.withLock { state in
             state = State(changes: state.changes &+ 1)
         }
