@@ -70,7 +70,15 @@ struct FixedUsers: Authenticating {
         return Principal(name: credentials.user, roles: [role])
     }
 
-    func authenticate(_ authorization: String) async throws -> Principal? { known(authorization) }
+    func authenticate(_ authorization: String, from address: ClientAddress) async throws -> Principal? {
+        known(authorization)
+    }
+}
+
+extension Authenticator {
+    func authenticate(_ authorization: String) async throws -> Principal? {
+        try await authenticate(authorization, from: .unknown)
+    }
 }
 
 /// `Authorization` for a user and password.

@@ -8,8 +8,10 @@ public enum AuthenticationError: Error, Hashable, Sendable, CustomStringConverti
     /// A password that bcrypt can't hash.
     case password(reason: String)
     case file(path: String, reason: String)
-    /// More passwords wait to be checked than the server takes.
+    /// More passwords wait to be checked than the server takes, or takes from one address.
     case overloaded
+    /// Too many wrong passwords came from one address. In seconds.
+    case tooManyFailures(retryAfter: Int)
 
     public var description: String {
         switch self {
@@ -21,6 +23,7 @@ public enum AuthenticationError: Error, Hashable, Sendable, CustomStringConverti
         case .password(let reason): "this password can't be used: \(reason)"
         case .file(let path, let reason): "\(path): \(reason)"
         case .overloaded: "too many passwords are being checked"
+        case .tooManyFailures(let seconds): "too many wrong passwords; the next may be sent in \(seconds) s"
         }
     }
 }

@@ -7,9 +7,10 @@ public protocol Authenticating: Sendable {
     /// The user, if it can be told without waiting: the way of nearly every request.
     func known(_ authorization: String) -> Principal?
 
+    /// - Parameter address: where they come from.
     /// - Returns: nil if the credentials are not good.
-    /// - Throws: `AuthenticationError.overloaded`.
-    func authenticate(_ authorization: String) async throws -> Principal?
+    /// - Throws: `AuthenticationError.overloaded` or `.tooManyFailures`.
+    func authenticate(_ authorization: String, from address: ClientAddress) async throws -> Principal?
 
     /// What those may do who don't say who they are; nil if that is nothing.
     var anonymous: Principal? { get }
@@ -23,6 +24,11 @@ extension Authenticating {
 ///
 /// A password is checked once, by bcrypt on threads of its own, and is then known for a while. A wrong one takes as
 /// long for users that don't exist as for those that do. Equal credentials that come at once are checked together.
+///
+/// Against floods: an address may send some wrong passwords and is then turned away before any work is done
+/// (`FailureLimiter`), and the passwords of all addresses are checked in a fair order (`PasswordQueue`). Neither touches
+/// credentials that are remembered; those that were remembered for too long are checked again before all others and
+/// whatever else their address did.
 public final class Authenticator: Authenticating {
     public struct Limits: Sendable {
         /// Credentials that are remembered.
@@ -31,6 +37,13 @@ public final class Authenticator: Authenticating {
         public var lifetime: Duration = .seconds(600)
         /// Passwords that may be checked or wait for it; more are turned away.
         public var waiting = 64
+        /// Of those, how many may come from one address.
+        public var waitingOfAddress = 8
+        /// Wrong passwords that an address may send at once, and how long it then waits for each further one.
+        public var failures = 10
+        public var failureInterval: Duration = .seconds(1)
+        /// Addresses of which that is remembered.
+        public var addresses = 4096
         /// Threads that check passwords.
         public var threads = 1
 
@@ -43,6 +56,7 @@ public final class Authenticator: Authenticating {
         /// What was found out under other users or another policy is not remembered.
         var generation = 0
         var cache: CredentialCache
+        var failures: FailureLimiter
         var checking: [CredentialCache.Key: [@Sendable (Result<Principal?, any Error>) -> Void]] = [:]
     }
 
@@ -57,11 +71,14 @@ public final class Authenticator: Authenticating {
 
     init(users: Htpasswd, policy: Policy, limits: Limits, now: @escaping @Sendable () -> NIODeadline) {
         self.now = now
-        pool = PasswordPool(threads: limits.threads, maximum: limits.waiting)
+        pool = PasswordPool(
+            threads: limits.threads, maximum: limits.waiting, maximumOfAddress: limits.waitingOfAddress)
         state = Mutex(
             State(
                 users: users, principals: Principals(policy),
-                cache: CredentialCache(maximum: limits.cached, lifetime: TimeAmount(limits.lifetime))))
+                cache: CredentialCache(maximum: limits.cached, lifetime: TimeAmount(limits.lifetime)),
+                failures: FailureLimiter(
+                    burst: limits.failures, interval: TimeAmount(limits.failureInterval), maximum: limits.addresses)))
     }
 
     /// Takes other users and another policy as one step, for all requests from now on. Users whose password stays are
@@ -87,27 +104,56 @@ public final class Authenticator: Authenticating {
         return state.withLock { $0.cache.principal(for: key, now: now) }
     }
 
-    public func authenticate(_ authorization: String) async throws -> Principal? {
+    public func authenticate(_ authorization: String, from address: ClientAddress) async throws -> Principal? {
         guard let credentials = BasicCredentials(authorization) else { return nil }
         let key = CredentialCache.Key(authorization, secret: secret)
-        let isFirst = state.withLock { state in
-            guard state.checking[key] == nil else { return false }
-            state.checking[key] = []
-            return true
+        let attempt: Attempt
+        switch begin(key, address) {
+        case .underWay: return try await join(key, authorization, address)
+        case .limited(let wait):
+            let seconds = (wait.nanoseconds + 999_999_999) / 1_000_000_000
+            throw AuthenticationError.tooManyFailures(retryAfter: max(1, Int(seconds)))
+        case .attempt(let begun): attempt = begun
         }
-        guard isFirst else { return try await join(key, authorization) }
         do {
-            let principal = try await check(credentials, key)
-            finish(key, .success(principal))
+            let principal = try await check(credentials, attempt)
+            finish(attempt, .success(principal))
             return principal
         } catch {
-            finish(key, .failure(AuthenticationError.overloaded))
+            finish(attempt, .failure(AuthenticationError.overloaded))
             throw AuthenticationError.overloaded
         }
     }
 
+    /// A check of credentials.
+    private struct Attempt {
+        let key: CredentialCache.Key
+        let address: ClientAddress
+        /// They were good before, and cost their address nothing.
+        let wasGood: Bool
+    }
+
+    private enum Beginning {
+        case attempt(Attempt)
+        case underWay
+        case limited(TimeAmount)
+    }
+
+    private func begin(_ key: CredentialCache.Key, _ address: ClientAddress) -> Beginning {
+        let now = now()
+        return state.withLock { state in
+            guard state.checking[key] == nil else { return .underWay }
+            let wasGood = state.cache.wasGood(key)
+            if !wasGood, let wait = state.failures.take(address, now: now) { return .limited(wait) }
+            state.checking[key] = []
+            return .attempt(Attempt(key: key, address: address, wasGood: wasGood))
+        }
+    }
+
     /// Waits for the same credentials' check that is under way.
-    private func join(_ key: CredentialCache.Key, _ authorization: String) async throws -> Principal? {
+    private func join(
+        _ key: CredentialCache.Key, _ authorization: String, _ address: ClientAddress
+    ) async throws -> Principal? {
         enum Joined { case ended, result(Principal?) }
         let joined: Joined = try await withCheckedThrowingContinuation { continuation in
             let isUnderWay = state.withLock { state in
@@ -121,12 +167,18 @@ public final class Authenticator: Authenticating {
         case .result(let principal): return principal
         // It ended in between: ask again.
         case .ended:
-            return if let principal = known(authorization) { principal } else { try await authenticate(authorization) }
+            if let principal = known(authorization) { return principal }
+            return try await authenticate(authorization, from: address)
         }
     }
 
-    private func finish(_ key: CredentialCache.Key, _ result: Result<Principal?, any Error>) {
-        let waiting = state.withLock { $0.checking.removeValue(forKey: key) ?? [] }
+    private func finish(_ attempt: Attempt, _ result: Result<Principal?, any Error>) {
+        var isWrong = false
+        if case .success(nil) = result { isWrong = true }
+        let waiting = state.withLock { state in
+            if !isWrong, !attempt.wasGood { state.failures.giveBack(attempt.address) }
+            return state.checking.removeValue(forKey: attempt.key) ?? []
+        }
         for resume in waiting { resume(result) }
     }
 
@@ -137,11 +189,11 @@ public final class Authenticator: Authenticating {
         return Array(own..<max(own, highest))
     }
 
-    private func check(_ credentials: BasicCredentials, _ key: CredentialCache.Key) async throws -> Principal? {
+    private func check(_ credentials: BasicCredentials, _ attempt: Attempt) async throws -> Principal? {
         let (users, generation) = state.withLock { ($0.users, $0.generation) }
         let hash = users.hash(of: credentials.user)
         let highest = users.highestCost
-        let isGood = try await pool.run {
+        let isGood = try await pool.run(for: attempt.address, wasGood: attempt.wasGood) {
             if let hash, hash.matches(credentials.password) { return true }
             for cost in Self.idleCosts(own: hash?.cost, highest: highest) {
                 _ = BcryptHash.unmatchable(cost: cost)?.matches(credentials.password)
@@ -152,7 +204,7 @@ public final class Authenticator: Authenticating {
         let now = now()
         return state.withLock { state in
             let principal = state.principals[credentials.user]
-            if state.generation == generation { state.cache.add(principal, for: key, now: now) }
+            if state.generation == generation { state.cache.add(principal, for: attempt.key, now: now) }
             return principal
         }
     }

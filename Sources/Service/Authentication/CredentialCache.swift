@@ -55,6 +55,9 @@ struct CredentialCache {
         return entry.principal
     }
 
+    /// Whether these credentials were found good, perhaps too long ago to be believed.
+    func wasGood(_ key: Key) -> Bool { entries[key] != nil }
+
     mutating func add(_ principal: Principal, for key: Key, now: NIODeadline) {
         if entries.count >= maximum, entries[key] == nil {
             entries = entries.filter { now < $0.value.expires }

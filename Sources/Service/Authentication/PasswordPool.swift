@@ -2,37 +2,81 @@ import Glibc
 import NIOPosix
 import Synchronization
 
-/// A few threads of low priority that check passwords, and a bounded queue before them: whoever floods the server with
-/// wrong passwords takes no thread and little time from those who are already known.
+/// A few threads of low priority that check passwords, and a bounded, fair queue before them: whoever floods the server
+/// with wrong passwords takes no thread and little time from those who are already known, and one address takes little
+/// from the others.
 final class PasswordPool: Sendable {
+    private struct Work: Sendable {
+        let run: @Sendable () -> Void
+        let refuse: @Sendable () -> Void
+    }
+
+    private struct State {
+        var queue: PasswordQueue<Work>
+        var active = 0
+    }
+
     private let threads: NIOThreadPool
-    private let maximum: Int
-    private let waiting = Mutex(0)
+    private let count: Int
+    private let state: Mutex<State>
 
     /// - Parameters:
     ///   - threads: how many passwords are checked at once.
     ///   - maximum: how many may be checked or wait for it.
-    init(threads: Int, maximum: Int) {
+    ///   - maximumOfAddress: how many of those one address may have.
+    init(threads: Int, maximum: Int, maximumOfAddress: Int) {
+        count = threads
         self.threads = NIOThreadPool(numberOfThreads: threads)
-        self.maximum = maximum
+        state = Mutex(State(queue: PasswordQueue(maximum: maximum, maximumOfAddress: maximumOfAddress)))
         self.threads.start()
     }
 
     deinit { threads.shutdownGracefully { _ in } }
 
-    /// - Throws: `AuthenticationError.overloaded` if the queue is full.
-    func run<Result: Sendable>(_ work: @escaping @Sendable () -> Result) async throws -> Result {
-        let isFull = waiting.withLock { waiting in
-            guard waiting < maximum else { return true }
-            waiting += 1
-            return false
+    /// - Parameter wasGood: the credentials were good before; they are checked first.
+    /// - Throws: `AuthenticationError.overloaded` if the queue, or the address's share of it, is full.
+    func run<Result: Sendable>(
+        for address: ClientAddress, wasGood: Bool, _ work: @escaping @Sendable () -> Result
+    ) async throws -> Result {
+        try await withCheckedThrowingContinuation { continuation in
+            add(
+                Work {
+                    continuation.resume(returning: work())
+                } refuse: {
+                    continuation.resume(throwing: AuthenticationError.overloaded)
+                }, address, wasGood: wasGood)
         }
-        guard !isFull else { throw AuthenticationError.overloaded }
-        defer { waiting.withLock { $0 -= 1 } }
-        return try await threads.runIfActive {
-            // On Linux this is the calling thread's own priority.
-            _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
-            return work()
+    }
+
+    private func add(_ work: Work, _ address: ClientAddress, wasGood: Bool) {
+        let (refused, mustStart) = state.withLock { state -> (Work?, Bool) in
+            var refused: Work?
+            switch state.queue.add(work, from: address, wasGood: wasGood) {
+            case .taken: break
+            case .displaced(let other): refused = other
+            case .refused: return (work, false)
+            }
+            guard state.active < count else { return (refused, false) }
+            state.active += 1
+            return (refused, true)
+        }
+        refused?.refuse()
+        if mustStart { threads.submit { _ in self.work() } }
+    }
+
+    /// Checks until nothing waits.
+    private func work() {
+        // On Linux this is the calling thread's own priority.
+        _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
+        while true {
+            let next = state.withLock { state in
+                let next = state.queue.next()
+                if next == nil { state.active -= 1 }
+                return next
+            }
+            guard let next else { return }
+            next.work.run()
+            state.withLock { $0.queue.finished(next.address) }
         }
     }
 }

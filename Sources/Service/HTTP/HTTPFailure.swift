@@ -40,6 +40,13 @@ extension HTTPFailure {
         .tooManyRequests, "too many passwords are being checked: try again", code: "TOOMANYREQUESTS",
         headers: [.retryAfter: "1"])
 
+    /// - Parameter seconds: until the next password of the address is looked at.
+    static func tooManyFailures(retryAfter seconds: Int) -> HTTPFailure {
+        HTTPFailure(
+            .tooManyRequests, "too many wrong passwords came from this address: try again in \(seconds) s",
+            code: "TOOMANYREQUESTS", headers: [.retryAfter: String(seconds)])
+    }
+
     static let notFound = HTTPFailure(.notFound, "there is nothing here", code: "NOT_FOUND")
 
     static func tooLarge(maximum: Int64) -> HTTPFailure {

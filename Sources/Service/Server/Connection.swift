@@ -14,6 +14,7 @@ final class Connection: Sendable {
     let transfer: Transfer
     /// The client's IP address.
     let peer: String
+    let address: ClientAddress
     let statistics: ServerStatistics
     private let closing = Atomic(false)
 
@@ -21,7 +22,9 @@ final class Connection: Sendable {
         self.statistics = statistics
         self.channel = channel
         self.transfer = transfer
-        peer = channel.remoteAddress?.ipAddress ?? "-"
+        let remote = channel.remoteAddress
+        peer = remote?.ipAddress ?? "-"
+        address = ClientAddress(remote)
     }
 
     /// No request that is read from now on is answered.

@@ -37,7 +37,7 @@ struct Edge: Sendable {
         var request = Request(
             method: head.method, target: head.path ?? "/", headers: fields, id: id, peer: connection.peer,
             authority: head.authority, source: source(incoming, connection, received), logger: logger)
-        var response = await answer(&request)
+        var response = await answer(&request, connection)
         response.headers[.date] = dates.now
         response.headers[.requestID] = id
         response.headers[.vcapRequestID] = id
@@ -68,7 +68,7 @@ struct Edge: Sendable {
     }
 
     /// Finds and runs the route. Never throws: what goes wrong becomes an answer.
-    private func answer(_ request: inout Request) async -> Response {
+    private func answer(_ request: inout Request, _ connection: Connection) async -> Response {
         var errors: any ErrorEnvelope = PlainErrors()
         do {
             guard request.path.utf8.count + request.queryText.utf8.count < Self.maximumTarget else {
@@ -78,18 +78,18 @@ struct Edge: Sendable {
             case .found(let route, let parameters):
                 errors = route.errors
                 request.parameters = parameters
-                try await authorise(&request, route.access)
+                try await authorise(&request, route.access, connection)
                 return try await run(route, request)
             case .badPath(let envelope):
                 errors = envelope
-                try await authorise(&request, .authenticated)
+                try await authorise(&request, .authenticated, connection)
                 throw HTTPFailure(.badRequest, "the path is not escaped as it should be", code: "NAME_INVALID")
             case .otherMethods(let methods, let envelope):
                 errors = envelope
-                try await authorise(&request, .authenticated)
+                try await authorise(&request, .authenticated, connection)
                 throw HTTPFailure.methodNotAllowed(methods)
             case .none:
-                try await authorise(&request, .authenticated)
+                try await authorise(&request, .authenticated, connection)
                 throw HTTPFailure.notFound
             }
         } catch {
@@ -105,7 +105,7 @@ struct Edge: Sendable {
         }
     }
 
-    private func authorise(_ request: inout Request, _ access: Access) async throws {
+    private func authorise(_ request: inout Request, _ access: Access, _ connection: Connection) async throws {
         if access == .open { return }
         guard let credentials = request.headers[.authorization] else {
             guard access == .anonymous else { throw HTTPFailure.unauthorized }
@@ -115,18 +115,26 @@ struct Edge: Sendable {
         if let principal = authenticator.known(credentials) {
             request.principal = principal
         } else {
-            request.principal = try await authenticator.authenticate(credentials)
+            request.principal = try await authenticator.authenticate(credentials, from: connection.address)
         }
         guard request.principal != nil else { throw HTTPFailure.unauthorized }
         if case .role(let role) = access { try request.require(role) }
+    }
+
+    private func turnedAway(_ error: AuthenticationError?) -> HTTPFailure? {
+        switch error {
+        case .overloaded?: .overloaded
+        case .tooManyFailures(let seconds)?: .tooManyFailures(retryAfter: seconds)
+        default: nil
+        }
     }
 
     private func response(to error: any Error, _ request: Request, _ errors: any ErrorEnvelope) -> Response {
         let failure: HTTPFailure
         if let known = error as? HTTPFailure {
             failure = known
-        } else if case .overloaded? = error as? AuthenticationError {
-            failure = .overloaded
+        } else if let known = turnedAway(error as? AuthenticationError) {
+            failure = known
         } else if let known = errors.failure(for: error) {
             failure = known
         } else {

@@ -1,0 +1,48 @@
+import NIOCore
+
+/// How many wrong passwords an address may send: `burst` at once, and then one in each `interval`.
+///
+/// An attempt is paid for before it is checked, so that many at once are no way around it, and given back if the
+/// password was right. Addresses are forgotten when there are too many, the oldest first.
+struct FailureLimiter {
+    let burst: Int
+    let interval: TimeAmount
+    /// Addresses that are remembered.
+    let maximum: Int
+    /// When an address will owe nothing any more. Written to `young`; when that is full it becomes `old`, and what was
+    /// in `old` and not asked for since is forgotten.
+    private var young: [ClientAddress: NIODeadline] = [:]
+    private var old: [ClientAddress: NIODeadline] = [:]
+
+    init(burst: Int, interval: TimeAmount, maximum: Int) {
+        self.burst = burst
+        self.interval = interval
+        self.maximum = maximum
+    }
+
+    var count: Int { young.count + old.count }
+
+    /// Takes an attempt.
+    /// - Returns: nil, or how long the address has to wait for the next one.
+    mutating func take(_ address: ClientAddress, now: NIODeadline) -> TimeAmount? {
+        let owed = max(young[address] ?? old[address] ?? now, now)
+        let wait = owed - now + interval - interval * burst
+        guard wait <= .zero else { return wait }
+        set(owed + interval, for: address)
+        return nil
+    }
+
+    mutating func giveBack(_ address: ClientAddress) {
+        guard let owed = young[address] ?? old[address] else { return }
+        set(owed - interval, for: address)
+    }
+
+    private mutating func set(_ owed: NIODeadline, for address: ClientAddress) {
+        if young[address] == nil, young.count >= max(1, maximum / 2) {
+            old = young
+            young = [:]
+        }
+        old[address] = nil
+        young[address] = owed
+    }
+}
