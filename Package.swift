@@ -12,8 +12,6 @@ let strict: [SwiftSetting] = [
 
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
-let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
-let hummingbirdTLS: Target.Dependency = .product(name: "HummingbirdTLS", package: "hummingbird")
 let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
 let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
@@ -23,8 +21,6 @@ let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swi
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let nioHTTPTypes: Target.Dependency = .product(name: "NIOHTTPTypes", package: "swift-nio-extras")
 let nioHTTPTypesHTTP1: Target.Dependency = .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
-let nioExtras: Target.Dependency = .product(name: "NIOExtras", package: "swift-nio-extras")
-let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
 let nioCertificateReloading: Target.Dependency = .product(name: "NIOCertificateReloading", package: "swift-nio-extras")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let serviceLifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
@@ -75,6 +71,8 @@ let package = Package(
         .target(
             name: "Images", dependencies: ["Archive", "Blobs", "JSON", "Layers", "OCI", "ObjectStore", logging],
             swiftSettings: strict),
+        .target(
+            name: "Registry", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", logging], swiftSettings: strict),
         .target(name: "CLauncher"),
         .target(name: "Launcher", dependencies: ["CLauncher", "JSON"], swiftSettings: strict),
         .target(
@@ -89,12 +87,12 @@ let package = Package(
         .target(
             name: "Service",
             dependencies: [
-                "CCrypt", "CPread", "JSON", "ObjectStore", crypto, httpTypes, hummingbird, hummingbirdCore, logging,
-                nioCore, nioHTTP1, nioHTTPTypes, nioHTTPTypesHTTP1, nioPosix, nioExtras, nioSSL, nioTLS,
-                nioCertificateReloading, serviceLifecycle, swiftASN1, x509,
+                "CCrypt", "CPread", "JSON", "ObjectStore", crypto, httpTypes, hummingbirdCore, logging,
+                nioCore, nioHTTP1, nioHTTPTypes, nioHTTPTypesHTTP1, nioPosix, nioSSL, nioCertificateReloading, serviceLifecycle, swiftASN1, x509,
             ], swiftSettings: strict),
         .target(
-            name: "RegistryAPI", dependencies: ["Blobs", "Images", "JSON", "OCI", "ObjectStore", "Service", httpTypes],
+            name: "RegistryAPI",
+            dependencies: ["Blobs", "Images", "JSON", "OCI", "ObjectStore", "Registry", "Service", httpTypes],
             swiftSettings: strict),
         .target(
             name: "BitsAPI",
@@ -111,7 +109,7 @@ let package = Package(
             name: "cistern",
             dependencies: [
                 "Archive", "BitsAPI", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "OperatorAPI",
-                "RegistryAPI", "Service", "Transfer", argumentParser, configuration, logging, nioSSL,
+                "Registry", "RegistryAPI", "Service", "Transfer", argumentParser, configuration, logging, nioSSL,
                 serviceLifecycle, unixSignals, yams,
             ], swiftSettings: strict),
 
@@ -135,6 +133,9 @@ let package = Package(
         .testTarget(
             name: "ImagesTests",
             dependencies: ["Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", logging],
+            swiftSettings: strict),
+        .testTarget(
+            name: "RegistryTests", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Registry"],
             swiftSettings: strict),
         .testTarget(name: "LauncherTests", dependencies: ["JSON", "Launcher"], swiftSettings: strict),
         .testTarget(

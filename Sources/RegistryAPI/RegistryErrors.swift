@@ -2,6 +2,7 @@ import Blobs
 import HTTPTypes
 import Images
 import JSON
+import Registry
 import Service
 
 /// How `/v2/` words its failures: the specification's error codes in the specification's document
@@ -14,16 +15,41 @@ struct RegistryErrors: ErrorEnvelope {
         case let error as RegistryFailure:
             HTTPFailure(error.status, error.message, code: error.code, headers: error.headers)
         case let error as ImageError: RegistryFailure(error).flatMap { failure(for: $0) }
+        // The body's own failure: it stalled, broke off, or was too long.
+        case RegistryError.input(let error as HTTPFailure): error
+        case let error as RegistryError: RegistryFailure(error).flatMap { failure(for: $0) }
         case BlobError.missing(let digest): failure(for: RegistryFailure.blobUnknown(digest))
         default: nil
         }
     }
 
     func body(of failure: HTTPFailure, requestID: String) -> (contentType: String, bytes: [UInt8]) {
-        let code = failure.code.isEmpty ? "UNKNOWN" : failure.code
         let json: JSONValue = [
-            "errors": [["code": .string(code), "message": .string(failure.message), "detail": failure.detail ?? .null]]
+            "errors": [
+                [
+                    "code": .string(Self.code(of: failure)), "message": .string(failure.message),
+                    "detail": failure.detail ?? .null,
+                ]
+            ]
         ]
         return ("application/json", json.canonicalBytes)
+    }
+
+    private static let known: Set<String> = [
+        "BLOB_UNKNOWN", "BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN", "DIGEST_INVALID", "MANIFEST_BLOB_UNKNOWN",
+        "MANIFEST_INVALID", "MANIFEST_UNKNOWN", "NAME_INVALID", "NAME_UNKNOWN", "SIZE_INVALID", "UNAUTHORIZED",
+        "DENIED", "UNSUPPORTED", "TOOMANYREQUESTS",
+    ]
+
+    /// The specification allows only its own codes where the client is at fault.
+    private static func code(of failure: HTTPFailure) -> String {
+        if known.contains(failure.code) || failure.status.kind != .clientError {
+            return failure.code.isEmpty ? "UNKNOWN" : failure.code
+        }
+        return switch failure.status {
+        case .requestTimeout, .contentTooLarge: "SIZE_INVALID"
+        case .notFound: "NAME_UNKNOWN"
+        default: "UNSUPPORTED"
+        }
     }
 }

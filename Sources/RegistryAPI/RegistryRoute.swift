@@ -1,4 +1,5 @@
 import OCI
+import Registry
 
 /// What a path below `/v2/` asks for (OCI distribution specification, "Endpoints").
 enum RegistryRoute: Hashable {
@@ -8,8 +9,16 @@ enum RegistryRoute: Hashable {
     case manifest(RepositoryName, Reference)
     /// end-2, and end-10 by DELETE
     case blob(RepositoryName, Digest)
+    /// end-4a, end-4b, end-4c, end-11
+    case uploads(RepositoryName)
+    /// end-5, end-6, end-13, end-14. nil: what no upload can be called.
+    case upload(RepositoryName, UploadID?)
     /// end-8a, end-8b
     case tags(RepositoryName)
+    /// end-12a, end-12b
+    case referrers(RepositoryName, Digest)
+    /// All repositories: no part of the specification, but of what clients use.
+    case catalog
 
     /// - Parameter path: percent-encoded, without the query, beginning with `/v2`.
     /// - Throws: `RegistryFailure` with the code of what is malformed; `.unsupported` for what is no endpoint.
@@ -21,15 +30,28 @@ enum RegistryRoute: Hashable {
             return
         }
         rest = rest[rest.index(after: slash)...]
+        if rest.elementsEqual("_catalog".utf8) {
+            self = .catalog
+            return
+        }
         guard let last = Self.lastComponent(&rest), let kind = Self.lastComponent(&rest) else { throw .unknownEndpoint }
+        if kind == "uploads", Self.lastComponent(&rest) == "blobs" {
+            let name = try Self.name(String(Substring(rest)))
+            self = last.isEmpty ? .uploads(name) : .upload(name, UploadID(parsing: last))
+            return
+        }
         let name = String(Substring(rest))
         switch kind {
+        case "blobs" where last == "uploads":
+            self = .uploads(try Self.name(name))
         case "manifests":
             self = .manifest(try Self.name(name), try Self.reference(last))
         case "blobs":
             self = .blob(try Self.name(name), try Self.digest(last))
         case "tags" where last == "list":
             self = .tags(try Self.name(name))
+        case "referrers":
+            self = .referrers(try Self.name(name), try Self.digest(last))
         default: throw .unknownEndpoint
         }
     }

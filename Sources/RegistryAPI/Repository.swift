@@ -1,25 +1,40 @@
 import Images
 import OCI
 
-/// Whose repository a name is. The names below `cloudfoundry/` and `cistern/` are reserved for what is derived.
+/// Whose a repository is, by its name. The names below `cloudfoundry/` and `cistern/` are reserved for what is derived.
 enum Repository: Hashable {
     /// `cloudfoundry/<droplet-guid>`: the images of an app's droplets.
     case droplet(DropletGUID)
     /// `cistern/<stack>`: the rootfs versions of a stack as base images.
     case stack(StackName)
+    /// Reserved, and not a name of anything.
+    case nothing
+    /// A repository of those who push to it.
+    case pushed
 
-    /// - Throws: `.nameUnknown` for every other name.
-    init(_ name: RepositoryName) throws(RegistryFailure) {
-        let parts = name.text.utf8.split(separator: UInt8(ascii: "/")).map { Substring($0) }
+    init(_ name: RepositoryName) {
+        let text = name.text.utf8
+        guard text.starts(with: "cloudfoundry".utf8) || text.starts(with: "cistern".utf8) else {
+            self = .pushed
+            return
+        }
+        let parts = text.split(separator: UInt8(ascii: "/")).map { Substring($0) }
+        guard parts[0] == "cloudfoundry" || parts[0] == "cistern" else {
+            self = .pushed
+            return
+        }
         if parts.count == 2, parts[0] == "cloudfoundry", let guid = try? DropletGUID(parts[1]) {
             self = .droplet(guid)
         } else if parts.count == 2, parts[0] == "cistern", let stack = try? StackName(parts[1]) {
             self = .stack(stack)
         } else {
-            throw .nameUnknown("there is no repository '\(name)'")
+            self = .nothing
         }
     }
 
+    var isReserved: Bool { self != .pushed }
+
+    /// The derived image of a reference; nil if there is none.
     func image(
         _ reference: Reference, _ family: MediaTypeFamily, in images: DerivedImages
     ) async throws(ImageError) -> ComposedImage? {
@@ -34,6 +49,7 @@ enum Repository: Hashable {
         case (.stack(let stack), .digest(let digest)):
             guard case .manifest(let image)? = images.baseContent(stack, digest) else { return nil }
             return image
+        case (.nothing, _), (.pushed, _): return nil
         }
     }
 
@@ -41,19 +57,36 @@ enum Repository: Hashable {
         switch self {
         case .droplet(let guid): try await images.content(guid, digest)
         case .stack(let stack): images.baseContent(stack, digest)
+        case .nothing, .pushed: nil
         }
     }
 
-    func tags(in images: DerivedImages) async throws -> [String] {
+    /// The tags of derived images; nil if there is nothing of the name.
+    func tags(in images: DerivedImages) async throws(ImageError) -> [String]? {
         switch self {
         case .droplet(let guid):
-            do { return try await images.tags(guid) } catch .unknownDroplet {
-                throw RegistryFailure.nameUnknown("there is no droplet of \(guid)")
-            }
+            do { return try await images.tags(guid) } catch .unknownDroplet { return nil }
         case .stack(let stack):
-            do { return try images.baseTags(stack) } catch .unknownStack {
-                throw RegistryFailure.nameUnknown("there is no stack \(stack)")
-            }
+            do { return try images.baseTags(stack) } catch .unknownStack { return nil }
+        case .nothing, .pushed: return nil
         }
+    }
+
+    /// Whether clients may point a tag here to a manifest of their own: in reserved repositories only to signatures
+    /// and other referrers, in the way of those who know no referrers API (`sha256-<hex>`, `sha256-<hex>.sig` …).
+    func takes(_ tag: Tag) -> Bool {
+        guard isReserved else { return true }
+        let parts = tag.text.split(separator: "-", maxSplits: 1)
+        guard self != .nothing, parts.count == 2, let algorithm = DigestAlgorithm(rawValue: String(parts[0])) else {
+            return false
+        }
+        let rest = parts[1].split(separator: ".", maxSplits: 1)
+        // A tag has no room for a whole SHA-512.
+        return rest.first.map { String($0).utf8.count == 64 && isHexadecimal($0) } ?? false
+            && [.sha256, .sha512].contains(algorithm)
+    }
+
+    private func isHexadecimal(_ text: Substring) -> Bool {
+        text.utf8.allSatisfy { byte in "0123456789abcdef".utf8.contains(byte) }
     }
 }

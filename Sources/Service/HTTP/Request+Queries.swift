@@ -1,3 +1,5 @@
+import HTTPTypes
+
 extension Request {
     /// All values of a query parameter that may stand there several times, in their order.
     /// - Throws: 400 for one that is not escaped as it should be.

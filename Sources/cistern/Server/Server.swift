@@ -6,6 +6,7 @@ import Logging
 import NIOSSL
 import ObjectStore
 import OperatorAPI
+import Registry
 import RegistryAPI
 import Service
 import ServiceLifecycle
@@ -40,6 +41,9 @@ struct Server {
         _ store: FilesystemObjectStore, _ authenticator: Authenticator, _ tls: TLSConfiguration, _ logSink: LogSink,
         _ logger: Logger
     ) async throws {
+        // This process owns the directory, so what it read stays true.
+        let files = store
+        let store = WriteThroughStore(files)
         let blobs = BlobStore(store: store, now: wallClock)
         let droplets = DropletCatalog(
             store: store, blobs: blobs, conversions: settings.conversions, now: wallClock)
@@ -51,10 +55,13 @@ struct Server {
         let images = DerivedImages(
             droplets: droplets, rootfs: rootfs, recipes: try await RecipeBook(store: store), lifecycle: layers)
 
+        let registry = Registry(store: store, blobs: blobs, now: wallClock)
+        let uploads = UploadBook(registry: registry)
+
         var routes = Routes.health([
             ReadinessCheck("store") { try await store.sync() }
         ])
-        routes.add(RegistryAPI(images: images, blobs: blobs).routes)
+        routes.add(RegistryAPI(images: images, registry: registry, uploads: uploads, blobs: blobs).routes)
         routes.add(
             BitsAPI(
                 droplets: droplets,
@@ -84,7 +91,7 @@ struct Server {
         defer { try? FileManager.default.removeItem(atPath: directory.address) }
         let group = ServiceGroup(
             configuration: .init(
-                services: [server], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+                services: [UploadExpiry(uploads: uploads), server], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()
     }
 }

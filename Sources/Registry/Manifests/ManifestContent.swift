@@ -1,0 +1,119 @@
+import JSON
+import OCI
+
+/// What the registry reads in a manifest that is pushed.
+struct ManifestContent: Sendable {
+    /// Something that a manifest names, and where it is to be found.
+    enum Requirement: Hashable, Sendable {
+        /// A config or a layer: a blob of the same repository.
+        case blob(Digest)
+        /// An index's manifest, in the same repository.
+        case manifest(Digest)
+    }
+
+    /// The largest manifest that is taken, in bytes (OCI distribution specification, "Pushing Manifests").
+    static let maximumSize = 4 << 20
+
+    let mediaType: String
+    let subject: Digest?
+    /// As the referrers list shows it.
+    let artifactType: MediaType?
+    let annotations: [String: String]
+    /// What must not be missing if the repository ever had it.
+    let requirements: [Requirement]
+    /// Everything that it names, subject excepted.
+    let references: [Digest]
+
+    /// - Parameter contentType: the sender's Content-Type, if any.
+    /// - Throws: `.invalidManifest`.
+    init(_ bytes: [UInt8], contentType: String?) throws(RegistryError) {
+        let declared = contentType.map(Self.withoutParameters)
+        let json = try? JSONValue(parsing: bytes)
+        let inner = json?["mediaType"]?.string
+        if let inner, let declared, inner.lowercased() != declared.lowercased() {
+            throw .invalidManifest("the manifest's mediaType is '\(inner)' and its Content-Type '\(declared)'")
+        }
+        guard let text = declared ?? inner ?? Self.guess(json) else {
+            throw .invalidManifest("the manifest has neither a Content-Type nor a mediaType")
+        }
+        guard let type = try? MediaType(parsing: text) else {
+            throw .invalidManifest("'\(text.prefix(100))' is no media type")
+        }
+        switch type {
+        case .ociManifest, .dockerManifest: try self.init(manifest: json, type)
+        case .ociIndex, .dockerManifestList: try self.init(index: json, type)
+        default: self.init(other: json, type)
+        }
+    }
+
+    private init(manifest json: JSONValue?, _ type: MediaType) throws(RegistryError) {
+        let manifest: Manifest
+        do { manifest = try Manifest(json: json ?? .null) } catch { throw .invalidManifest("\(error)") }
+        let descriptors = [manifest.config] + manifest.layers
+        mediaType = type.text
+        subject = manifest.subject?.digest
+        artifactType = manifest.artifactType ?? manifest.config.mediaType
+        annotations = manifest.annotations
+        requirements = descriptors.filter { !Self.isForeign($0) }.map { .blob($0.digest) }.unique
+        references = descriptors.map(\.digest).unique
+    }
+
+    private init(index json: JSONValue?, _ type: MediaType) throws(RegistryError) {
+        let index: Index
+        do { index = try Index(json: json ?? .null) } catch { throw .invalidManifest("\(error)") }
+        mediaType = type.text
+        subject = index.subject?.digest
+        artifactType = index.artifactType
+        annotations = index.annotations
+        requirements = index.manifests.map { .manifest($0.digest) }.unique
+        references = index.manifests.map(\.digest).unique
+    }
+
+    /// A type that is not known: kept as it is. Whatever looks like a digest in it is taken for a reference, so that
+    /// nothing that it may mean is collected.
+    private init(other json: JSONValue?, _ type: MediaType) {
+        var digests: [Digest] = []
+        if let json { Self.collect(json, into: &digests) }
+        let subject = json?["subject"].flatMap { try? Descriptor(json: $0) }?.digest
+        mediaType = type.text
+        self.subject = subject
+        artifactType = json?["artifactType"]?.string.flatMap { try? MediaType(parsing: $0) }
+        annotations = (json?["annotations"]?.object ?? [:]).compactMapValues(\.string)
+        requirements = []
+        references = digests.unique.filter { $0 != subject }
+    }
+
+    /// Layers that registries need not hold (OCI image specification, "Non-Distributable Layers").
+    private static func isForeign(_ descriptor: Descriptor) -> Bool {
+        let type = descriptor.mediaType.text
+        return type.contains(".nondistributable.") || type.contains(".foreign.")
+            || descriptor.other["urls"]?.array?.isEmpty == false
+    }
+
+    private static func collect(_ json: JSONValue, into digests: inout [Digest]) {
+        switch json {
+        case .string(let text): if let digest = try? Digest(parsing: text) { digests.append(digest) }
+        case .array(let values): for value in values { collect(value, into: &digests) }
+        case .object(let members): for value in members.values { collect(value, into: &digests) }
+        default: break
+        }
+    }
+
+    private static func guess(_ json: JSONValue?) -> String? {
+        if json?["config"] != nil, json?["layers"] != nil { return MediaType.ociManifest.text }
+        return json?["manifests"] != nil ? MediaType.ociIndex.text : nil
+    }
+
+    private static func withoutParameters(_ type: String) -> String {
+        let bare = type.prefix { $0 != ";" }
+        return String(bare.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+    }
+}
+
+extension Array where Element: Hashable {
+    /// Each element once, at its first place.
+    fileprivate var unique: [Element] {
+        var seen: Set<Element> = []
+        return filter { seen.insert($0).inserted }
+    }
+}

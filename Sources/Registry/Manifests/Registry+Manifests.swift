@@ -1,0 +1,106 @@
+import Blobs
+public import OCI
+import ObjectStore
+
+/// A manifest as it was pushed.
+public struct StoredManifest: Sendable {
+    public let digest: Digest
+    public let mediaType: String
+    public let bytes: [UInt8]
+}
+
+extension Registry {
+    /// A repository's manifest, byte for byte ("Pulling manifests").
+    /// - Throws: `.unknownManifest`.
+    public func manifest(
+        _ name: RepositoryName, _ reference: Reference
+    ) async throws(RegistryError) -> StoredManifest {
+        let (digest, membership) = try await resolve(name, reference)
+        let bytes: [UInt8]
+        do { bytes = try await blobs.read(digest, maximum: ManifestContent.maximumSize) } catch {
+            if case .missing = error { throw .unknownManifest(name, reference) }
+            throw .blob(error)
+        }
+        return StoredManifest(digest: digest, mediaType: membership.mediaType, bytes: bytes)
+    }
+
+    /// What a manifest request without a body is answered by: the lease is renewed, nothing is read.
+    /// - Throws: `.unknownManifest`.
+    public func manifestInfo(
+        _ name: RepositoryName, _ reference: Reference
+    ) async throws(RegistryError) -> (descriptor: Descriptor, mediaType: String) {
+        let (digest, membership) = try await resolve(name, reference)
+        let isThere: Bool
+        do { isThere = try await blobs.renewIfOld(digest) != nil } catch { throw .blob(error) }
+        guard isThere else { throw .unknownManifest(name, reference) }
+        let type = (try? MediaType(parsing: membership.mediaType)) ?? .octetStream
+        return (Descriptor(mediaType: type, digest: digest, size: membership.size), membership.mediaType)
+    }
+
+    /// Takes a manifest from a repository, with the tags that point to it and its place among the referrers
+    /// ("Deleting Manifests").
+    /// - Throws: `.unknownManifest`.
+    public func deleteManifest(_ name: RepositoryName, _ digest: Digest) async throws(RegistryError) {
+        let keys = RepositoryKeys(name: name)
+        let key = try keys.manifest(digest)
+        guard let stored = try await facts.read(key, as: ManifestMembership.self) else {
+            throw .unknownManifest(name, .digest(digest))
+        }
+        // From here on it is gone, with everything that names this generation of it; the rest is tidying up.
+        try await facts.remove(key)
+        if let subject = stored.value.subject { try await facts.remove(try keys.referrer(subject, digest)) }
+        try await removeTags(of: digest, keys)
+        try await facts.sync()
+    }
+
+    /// - Throws: `.unknownManifest`.
+    public func deleteTag(_ name: RepositoryName, _ tag: Tag) async throws(RegistryError) {
+        _ = try await resolve(name, .tag(tag))
+        try await facts.remove(try RepositoryKeys(name: name).tag(tag))
+        try await facts.sync()
+    }
+
+    /// The manifest that a reference stands for.
+    func resolve(
+        _ name: RepositoryName, _ reference: Reference
+    ) async throws(RegistryError) -> (Digest, ManifestMembership) {
+        let keys = RepositoryKeys(name: name)
+        switch reference {
+        case .digest(let digest):
+            guard let membership: StoredFact<ManifestMembership> = try await facts.read(try keys.manifest(digest))
+            else { throw .unknownManifest(name, reference) }
+            return (digest, membership.value)
+        case .tag(let tag):
+            guard let record: StoredFact<TagRecord> = try await facts.read(try keys.tag(tag)),
+                let membership = try await membership(keys, record.value.digest, record.value.generation)
+            else { throw .unknownManifest(name, reference) }
+            return (record.value.digest, membership)
+        }
+    }
+
+    /// A manifest's membership, if it is of that generation.
+    func membership(
+        _ keys: RepositoryKeys, _ digest: Digest, _ generation: String
+    ) async throws(RegistryError) -> ManifestMembership? {
+        guard let stored: StoredFact<ManifestMembership> = try await facts.read(try keys.manifest(digest)),
+            stored.value.generation == generation
+        else { return nil }
+        return stored.value
+    }
+
+    private func removeTags(of digest: Digest, _ keys: RepositoryKeys) async throws(RegistryError) {
+        var after: String?
+        while true {
+            let page = try await facts.list(keys.tags, after: after, limit: 1000)
+            for key in page {
+                guard let tag: StoredFact<TagRecord> = try await facts.read(key), tag.value.digest == digest else {
+                    continue
+                }
+                // Another version points to something that was pushed meanwhile.
+                _ = try await facts.remove(key, version: tag.version)
+            }
+            guard let last = page.last else { return }
+            after = last.text
+        }
+    }
+}

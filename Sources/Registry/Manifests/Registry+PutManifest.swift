@@ -1,0 +1,127 @@
+import Blobs
+public import OCI
+import ObjectStore
+
+/// What came of a manifest's push.
+public struct PushedManifest: Sendable {
+    public let digest: Digest
+    public let subject: Digest?
+}
+
+extension Registry {
+    /// The most tags that one push may set.
+    public static let maximumTags = 64
+
+    /// Takes a manifest into a repository, byte for byte, and points tags to it ("Pushing Manifests").
+    /// - Parameters:
+    ///   - reference: a tag, or the digest that the bytes must have.
+    ///   - tags: more tags, at most `maximumTags`.
+    ///   - contentType: the sender's Content-Type.
+    /// - Throws: `.invalidManifest`, `.digestMismatch`, `.tooLarge`; `.missingContent` for what the repository had and
+    ///   has no longer. What it never had may be named: it may be elsewhere, or come later.
+    public func putManifest(
+        _ name: RepositoryName, _ reference: Reference, tags: [Tag] = [], contentType: String?, _ bytes: [UInt8]
+    ) async throws(RegistryError) -> PushedManifest {
+        guard bytes.count <= ManifestContent.maximumSize else {
+            throw .tooLarge(maximum: Int64(ManifestContent.maximumSize))
+        }
+        var tags = tags
+        var digest = Digest.of(bytes)
+        switch reference {
+        case .tag(let tag): tags.append(tag)
+        case .digest(let wanted):
+            digest = Digest.of(bytes, wanted.algorithm)
+            guard digest == wanted else { throw .digestMismatch(expected: wanted, actual: digest) }
+        }
+        let content = try ManifestContent(bytes, contentType: contentType)
+        let keys = RepositoryKeys(name: name)
+        // Leases first: a collector that began before the links below were written leaves these alone.
+        try await require(content.requirements, keys)
+        do { _ = try await blobs.put(bytes, digest.algorithm) } catch { throw .blob(error) }
+        try await mark(keys)
+        let generation = try await join(keys, digest, content, size: bytes.count)
+        try await point(tags, to: digest, generation, keys)
+        if let subject = content.subject {
+            let record = ReferrerRecord(
+                descriptor: descriptor(of: content, digest, size: bytes.count), generation: generation)
+            try await facts.write(record, at: try keys.referrer(subject, digest))
+        }
+        try await facts.sync()
+        return PushedManifest(digest: digest, subject: content.subject)
+    }
+
+    /// Whether a manifest refers to another one.
+    /// - Throws: `.invalidManifest`.
+    public static func refers(_ bytes: [UInt8], contentType: String?) throws(RegistryError) -> Bool {
+        try ManifestContent(bytes, contentType: contentType).subject != nil
+    }
+
+    /// Renews what a manifest names and the repository has.
+    private func require(
+        _ requirements: [ManifestContent.Requirement], _ keys: RepositoryKeys
+    ) async throws(RegistryError) {
+        var missing: [Digest] = []
+        for requirement in requirements {
+            let (digest, isMember) = try await isMember(requirement, keys)
+            guard isMember else { continue }
+            let blob: Blob?
+            do { blob = try await blobs.renewIfOld(digest) } catch { throw .blob(error) }
+            if blob == nil { missing.append(digest) }
+        }
+        if !missing.isEmpty { throw .missingContent(missing) }
+    }
+
+    private func isMember(
+        _ requirement: ManifestContent.Requirement, _ keys: RepositoryKeys
+    ) async throws(RegistryError) -> (Digest, Bool) {
+        switch requirement {
+        case .blob(let digest):
+            return (digest, try await facts.read(try keys.blob(digest), as: BlobMembership.self) != nil)
+        case .manifest(let digest):
+            return (digest, try await facts.read(try keys.manifest(digest), as: ManifestMembership.self) != nil)
+        }
+    }
+
+    /// Writes the membership, or finds it.
+    /// - Returns: its generation.
+    private func join(
+        _ keys: RepositoryKeys, _ digest: Digest, _ content: ManifestContent, size: Int
+    ) async throws(RegistryError) -> String {
+        let key = try keys.manifest(digest)
+        var membership = ManifestMembership(
+            mediaType: content.mediaType, size: Int64(size), generation: Self.newGeneration(), subject: content.subject,
+            pushed: now(), references: content.references)
+        for _ in 0..<Self.maximumAttempts {
+            guard let stored: StoredFact<ManifestMembership> = try await facts.read(key) else {
+                if try await facts.write(membership, at: key, if: .absent) { return membership.generation }
+                continue
+            }
+            membership.generation = stored.value.generation
+            // The same bytes again; a push with another Content-Type, or after a while, is the newest word.
+            if try await facts.write(membership, at: key, if: .version(stored.version)) {
+                return membership.generation
+            }
+            membership.generation = Self.newGeneration()
+        }
+        throw .contended
+    }
+
+    private func point(
+        _ tags: [Tag], to digest: Digest, _ generation: String, _ keys: RepositoryKeys
+    ) async throws(RegistryError) {
+        for tag in tags {
+            try await facts.write(TagRecord(digest: digest, generation: generation), at: try keys.tag(tag))
+        }
+    }
+
+    private func descriptor(of content: ManifestContent, _ digest: Digest, size: Int) -> Descriptor {
+        Descriptor(
+            mediaType: (try? MediaType(parsing: content.mediaType)) ?? .octetStream, digest: digest,
+            size: Int64(size), annotations: content.annotations, artifactType: content.artifactType)
+    }
+
+    private static func newGeneration() -> String {
+        var generator = SystemRandomNumberGenerator()
+        return String(generator.next() as UInt64, radix: 16)
+    }
+}

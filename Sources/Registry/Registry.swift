@@ -1,0 +1,32 @@
+public import Blobs
+import OCI
+public import ObjectStore
+
+/// Repositories that clients push to: blobs, manifests, tags and referrers (OCI distribution specification 1.1).
+///
+/// Content is kept once, by digest, in the blob store; a repository has small records of what it has. A blob or
+/// manifest that a repository has no record of is not there for it, whoever else has it.
+///
+/// Facts are written in the order in which they depend on one another and are durable when a call returns.
+public struct Registry: Sendable {
+    let blobs: BlobStore
+    let facts: Facts
+    let now: @Sendable () -> Int64
+
+    /// - Parameter now: nanoseconds since 1970.
+    public init(store: any ObjectStore, blobs: BlobStore, now: @escaping @Sendable () -> Int64) {
+        self.blobs = blobs
+        self.now = now
+        facts = Facts(store: store)
+    }
+
+    /// How often a conditional change is tried before it is given up.
+    static let maximumAttempts = 16
+
+    /// A repository comes into being with the first thing that it has.
+    func mark(_ keys: RepositoryKeys) async throws(RegistryError) {
+        let key = try keys.marker()
+        guard try await facts.read(key, as: CatalogMarker.self) == nil else { return }
+        _ = try await facts.write(CatalogMarker(), at: key, if: .absent)
+    }
+}

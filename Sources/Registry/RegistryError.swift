@@ -1,0 +1,61 @@
+public import Blobs
+public import OCI
+public import ObjectStore
+
+/// Why the registry did not do what it was asked.
+public enum RegistryError: Error {
+    case unknownRepository(RepositoryName)
+    case unknownManifest(RepositoryName, Reference)
+    case unknownBlob(RepositoryName, Digest)
+    /// No such upload, or somebody else's, or one of another repository.
+    case unknownUpload
+    /// Another request writes to the upload.
+    case busyUpload
+    /// A chunk does not begin where the upload stands.
+    /// - Parameter received: bytes that are there.
+    case outOfOrder(received: Int64)
+    case tooManyUploads
+    case digestMismatch(expected: Digest, actual: Digest)
+    /// A chunk has another length than it declared.
+    case sizeMismatch(expected: Int64, actual: Int64)
+    case tooLarge(maximum: Int64)
+    case invalidManifest(String)
+    /// Content that the repository had is gone: push it again.
+    case missingContent([Digest])
+    /// Others changed the same manifest or tag so often that this change was given up.
+    case contended
+    /// What the repository's record of something says can't be read.
+    case damaged(ObjectKey)
+    case blob(BlobError)
+    case store(ObjectStoreError)
+    /// The sender failed; its own error.
+    case input(any Error)
+    case cancelled
+}
+
+extension RegistryError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .unknownRepository(let name): "there is no repository '\(name)'"
+        case .unknownManifest(let name, let reference): "the repository '\(name)' has no manifest \(reference)"
+        case .unknownBlob(let name, let digest): "the repository '\(name)' has no blob \(digest)"
+        case .unknownUpload: "there is no such upload: begin it again"
+        case .busyUpload: "another request writes to this upload"
+        case .outOfOrder(let received): "the next chunk begins at byte \(received)"
+        case .tooManyUploads: "too many uploads are under way: try again later"
+        case .digestMismatch(let expected, let actual): "the content's digest is \(actual) and not \(expected)"
+        case .sizeMismatch(let expected, let actual): "\(actual) bytes came where \(expected) were declared"
+        case .tooLarge(let maximum): "more than \(maximum) bytes are not taken"
+        case .invalidManifest(let reason): reason
+        case .missingContent(let digests):
+            "the manifest refers to content that this repository no longer has: "
+                + digests.prefix(10).map(\.description).joined(separator: ", ")
+        case .contended: "the same content is changed too often: try again"
+        case .damaged(let key): "the record \(key) can't be read"
+        case .blob(let error): error.description
+        case .store(let error): error.description
+        case .input(let error): "the sender failed: \(error)"
+        case .cancelled: "cancelled"
+        }
+    }
+}

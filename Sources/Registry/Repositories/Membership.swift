@@ -1,0 +1,111 @@
+import JSON
+import OCI
+
+/// That a repository has a manifest: `repositories/<name>/_manifests/<algorithm>/<hex>`.
+struct ManifestMembership: Fact, Hashable {
+    var mediaType: String
+    /// In bytes.
+    var size: Int64
+    /// Another one each time that the manifest comes back after it was deleted, so that tags from before stay gone.
+    var generation: String
+    var subject: Digest?
+    /// Nanoseconds since 1970.
+    var pushed: Int64
+    /// All content that the manifest names, so that a collector need not read the manifest itself.
+    var references: [Digest]
+
+    init(
+        mediaType: String, size: Int64, generation: String, subject: Digest?, pushed: Int64, references: [Digest]
+    ) {
+        self.mediaType = mediaType
+        self.size = size
+        self.generation = generation
+        self.subject = subject
+        self.pushed = pushed
+        self.references = references
+    }
+
+    init?(json: JSONValue) {
+        guard let mediaType = json["mediaType"]?.string, let size = json["size"]?.integer,
+            let generation = json["generation"]?.string, let pushed = json["pushed"]?.integer,
+            let references = json["references"]?.array
+        else { return nil }
+        let digests = references.compactMap { $0.string.flatMap { try? Digest(parsing: $0) } }
+        guard digests.count == references.count else { return nil }
+        self.init(
+            mediaType: mediaType, size: size, generation: generation,
+            subject: json["subject"]?.string.flatMap { try? Digest(parsing: $0) }, pushed: pushed, references: digests)
+    }
+
+    var json: JSONValue {
+        var members: [String: JSONValue] = [
+            "generation": .string(generation), "mediaType": .string(mediaType), "pushed": .integer(pushed),
+            "references": .array(references.map { .string($0.description) }), "size": .integer(size),
+        ]
+        if let subject { members["subject"] = .string(subject.description) }
+        return .object(members)
+    }
+}
+
+/// That a repository has a blob: `repositories/<name>/_blobs/<algorithm>/<hex>`.
+struct BlobMembership: Fact, Hashable {
+    /// In bytes.
+    var size: Int64
+
+    init(size: Int64) { self.size = size }
+
+    init?(json: JSONValue) {
+        guard let size = json["size"]?.integer else { return nil }
+        self.size = size
+    }
+
+    var json: JSONValue { ["size": .integer(size)] }
+}
+
+/// What a tag points to: `repositories/<name>/_tags/<tag>`.
+struct TagRecord: Fact, Hashable {
+    var digest: Digest
+    /// Of the membership that it points to: if that has another one by now, the tag is gone.
+    var generation: String
+
+    init(digest: Digest, generation: String) {
+        self.digest = digest
+        self.generation = generation
+    }
+
+    init?(json: JSONValue) {
+        guard let digest = json["digest"]?.string.flatMap({ try? Digest(parsing: $0) }),
+            let generation = json["generation"]?.string
+        else { return nil }
+        self.init(digest: digest, generation: generation)
+    }
+
+    var json: JSONValue { ["digest": .string(digest.description), "generation": .string(generation)] }
+}
+
+/// A manifest that refers to another one: `repositories/<name>/_referrers/<subject>/<digest>`.
+struct ReferrerRecord: Fact, Hashable {
+    var descriptor: Descriptor
+    var generation: String
+
+    init(descriptor: Descriptor, generation: String) {
+        self.descriptor = descriptor
+        self.generation = generation
+    }
+
+    init?(json: JSONValue) {
+        guard let descriptor = json["descriptor"].flatMap({ try? Descriptor(json: $0) }),
+            let generation = json["generation"]?.string
+        else { return nil }
+        self.init(descriptor: descriptor, generation: generation)
+    }
+
+    var json: JSONValue { ["descriptor": descriptor.json, "generation": .string(generation)] }
+}
+
+/// A repository exists: `catalog/<escaped name>`.
+struct CatalogMarker: Fact, Hashable {
+    init() {}
+    init?(json: JSONValue) {}
+    var json: JSONValue { [:] }
+}

@@ -1,0 +1,90 @@
+public import OCI
+import ObjectStore
+
+/// A part of a list.
+public struct Page<Element: Sendable>: Sendable {
+    public let elements: [Element]
+    /// What to go on after, if there is more.
+    public let next: String?
+
+    public init(elements: [Element], next: String?) {
+        self.elements = elements
+        self.next = next
+    }
+}
+
+extension Registry {
+    /// The most that one list gives.
+    public static let maximumPage = 1000
+
+    /// A repository's tags in byte order ("Listing Tags").
+    /// - Parameters:
+    ///   - last: only tags after this text.
+    ///   - limit: at most so many; `maximumPage` bounds it.
+    /// - Throws: `.unknownRepository`.
+    public func tags(
+        _ name: RepositoryName, after last: String?, limit: Int
+    ) async throws(RegistryError) -> Page<String> {
+        let keys = RepositoryKeys(name: name)
+        guard try await exists(name) else { throw .unknownRepository(name) }
+        return try await page(of: keys.tags, after: last, limit: limit) { (key) throws(RegistryError) in
+            guard let tag: StoredFact<TagRecord> = try await facts.read(key),
+                try await membership(keys, tag.value.digest, tag.value.generation) != nil
+            else { return nil }
+            return String(key.text.dropFirst(keys.tags.count))
+        }
+    }
+
+    /// Manifests whose subject is a digest, whether that is there or not ("Listing Referrers").
+    /// - Parameter artifactType: only those of this type.
+    public func referrers(
+        _ name: RepositoryName, of subject: Digest, artifactType: String?, after last: String?,
+        limit: Int = maximumPage
+    ) async throws(RegistryError) -> Page<Descriptor> {
+        let keys = RepositoryKeys(name: name)
+        return try await page(of: keys.referrers(subject), after: last, limit: limit) { (key) throws(RegistryError) in
+            guard let record: StoredFact<ReferrerRecord> = try await facts.read(key) else { return nil }
+            let descriptor = record.value.descriptor
+            guard artifactType == nil || descriptor.artifactType?.text == artifactType,
+                try await membership(keys, descriptor.digest, record.value.generation) != nil
+            else { return nil }
+            return descriptor
+        }
+    }
+
+    /// The names of repositories that were pushed to.
+    public func catalog(after last: String?, limit: Int) async throws(RegistryError) -> Page<RepositoryName> {
+        let start = last.flatMap { try? RepositoryName(parsing: $0) }.map(RepositoryKeys.escaped) ?? last
+        return try await page(of: RepositoryKeys.catalog, after: start, limit: limit) { key in
+            RepositoryKeys.repository(of: String(key.text.dropFirst(RepositoryKeys.catalog.count)))
+        }
+    }
+
+    public func exists(_ name: RepositoryName) async throws(RegistryError) -> Bool {
+        try await facts.read(try RepositoryKeys(name: name).marker(), as: CatalogMarker.self) != nil
+    }
+
+    /// Goes through the keys below a prefix until enough of them gave an element.
+    private func page<Element: Sendable>(
+        of prefix: String, after last: String?, limit: Int,
+        _ element: (ObjectKey) async throws(RegistryError) -> Element?
+    ) async throws(RegistryError) -> Page<Element> {
+        let limit = min(limit, Self.maximumPage)
+        guard limit > 0 else { return Page(elements: [], next: nil) }
+        var elements: [Element] = []
+        var after = last.map { prefix + $0 }
+        var ended: String?
+        while true {
+            let keys = try await facts.list(prefix, after: after, limit: min(limit + 1, Self.maximumPage))
+            for key in keys {
+                guard let found = try await element(key) else { continue }
+                // One more than asked for: so there is a next page.
+                guard elements.count < limit else { return Page(elements: elements, next: ended) }
+                elements.append(found)
+                ended = String(key.text.dropFirst(prefix.count))
+            }
+            guard let end = keys.last else { return Page(elements: elements, next: nil) }
+            after = end.text
+        }
+    }
+}

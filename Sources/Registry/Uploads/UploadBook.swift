@@ -1,0 +1,234 @@
+public import Blobs
+public import OCI
+import Synchronization
+
+/// Blob uploads under way ("Pushing blobs" and "Pushing a blob in chunks").
+///
+/// They live in this process: a restart forgets them, and their clients begin again. Bytes are hashed and written as
+/// they come; what is not finished within `Limits.lifetime` after its last byte is thrown away.
+public final class UploadBook: Sendable {
+    public struct Limits: Sendable {
+        /// Uploads under way, of everybody and of one user.
+        public var total = 2048
+        public var ofOneUser = 1024
+        /// How long an upload rests before it is forgotten.
+        public var lifetime: Duration = .seconds(3600)
+        /// The largest blob, in bytes.
+        public var size: Int64 = 64 << 30
+
+        public init() {}
+    }
+
+    private struct Entry {
+        /// nil while a request has it.
+        var session: UploadSession?
+        let owner: UploadOwner
+        var received: Int64
+        var used: ContinuousClock.Instant
+    }
+
+    private let registry: Registry
+    public let limits: Limits
+    private let now: @Sendable () -> ContinuousClock.Instant
+    private let entries = Mutex<[UploadID: Entry]>([:])
+
+    /// - Parameter now: the clock that lifetimes are counted by.
+    public init(
+        registry: Registry, limits: Limits = Limits(),
+        now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
+    ) {
+        self.registry = registry
+        self.limits = limits
+        self.now = now
+    }
+
+    /// Uploads under way.
+    public var count: Int { entries.withLock { $0.count } }
+
+    /// Begins an upload.
+    /// - Parameter algorithm: of the digest that it will be finished with; another one costs a second reading.
+    /// - Throws: `.tooManyUploads`.
+    public func begin(_ owner: UploadOwner, _ algorithm: DigestAlgorithm) throws(RegistryError) -> UploadID {
+        let id = UploadID.random()
+        let session = UploadSession(id: id, owner: owner, hasher: DigestHasher(algorithm))
+        let entry = Entry(session: session, owner: owner, received: 0, used: now())
+        let isTaken = entries.withLock { entries in
+            guard entries.count < limits.total,
+                entries.values.count(where: { $0.owner.user == owner.user }) < limits.ofOneUser
+            else { return false }
+            entries[id] = entry
+            return true
+        }
+        guard isTaken else { throw .tooManyUploads }
+        return id
+    }
+
+    /// Bytes that were received up to now.
+    /// - Throws: `.unknownUpload`.
+    public func received(_ id: UploadID, _ owner: UploadOwner) throws(RegistryError) -> Int64 {
+        guard let entry = entries.withLock({ $0[id] }), entry.owner == owner else { throw .unknownUpload }
+        return entry.received
+    }
+
+    /// Adds bytes at the end. What came before the sender broke off is kept.
+    /// - Parameter chunk: where the sender says that the bytes belong.
+    /// - Returns: bytes received up to now.
+    /// - Throws: `.unknownUpload`, `.busyUpload`, `.outOfOrder`, `.sizeMismatch`, `.tooLarge`, `.input`.
+    public func append<Body: AsyncSequence>(
+        _ id: UploadID, _ owner: UploadOwner, _ chunk: Range<Int64>?, _ body: Body
+    ) async throws(RegistryError) -> Int64 where Body.Element == [UInt8] {
+        var session = try claim(id, owner)
+        try await receive(body, chunk, into: &session)
+        give(session)
+        return session.received
+    }
+
+    /// Adds the last bytes, if any, and makes everything a blob of the repository.
+    /// - Throws: as `append`; `.digestMismatch`, after which nothing is kept.
+    public func finish<Body: AsyncSequence>(
+        _ id: UploadID, _ owner: UploadOwner, _ chunk: Range<Int64>?, _ body: Body, as digest: Digest
+    ) async throws(RegistryError) -> Blob where Body.Element == [UInt8] {
+        var session = try claim(id, owner)
+        try await receive(body, chunk, into: &session)
+        forget(session)
+        return try await commit(session, as: digest)
+    }
+
+    /// Throws an upload away ("Cancel a blob upload").
+    /// - Throws: `.unknownUpload`, `.busyUpload`.
+    public func cancel(_ id: UploadID, _ owner: UploadOwner) async throws(RegistryError) {
+        let session = try claim(id, owner)
+        forget(session)
+        await session.writer?.abort()
+    }
+
+    /// Throws away what rested for too long. To be called now and then.
+    public func expire() async {
+        let limit = now() - limits.lifetime
+        let expired = entries.withLock { entries in
+            let expired = entries.filter { $0.value.session != nil && $0.value.used < limit }
+            for id in expired.keys { entries[id] = nil }
+            return expired.values.compactMap(\.session)
+        }
+        for session in expired { await session.writer?.abort() }
+    }
+
+    /// A blob that comes in a single request.
+    /// - Throws: `.digestMismatch`, `.tooLarge`, `.input`; nothing is kept.
+    public func take<Body: AsyncSequence>(
+        _ owner: UploadOwner, _ body: Body, as digest: Digest
+    ) async throws(RegistryError) -> Blob where Body.Element == [UInt8] {
+        let id = try begin(owner, digest.algorithm)
+        do throws(RegistryError) { return try await finish(id, owner, nil, body, as: digest) } catch {
+            try? await cancel(id, owner)
+            throw error
+        }
+    }
+
+    private func claim(_ id: UploadID, _ owner: UploadOwner) throws(RegistryError) -> UploadSession {
+        try entries.withLock { (entries) throws(RegistryError) in
+            guard let entry = entries[id], entry.owner == owner else { throw .unknownUpload }
+            guard let session = entry.session else { throw .busyUpload }
+            entries[id]?.session = nil
+            return session
+        }
+    }
+
+    private func give(_ session: UploadSession) {
+        let now = now()
+        entries.withLock { entries in
+            entries[session.id]?.session = session
+            entries[session.id]?.received = session.received
+            entries[session.id]?.used = now
+        }
+    }
+
+    private func forget(_ session: UploadSession) {
+        _ = entries.withLock { $0.removeValue(forKey: session.id) }
+    }
+
+    /// Takes a body's bytes. If the sender is at fault, the session goes back with what it has; if the store is, it is
+    /// over.
+    private func receive<Body: AsyncSequence>(
+        _ body: Body, _ chunk: Range<Int64>?, into session: inout UploadSession
+    ) async throws(RegistryError) where Body.Element == [UInt8] {
+        if let chunk, chunk.lowerBound != session.received {
+            give(session)
+            throw .outOfOrder(received: session.received)
+        }
+        let start = session.received
+        var iterator = body.makeAsyncIterator()
+        while true {
+            let bytes: [UInt8]?
+            do { bytes = try await iterator.next() } catch {
+                give(session)
+                throw error is CancellationError ? .cancelled : .input(error)
+            }
+            guard let bytes else { break }
+            let count = Int64(bytes.count)
+            if let chunk, session.received + count > chunk.upperBound {
+                await end(session)
+                throw .sizeMismatch(expected: Int64(chunk.count), actual: session.received + count - start)
+            }
+            guard session.received + count <= limits.size else {
+                await end(session)
+                throw .tooLarge(maximum: limits.size)
+            }
+            try await keep(bytes, in: &session)
+        }
+        if let chunk, session.received != chunk.upperBound {
+            give(session)
+            throw .sizeMismatch(expected: Int64(chunk.count), actual: session.received - start)
+        }
+    }
+
+    private func keep(_ bytes: [UInt8], in session: inout UploadSession) async throws(RegistryError) {
+        do throws(BlobError) {
+            let writer: BlobWriter
+            if let open = session.writer { writer = open } else { writer = try await registry.blobs.begin() }
+            session.writer = writer
+            bytes.withUnsafeBytes { session.hasher.update($0) }
+            try await writer.write(bytes)
+        } catch {
+            await end(session)
+            throw .blob(error)
+        }
+        session.received += Int64(bytes.count)
+    }
+
+    private func end(_ session: UploadSession) async {
+        forget(session)
+        await session.writer?.abort()
+    }
+
+    private func commit(_ session: UploadSession, as digest: Digest) async throws(RegistryError) -> Blob {
+        let staged = try await stage(session)
+        let actual: Digest
+        if digest.algorithm == session.hasher.algorithm {
+            actual = session.hasher.finish()
+        } else {
+            do { actual = try await staged.digest(digest.algorithm) } catch {
+                await staged.discard()
+                throw .blob(error)
+            }
+        }
+        guard actual == digest else {
+            await staged.discard()
+            throw .digestMismatch(expected: digest, actual: actual)
+        }
+        let blob: Blob
+        do { blob = try await registry.blobs.publish(staged, as: digest) } catch {
+            await staged.discard()
+            throw .blob(error)
+        }
+        try await registry.link(blob, to: session.owner.repository)
+        return blob
+    }
+
+    private func stage(_ session: UploadSession) async throws(RegistryError) -> StagedBlob {
+        do throws(BlobError) {
+            if let writer = session.writer { return try await writer.finish() }
+            return try await registry.blobs.begin().finish()
+        } catch { throw .blob(error) }
+    }
+}

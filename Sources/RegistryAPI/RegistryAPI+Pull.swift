@@ -1,0 +1,177 @@
+import Blobs
+import HTTPTypes
+import Images
+import JSON
+import OCI
+import Registry
+import Service
+
+extension RegistryAPI {
+    /// "Pulling manifests".
+    func manifest(_ name: RepositoryName, _ reference: Reference, _ request: Request) async throws -> Response {
+        try request.requirePull(
+            name, missing: .manifestUnknown("the repository '\(name)' has no manifest \(reference)"))
+        let repository = Repository(name)
+        guard repository.isReserved else { return try await pushedManifest(name, reference, request) }
+        do {
+            if let image = try await repository.image(reference, MediaTypeFamily(accept: request), in: images) {
+                return answer(image, reference, request)
+            }
+            return try await pushedManifest(name, reference, request)
+        } catch let derived as ImageError {
+            // What is not derived may have been pushed beside it: a signature, an SBOM.
+            guard case .manifestUnknown? = RegistryFailure(derived),
+                let pushed = try? await pushedManifest(name, reference, request)
+            else { throw derived }
+            return pushed
+        }
+    }
+
+    private func answer(_ image: ComposedImage, _ reference: Reference, _ request: Request) -> Response {
+        let digest = image.manifestDigest.description
+        let tag = EntityTag(digest)
+        var headers: HTTPFields = [.contentDigest: digest, .eTag: tag.text]
+        if case .tag = reference { headers[.vary] = "Accept" }
+        if request.has(tag) { return Response(status: .notModified, headers: headers) }
+        return .bytes(image.manifest, contentType: image.mediaType.text, headers: headers)
+    }
+
+    private func pushedManifest(
+        _ name: RepositoryName, _ reference: Reference, _ request: Request
+    ) async throws -> Response {
+        let manifest = try await registry.manifest(name, reference)
+        let digest = manifest.digest.description
+        let tag = EntityTag(digest)
+        let headers: HTTPFields = [.contentDigest: digest, .eTag: tag.text]
+        if request.has(tag) { return Response(status: .notModified, headers: headers) }
+        return .bytes(manifest.bytes, contentType: manifest.mediaType, headers: headers)
+    }
+
+    /// "Pulling blobs".
+    func blob(_ name: RepositoryName, _ digest: Digest, _ request: Request) async throws -> Response {
+        try request.requirePull(name, missing: .blobUnknown(digest))
+        let file: ResponseFile
+        switch try await derivedContent(name, digest) {
+        case .config(let bytes)?: file = ResponseFile(bytes)
+        case .layer?: file = ResponseFile(try await blobs.open(digest).reader)
+        case .manifest?, nil:
+            if request.method == .head { _ = try await registry.blob(name, digest) }
+            file = ResponseFile(try await registry.openBlob(name, digest).reader)
+        }
+        return .file(
+            file, for: request, contentType: MediaType.octetStream.text, tag: EntityTag(digest.description),
+            headers: [.contentDigest: digest.description])
+    }
+
+    private func derivedContent(_ name: RepositoryName, _ digest: Digest) async throws -> ImageContent? {
+        let repository = Repository(name)
+        guard repository.isReserved else { return nil }
+        return try await repository.content(digest, in: images)
+    }
+
+    /// "Listing tags": at most `n` of them, those after `last`.
+    func tags(_ name: RepositoryName, _ request: Request) async throws -> Response {
+        let unknown = RegistryFailure.nameUnknown("there is no repository '\(name)'")
+        try request.requirePull(name, missing: unknown)
+        let (count, last) = try paging(request)
+        let derived = try await Repository(name).tags(in: images)
+        guard let derived else { return answer(try await registry.tags(name, after: last, limit: count), name) }
+        // An app's own tags are few; what was pushed beside them is merged in.
+        var tags = derived
+        if try await registry.exists(name) {
+            tags += try await registry.tags(name, after: last, limit: count).elements
+            tags = Set(tags).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        }
+        if let last { tags = Array(tags.drop { !last.utf8.lexicographicallyPrecedes($0.utf8) }) }
+        let isMore = count < tags.count
+        tags = Array(tags.prefix(count))
+        return answer(Page(elements: tags, next: isMore ? tags.last : nil), name)
+    }
+
+    private func answer(_ page: Page<String>, _ name: RepositoryName) -> Response {
+        var headers: HTTPFields = [:]
+        if let next = page.next { headers[.link] = link("/v2/\(name)/tags/list?n=\(page.elements.count)", next) }
+        return .json(
+            ["name": .string(name.text), "tags": .array(page.elements.map { .string($0) })], headers: headers)
+    }
+
+    /// "Listing Referrers".
+    func referrers(_ name: RepositoryName, _ subject: Digest, _ request: Request) async throws -> Response {
+        try request.requirePull(name, missing: .nameUnknown("there is no repository '\(name)'"))
+        // Media types have a plus and no space, whatever a form's escaping makes of it.
+        let type = try query("artifactType", request).map { String($0.map { $0 == " " ? "+" : $0 }) }
+        let page = try await registry.referrers(
+            name, of: subject, artifactType: type, after: try query("last", request))
+        var headers: HTTPFields = [:]
+        if type != nil { headers[.ociFiltersApplied] = "artifactType" }
+        if let next = page.next {
+            let filter = type.map { "artifactType=\(escaped($0))&" } ?? ""
+            headers[.link] = "</v2/\(name)/referrers/\(subject)?\(filter)last=\(next)>; rel=\"next\""
+        }
+        let index = Index(mediaType: .ociIndex, manifests: page.elements)
+        return .bytes(index.json.canonicalBytes, contentType: MediaType.ociIndex.text, headers: headers)
+    }
+
+    /// The repositories that were pushed to and that the user may read.
+    func catalog(_ request: Request) async throws -> Response {
+        let user = try request.requireUser()
+        guard user.maySomewhere(.pull) else {
+            throw RegistryFailure.denied("this needs the role pull on some repository")
+        }
+        let (count, last) = try paging(request)
+        var names: [String] = []
+        var after = last
+        while names.count < count {
+            let page = try await registry.catalog(after: after, limit: count)
+            names += page.elements.map(\.text).filter { user.may(.pull, on: $0) }
+            after = page.next
+            if after == nil { break }
+        }
+        var headers: HTTPFields = [:]
+        if names.count > count { after = names[count - 1] }
+        names = Array(names.prefix(count))
+        if let last = names.last, after != nil { headers[.link] = link("/v2/_catalog?n=\(count)", last) }
+        return .json(["repositories": .array(names.map { .string($0) })], headers: headers)
+    }
+
+    private func link(_ target: String, _ last: String) -> String { "<\(target)&last=\(escaped(last))>; rel=\"next\"" }
+
+    /// `n`, bounded, and `last`.
+    private func paging(_ request: Request) throws(RegistryFailure) -> (count: Int, last: String?) {
+        var count = Registry.maximumPage
+        if let text = try query("n", request) {
+            guard text.utf8.count < 100, let number = Int(text) ?? Self.huge(text), number >= 0 else {
+                throw .paginationInvalid(text)
+            }
+            count = min(number, count)
+        }
+        return (count, try query("last", request))
+    }
+
+    /// A number that is larger than any: as good as the largest.
+    private static func huge(_ text: String) -> Int? {
+        !text.isEmpty && text.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } ? .max : nil
+    }
+
+    func query(_ name: String, _ request: Request) throws(RegistryFailure) -> String? {
+        do { return try request.query(name) } catch { throw .paginationInvalid(request.queryText) }
+    }
+}
+
+/// Percent-escapes what may not stand in a query's value.
+private func escaped(_ text: String) -> String {
+    var result = ""
+    for byte in text.utf8 {
+        let scalar = Unicode.Scalar(byte)
+        if scalar.properties.isAlphabetic && scalar.isASCII || ("0"..."9").contains(scalar) || "-._~/".unicodeScalars.contains(scalar) {
+            result.unicodeScalars.append(scalar)
+        } else {
+            result += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+        }
+    }
+    return result
+}
+
+extension MediaTypeFamily {
+    init(accept request: Request) { self.init(accept: request.headers[values: .accept]) }
+}

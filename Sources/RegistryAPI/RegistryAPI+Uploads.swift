@@ -1,0 +1,109 @@
+import Blobs
+import HTTPTypes
+import OCI
+import Registry
+import Service
+
+extension RegistryAPI {
+    /// "Pushing blobs" and "Mounting a blob from another repository".
+    func beginUpload(_ name: RepositoryName, _ request: Request) async throws -> Response {
+        let owner = try owner(of: name, request)
+        if let text = try query("mount", request) {
+            if let blob = try await mounted(try parsed(text), name, request) { return created(blob, name) }
+        } else if let text = try query("digest", request) {
+            let digest = try parsed(text)
+            let body = try request.body(maximum: uploads.limits.size)
+            // Some ask for an upload in this way and send the bytes later.
+            if body.length != 0 || digest == Digest.of([], digest.algorithm) {
+                return created(try await uploads.take(owner, body, as: digest), name)
+            }
+        }
+        var algorithm = DigestAlgorithm.sha256
+        if let text = try query("digest-algorithm", request) {
+            guard let known = DigestAlgorithm(rawValue: text) else { throw RegistryFailure.digestInvalid(text) }
+            algorithm = known
+        }
+        return accepted(try uploads.begin(owner, algorithm), name, received: 0, isNew: true)
+    }
+
+    /// Without `from` nothing is searched for: what the user may read is the user's to say.
+    private func mounted(_ digest: Digest, _ name: RepositoryName, _ request: Request) async throws -> Blob? {
+        guard let text = try query("from", request), let source = try? RepositoryName(parsing: text),
+            request.may(.pull, on: source.text)
+        else { return nil }
+        return try await registry.mount(digest, from: source, to: name)
+    }
+
+    /// What is done with an upload under way.
+    func upload(_ name: RepositoryName, _ id: UploadID?, _ request: Request) async throws -> Response {
+        let owner = try owner(of: name, request)
+        guard let id else { throw RegistryFailure.uploadUnknown }
+        switch request.method {
+        case .get, .head:
+            var response = accepted(id, name, received: try uploads.received(id, owner))
+            response.status = .noContent
+            return response
+        case .patch:
+            let body = try request.body(maximum: uploads.limits.size)
+            let received = try await uploads.append(id, owner, try chunk(of: request, body), body)
+            return accepted(id, name, received: received)
+        case .put:
+            guard let text = try query("digest", request) else {
+                throw RegistryFailure.digestInvalid("")
+            }
+            let digest = try parsed(text)
+            let body = try request.body(maximum: uploads.limits.size)
+            let range = body.length == 0 ? nil : try chunk(of: request, body)
+            return created(try await uploads.finish(id, owner, range, body, as: digest), name)
+        case .delete:
+            try await uploads.cancel(id, owner)
+            return Response(status: .noContent)
+        default:
+            throw RegistryFailure.unsupported("an upload is read, added to, finished or cancelled", allow: "GET, PATCH, PUT, DELETE")
+        }
+    }
+
+    private func owner(of name: RepositoryName, _ request: Request) throws -> UploadOwner {
+        try request.require(.push, on: name.text)
+        guard Repository(name) != .nothing else {
+            throw RegistryFailure.denied("the name '\(name)' is reserved")
+        }
+        return UploadOwner(repository: name, user: try request.requireUser().name)
+    }
+
+    /// Where the sender says that a chunk belongs: `Content-Range: <first>-<last>`.
+    private func chunk(of request: Request, _ body: RequestBody) throws(RegistryFailure) -> Range<Int64>? {
+        guard let text = request.headers[.contentRange] else { return nil }
+        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+        guard parts.count == 2, parts.allSatisfy({ $0.utf8.count <= 18 && $0.utf8.allSatisfy(isDigit) }),
+            let first = Int64(parts[0]), let last = Int64(parts[1]), first <= last
+        else { throw .uploadInvalid("the Content-Range is not '<first byte>-<last byte>'") }
+        if let length = body.length, length != last - first + 1 {
+            throw .sizeInvalid("the Content-Length is \(length) and the Content-Range has \(last - first + 1) bytes")
+        }
+        return first..<(last + 1)
+    }
+
+    private func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
+
+    private func parsed(_ text: String) throws(RegistryFailure) -> Digest {
+        do { return try Digest(parsing: text) } catch { throw .digestInvalid(text) }
+    }
+
+    private func accepted(
+        _ id: UploadID, _ name: RepositoryName, received: Int64, isNew: Bool = false
+    ) -> Response {
+        var headers: HTTPFields = [
+            .location: "/v2/\(name)/blobs/uploads/\(id)", .range: receivedRange(received), .uploadUUID: id.text,
+        ]
+        // Chunks may be as short as one likes.
+        if isNew { headers[.ociChunkMinLength] = "1" }
+        return Response(status: .accepted, headers: headers)
+    }
+
+    private func created(_ blob: Blob, _ name: RepositoryName) -> Response {
+        Response(
+            status: .created,
+            headers: [.location: "/v2/\(name)/blobs/\(blob.digest)", .contentDigest: blob.digest.description])
+    }
+}
