@@ -40,7 +40,7 @@ struct CertificateAuthorityTests {
         let directory = try TemporaryDirectory()
         let authority = CertificateAuthority(directory: directory.path)
         try authority.prepare(names: ["Registry.example"])
-        let result = try await run(
+        let result = try await openssl(
             "verify", "-CAfile", authority.authorityPath, kind, name, authority.files.certificate)
         #expect((result.status == 0) == isGood, "\(result.output)")
     }
@@ -50,40 +50,19 @@ struct CertificateAuthorityTests {
         arguments: [
             ("-tls1_3", true), ("-tls1_2", true), ("-tls1_1", false),
         ])
-    func openssl(version: String, isGood: Bool) async throws {
+    func versions(version: String, isGood: Bool) async throws {
         try await TestServer.run(Self.routes) { server async throws in
             let tls = server.directory.path + "/tls"
             #expect(
-                try await run(
+                try await openssl(
                     "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", tls + "/ca.pem", tls + "/server.pem"
                 ).status == 0)
-            let session = try await run(
+            let session = try await openssl(
                 "s_client", "-connect", "127.0.0.1:\(server.secure)", "-CAfile", tls + "/ca.pem",
                 "-verify_return_error",
                 "-verify_ip", "127.0.0.1", "-alpn", "h2,http/1.1", version)
             #expect((session.status == 0) == isGood, "\(session.output)")
             if isGood { #expect(session.output.contains("ALPN protocol: http/1.1")) }
-        }
-    }
-
-    private func run(_ arguments: String...) async throws -> (status: Int32, output: String) {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
-        process.arguments = arguments
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        process.standardError = pipe
-        process.standardInput = FileHandle.nullDevice
-        return try await withCheckedThrowingContinuation { continuation in
-            Thread.detachNewThread {
-                continuation.resume(
-                    with: Result {
-                        try process.run()
-                        let output = pipe.fileHandleForReading.readDataToEndOfFile()
-                        process.waitUntilExit()
-                        return (process.terminationStatus, String(decoding: output, as: UTF8.self))
-                    })
-            }
         }
     }
 
@@ -137,7 +116,8 @@ struct CertificateAuthorityTests {
         #expect(try authority.prepare())
         _ = try authority.files.configuration()
         #expect(
-            try await run("verify", "-CAfile", directory.path + "/ca.pem", directory.path + "/server.pem").status == 0)
+            try await openssl("verify", "-CAfile", directory.path + "/ca.pem", directory.path + "/server.pem").status
+                == 0)
         #expect(try !authority.prepare())
     }
 

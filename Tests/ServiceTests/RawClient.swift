@@ -2,6 +2,8 @@ import NIOCore
 import NIOPosix
 import NIOSSL
 
+@testable import Service
+
 /// A client that sends what a test wants, right or wrong, and shows what came back byte by byte.
 ///
 /// One task sends and one receives; they share nothing that changes.
@@ -33,9 +35,11 @@ final class RawClient: @unchecked Sendable {
 
     /// - Parameters:
     ///   - authority: the path of a certificate to trust; nil speaks plain HTTP.
+    ///   - identity: a certificate and key to show.
     ///   - receiveBuffer: of the socket, in bytes.
     static func with<Result: Sendable>(
-        port: Int, authority: String? = nil, name: String = "localhost", receiveBuffer: Int? = nil,
+        port: Int, authority: String? = nil, name: String = "localhost", identity: TLSFiles? = nil,
+        receiveBuffer: Int? = nil,
         _ body: (RawClient) async throws -> Result
     ) async throws -> Result {
         var tls: NIOSSLContext?
@@ -43,6 +47,11 @@ final class RawClient: @unchecked Sendable {
             var configuration = TLSConfiguration.makeClientConfiguration()
             configuration.trustRoots = .file(authority)
             configuration.applicationProtocols = ["h2", "http/1.1"]
+            if let identity {
+                configuration.certificateChain = try NIOSSLCertificate.fromPEMFile(identity.certificate)
+                    .map { .certificate($0) }
+                configuration.privateKey = .privateKey(try NIOSSLPrivateKey(file: identity.key, format: .pem))
+            }
             tls = try NIOSSLContext(configuration: configuration)
         }
         var bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)

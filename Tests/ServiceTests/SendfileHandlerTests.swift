@@ -37,7 +37,7 @@ struct SendfileHandlerTests {
         let authority = CertificateAuthority(directory: directory.path)
         try authority.prepare()
         let child = ConnectionChannel(
-            security: .tls(try NIOSSLContext(configuration: authority.files.configuration())), limits: ServerLimits(),
+            security: .tls(try ServerTLS(authority.files)), limits: ServerLimits(),
             registry: ConnectionRegistry(), statistics: ServerStatistics(), logger: Logger(label: "test"))
         let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .bind(host: "127.0.0.1", port: 0) { channel in

@@ -21,7 +21,7 @@ struct TestServer: Sendable {
 
     static func run(
         _ routes: Routes, limits: ServerLimits = ServerLimits(), authenticator: (any Authenticating)? = nil,
-        signals: [UnixSignal] = [], _ body: @escaping @Sendable (TestServer) async throws -> Void
+        tls: ServerTLS? = nil, signals: [UnixSignal] = [], _ body: @escaping @Sendable (TestServer) async throws -> Void
     ) async throws {
         let directory = try TemporaryDirectory()
         let authority = CertificateAuthority(directory: directory.path + "/tls")
@@ -34,7 +34,9 @@ struct TestServer: Sendable {
         let server = HTTPServer(
             listeners: [
                 Listener(address: address, security: .plain),
-                Listener(address: address, security: .tls(try authority.files.configuration())),
+                Listener(
+                    address: address,
+                    security: try tls.map { .reloading($0) } ?? .tls(try authority.files.configuration())),
             ], limits: limits, routes: routes, authenticator: authenticator ?? FixedUsers(),
             accessLog: AccessLog(sink: sink), logger: logger
         ) { listening.yield($0) }

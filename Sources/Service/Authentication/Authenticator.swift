@@ -12,11 +12,16 @@ public protocol Authenticating: Sendable {
     /// - Throws: `AuthenticationError.overloaded` or `.tooManyFailures`.
     func authenticate(_ authorization: String, from address: ClientAddress) async throws -> Principal?
 
+    /// The user that a verified client certificate names; one that the policy does not name has no roles.
+    func certified(_ user: String) -> Principal
+
     /// What those may do who don't say who they are; nil if that is nothing.
     var anonymous: Principal? { get }
 }
 
 extension Authenticating {
+    public func certified(_ user: String) -> Principal { Principal(name: user, roles: []) }
+
     public var anonymous: Principal? { nil }
 }
 
@@ -26,9 +31,9 @@ extension Authenticating {
 /// long for users that don't exist as for those that do. Equal credentials that come at once are checked together.
 ///
 /// Against floods: an address may send some wrong passwords and is then turned away before any work is done
-/// (`FailureLimiter`), and the passwords of all addresses are checked in a fair order (`PasswordQueue`). Neither touches
-/// credentials that are remembered; those that were remembered for too long are checked again before all others and
-/// whatever else their address did.
+/// (`FailureLimiter`), and the passwords of all addresses are checked in a fair order (`PasswordQueue`). Neither
+/// touches credentials that are remembered; those that were remembered for too long are checked again before all
+/// others and whatever else their address did.
 public final class Authenticator: Authenticating {
     public struct Limits: Sendable {
         /// Credentials that are remembered.
@@ -94,6 +99,8 @@ public final class Authenticator: Authenticating {
             state.generation += 1
         }
     }
+
+    public func certified(_ user: String) -> Principal { state.withLock { $0.principals[user] } }
 
     public var anonymous: Principal? { state.withLock { $0.principals.anonymous } }
 

@@ -14,8 +14,8 @@ import JSON
 ///       repositories:
 ///         "public/**": [pull]
 ///
-/// Users that are not named have no role. What everybody may do without saying who it is, every user may do too. Unknown
-/// keys and roles are errors.
+/// Users that are not named have no role. What everybody may do without saying who it is, every user may do too.
+/// Unknown keys and roles are errors.
 public struct Policy: Hashable, Sendable {
     /// The largest file that is read, in bytes.
     public static let maximumSize = 4 << 20

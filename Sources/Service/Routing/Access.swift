@@ -1,4 +1,6 @@
 /// Whom a route answers. There is no default: each route says it.
+///
+/// A request's user is the one of its Authorization header, or else the one that the client's certificate names.
 public enum Access: Hashable, Sendable {
     /// Everybody, without asking who it is.
     case open

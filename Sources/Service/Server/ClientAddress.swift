@@ -1,7 +1,7 @@
 public import NIOCore
 
-/// Where a client is, as limits count it: an IPv4 address, or the /64 that an IPv6 address is in, since that is what one
-/// customer gets. IPv4 in IPv6 (`::ffff:192.0.2.1`) is IPv4.
+/// Where a client is, as limits count it: an IPv4 address, or the /64 that an IPv6 address is in, since that is what
+/// one customer gets. IPv4 in IPv6 (`::ffff:192.0.2.1`) is IPv4.
 public struct ClientAddress: Hashable, Sendable {
     private let network: UInt64
     /// Tells IPv4, IPv6 and what is neither apart.

@@ -17,6 +17,7 @@ final class Connection: Sendable {
     let address: ClientAddress
     let statistics: ServerStatistics
     private let closing = Atomic(false)
+    private let user = Mutex<String?>(nil)
 
     init(channel: any Channel, transfer: Transfer, statistics: ServerStatistics) {
         self.statistics = statistics
@@ -30,6 +31,10 @@ final class Connection: Sendable {
     /// No request that is read from now on is answered.
     var isClosing: Bool { closing.load(ordering: .relaxed) }
     func markClosing() { closing.store(true, ordering: .relaxed) }
+
+    /// The user that the client's certificate names; nil if it has none.
+    var certifiedUser: String? { user.withLock { $0 } }
+    func markCertified(_ name: String?) { user.withLock { $0 = name } }
 
     /// Lets a client that waits for it send its body.
     func sendContinue() {

@@ -20,7 +20,7 @@ struct ConnectionChannel: Sendable {
 
     enum Security: Sendable {
         case plain
-        case tls(NIOSSLContext)
+        case tls(ServerTLS)
     }
 
     let security: Security
@@ -38,9 +38,9 @@ struct ConnectionChannel: Sendable {
         case .plain:
             connection = Connection(channel: channel, transfer: .sendfile, statistics: statistics)
             try pipeline.addHandlers([parser(), SendfileHandler(statistics: statistics)])
-        case .tls(let context):
+        case .tls(let tls):
             connection = Connection(channel: channel, transfer: .chunks, statistics: statistics)
-            try pipeline.addHandlers([NIOSSLServerHandler(context: context), parser()])
+            try pipeline.addHandlers([NIOSSLServerHandler(context: tls.current), parser()])
         }
         try pipeline.addHandler(ConnectionHandler(connection: connection, limits: limits))
         let asyncChannel = try AsyncChannel(

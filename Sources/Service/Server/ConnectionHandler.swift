@@ -1,9 +1,11 @@
+import FoundationEssentials
 import HTTPTypes
 import NIOCore
 import NIOHTTP1
 import NIOHTTPTypes
 import NIOHTTPTypesHTTP1
 import NIOSSL
+import NIOTLS
 
 /// A connection's HTTP/1.1: turns what the parser found into requests and responses into bytes, keeps the deadlines of
 /// `ConnectionState`, answers `Expect: 100-continue` and closes connections so that clients see the answer.
@@ -57,6 +59,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case .handshakeCompleted? = event as? TLSUserEvent { readCertificate(context) }
         guard event is ChannelShouldQuiesceEvent else {
             context.fireUserInboundEventTriggered(event)
             return
@@ -64,6 +67,18 @@ final class ConnectionHandler: ChannelDuplexHandler {
         state.drain()
         context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(state.limits.drainTime)) { self.cut(context) }
         closeIfIdle(context)
+    }
+
+    /// Takes the user from the certificate that the handshake has verified, or that a resumed session had verified.
+    private func readCertificate(_ context: ChannelHandlerContext) {
+        guard let tls = try? context.pipeline.syncOperations.handler(type: NIOSSLServerHandler.self),
+            let certificate = tls.peerCertificate
+        else { return }
+        guard let client = try? ClientCertificate(certificate), client.notValidAfter > Date() else {
+            cut(context)
+            return
+        }
+        connection.markCertified(client.user)
     }
 
     /// While draining: gives an idle client a moment to send the request that may be on its way.

@@ -107,15 +107,17 @@ struct Edge: Sendable {
 
     private func authorise(_ request: inout Request, _ access: Access, _ connection: Connection) async throws {
         if access == .open { return }
-        guard let credentials = request.headers[.authorization] else {
-            guard access == .anonymous else { throw HTTPFailure.unauthorized }
+        if let credentials = request.headers[.authorization] {
+            if let principal = authenticator.known(credentials) {
+                request.principal = principal
+            } else {
+                request.principal = try await authenticator.authenticate(credentials, from: connection.address)
+            }
+        } else if let user = connection.certifiedUser {
+            request.principal = authenticator.certified(user)
+        } else if access == .anonymous {
             request.anonymous = authenticator.anonymous
             return
-        }
-        if let principal = authenticator.known(credentials) {
-            request.principal = principal
-        } else {
-            request.principal = try await authenticator.authenticate(credentials, from: connection.address)
         }
         guard request.principal != nil else { throw HTTPFailure.unauthorized }
         if case .role(let role) = access { try request.require(role) }

@@ -104,8 +104,8 @@ public struct HTTPServer: Service {
                 .bind(host: listener.address.host, port: listener.address.port).get()
             channel.closeFuture.whenComplete { _ in accepted.finish() }
             let port = channel.localAddress?.port ?? listener.address.port
-            var isSecure = false
-            if case .tls = listener.security { isSecure = true }
+            var isSecure = true
+            if case .plain = listener.security { isSecure = false }
             return Bound(
                 address: BoundAddress(
                     address: ListenAddress(host: listener.address.host, port: port), isSecure: isSecure),
@@ -117,13 +117,9 @@ public struct HTTPServer: Service {
 
     private func security(of listener: Listener) throws -> ConnectionChannel.Security {
         switch listener.security {
-        case .plain: return .plain
-        case .tls(let configuration):
-            do {
-                return .tls(try NIOSSLContext(configuration: configuration))
-            } catch {
-                throw ServerError.tls("\(error)")
-            }
+        case .plain: .plain
+        case .tls(let configuration): .tls(try ServerTLS(configuration))
+        case .reloading(let tls): .tls(tls)
         }
     }
 

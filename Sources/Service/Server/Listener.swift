@@ -5,7 +5,10 @@ public struct Listener: Sendable {
     public enum Security: Sendable {
         /// Plain HTTP: files go out by sendfile. Only for those who ask for it.
         case plain
+        /// A certificate and key that stay as they are.
         case tls(TLSConfiguration)
+        /// Those of files, which may be replaced by others while the server runs (`CredentialReloader`).
+        case reloading(ServerTLS)
     }
 
     public let address: ListenAddress

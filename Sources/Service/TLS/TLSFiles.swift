@@ -1,40 +1,68 @@
-import Logging
-import NIOCertificateReloading
 public import NIOSSL
 
-/// A certificate chain and its key, in files.
+/// A certificate chain and its key, in files, and whose client certificates are believed.
 public struct TLSFiles: Hashable, Sendable {
+    /// In bytes, for each file.
+    static let maximumSize = 1 << 20
+
     /// PEM: the server's certificate first, then those that signed it.
     public let certificate: String
     /// PEM.
     public let key: String
+    /// PEM: the authorities that sign clients' certificates. nil: clients are not asked for one.
+    public let clientAuthority: String?
 
-    public init(certificate: String, key: String) {
+    public init(certificate: String, key: String, clientAuthority: String? = nil) {
         self.certificate = certificate
         self.key = key
+        self.clientAuthority = clientAuthority
     }
+
+    var paths: [String] { [certificate, key] + (clientAuthority.map { [$0] } ?? []) }
 
     /// What a listener needs: TLS 1.2 or 1.3 with ciphers that have forward secrecy.
     ///
     /// ALPN offers HTTP/1.1 only: no client that pulls images asks for HTTP/2 (they open parallel connections), and
     /// NIO's HTTP/2 channel builds a pipeline of its own, which would not be ours.
     ///
-    /// The certificate comes from a reloader, so that files which change can be taken later by running it as a service.
+    /// With authorities for them, clients are asked for a certificate. Who has none goes on without; one that those
+    /// authorities don't vouch for, or that is not for clients, ends the handshake.
     /// - Throws: `ServerError.tls` if a file can't be read or the key is not the certificate's.
-    public func configuration() throws(ServerError) -> TLSConfiguration {
+    public func configuration() throws(ServerError) -> TLSConfiguration { try load().configuration }
+
+    /// Reads the files and checks that they fit.
+    func load() throws(ServerError) -> (configuration: TLSConfiguration, context: NIOSSLContext) {
         do {
-            var configuration = try TLSConfiguration.makeServerConfiguration(certificateReloader: reloader())
+            let chain = try Self.certificates(certificate)
+            let key = try NIOSSLPrivateKey(bytes: try Self.bytes(key), format: .pem)
+            var configuration = TLSConfiguration.makeServerConfiguration(
+                certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
             configuration.minimumTLSVersion = .tlsv12
             configuration.applicationProtocols = ["http/1.1"]
-            return configuration
+            if let clientAuthority {
+                configuration.trustRoots = .certificates(try Self.certificates(clientAuthority))
+                configuration.certificateVerification = .optionalVerification
+                // So that clients can choose, and those with another authority's certificate don't send it.
+                configuration.sendCANameList = true
+            }
+            return (configuration, try NIOSSLContext(configuration: configuration))
         } catch {
-            throw .tls("\(certificate) and \(key) can't be used: \(error)")
+            throw .tls("\(paths.joined(separator: " and ")) can't be used: \(error)")
         }
     }
 
-    private func reloader() throws -> TimedCertificateReloader {
-        try .makeReloaderValidatingSources(
-            refreshInterval: .seconds(30), certificateSource: .init(location: .file(path: certificate), format: .pem),
-            privateKeySource: .init(location: .file(path: key), format: .pem))
+    private struct NoCertificate: Error, CustomStringConvertible {
+        let path: String
+        var description: String { "there is no certificate in \(path)" }
+    }
+
+    private static func certificates(_ path: String) throws -> [NIOSSLCertificate] {
+        let certificates = try NIOSSLCertificate.fromPEMBytes(try bytes(path))
+        guard !certificates.isEmpty else { throw NoCertificate(path: path) }
+        return certificates
+    }
+
+    private static func bytes(_ path: String) throws -> [UInt8] {
+        Array(try PrivateFile.read(path, maximum: maximumSize).utf8)
     }
 }
