@@ -26,10 +26,15 @@ struct AcceptHandlerTests {
         func errorCaught(context: ChannelHandlerContext, error: any Error) { errors += 1 }
     }
 
-    private func make(maximum: Int) throws -> (EmbeddedChannel, Socket, Listener) {
+    private func make(maximum: Int, maximumOfAddress: Int = 10) throws -> (EmbeddedChannel, Socket, Listener) {
         let (socket, listener) = (Socket(), Listener())
         let channel = EmbeddedChannel(
-            handlers: [socket, AcceptHandler(maximum: maximum, logger: Logger(label: "test")), listener])
+            handlers: [
+                socket,
+                AcceptHandler(
+                    maximum: maximum, maximumOfAddress: maximumOfAddress,
+                    logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }), listener,
+            ])
         channel.pipeline.read()
         return (channel, socket, listener)
     }
@@ -61,5 +66,41 @@ struct AcceptHandlerTests {
         channel.embeddedEventLoop.run()
         #expect(socket.reads == 2)
         _ = try channel.finish()
+    }
+
+    private func connection(_ channel: EmbeddedChannel, from address: String) throws -> EmbeddedChannel {
+        let connection = EmbeddedChannel(loop: channel.embeddedEventLoop)
+        connection.remoteAddress = try SocketAddress(ipAddress: address, port: 1)
+        channel.pipeline.fireChannelRead(connection as any Channel)
+        channel.embeddedEventLoop.run()
+        return connection
+    }
+
+    @Test("An address beyond its bound is turned away, and others are not", arguments: ["192.0.2.1", "2001:db8::1"])
+    func boundOfAddress(address: String) throws {
+        let (channel, _, listener) = try make(maximum: 100, maximumOfAddress: 3)
+        var connections: [EmbeddedChannel] = []
+        for _ in 0..<3 { connections.append(try connection(channel, from: address)) }
+        #expect(listener.connections == 3)
+        for _ in 0..<5 { #expect(try connection(channel, from: address).isClosed) }
+        #expect(listener.connections == 3)
+        let other = try connection(channel, from: "192.0.2.2")
+        #expect(!other.isClosed)
+        #expect(listener.connections == 4)
+        connections.removeLast().close(promise: nil)
+        channel.embeddedEventLoop.run()
+        #expect(try !connection(channel, from: address).isClosed)
+        #expect(try connection(channel, from: address).isClosed)
+        #expect(listener.connections == 5)
+        _ = try channel.finish()
+    }
+}
+
+extension EmbeddedChannel {
+    fileprivate var isClosed: Bool {
+        let closed = Count()
+        closeFuture.whenComplete { _ in closed.add(1) }
+        embeddedEventLoop.run()
+        return closed.value == 1
     }
 }

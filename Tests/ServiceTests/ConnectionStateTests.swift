@@ -13,6 +13,7 @@ struct ConnectionStateTests {
         limits.idleTime = .seconds(60)
         limits.progressTime = .seconds(30)
         limits.progressBytes = 1000
+        limits.exchangeTime = .seconds(3600)
         limits.lingerTime = .seconds(2)
         limits.lingerMaximum = .seconds(9)
         return limits
@@ -43,7 +44,7 @@ struct ConnectionStateTests {
     @Test("After a response the client has idleTime for the next head")
     func idle() {
         var state = fresh()
-        state.requestHead(exchange(), bodyLength: 0)
+        state.requestHead(exchange(), bodyLength: 0, now: Self.start)
         state.requestEnd()
         _ = state.responseHead(wantsClose: false)
         #expect(state.responseEnd(now: at(5)) == false)
@@ -55,7 +56,7 @@ struct ConnectionStateTests {
     @Test("A client that still takes what was sent to it is not idle; one that has stopped is cut")
     func slowTail() {
         var state = fresh()
-        state.requestHead(exchange(), bodyLength: 0)
+        state.requestHead(exchange(), bodyLength: 0, now: Self.start)
         state.requestEnd()
         _ = state.responseHead(wantsClose: false)
         _ = state.responseEnd(now: at(0))
@@ -67,7 +68,7 @@ struct ConnectionStateTests {
     @Test("A body must come by progressBytes in each progressTime; whoever reads it is told first")
     func stalledBody() {
         var state = fresh()
-        state.requestHead(exchange(), bodyLength: 1 << 30)
+        state.requestHead(exchange(), bodyLength: 1 << 30, now: Self.start)
         state.isReading = true
         #expect(state.check(now: at(30)) == .sample)
         #expect(state.judge(progress(5000), now: at(30)) == .again(at(60)))
@@ -81,7 +82,7 @@ struct ConnectionStateTests {
     @Test("A server that does not read is not the client's fault")
     func backPressure() {
         var state = fresh()
-        state.requestHead(exchange(), bodyLength: 1 << 30)
+        state.requestHead(exchange(), bodyLength: 1 << 30, now: Self.start)
         state.isReading = false
         #expect(state.check(now: at(30)) == .again(at(60)))
         #expect(state.check(now: at(6000)) == .again(at(6030)))
@@ -90,7 +91,7 @@ struct ConnectionStateTests {
     @Test("A client that does not read its response is cut after two stretches without progress")
     func slowReader() {
         var state = fresh()
-        state.requestHead(exchange(), bodyLength: 0)
+        state.requestHead(exchange(), bodyLength: 0, now: Self.start)
         state.requestEnd()
         _ = state.responseHead(wantsClose: false)
         state.isBlocked = true
@@ -100,10 +101,56 @@ struct ConnectionStateTests {
         #expect(state.judge(progress(200_000), now: at(90)) == .close)
     }
 
+    @Test("A client that is always about to be done is cut after exchangeTime, with an answer if there can be one")
+    func endless() {
+        var sender = fresh()
+        sender.requestHead(exchange(), bodyLength: 1 << 30, now: at(10))
+        sender.isReading = true
+        var reader = fresh()
+        reader.requestHead(exchange(), bodyLength: 0, now: at(10))
+        reader.requestEnd()
+        _ = reader.responseHead(wantsClose: false)
+        reader.isBlocked = true
+        for (count, time) in stride(from: Int64(40), to: 3610, by: 30).enumerated() {
+            let moved = progress(Int64(count) * 5000)
+            #expect(sender.judge(moved, now: at(time)) == .again(at(time + 30)))
+            #expect(reader.judge(moved, now: at(time)) == .again(at(time + 30)))
+        }
+        #expect(sender.judge(progress(1 << 40), now: at(3610)) == .stalled(again: at(3640)))
+        #expect(reader.judge(progress(1 << 40), now: at(3610)) == .close)
+    }
+
+    @Test("Each request of a connection has its own time")
+    func fresher() {
+        var state = fresh()
+        for second in stride(from: Int64(0), to: 10_000, by: 2000) {
+            state.requestHead(exchange(), bodyLength: 0, now: at(second))
+            state.requestEnd()
+            _ = state.responseHead(wantsClose: false)
+            state.isBlocked = true
+            _ = state.judge(progress(second * 1000), now: at(second + 1900))
+            #expect(state.judge(progress(second * 1000 + 5000), now: at(second + 1930)) == .again(at(second + 1960)))
+            state.isBlocked = false
+            _ = state.responseEnd(now: at(second + 1990))
+        }
+    }
+
+    @Test("The rest of a body that nobody wants must come on too")
+    func unwanted() {
+        var state = fresh()
+        state.requestHead(exchange(), bodyLength: 10_000, now: Self.start)
+        _ = state.responseHead(wantsClose: false)
+        #expect(state.responseEnd(now: at(1)) == false)
+        state.isReading = true
+        #expect(state.check(now: at(30)) == .sample)
+        #expect(state.judge(progress(100), now: at(30)) == .again(at(60)))
+        #expect(state.judge(progress(200), now: at(60)) == .close)
+    }
+
     @Test("While a route thinks, nobody is cut")
     func thinking() {
         var state = fresh()
-        state.requestHead(exchange(), bodyLength: 0)
+        state.requestHead(exchange(), bodyLength: 0, now: Self.start)
         state.requestEnd()
         #expect(state.check(now: at(10_000)) == .again(at(10_030)))
     }
@@ -116,7 +163,7 @@ struct ConnectionStateTests {
         ])
     func unreadBody(length: Int64?, received: Int, expects: Bool, closes: Bool) {
         var state = fresh()
-        state.requestHead(exchange(expectsContinue: expects), bodyLength: length)
+        state.requestHead(exchange(expectsContinue: expects), bodyLength: length, now: Self.start)
         if received > 0 { state.requestBody(received) }
         #expect(state.responseHead(wantsClose: false).close == closes)
         #expect(state.responseEnd(now: at(1)) == closes)
@@ -125,7 +172,7 @@ struct ConnectionStateTests {
     @Test("Draining closes after the response that is under way")
     func draining() {
         var state = fresh()
-        state.requestHead(exchange(), bodyLength: 0)
+        state.requestHead(exchange(), bodyLength: 0, now: Self.start)
         state.requestEnd()
         state.drain()
         #expect(state.responseHead(wantsClose: false).close)
@@ -135,9 +182,9 @@ struct ConnectionStateTests {
     @Test("A pipelined request's own wish decides when the connection closes")
     func pipelined() {
         var state = fresh()
-        state.requestHead(exchange(keepAlive: true), bodyLength: 0)
+        state.requestHead(exchange(keepAlive: true), bodyLength: 0, now: Self.start)
         state.requestEnd()
-        state.requestHead(exchange(keepAlive: false, isHead: true), bodyLength: 0)
+        state.requestHead(exchange(keepAlive: false, isHead: true), bodyLength: 0, now: Self.start)
         state.requestEnd()
         #expect(state.responseHead(wantsClose: false) == (exchange(), false))
         #expect(state.responseEnd(now: at(1)) == false)
@@ -161,7 +208,7 @@ struct ConnectionStateTests {
     @Test("100 Continue is owed until the body is asked for or comes by itself")
     func expectation() {
         var state = fresh()
-        state.requestHead(exchange(expectsContinue: true), bodyLength: 10)
+        state.requestHead(exchange(expectsContinue: true), bodyLength: 10, now: Self.start)
         #expect(state.awaitsContinue)
         state.requestBody(1)
         #expect(!state.awaitsContinue)

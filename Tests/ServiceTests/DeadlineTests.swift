@@ -81,6 +81,33 @@ struct DeadlineTests {
         }
     }
 
+    @Test("An address beyond its bound is turned away; when one of its connections closes it is let in again")
+    func boundOfAddress() async throws {
+        var limits = ServerLimits()
+        limits.connectionsOfAddress = 2
+        try await TestServer.run(Self.routes, limits: limits) { server async throws in
+            try await RawClient.with(port: server.plain) { one in
+                try await RawClient.with(port: server.plain) { two in
+                    #expect(try await one.request("GET", "/ok").text == "ok")
+                    #expect(try await two.request("GET", "/ok").text == "ok")
+                    for _ in 0..<20 {
+                        await #expect(throws: (any Error).self) {
+                            try await RawClient.with(port: server.plain) { try await $0.request("GET", "/ok").text }
+                        }
+                    }
+                    #expect(try await one.request("GET", "/ok").text == "ok")
+                    #expect(server.server.openConnections == 2)
+                    try await two.reset()
+                }
+            }
+            #expect(
+                try await eventually {
+                    (try? await RawClient.with(port: server.plain) { try await $0.request("GET", "/ok").text }) == "ok"
+                })
+            #expect(server.log.lines.filter { $0.contains("too many connections") }.count <= 1)
+        }
+    }
+
     @Test("Hundreds of idle connections do not keep others from being served")
     func many() async throws {
         try await TestServer.run(Self.routes) { server async throws in

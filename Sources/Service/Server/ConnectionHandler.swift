@@ -33,12 +33,14 @@ final class ConnectionHandler: ChannelDuplexHandler {
     init(connection: Connection, limits: ServerLimits) {
         self.connection = connection
         scheme = if case .sendfile = connection.transfer { "http" } else { "https" }
-        state = ConnectionState(limits: limits, now: .now())
+        state = ConnectionState(limits: limits, now: connection.channel.eventLoop.now)
     }
 
     // MARK: life
 
-    func handlerAdded(context: ChannelHandlerContext) { startTimer(context, by: nextCheck()) }
+    func handlerAdded(context: ChannelHandlerContext) {
+        startTimer(context, by: context.eventLoop.now + TimeAmount(state.limits.headTime))
+    }
 
     func handlerRemoved(context: ChannelHandlerContext) { timer?.cancel() }
 
@@ -92,7 +94,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !state.isLingering else {
-            state.swallowed(now: .now())
+            state.swallowed(now: context.eventLoop.now)
             return
         }
         state.isReading = false
@@ -121,8 +123,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
             keepAlive: head.version.minor >= 1 && head.isKeepAlive, isHead: head.method == .HEAD,
             expectsContinue: hasBody && head.version == .http1_1
                 && head.headers.first(name: "expect")?.lowercased() == "100-continue")
-        state.requestHead(exchange, bodyLength: hasBody ? (isChunked ? nil : length) : 0)
-        if hasBody { startTimer(context, by: .now() + TimeAmount(state.limits.progressTime)) }
+        let now = context.eventLoop.now
+        state.requestHead(exchange, bodyLength: hasBody ? (isChunked ? nil : length) : 0, now: now)
+        if hasBody { startTimer(context, by: now + TimeAmount(state.limits.progressTime)) }
         guard let path = Self.path(of: head.uri), let method = try? HTTPRequest.Method(head.method) else {
             context.fireErrorCaught(HTTPParserError.invalidURL)
             return
@@ -193,7 +196,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     private func blockedChanged(_ context: ChannelHandlerContext) {
         let isBlocked = filesUnderWay > 0 || !context.channel.isWritable
-        if isBlocked, !state.isBlocked { startTimer(context, by: .now() + TimeAmount(state.limits.progressTime)) }
+        if isBlocked, !state.isBlocked {
+            startTimer(context, by: context.eventLoop.now + TimeAmount(state.limits.progressTime))
+        }
         state.isBlocked = isBlocked
     }
 
@@ -240,10 +245,11 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
         writeUnsent(context: context)
         isChunked = false
-        if state.responseEnd(now: .now()) {
+        let now = context.eventLoop.now
+        if state.responseEnd(now: now) {
             close(context)
         } else if state.isIdle {
-            startTimer(context, by: .now() + TimeAmount(state.limits.idleTime))
+            startTimer(context, by: now + TimeAmount(state.limits.idleTime))
             if state.isDraining { closeIfIdle(context) }
         }
     }
@@ -260,7 +266,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// since a reset would destroy the answer on its way.
     private func close(_ context: ChannelHandlerContext) {
         connection.markClosing()
-        let until = state.linger(now: .now())
+        let until = state.linger(now: context.eventLoop.now)
         context.flush()
         context.close(mode: .output, promise: nil)
         startTimer(context, by: until)
@@ -274,8 +280,6 @@ final class ConnectionHandler: ChannelDuplexHandler {
         if state.isLingering { context.read() }
     }
 
-    private func nextCheck() -> NIODeadline { .now() + TimeAmount(state.limits.headTime) }
-
     /// Makes sure that the timer fires no later than a time.
     private func startTimer(_ context: ChannelHandlerContext, by deadline: NIODeadline) {
         if timer != nil {
@@ -288,7 +292,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     private func timerFired(_ context: ChannelHandlerContext) {
         timer = nil
-        switch state.check(now: .now()) {
+        switch state.check(now: context.eventLoop.now) {
         case .again(let deadline): startTimer(context, by: deadline)
         case .close: cut(context)
         case .sample:
@@ -298,7 +302,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     private func judge(_ progress: ConnectionState.Progress?, _ context: ChannelHandlerContext) {
         guard context.channel.isActive else { return }
-        switch state.judge(progress, now: .now()) {
+        switch state.judge(progress, now: context.eventLoop.now) {
         case .again(let deadline): startTimer(context, by: deadline)
         case .stalled(let deadline):
             startTimer(context, by: deadline)

@@ -50,6 +50,8 @@ struct ConnectionState {
     private var responseClosing = false
     private var responseStarted = false
     private var waitingSince: NIODeadline
+    /// Since when the oldest of `exchanges` is going on.
+    private var exchangeSince: NIODeadline
     private var wasServed = false
     private var toldOfStall = false
     private var last: Progress?
@@ -57,6 +59,7 @@ struct ConnectionState {
     init(limits: ServerLimits, now: NIODeadline) {
         self.limits = limits
         waitingSince = now
+        exchangeSince = now
     }
 
     var isIdle: Bool { exchanges.isEmpty && !isBodyOpen }
@@ -66,7 +69,8 @@ struct ConnectionState {
 
     // MARK: what comes in
 
-    mutating func requestHead(_ exchange: Exchange, bodyLength: Int64?) {
+    mutating func requestHead(_ exchange: Exchange, bodyLength: Int64?, now: NIODeadline) {
+        if exchanges.isEmpty { exchangeSince = now }
         exchanges.append(exchange)
         isBodyOpen = true
         bodyLeft = bodyLength
@@ -108,6 +112,7 @@ struct ConnectionState {
         if !exchanges.isEmpty { exchanges.removeFirst() }
         wasServed = true
         waitingSince = now
+        exchangeSince = now
         last = nil
         responseStarted = false
         return responseClosing
@@ -156,12 +161,13 @@ struct ConnectionState {
         let next = now + TimeAmount(limits.progressTime)
         // An idle client that still takes what was sent to it is not idle.
         if isIdle, !current.hasUnsent { return .close }
-        guard let last else { return .again(next) }
-        if current.moved - last.moved >= limits.progressBytes {
+        let isLate = !isIdle && now >= exchangeSince + TimeAmount(limits.exchangeTime)
+        guard last != nil || isLate else { return .again(next) }
+        if !isLate, let last, current.moved - last.moved >= limits.progressBytes {
             toldOfStall = false
             return .again(next)
         }
-        if isBodyOpen, !isBlocked, !responseStarted {
+        if isBodyOpen, !isBlocked, !responseStarted, !exchanges.isEmpty {
             // Whoever reads the body is told once, and answers.
             defer { toldOfStall = true }
             return toldOfStall ? .again(next) : .stalled(again: next)

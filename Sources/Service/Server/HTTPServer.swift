@@ -82,7 +82,7 @@ public struct HTTPServer: Service {
             logger: logger)
         // A connection takes a descriptor, and what it asks for another; some are the store's.
         let maximum = max(1, min(limits.connections, (DescriptorLimit.raise() - 128) / 2))
-        let logger = logger
+        let (maximumOfAddress, logger) = (limits.connectionsOfAddress, logger)
         // As long as `AcceptHandler` lets it become.
         let (connections, accepted) = AsyncStream.makeStream(of: ConnectionChannel.Accepted.self)
         do {
@@ -92,7 +92,8 @@ public struct HTTPServer: Service {
                 .childChannelOption(.allowRemoteHalfClosure, value: true)
                 .serverChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        try channel.pipeline.syncOperations.addHandler(AcceptHandler(maximum: maximum, logger: logger))
+                        try channel.pipeline.syncOperations.addHandler(
+                            AcceptHandler(maximum: maximum, maximumOfAddress: maximumOfAddress, logger: logger))
                     }
                 }
                 .childChannelInitializer { channel in

@@ -14,6 +14,9 @@ public struct ServerLimits: Hashable, Sendable {
     /// every stretch of this length.
     public var progressTime: Duration = .seconds(30)
     public var progressBytes: Int64 = 1024
+    /// The longest that a request and its response may take a client that is still at it then: one that sends or reads a
+    /// little all the time. The server's own work is not cut short.
+    public var exchangeTime: Duration = .seconds(6 * 3600)
     /// How long running transfers may go on after the server was asked to stop.
     public var drainTime: Duration = .seconds(25)
     /// How long idle connections are kept after that, so that a request that is on its way is still answered.
@@ -24,6 +27,8 @@ public struct ServerLimits: Hashable, Sendable {
     public var lingerMaximum: Duration = .seconds(30)
     /// Open connections of one listener; more wait in the system's queue.
     public var connections = 16_384
+    /// Open connections of one listener from one `ClientAddress`; more are closed as they come.
+    public var connectionsOfAddress = 1024
 
     public init() {}
 }
