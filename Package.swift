@@ -101,7 +101,8 @@ let package = Package(
         .target(
             name: "OperatorAPI",
             dependencies: [
-                "Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Service", httpTypes, logging,
+                "Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Registry", "Service", httpTypes,
+                logging,
             ],
             swiftSettings: strict),
 

@@ -137,9 +137,11 @@ public struct BlobStore: Sendable {
         } catch { throw .damaged(digest) }
     }
 
-    func record(of digest: Digest) async throws(BlobError) -> (BlobRecord, ObjectVersion)? {
+    func record(
+        of digest: Digest, in reading: (any ObjectStore)? = nil
+    ) async throws(BlobError) -> (BlobRecord, ObjectVersion)? {
         do {
-            let object = try await store.get(try BlobRecord.key(digest))
+            let object = try await (reading ?? store).get(try BlobRecord.key(digest))
             return (try BlobRecord(parsing: object.bytes, of: digest), object.info.version)
         } catch let error as BlobError {
             throw error

@@ -13,8 +13,8 @@ extension OperatorAPI {
     func addDropletRoutes(to routes: inout Routes) {
         routes.get("/api/v1/droplets", access: .role(.operator)) { request in
             let page = try await droplets.list(startAfter: try request.query("after"), limit: Self.pageSize)
-            var json: [String: JSONValue] = ["droplets": .array(page.map { $0.json })]
-            if page.count == Self.pageSize, let last = page.last { json["next"] = .string("\(last.guid)/\(last.hash)") }
+            var json: [String: JSONValue] = ["droplets": .array(page.records.map { $0.json })]
+            if let next = page.next { json["next"] = .string(next) }
             return .json(.object(json))
         }
         routes.get("/api/v1/droplets/:guid", access: .role(.operator)) { request in

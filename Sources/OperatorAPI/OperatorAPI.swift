@@ -1,6 +1,7 @@
 public import Archive
 public import Images
 public import Layers
+public import Registry
 public import Service
 
 /// The operators' routes below `/api/v1/`.
@@ -8,6 +9,7 @@ public struct OperatorAPI: Sendable {
     let rootfs: RootfsCatalog
     let droplets: DropletCatalog
     let images: DerivedImages
+    let collections: CollectionRunner
     let settings: Settings
 
     public struct Settings: Sendable {
@@ -23,7 +25,11 @@ public struct OperatorAPI: Sendable {
         }
     }
 
-    public init(rootfs: RootfsCatalog, droplets: DropletCatalog, images: DerivedImages, settings: Settings) {
+    public init(
+        rootfs: RootfsCatalog, droplets: DropletCatalog, images: DerivedImages, collections: CollectionRunner,
+        settings: Settings
+    ) {
+        self.collections = collections
         self.rootfs = rootfs
         self.droplets = droplets
         self.images = images
@@ -34,6 +40,7 @@ public struct OperatorAPI: Sendable {
         var routes = Routes(errors: OperatorErrors())
         addRootfsRoutes(to: &routes)
         addDropletRoutes(to: &routes)
+        addCollectionRoutes(to: &routes)
         return routes
     }
 }

@@ -3,11 +3,13 @@ import HTTPTypes
 import Images
 import Layers
 import ObjectStore
+import Registry
 import Service
 
 /// How the operators' API words its failures: `{"code","error","request"}`.
 struct OperatorErrors: ErrorEnvelope {
     func failure(for error: any Error) -> HTTPFailure? {
+        if let error = error as? RegistryError { return failure(for: error) }
         guard let error = error as? ImageError else { return nil }
         let message = "\(error)"
         switch error {
@@ -26,6 +28,18 @@ struct OperatorErrors: ErrorEnvelope {
             return HTTPFailure(.serviceUnavailable, "the store can't be written at the moment", code: "read-only")
         case .input(let error as HTTPFailure): return error
         default: return nil
+        }
+    }
+}
+
+extension OperatorErrors {
+    private func failure(for error: RegistryError) -> HTTPFailure? {
+        switch error {
+        case .collecting: HTTPFailure(.conflict, "\(error)", code: "running")
+        case .store(.full), .blob(.store(.full)): .storeFull
+        case .input(let error as HTTPFailure): error
+        case .input(let error as ImageError): failure(for: error as any Error)
+        default: nil
         }
     }
 }

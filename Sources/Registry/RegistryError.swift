@@ -24,6 +24,8 @@ public enum RegistryError: Error {
     case missingContent([Digest])
     /// Others changed the same manifest or tag so often that this change was given up.
     case contended
+    /// A collection runs already.
+    case collecting
     /// What the repository's record of something says can't be read.
     case damaged(ObjectKey)
     case blob(BlobError)
@@ -51,6 +53,7 @@ extension RegistryError: CustomStringConvertible {
             "the manifest refers to content that this repository no longer has: "
                 + digests.prefix(10).map(\.description).joined(separator: ", ")
         case .contended: "the same content is changed too often: try again"
+        case .collecting: "a collection runs already"
         case .damaged(let key): "the record \(key) can't be read"
         case .blob(let error): error.description
         case .store(let error): error.description

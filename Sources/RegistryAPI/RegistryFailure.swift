@@ -136,7 +136,7 @@ enum RegistryFailure: Error, Hashable {
         case .store(.permission), .blob(.store(.permission)):
             self = .unavailable("the registry's store can't be written at the moment")
         case .store(.io), .blob(.store(.io)): self = .unavailable("the registry's store failed: try again")
-        case .damaged, .blob, .store, .input, .cancelled: return nil
+        case .collecting, .damaged, .blob, .store, .input, .cancelled: return nil
         }
     }
 }

@@ -19,7 +19,7 @@ public final class DerivedImages: Sendable {
     let droplets: DropletCatalog
     let rootfs: RootfsCatalog
     let recipes: RecipeBook
-    private let lifecycle: [Architecture: LifecycleLayer]
+    let lifecycle: [Architecture: LifecycleLayer]
     private let wanted = Mutex<[RecipeKey: Recipe]>([:])
     private let composed = BoundedCache<ImageKey, ComposedImage>(maximumCost: 24 << 20)
     private let keeping = SingleFlight<String, Bool>()

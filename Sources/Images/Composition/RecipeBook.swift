@@ -5,12 +5,12 @@ import Synchronization
 /// All recipes, in memory as in the store: there is one for each combination of rootfs version, architecture, family,
 /// lifecycle layer and format that an image was ever made with, so they are few.
 public final class RecipeBook: Sendable {
-    private struct Base: Hashable {
+    struct Base: Hashable {
         let stack: StackName
         let architecture: Architecture
     }
 
-    private struct State {
+    struct State {
         var byID: [String: Recipe] = [:]
         /// Those that the store could not take so far.
         var unwritten: Set<String> = []
@@ -20,7 +20,7 @@ public final class RecipeBook: Sendable {
     }
 
     private let store: any ObjectStore
-    private let state = Mutex(State())
+    let state = Mutex(State())
 
     /// Reads the recipes that are there.
     public init(store: any ObjectStore) async throws(ImageError) {

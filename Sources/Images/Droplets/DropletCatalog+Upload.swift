@@ -41,6 +41,8 @@ extension DropletCatalog {
         let conversion: Conversion
         if case .sha256(let hex)? = upload.checksum, let known = try await knownConversion(hex, upload.layout) {
             try await verify(source, against: known)
+            // It may have come slowly.
+            try await renew(known)
             conversion = known
         } else {
             conversion = try await conversions.run { () throws(ImageError) in
@@ -77,6 +79,14 @@ extension DropletCatalog {
             }
         } catch { throw .blob(error) }
         return conversion
+    }
+
+    private func renew(_ conversion: Conversion) async throws(ImageError) {
+        for digest in [conversion.content.digest] + conversion.content.layers.map(\.digest) {
+            let isThere: Bool
+            do { isThere = try await blobs.renewIfOld(digest) != nil } catch { throw .blob(error) }
+            guard isThere else { throw .blob(.missing(digest)) }
+        }
     }
 
     private func verify<Source: AsyncSequence & Sendable>(

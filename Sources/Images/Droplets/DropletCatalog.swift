@@ -54,8 +54,11 @@ public final class DropletCatalog: Sendable {
     }
 
     /// Pages through all droplets in the order of their guids and hashes.
-    /// - Parameter startAfter: `<guid>/<hash>` of the last one seen.
-    public func list(startAfter: String?, limit: Int) async throws(ImageError) -> [DropletRecord] {
+    /// - Parameter startAfter: where the last page ended.
+    /// - Returns: the records, and where to go on; nil at the end, even if records went away meanwhile.
+    public func list(
+        startAfter: String?, limit: Int
+    ) async throws(ImageError) -> (records: [DropletRecord], next: String?) {
         do {
             let page = try await store.list(
                 prefix: DropletRecord.folder, startAfter: startAfter.map { DropletRecord.folder + $0 }, limit: limit)
@@ -64,7 +67,8 @@ public final class DropletCatalog: Sendable {
                 guard let record = try await read(info.key) else { continue }
                 records.append(record)
             }
-            return records
+            let isOver = page.count < limit
+            return (records, isOver ? nil : page.last.map { String($0.key.text.dropFirst(DropletRecord.folder.count)) })
         } catch let error as ImageError {
             throw error
         } catch let error as ObjectStoreError {

@@ -34,6 +34,8 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "The most bytes that one may unpack to.") var limitsUnpackedBytes: String?
     @Option(help: "The most entries that one may have.") var limitsEntries: String?
     @Option(help: "Droplets converted at the same time.") var limitsConversions: String?
+    @Option(help: "Seconds between collections of garbage; 0: only when asked.") var gcIntervalSeconds: String?
+    @Option(help: "Seconds that content stays which nothing refers to.") var gcGraceSeconds: String?
     @Option(help: "How long running transfers may go on after SIGTERM.") var drainSeconds: String?
     @Option(help: "trace, debug, info, notice, warning, error or critical.") var logLevel: String?
 
@@ -44,8 +46,9 @@ struct ServeCommand: AsyncParsableCommand {
             (.certificate, tlsCertificate), (.privateKey, tlsKey), (.layersMode, layersMode),
             (.layersCompression, layersCompression), (.defaultStack, stack), (.defaultArchitecture, architecture),
             (.maximumDroplet, limitsDropletBytes), (.maximumUnpacked, limitsUnpackedBytes),
-            (.maximumEntries, limitsEntries), (.conversions, limitsConversions), (.drainSeconds, drainSeconds),
-            (.logLevel, logLevel),
+            (.maximumEntries, limitsEntries), (.conversions, limitsConversions),
+            (.collectionInterval, gcIntervalSeconds), (.collectionGrace, gcGraceSeconds),
+            (.drainSeconds, drainSeconds), (.logLevel, logLevel),
         ]
         return Dictionary(uniqueKeysWithValues: given.compactMap { setting, value in value.map { (setting.key, $0) } })
     }

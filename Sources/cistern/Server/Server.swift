@@ -38,13 +38,12 @@ struct Server {
     }
 
     private func serve(
-        _ store: FilesystemObjectStore, _ authenticator: Authenticator, _ tls: TLSConfiguration, _ logSink: LogSink,
+        _ files: FilesystemObjectStore, _ authenticator: Authenticator, _ tls: TLSConfiguration, _ logSink: LogSink,
         _ logger: Logger
     ) async throws {
         // This process owns the directory, so what it read stays true.
-        let files = store
         let store = WriteThroughStore(files)
-        let blobs = BlobStore(store: store, now: wallClock)
+        let blobs = BlobStore(store: store, now: wallClock, grace: settings.collectionGrace)
         let droplets = DropletCatalog(
             store: store, blobs: blobs, conversions: settings.conversions, now: wallClock)
         let rootfs = try await RootfsCatalog(store: store, blobs: blobs, now: wallClock)
@@ -57,6 +56,9 @@ struct Server {
 
         let registry = Registry(store: store, blobs: blobs, now: wallClock)
         let uploads = UploadBook(registry: registry)
+        let collections = CollectionRunner(
+            collector: GarbageCollector(registry: registry, blobs: blobs, reading: files),
+            roots: { images.roots }, now: wallClock)
 
         var routes = Routes.health([
             ReadinessCheck("store") { try await store.sync() }
@@ -71,7 +73,7 @@ struct Server {
             ).routes)
         routes.add(
             OperatorAPI(
-                rootfs: rootfs, droplets: droplets, images: images,
+                rootfs: rootfs, droplets: droplets, images: images, collections: collections,
                 settings: OperatorAPI.Settings(
                     maximumRootfs: settings.maximumUpload, limits: settings.limits,
                     compression: settings.layout.compression)
@@ -91,7 +93,11 @@ struct Server {
         defer { try? FileManager.default.removeItem(atPath: directory.address) }
         let group = ServiceGroup(
             configuration: .init(
-                services: [UploadExpiry(uploads: uploads), server], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+                services: [
+                    UploadExpiry(uploads: uploads),
+                    ScheduledCollection(collections: collections, interval: settings.collectionInterval, logger: logger),
+                    server,
+                ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()
     }
 }

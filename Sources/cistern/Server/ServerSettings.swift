@@ -16,6 +16,10 @@ struct ServerSettings: Sendable {
     let maximumUpload: Int64
     let limits: ConversionLimits
     let conversions: Int
+    /// nil: garbage is collected only when somebody asks.
+    let collectionInterval: Duration?
+    /// In nanoseconds.
+    let collectionGrace: Int64
     let drainTime: Duration
     let logLevel: Logger.Level
 
@@ -44,6 +48,9 @@ struct ServerSettings: Sendable {
         limits.entries = Int(try source.value(.maximumEntries) { Self.number($0, 1...100_000_000) })
         self.limits = limits
         conversions = Int(try source.value(.conversions) { Self.number($0, 1...1024) })
+        let interval = try source.value(.collectionInterval) { Self.number($0, 0...(366 * 86_400)) }
+        collectionInterval = interval == 0 ? nil : .seconds(interval)
+        collectionGrace = try source.value(.collectionGrace) { Self.number($0, 0...(366 * 86_400)) } * 1_000_000_000
         drainTime = .seconds(try source.value(.drainSeconds) { Self.number($0, 0...3600) })
         logLevel = try source.value(.logLevel, Logger.Level.init(rawValue:))
     }

@@ -33,6 +33,11 @@ struct Setting: Hashable, Sendable {
         key: "limits.entries", fallback: "1000000", help: "the most entries that one may have")
     static let conversions = Setting(
         key: "limits.conversions", fallback: "16", help: "droplets converted at the same time; others wait")
+    static let collectionInterval = Setting(
+        key: "gc.interval-seconds", fallback: "21600", help: "how often garbage is collected; 0: only when asked")
+    static let collectionGrace = Setting(
+        key: "gc.grace-seconds", fallback: "21600",
+        help: "how long content stays that nothing refers to: longer than any push takes")
     static let drainSeconds = Setting(
         key: "drain-seconds", fallback: "25", help: "how long running transfers may go on after SIGTERM")
     static let logLevel = Setting(
@@ -41,6 +46,7 @@ struct Setting: Hashable, Sendable {
     /// All settings, in the order in which they are shown.
     static let all = [
         listen, plainListen, certificate, privateKey, layersMode, layersCompression, defaultStack, defaultArchitecture,
-        maximumDroplet, maximumUnpacked, maximumEntries, conversions, drainSeconds, logLevel,
+        maximumDroplet, maximumUnpacked, maximumEntries, conversions, collectionInterval, collectionGrace,
+        drainSeconds, logLevel,
     ]
 }

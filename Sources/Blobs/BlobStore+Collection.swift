@@ -1,0 +1,77 @@
+public import OCI
+public import ObjectStore
+
+/// What a collector did with a blob's record.
+public enum Retirement: Hashable, Sendable {
+    /// Its bytes are given back.
+    case retired(bytes: Int64)
+    /// It was collected before; nobody needs to know of it any more.
+    case forgotten
+    /// Somebody relied on it of late, or does now.
+    case kept
+    /// It is gone, and that is still to be known.
+    case tombstone
+}
+
+/// The collector's side of the lease protocol (Tests/Models/leases.pml has it as a model; its steps bear these names).
+extension BlobStore {
+    /// How long it stays known that content was there and was collected, in nanoseconds: seven days.
+    public static let tombstones: Int64 = 7 * 24 * 3600 * 1_000_000_000
+
+    /// Retires a blob that nothing refers to: its record is swapped from live to gone if nobody renewed its lease since
+    /// `cutoff`, and only then are its bytes deleted. Two collectors, or a collector and a writer, can't hurt each other:
+    /// one swap wins, and a new upload of the digest has bytes of its own.
+    /// - Parameters:
+    ///   - cutoff: the time before which a lease counts for nothing: the mark's start less the grace period and what
+    ///     clocks may differ by, in nanoseconds since 1970.
+    ///   - dryRun: says what would happen and changes nothing.
+    public func retire(
+        _ digest: Digest, cutoff: Int64, dryRun: Bool, in reading: (any ObjectStore)? = nil
+    ) async throws(BlobError) -> Retirement {
+        guard let (record, version) = try await record(of: digest, in: reading ?? store) else { return .forgotten }
+        guard record.lease < cutoff else { return record.state == .live ? .kept : .tombstone }
+        switch record.state {
+        case .live:
+            if dryRun { return .retired(bytes: record.size) }
+            var gone = record
+            gone.state = .gone
+            guard try await swap(digest, gone, version) else { return .kept }
+            try await deleteData(record)
+            return .retired(bytes: record.size)
+        case .gone:
+            // A crash may have left the bytes.
+            if !dryRun { try await deleteData(record) }
+            guard record.lease < cutoff - Self.tombstones else { return .tombstone }
+            if !dryRun { try await forget(digest, version) }
+            return .forgotten
+        }
+    }
+
+    /// Digests that there is a record of, live or gone, in the order of their keys.
+    /// - Returns: them, and where to go on; nil at the end.
+    public static func digests(
+        in store: any ObjectStore, after: String?, limit: Int
+    ) async throws(BlobError) -> (digests: [Digest], next: String?) {
+        let keys: [ObjectKey]
+        do {
+            keys = try await store.list(prefix: "blobs/", startAfter: after, limit: limit).map(\.key)
+        } catch { throw .store(error) }
+        return (keys.compactMap { BlobRecord.digest(of: $0) }, keys.count < limit ? nil : keys.last?.text)
+    }
+
+    private func swap(_ digest: Digest, _ record: BlobRecord, _ version: ObjectVersion) async throws(BlobError) -> Bool {
+        do {
+            try await store.put(try BlobRecord.key(digest), record.bytes, if: .version(version))
+            return true
+        } catch .exists, .changed, .missing { return false } catch { throw .store(error) }
+    }
+
+    private func forget(_ digest: Digest, _ version: ObjectVersion) async throws(BlobError) {
+        do { try await store.delete(try BlobRecord.key(digest), ifVersion: version) } catch .changed, .missing {
+        } catch { throw .store(error) }
+    }
+
+    private func deleteData(_ record: BlobRecord) async throws(BlobError) {
+        do { try await store.delete(try record.data.key(), ifVersion: nil) } catch { throw .store(error) }
+    }
+}

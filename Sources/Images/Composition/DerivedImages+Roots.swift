@@ -1,0 +1,61 @@
+public import OCI
+import Synchronization
+
+extension DerivedImages {
+    /// Everything that images are made of, in portions: what a garbage collector must leave.
+    ///
+    /// Droplets with their layers and their original bytes, the layers of rootfs versions, of recipes, and of the
+    /// lifecycle that new recipes get.
+    public var roots: AsyncThrowingStream<[Digest], any Error> {
+        let pages = DropletPages(droplets: droplets)
+        let fixed = FixedRoots(lifecycle.values.map(\.layer.digest) + rootfs.digests + recipes.digests)
+        return AsyncThrowingStream {
+            if let digests = await fixed.take() { return digests }
+            return try await pages.next()
+        }
+    }
+}
+
+private actor FixedRoots {
+    private var digests: [Digest]?
+
+    init(_ digests: [Digest]) { self.digests = digests }
+
+    func take() -> [Digest]? {
+        defer { digests = nil }
+        return digests
+    }
+}
+
+/// All droplets, page by page.
+private actor DropletPages {
+    private static let size = 500
+
+    private let droplets: DropletCatalog
+    private var after: String?
+    private var isOver = false
+
+    init(droplets: DropletCatalog) { self.droplets = droplets }
+
+    func next() async throws -> [Digest]? {
+        guard !isOver else { return nil }
+        let page = try await droplets.list(startAfter: after, limit: Self.size)
+        after = page.next
+        isOver = page.next == nil
+        return page.records.flatMap { [$0.content.digest] + $0.content.layers.map(\.digest) }
+    }
+}
+
+extension RootfsCatalog {
+    /// The layers of all versions.
+    var digests: [Digest] {
+        stacks.flatMap { stack in ((try? versions(stack)) ?? []).flatMap { $0.layers.map(\.digest) } }
+    }
+}
+
+extension RecipeBook {
+    /// The layers that recipes name.
+    var digests: [Digest] {
+        state.withLock { $0.byID.values.flatMap { ($0.rootfs + [$0.lifecycle] + $0.delta).map(\.digest) } }
+    }
+}

@@ -1,0 +1,44 @@
+import HTTPTypes
+import Images
+import JSON
+import Logging
+import Registry
+import Service
+
+extension OperatorAPI {
+    func addCollectionRoutes(to routes: inout Routes) {
+        routes.get("/api/v1/gc", access: .role(.operator)) { _ in
+            let status = collections.status
+            return .json([
+                "running": status.running?.json ?? .null, "last": status.last?.json ?? .null,
+                "lastEnded": status.lastEnded.map { .string(Timestamp(seconds: $0 / 1_000_000_000).rfc3339) } ?? .null,
+            ])
+        }
+        routes.post("/api/v1/gc", access: .role(.operator)) { request in
+            let dryRun: Bool
+            switch try request.query("dry-run") {
+            case nil, "false": dryRun = false
+            case "true", "": dryRun = true
+            default: throw HTTPFailure(.badRequest, "dry-run is true or false", code: "invalid-query")
+            }
+            let report = try await collections.run(dryRun: dryRun)
+            request.logger.notice(
+                "collected",
+                metadata: [
+                    "dry-run": "\(dryRun)", "retired": "\(report.retired)", "bytes": "\(report.retiredBytes)",
+                    "blobs": "\(report.blobs)",
+                ])
+            return .json(report.json)
+        }
+    }
+}
+
+extension CollectionReport {
+    var json: JSONValue {
+        [
+            "blobs": .integer(blobs), "damaged": .integer(damaged), "leased": .integer(leased),
+            "marked": .integer(marked), "repositories": .integer(repositories), "retired": .integer(retired),
+            "retiredBytes": .integer(retiredBytes), "tombstones": .integer(tombstones),
+        ]
+    }
+}

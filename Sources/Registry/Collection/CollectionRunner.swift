@@ -1,0 +1,58 @@
+public import OCI
+import Synchronization
+
+/// Runs collections, one at a time in this process, and remembers how they went.
+public final class CollectionRunner: Sendable {
+    public typealias Roots = AsyncThrowingStream<[Digest], any Error>
+
+    /// How collecting goes.
+    public struct Status: Hashable, Sendable {
+        /// Of the one that runs; nil if none does.
+        public fileprivate(set) var running: CollectionReport?
+        /// Of the last one that came to its end, dry runs excepted.
+        public fileprivate(set) var last: CollectionReport?
+        /// When that was, in nanoseconds since 1970.
+        public fileprivate(set) var lastEnded: Int64?
+    }
+
+    private let collector: GarbageCollector
+    private let roots: @Sendable () -> Roots
+    private let now: @Sendable () -> Int64
+    private let state = Mutex(Status())
+
+    /// - Parameters:
+    ///   - roots: what must stay besides what repositories have; asked anew for each collection.
+    ///   - now: nanoseconds since 1970.
+    public init(
+        collector: GarbageCollector, roots: @escaping @Sendable () -> Roots, now: @escaping @Sendable () -> Int64
+    ) {
+        self.collector = collector
+        self.roots = roots
+        self.now = now
+    }
+
+    public var status: Status { state.withLock { $0 } }
+
+    /// Collects.
+    /// - Throws: `.collecting` if a collection runs already.
+    public func run(dryRun: Bool) async throws(RegistryError) -> CollectionReport {
+        let isFree = state.withLock { state in
+            guard state.running == nil else { return false }
+            state.running = CollectionReport()
+            return true
+        }
+        guard isFree else { throw .collecting }
+        defer { state.withLock { $0.running = nil } }
+        let report = try await collector.collect(roots: roots(), dryRun: dryRun) { progress in
+            state.withLock { $0.running = progress }
+        }
+        if !dryRun {
+            let now = now()
+            state.withLock { state in
+                state.last = report
+                state.lastEnded = now
+            }
+        }
+        return report
+    }
+}

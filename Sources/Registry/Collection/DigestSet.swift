@@ -1,0 +1,56 @@
+import OCI
+
+/// Digests, of which 64 bits each are remembered: 11 to 22 bytes a digest. Two that share them count as one, so some
+/// garbage may stay, and content that is needed never goes.
+struct DigestSet {
+    private var slots: [UInt64]
+    private(set) var count = 0
+
+    init(capacity: Int = 1024) { slots = Array(repeating: 0, count: Self.size(for: capacity)) }
+
+    mutating func insert(_ digest: Digest) {
+        if count * 4 >= slots.count * 3 { grow() }
+        if Self.insert(Self.key(digest), into: &slots) { count += 1 }
+    }
+
+    func contains(_ digest: Digest) -> Bool {
+        let key = Self.key(digest)
+        var index = Int(truncatingIfNeeded: key) & (slots.count - 1)
+        while slots[index] != 0 {
+            if slots[index] == key { return true }
+            index = (index + 1) & (slots.count - 1)
+        }
+        return false
+    }
+
+    private mutating func grow() {
+        var larger = [UInt64](repeating: 0, count: slots.count * 2)
+        for key in slots where key != 0 { _ = Self.insert(key, into: &larger) }
+        slots = larger
+    }
+
+    private static func insert(_ key: UInt64, into slots: inout [UInt64]) -> Bool {
+        var index = Int(truncatingIfNeeded: key) & (slots.count - 1)
+        while slots[index] != 0 {
+            if slots[index] == key { return false }
+            index = (index + 1) & (slots.count - 1)
+        }
+        slots[index] = key
+        return true
+    }
+
+    /// The digest's first 64 bits; never 0, which is an empty slot.
+    private static func key(_ digest: Digest) -> UInt64 {
+        var key: UInt64 = 0
+        for byte in digest.hex.utf8.prefix(16) {
+            key = key << 4 | UInt64(byte < UInt8(ascii: "a") ? byte - UInt8(ascii: "0") : byte - UInt8(ascii: "a") + 10)
+        }
+        return key == 0 ? 1 : key
+    }
+
+    private static func size(for capacity: Int) -> Int {
+        var size = 1024
+        while size * 3 < capacity * 4 { size *= 2 }
+        return size
+    }
+}

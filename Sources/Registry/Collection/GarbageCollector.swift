@@ -1,0 +1,173 @@
+public import Blobs
+public import OCI
+public import ObjectStore
+
+/// What a collection did, or would do.
+public struct CollectionReport: Hashable, Sendable {
+    public internal(set) var repositories = 0
+    /// Digests that something refers to.
+    public internal(set) var marked = 0
+    /// Records of blobs that were looked at.
+    public internal(set) var blobs = 0
+    public internal(set) var retired = 0
+    public internal(set) var retiredBytes: Int64 = 0
+    /// Nothing refers to them, but somebody relied on them of late.
+    public internal(set) var leased = 0
+    public internal(set) var tombstones = 0
+    /// Records that could not be read: they stay, and verification says more.
+    public internal(set) var damaged = 0
+}
+
+/// Collects content that nothing refers to, while everything else goes on.
+///
+/// It marks what is referred to, then goes through all blobs and retires those that are not marked and whose lease is
+/// older than the mark's start less the grace period. Writers renew a lease *before* they write a reference down, so
+/// whatever they refer to while the mark runs is younger than that. Nobody is locked out.
+public struct GarbageCollector: Sendable {
+    /// Blobs that are looked at at the same time.
+    static let concurrency = 32
+    static let page = 1000
+
+    private let registry: Registry
+    private let blobs: BlobStore
+    /// Read past any cache: a collection must not push what is in use out of it.
+    private let reading: any ObjectStore
+    private let clockSkew: Int64
+
+    /// - Parameters:
+    ///   - reading: the store itself.
+    ///   - clockSkew: by how much the clocks of this process and of other writers may differ, in nanoseconds.
+    public init(
+        registry: Registry, blobs: BlobStore, reading: any ObjectStore, clockSkew: Int64 = 60_000_000_000
+    ) {
+        self.registry = registry
+        self.blobs = blobs
+        self.reading = reading
+        self.clockSkew = clockSkew
+    }
+
+    /// Collects.
+    /// - Parameters:
+    ///   - roots: what must stay besides what repositories have, in portions.
+    ///   - dryRun: changes nothing.
+    ///   - progress: told how far it is, now and then.
+    public func collect<Roots: AsyncSequence>(
+        roots: Roots, dryRun: Bool = false, progress: @Sendable (CollectionReport) -> Void = { _ in }
+    ) async throws(RegistryError) -> CollectionReport where Roots.Element == [Digest] {
+        // Before the first thing is marked: a lease from then on keeps its blob.
+        let cutoff = registry.now() - blobs.grace - clockSkew
+        var report = CollectionReport()
+        var marked = DigestSet()
+        try await mark(roots, into: &marked)
+        try await markRepositories(into: &marked, &report, progress)
+        report.marked = marked.count
+        progress(report)
+        try await sweep(except: marked, cutoff: cutoff, dryRun: dryRun, &report, progress)
+        if !dryRun { try await registry.facts.sync() }
+        return report
+    }
+
+    private func mark<Roots: AsyncSequence>(
+        _ roots: Roots, into marked: inout DigestSet
+    ) async throws(RegistryError) where Roots.Element == [Digest] {
+        var iterator = roots.makeAsyncIterator()
+        while true {
+            let digests: [Digest]?
+            do { digests = try await iterator.next() } catch {
+                throw error as? RegistryError ?? .input(error)
+            }
+            guard let digests else { return }
+            for digest in digests { marked.insert(digest) }
+        }
+    }
+
+    private func markRepositories(
+        into marked: inout DigestSet, _ report: inout CollectionReport, _ progress: (CollectionReport) -> Void
+    ) async throws(RegistryError) {
+        var after: String?
+        while true {
+            let page = try await list(RepositoryKeys.catalog, after: after)
+            for key in page {
+                let marker = String(key.text.dropFirst(RepositoryKeys.catalog.count))
+                guard let name = RepositoryKeys.repository(of: marker) else { continue }
+                report.repositories += 1
+                try await markManifests(of: name, into: &marked)
+            }
+            progress(report)
+            guard let last = page.last else { return }
+            after = last.text
+        }
+    }
+
+    /// Marks a repository's manifests and what they name.
+    private func markManifests(of name: RepositoryName, into marked: inout DigestSet) async throws(RegistryError) {
+        let facts = Facts(store: reading)
+        let keys = RepositoryKeys(name: name)
+        var after: String?
+        while true {
+            let page = try await list(keys.manifests, after: after)
+            for key in page {
+                // Gone since it was listed.
+                guard let membership: StoredFact<ManifestMembership> = try await facts.read(key) else { continue }
+                if let digest = digest(ending: key) { marked.insert(digest) }
+                for digest in membership.value.references { marked.insert(digest) }
+            }
+            guard page.count == Self.page, let last = page.last else { return }
+            after = last.text
+        }
+    }
+
+    private func sweep(
+        except marked: DigestSet, cutoff: Int64, dryRun: Bool, _ report: inout CollectionReport,
+        _ progress: (CollectionReport) -> Void
+    ) async throws(RegistryError) {
+        var after: String?
+        while true {
+            if Task.isCancelled { throw .cancelled }
+            let page: (digests: [Digest], next: String?)
+            do { page = try await BlobStore.digests(in: reading, after: after, limit: Self.page) } catch {
+                throw .blob(error)
+            }
+            report.blobs += page.digests.count
+            let candidates = page.digests.filter { !marked.contains($0) }
+            for retirement in await retire(candidates, cutoff: cutoff, dryRun: dryRun) {
+                switch retirement {
+                case .success(.retired(let bytes)):
+                    report.retired += 1
+                    report.retiredBytes += bytes
+                case .success(.kept): report.leased += 1
+                case .success(.tombstone): report.tombstones += 1
+                case .success(.forgotten): break
+                case .failure(.damaged): report.damaged += 1
+                case .failure(let error): throw .blob(error)
+                }
+            }
+            progress(report)
+            guard let next = page.next else { return }
+            after = next
+        }
+    }
+
+    private func retire(
+        _ digests: [Digest], cutoff: Int64, dryRun: Bool
+    ) async -> [Result<Retirement, BlobError>] {
+        await withTaskGroup(of: Result<Retirement, BlobError>.self) { group in
+            var results: [Result<Retirement, BlobError>] = []
+            for (index, digest) in digests.enumerated() {
+                if index >= Self.concurrency, let result = await group.next() { results.append(result) }
+                group.addTask {
+                    do throws(BlobError) {
+                        return .success(
+                            try await blobs.retire(digest, cutoff: cutoff, dryRun: dryRun, in: reading))
+                    } catch { return .failure(error) }
+                }
+            }
+            for await result in group { results.append(result) }
+            return results
+        }
+    }
+
+    private func list(_ prefix: String, after: String?) async throws(RegistryError) -> [ObjectKey] {
+        try await Facts(store: reading).list(prefix, after: after, limit: Self.page)
+    }
+}

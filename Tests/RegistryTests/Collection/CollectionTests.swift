@@ -1,0 +1,207 @@
+import Blobs
+import JSON
+import OCI
+import ObjectStore
+import Synchronization
+import Testing
+
+@testable import Registry
+
+/// A registry over memory with a clock that is set by hand.
+struct CollectionWorld {
+    static let second: Int64 = 1_000_000_000
+    static let grace: Int64 = 3600 * second
+
+    let store: MemoryObjectStore
+    let blobs: BlobStore
+    let registry: Registry
+    let uploads: UploadBook
+    let collector: GarbageCollector
+    let name: RepositoryName
+    private let time: Time
+
+    final class Time: Sendable {
+        private let value = Mutex<Int64>(1_000_000 * CollectionWorld.second)
+        var now: Int64 { value.withLock { $0 } }
+        func pass(_ seconds: Int64) { value.withLock { $0 += seconds * CollectionWorld.second } }
+    }
+
+    init() throws {
+        let time = Time()
+        self.time = time
+        store = MemoryObjectStore()
+        blobs = BlobStore(store: store, now: { time.now }, grace: Self.grace)
+        registry = Registry(store: store, blobs: blobs, now: { time.now })
+        uploads = UploadBook(registry: registry)
+        collector = GarbageCollector(registry: registry, blobs: blobs, reading: store, clockSkew: 0)
+        name = try RepositoryName(parsing: "a/b")
+    }
+
+    func pass(_ seconds: Int64) { time.pass(seconds) }
+
+    func push(_ text: String, to name: RepositoryName? = nil) async throws -> Digest {
+        let bytes = Array(text.utf8)
+        let digest = Digest.of(bytes)
+        let owner = UploadOwner(repository: name ?? self.name, user: "u")
+        _ = try await uploads.take(owner, Chunks([bytes]), as: digest)
+        return digest
+    }
+
+    func manifest(config: Digest, layers: [Digest]) -> [UInt8] {
+        func descriptor(_ digest: Digest) -> Descriptor {
+            Descriptor(mediaType: .ociLayer, digest: digest, size: 1)
+        }
+        return Manifest(mediaType: .ociManifest, config: descriptor(config), layers: layers.map(descriptor))
+            .json.canonicalBytes
+    }
+
+    func put(_ manifest: [UInt8], _ reference: String) async throws -> Digest {
+        try await registry.putManifest(
+            name, try Reference(parsing: reference), contentType: MediaType.ociManifest.text, manifest
+        ).digest
+    }
+
+    func collect(roots: [Digest] = [], dryRun: Bool = false) async throws -> CollectionReport {
+        try await collector.collect(roots: Chunks([roots]), dryRun: dryRun)
+    }
+
+    func data() async throws -> Int { try await store.list(prefix: "data/", startAfter: nil, limit: 1000).count }
+}
+
+/// A sequence of what is given.
+struct Chunks<Element: Sendable>: AsyncSequence, Sendable {
+    let chunks: [Element]
+    init(_ chunks: [Element]) { self.chunks = chunks }
+    func makeAsyncIterator() -> Iterator { Iterator(rest: chunks[...]) }
+    struct Iterator: AsyncIteratorProtocol {
+        var rest: ArraySlice<Element>
+        mutating func next() async -> Element? { rest.popFirst() }
+    }
+}
+
+@Suite("Garbage collection")
+struct CollectionTests {
+    @Test("what nothing refers to goes after the grace period, and its bytes with it")
+    func collects() async throws {
+        let world = try CollectionWorld()
+        let blob = try await world.push("garbage")
+        #expect(try await world.collect().retired == 0, "somebody may be about to refer to it")
+        world.pass(3601)
+        #expect(try await world.collect(dryRun: true).retired == 1)
+        #expect(try await world.registry.blob(world.name, blob).size == 7, "a dry run changes nothing, and this renews it")
+        #expect(try await world.collect().retired == 0, "who asked for it may be about to refer to it")
+        world.pass(3601)
+        let report = try await world.collect()
+        #expect(report.retired == 1 && report.retiredBytes == 7)
+        #expect(try await world.data() == 0)
+        await #expect(throws: RegistryError.self) { try await world.registry.blob(world.name, blob) }
+    }
+
+    @Test("what a manifest names stays, and goes when the manifest is deleted")
+    func manifests() async throws {
+        let world = try CollectionWorld()
+        let (config, layer) = (try await world.push("{}"), try await world.push("layer"))
+        let digest = try await world.put(world.manifest(config: config, layers: [layer]), "v1")
+        world.pass(100_000)
+        let report = try await world.collect()
+        #expect(report.retired == 0 && report.marked == 3 && report.repositories == 1)
+        _ = try await world.registry.manifest(world.name, try Reference(parsing: "v1"))
+        try await world.registry.deleteManifest(world.name, digest)
+        #expect(try await world.collect().retired == 3)
+        #expect(try await world.data() == 0)
+    }
+
+    @Test("roots stay without any repository")
+    func roots() async throws {
+        let world = try CollectionWorld()
+        let blob = try await world.push("a droplet's layer")
+        world.pass(100_000)
+        #expect(try await world.collect(roots: [blob]).retired == 0)
+        #expect(try await world.collect().retired == 1)
+    }
+
+    @Test("a manifest that names collected content is refused, and taken once that is pushed again")
+    func collectedContent() async throws {
+        let world = try CollectionWorld()
+        let (config, layer) = (try await world.push("{}"), try await world.push("layer"))
+        world.pass(100_000)
+        #expect(try await world.collect().retired == 2)
+        let manifest = world.manifest(config: config, layers: [layer])
+        let error = await #expect(throws: RegistryError.self) { try await world.put(manifest, "v1") }
+        guard case .missingContent(let digests)? = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(Set(digests) == [config, layer])
+        _ = try await world.push("{}")
+        _ = try await world.push("layer")
+        _ = try await world.put(manifest, "v1")
+        world.pass(100_000)
+        #expect(try await world.collect().retired == 0)
+        #expect(try await world.blobs.read(layer, maximum: 10) == Array("layer".utf8))
+    }
+
+    @Test("that content was collected is forgotten after a week")
+    func tombstones() async throws {
+        let world = try CollectionWorld()
+        _ = try await world.push("garbage")
+        world.pass(3601)
+        #expect(try await world.collect().retired == 1)
+        #expect(try await world.collect().tombstones == 1)
+        world.pass(8 * 86_400)
+        #expect(try await world.collect().tombstones == 0)
+        #expect(try await world.store.list(prefix: "blobs/", startAfter: nil, limit: 10).isEmpty)
+    }
+
+    @Test("a manifest's push renews what it names before it links it")
+    func renews() async throws {
+        let world = try CollectionWorld()
+        let (config, layer) = (try await world.push("{}"), try await world.push("layer"))
+        world.pass(3500)
+        let digest = try await world.put(world.manifest(config: config, layers: [layer]), "v1")
+        try await world.registry.deleteManifest(world.name, digest)
+        world.pass(200)
+        #expect(try await world.collect().retired == 0, "pushed 3,700 s ago, relied on 200 s ago")
+    }
+
+    @Test("two collectors at once, and one with pushes, hurt nobody", arguments: 0..<20)
+    func concurrent(round: Int) async throws {
+        let world = try CollectionWorld()
+        for index in 0..<20 { _ = try await world.push("old \(index)") }
+        world.pass(3601)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<2 { group.addTask { _ = try await world.collect() } }
+            for index in 0..<20 {
+                group.addTask {
+                    let blob = try await world.push("old \(index)")
+                    do {
+                        _ = try await world.put(world.manifest(config: blob, layers: []), "v\(index)")
+                    } catch RegistryError.missingContent {
+                        Issue.record("a blob that was just pushed is gone")
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        for index in 0..<20 {
+            let manifest = try await world.registry.manifest(world.name, try Reference(parsing: "v\(index)"))
+            #expect(!manifest.bytes.isEmpty)
+            let bytes = try await world.blobs.read(Digest.of(Array("old \(index)".utf8)), maximum: 100)
+            #expect(bytes == Array("old \(index)".utf8))
+        }
+    }
+}
+
+@Suite("A set of digests")
+struct DigestSetTests {
+    @Test("holds what was inserted and nothing else, however many")
+    func many() {
+        var set = DigestSet()
+        let digests = (0..<20_000).map { Digest.of(Array("\($0)".utf8)) }
+        for digest in digests { set.insert(digest) }
+        for digest in digests { set.insert(digest) }
+        #expect(set.count == 20_000)
+        #expect(digests.allSatisfy(set.contains))
+        #expect(!(20_000..<40_000).contains { set.contains(Digest.of(Array("\($0)".utf8))) })
+    }
+}
