@@ -57,7 +57,7 @@ public struct CredentialReloader: Service {
         self.groups = groups
         self.renew = renew
         self.interval = interval
-        renewalLooks = max(1, Int(Duration.seconds(3600) / interval))
+        renewalLooks = Int(Duration.seconds(3600) / min(max(interval, .milliseconds(1)), .seconds(3600)))
         self.logger = logger
     }
 
