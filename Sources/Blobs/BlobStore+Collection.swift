@@ -13,7 +13,7 @@ public enum Retirement: Hashable, Sendable {
     case tombstone
 }
 
-/// The collector's side of the lease protocol (Tests/Models/leases.pml has it as a model; its steps bear these names).
+/// The collector's side of the lease protocol (Tests/RegistryTests/Collection/Model has it as a model; its steps bear these names).
 extension BlobStore {
     /// How long it stays known that content was there and was collected, in nanoseconds: seven days.
     public static let tombstones: Int64 = 7 * 24 * 3600 * 1_000_000_000

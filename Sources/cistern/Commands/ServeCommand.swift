@@ -34,6 +34,8 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "The most bytes that one may unpack to.") var limitsUnpackedBytes: String?
     @Option(help: "The most entries that one may have.") var limitsEntries: String?
     @Option(help: "Droplets converted at the same time.") var limitsConversions: String?
+    @Option(help: "A PEM file with authorities whose client certificates name users.") var tlsClientAuthority: String?
+    @Option(help: "Open connections of one client address.") var limitsConnectionsPerAddress: String?
     @Option(help: "Seconds between collections of garbage; 0: only when asked.") var gcIntervalSeconds: String?
     @Option(help: "Seconds that content stays which nothing refers to.") var gcGraceSeconds: String?
     @Option(help: "How long running transfers may go on after SIGTERM.") var drainSeconds: String?
@@ -47,6 +49,7 @@ struct ServeCommand: AsyncParsableCommand {
             (.layersCompression, layersCompression), (.defaultStack, stack), (.defaultArchitecture, architecture),
             (.maximumDroplet, limitsDropletBytes), (.maximumUnpacked, limitsUnpackedBytes),
             (.maximumEntries, limitsEntries), (.conversions, limitsConversions),
+            (.clientAuthority, tlsClientAuthority), (.connectionsOfAddress, limitsConnectionsPerAddress),
             (.collectionInterval, gcIntervalSeconds), (.collectionGrace, gcGraceSeconds),
             (.drainSeconds, drainSeconds), (.logLevel, logLevel),
         ]

@@ -5,7 +5,7 @@ import Service
 struct UserCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "user", abstract: "The users of a server's data directory.",
-        discussion: "Works on the files; a running server takes the changes at its next start.",
+        discussion: "Works on the files; a running server takes the changes within seconds.",
         subcommands: [Add.self, List.self, Remove.self])
 
     struct Add: AsyncParsableCommand {
@@ -29,6 +29,8 @@ struct UserCommand: AsyncParsableCommand {
             let hash = try BcryptHash(password: password)
             let paths = FirstUsers.Paths(data: data)
             try Policy.update(paths.policy) { (policy) throws(AuthenticationError) in
+                // Who has roles on some repositories keeps them, and gets none everywhere unasked.
+                guard !roles.isEmpty || policy.users[name] == nil else { return }
                 try policy.set(name, roles.isEmpty ? [.pull] : Set(roles))
             }
             try Htpasswd.update(paths.users) { (users) throws(AuthenticationError) in try users.set(name, hash) }

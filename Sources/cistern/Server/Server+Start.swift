@@ -1,6 +1,5 @@
 import Foundation
 import Logging
-import NIOSSL
 import Service
 
 extension Server {
@@ -11,16 +10,33 @@ extension Server {
         return Authenticator(users: try Htpasswd(path: paths.users), policy: try Policy(path: paths.policy))
     }
 
-    /// The given certificate, or one of an authority of this directory's own.
-    func makeTLS() throws -> TLSConfiguration {
-        if let files = settings.tlsFiles {
-            return try TLSFiles(certificate: files.certificate, key: files.key).configuration()
-        }
+    /// The given certificate, or one of an authority of this directory's own; nil if nothing is served with TLS.
+    func makeTLS() throws -> ServerTLS? {
+        guard !settings.listen.isEmpty else { return nil }
+        if let files = settings.tlsFiles { return try serverTLS(files.certificate, files.key) }
         let authority = CertificateAuthority(directory: directory.tls)
         if try authority.prepare(names: settings.listen.map(\.host)) {
             writeToStandardError("made a certificate; clients trust it by \(authority.authorityPath)\n")
         }
-        return try authority.files.configuration()
+        return try serverTLS(authority.files.certificate, authority.files.key)
+    }
+
+    private func serverTLS(_ certificate: String, _ key: String) throws -> ServerTLS {
+        try ServerTLS(
+            TLSFiles(certificate: certificate, key: key, clientAuthority: settings.clientAuthority))
+    }
+
+    /// Takes users, policy, certificate and key that were replaced, and renews a certificate of our own in time.
+    func makeReloader(_ authenticator: Authenticator, _ tls: ServerTLS?, _ logger: Logger) -> CredentialReloader {
+        let paths = FirstUsers.Paths(data: directory.path)
+        let (place, names) = (directory.tls, settings.listen.map(\.host))
+        var renew: (@Sendable () throws -> Void)?
+        if tls != nil, settings.tlsFiles == nil {
+            renew = { _ = try CertificateAuthority(directory: place).prepare(names: names) }
+        }
+        return CredentialReloader(
+            users: paths.users, policy: paths.policy, authenticator: authenticator, tls: tls, renew: renew,
+            logger: logger)
     }
 
     /// Says where the server is and what to type next, and writes the addresses down for programs.

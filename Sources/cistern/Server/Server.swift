@@ -3,7 +3,6 @@ import Blobs
 import Foundation
 import Images
 import Logging
-import NIOSSL
 import ObjectStore
 import OperatorAPI
 import Registry
@@ -38,7 +37,7 @@ struct Server {
     }
 
     private func serve(
-        _ files: FilesystemObjectStore, _ authenticator: Authenticator, _ tls: TLSConfiguration, _ logSink: LogSink,
+        _ files: FilesystemObjectStore, _ authenticator: Authenticator, _ tls: ServerTLS?, _ logSink: LogSink,
         _ logger: Logger
     ) async throws {
         // This process owns the directory, so what it read stays true.
@@ -81,8 +80,9 @@ struct Server {
 
         var limits = ServerLimits()
         limits.drainTime = settings.drainTime
+        limits.connectionsOfAddress = settings.connectionsOfAddress
         let listeners =
-            settings.listen.map { Listener(address: $0, security: .tls(tls)) }
+            (tls.map { tls in settings.listen.map { Listener(address: $0, security: .reloading(tls)) } } ?? [])
             + settings.plainListen.map { Listener(address: $0, security: .plain) }
         let server = HTTPServer(
             listeners: listeners, limits: limits, routes: routes, authenticator: authenticator,
@@ -96,7 +96,7 @@ struct Server {
                 services: [
                     UploadExpiry(uploads: uploads),
                     ScheduledCollection(collections: collections, interval: settings.collectionInterval, logger: logger),
-                    server,
+                    makeReloader(authenticator, tls, logger), server,
                 ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()
     }

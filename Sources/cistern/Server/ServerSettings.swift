@@ -10,12 +10,15 @@ struct ServerSettings: Sendable {
     let plainListen: [ListenAddress]
     /// Certificate and key files; nil: they are made.
     let tlsFiles: (certificate: String, key: String)?
+    /// Whose client certificates are taken for users; nil: nobody's.
+    let clientAuthority: String?
     let layout: DropletLayout
     let defaultStack: StackName
     let defaultArchitecture: Architecture
     let maximumUpload: Int64
     let limits: ConversionLimits
     let conversions: Int
+    let connectionsOfAddress: Int
     /// nil: garbage is collected only when somebody asks.
     let collectionInterval: Duration?
     /// In nanoseconds.
@@ -36,6 +39,8 @@ struct ServerSettings: Sendable {
                 "\(Setting.certificate.key) and \(Setting.privateKey.key) go together: give both or none")
         }
         tlsFiles = certificate.isEmpty ? nil : (certificate, key)
+        let authority = source.text(.clientAuthority)
+        clientAuthority = authority.isEmpty ? nil : authority
         layout = DropletLayout(
             mode: try source.value(.layersMode, LayerMode.init(rawValue:)),
             compression: try source.value(.layersCompression, CompressionFormat.init(name:)))
@@ -48,6 +53,7 @@ struct ServerSettings: Sendable {
         limits.entries = Int(try source.value(.maximumEntries) { Self.number($0, 1...100_000_000) })
         self.limits = limits
         conversions = Int(try source.value(.conversions) { Self.number($0, 1...1024) })
+        connectionsOfAddress = Int(try source.value(.connectionsOfAddress) { Self.number($0, 1...1_000_000) })
         let interval = try source.value(.collectionInterval) { Self.number($0, 0...(366 * 86_400)) }
         collectionInterval = interval == 0 ? nil : .seconds(interval)
         collectionGrace = try source.value(.collectionGrace) { Self.number($0, 0...(366 * 86_400)) } * 1_000_000_000

@@ -17,6 +17,9 @@ struct Setting: Hashable, Sendable {
     static let certificate = Setting(
         key: "tls.certificate", fallback: "", help: "a PEM file with the certificate chain; empty: one is made")
     static let privateKey = Setting(key: "tls.key", fallback: "", help: "a PEM file with the certificate's key")
+    static let clientAuthority = Setting(
+        key: "tls.client-authority", fallback: "",
+        help: "a PEM file with authorities whose client certificates name users")
     static let layersMode = Setting(
         key: "layers.mode", fallback: "single", help: "single: a droplet is one layer; split: one for each dependency")
     static let layersCompression = Setting(
@@ -33,6 +36,8 @@ struct Setting: Hashable, Sendable {
         key: "limits.entries", fallback: "1000000", help: "the most entries that one may have")
     static let conversions = Setting(
         key: "limits.conversions", fallback: "16", help: "droplets converted at the same time; others wait")
+    static let connectionsOfAddress = Setting(
+        key: "limits.connections-per-address", fallback: "1024", help: "open connections of one client address")
     static let collectionInterval = Setting(
         key: "gc.interval-seconds", fallback: "21600", help: "how often garbage is collected; 0: only when asked")
     static let collectionGrace = Setting(
@@ -45,8 +50,9 @@ struct Setting: Hashable, Sendable {
 
     /// All settings, in the order in which they are shown.
     static let all = [
-        listen, plainListen, certificate, privateKey, layersMode, layersCompression, defaultStack, defaultArchitecture,
-        maximumDroplet, maximumUnpacked, maximumEntries, conversions, collectionInterval, collectionGrace,
+        listen, plainListen, certificate, privateKey, clientAuthority, layersMode, layersCompression, defaultStack,
+        defaultArchitecture,
+        maximumDroplet, maximumUnpacked, maximumEntries, conversions, connectionsOfAddress, collectionInterval, collectionGrace,
         drainSeconds, logLevel,
     ]
 }

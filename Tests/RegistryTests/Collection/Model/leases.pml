@@ -1,0 +1,190 @@
+/* The lease protocol of garbage collection, for one digest.
+ *
+ * Steps bear the names of the functions that do them: BlobStore.publish, renewIfOld, renew and retire (Sources/Blobs),
+ * Registry.require, join and deleteManifest, GarbageCollector.mark and sweep (Sources/Registry). What is atomic here is
+ * one call of the object store there: a get, a conditional put, a delete.
+ *
+ * What is assumed: a push's time from `require` to `join` is at most three quarters of the grace period, and clocks
+ * agree (the collector's clock skew is on top of the grace period).
+ *
+ * Each of these breaks the protocol, and is there to show that the model would notice:
+ *   NO_RENEWAL     require does not renew old leases
+ *   NO_SWAP        retire writes unconditionally
+ *   LATE_CUTOFF    the collector takes its time after the mark
+ *   REUSED_DATA    a new upload takes the gone record's data id again
+ */
+#define GRACE 4
+#define END 10                  /* the clock stops here */
+/* How often each of two writers pushes; two runs with other numbers see more than one that has no end. */
+#ifndef COLLECTORS
+#define COLLECTORS 2
+#endif
+#ifndef PUSHES_A
+#define PUSHES_A 1
+#endif
+#ifndef PUSHES_B
+#define PUSHES_B 1
+#endif
+#define IDS 8
+
+mtype = { absent, live, gone };
+
+/* blobs/<digest>: changed by compare-and-swap only; its version counts changes. */
+mtype state = absent;
+byte data_id = 0;
+byte lease = 0;
+byte version = 0;
+
+/* data/<id> */
+bit data[IDS];
+byte next_id = 1;
+
+/* Manifests that name the digest, of acknowledged pushes. */
+byte links = 0;
+
+byte now = GRACE;               /* so that times before the start are not negative */
+byte deadline[2];         /* until when a writer that is between require and join is done; 0: it is not */
+
+#define whole (state == live && data[data_id])
+
+/* Nothing acknowledged is ever lost. */
+active proctype Monitor() {
+    end: atomic { links > 0 && !whole -> assert(false) }
+}
+
+active proctype Clock() {
+    do
+    :: atomic { now < END && (deadline[0] == 0 || now < deadline[0]) && (deadline[1] == 0 || now < deadline[1]) ->
+           now++ }
+    :: now == END -> break
+    od
+}
+
+proctype Writer(byte me; byte pushes) {
+    byte id, seen_lease, seen_version;
+    mtype seen;
+    bit holds;
+
+again:
+    /* What was read before is forgotten, so that states that differ by it alone are one. */
+    atomic { id = 0; seen_lease = 0; seen_version = 0; seen = 0; holds = 0 }
+    if
+    :: pushes == 0 -> goto over
+    :: else -> pushes--
+    fi;
+
+    /* BlobWriter.finish: the bytes are there, and nothing names them. */
+    atomic { id = next_id; next_id++; assert(id < IDS); data[id] = 1 }
+
+publish:
+    atomic { seen = state; seen_version = version; holds = data[data_id] }
+    atomic {
+        if
+        :: version != seen_version -> goto publish
+        :: else ->
+            version++; lease = now;
+            if
+            :: seen == live && holds -> state = live
+#ifdef REUSED_DATA
+            :: seen == gone -> state = live; data[data_id] = 1
+            :: seen != gone && !(seen == live && holds) -> state = live; data_id = id
+#else
+            :: else -> state = live; data_id = id
+#endif
+            fi
+        fi
+    }
+    /* StagedBlob.discard, if the old bytes are used. */
+    if
+    :: data_id != id -> data[id] = 0
+    :: else -> skip
+    fi;
+
+    /* Time may pass between the blob's push and the manifest's. */
+require:
+    atomic { id = 0; seen = state; seen_lease = lease; seen_version = 0; holds = 0;
+             deadline[me] = now + (3 * GRACE) / 4 }
+    if
+    :: seen != live -> deadline[me] = 0; goto again       /* MANIFEST_BLOB_UNKNOWN: push it again */
+    :: else -> skip
+    fi;
+#ifndef NO_RENEWAL
+    /* renewIfOld */
+    if
+    :: now - seen_lease < GRACE / 4 -> skip
+    :: else ->
+renew:
+        atomic { seen = state; seen_version = version; holds = data[data_id] }
+        if
+        :: seen != live || !holds -> deadline[me] = 0; goto again
+        :: else -> skip
+        fi;
+        atomic {
+            if
+            :: version != seen_version -> goto renew
+            :: else -> version++; lease = now
+            fi
+        }
+    fi;
+#endif
+    /* join: the membership is written, and the push acknowledged. */
+    atomic { links++; deadline[me] = 0 }
+
+    if
+    :: skip                                               /* it stays */
+    :: links-- ; goto again                               /* deleteManifest */
+    fi;
+over:
+    skip
+}
+
+proctype Collector() {
+    byte start, seen_id, seen_version, seen_lease;
+    mtype seen;
+    bit marked;
+
+#ifndef LATE_CUTOFF
+        start = now;
+#endif
+        /* mark */
+        marked = (links > 0);
+#ifdef LATE_CUTOFF
+        start = now;
+#endif
+        if
+        :: marked -> skip
+        :: else ->
+            /* sweep: retire */
+            atomic { seen = state; seen_id = data_id; seen_lease = lease; seen_version = version }
+            if
+            :: seen == live && seen_lease + GRACE < start ->
+#ifdef NO_SWAP
+                atomic { state = gone; version++ }
+                data[seen_id] = 0
+#else
+                atomic {
+                    if
+                    :: version == seen_version -> state = gone; version++
+                    :: else -> goto next
+                    fi
+                }
+                data[seen_id] = 0
+#endif
+            :: seen == gone && seen_lease + GRACE < start ->
+                /* A crash may have left the bytes. */
+                data[seen_id] = 0
+            :: else -> skip
+            fi
+        fi;
+next:   skip
+}
+
+init {
+    atomic {
+        run Writer(0, PUSHES_A); run Writer(1, PUSHES_B);
+        run Collector();
+#if COLLECTORS > 1
+        run Collector()
+#endif
+    }
+}
