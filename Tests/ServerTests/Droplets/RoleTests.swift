@@ -8,9 +8,17 @@ extension ServerTests {
     struct RoleTests {
         /// What each user may do, by the status of the answer: one table for all routes.
         private static let table: [(method: String, path: String, allowed: Set<String>)] = [
-            ("GET", "/v2/", ["pull", "push", "operator"]),
+            ("GET", "/v2/", ["pull", "push", "stage", "operator", "nobody"]),
             ("GET", "/v2/cloudfoundry/a/manifests/HASH", ["pull", "push", "operator"]),
             ("GET", "/v2/cloudfoundry/a/tags/list", ["pull", "push", "operator"]),
+            ("GET", "/v2/_catalog", ["pull", "push", "operator"]),
+            ("GET", "/v2/cloudfoundry/a/referrers/sha256:HASH", ["pull", "push", "operator"]),
+            ("POST", "/v2/x/blobs/uploads/", ["push", "operator"]),
+            ("POST", "/v2/cloudfoundry/a/blobs/uploads/", ["push", "operator"]),
+            ("PATCH", "/v2/x/blobs/uploads/00000000-0000-4000-8000-000000000000", ["push", "operator"]),
+            ("PUT", "/v2/x/manifests/tag", ["push", "operator"]),
+            ("DELETE", "/v2/x/manifests/tag", ["push", "operator"]),
+            ("DELETE", "/v2/x/blobs/sha256:HASH", ["push", "operator"]),
             ("PUT", "/droplets/a/HASH", ["stage", "operator"]),
             ("GET", "/droplets/a/HASH", ["stage", "operator"]),
             ("HEAD", "/droplets/a/HASH", ["stage", "operator"]),

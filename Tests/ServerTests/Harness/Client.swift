@@ -28,6 +28,27 @@ struct Client: Sendable {
         return try await Answer(from: connection, isHead: method == "HEAD")
     }
 
+    /// Sends a body in chunks of HTTP's own (`Transfer-Encoding: chunked`), without saying how long it is.
+    func stream(
+        _ method: String, _ target: String, as user: String? = "pull", _ headers: [String: String] = [:],
+        _ chunks: [[UInt8]]
+    ) async throws -> Answer {
+        let connection = try await RawConnection(port: port, limit: .seconds(60))
+        defer { connection.close() }
+        let headers = headers.merging(["Transfer-Encoding": "chunked"]) { $1 }
+        do {
+            try await connection.send(head(method, target, as: user, headers))
+            for chunk in chunks where !chunk.isEmpty {
+                try await connection.send(
+                    Array("\(String(chunk.count, radix: 16))\r\n".utf8) + chunk + Array("\r\n".utf8))
+            }
+            try await connection.send("0\r\n\r\n")
+        } catch RawConnection.Failure.closed {
+            // A refusal may come before everything was sent; it can still be read.
+        }
+        return try await Answer(from: connection)
+    }
+
     func get(_ target: String, as user: String? = "pull", _ headers: [String: String] = [:]) async throws -> Answer {
         try await send("GET", target, as: user, headers)
     }

@@ -12,7 +12,7 @@ struct Droplet: Sendable {
     init(_ text: String, noise size: Int = 0) {
         var bytes = Self.entry("./app/", kind: "5", [])
         bytes += Self.entry("./app/index.html", kind: "0", Array(text.utf8))
-        if size > 0 { bytes += Self.entry("./app/noise", kind: "0", Self.noise(size, seed: text)) }
+        if size > 0 { bytes += Self.entry("./app/noise", kind: "0", makeNoise(size, seed: text)) }
         bytes += Self.entry("./staging_info.yml", kind: "0", Array(#"{"start_command":"sleep 1"}"#.utf8))
         bytes += [UInt8](repeating: 0, count: 1024)
         self.bytes = bytes
@@ -43,17 +43,18 @@ struct Droplet: Sendable {
         put(octal(header.reduce(0) { $0 + Int($1) }, 6) + "\u{0} ", at: 148)
         return header + content + [UInt8](repeating: 0, count: (512 - content.count % 512) % 512)
     }
+}
 
-    private static func noise(_ size: Int, seed: String) -> [UInt8] {
-        var random = SeededRandom(
-            seed: seed.utf8.reduce(14_695_981_039_346_656_037) { ($0 ^ UInt64($1)) &* 1_099_511_628_211 })
-        return [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
-            while count < size {
-                withUnsafeBytes(of: random.next()) { word in
-                    for byte in word where count < size {
-                        buffer[count] = byte
-                        count += 1
-                    }
+/// Bytes that don't compress, the same for the same seed.
+func makeNoise(_ size: Int, seed: String) -> [UInt8] {
+    var random = SeededRandom(
+        seed: seed.utf8.reduce(14_695_981_039_346_656_037) { ($0 ^ UInt64($1)) &* 1_099_511_628_211 })
+    return [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
+        while count < size {
+            withUnsafeBytes(of: random.next()) { word in
+                for byte in word where count < size {
+                    buffer[count] = byte
+                    count += 1
                 }
             }
         }

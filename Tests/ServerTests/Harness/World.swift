@@ -83,6 +83,20 @@ struct World: Sendable {
         return secrets + ["PRIVATE KEY", "$2b$", "$2y$"]
     }
 
+    /// Adds users to the data directory of a server that does not run.
+    /// - Parameter users: names, and what the policy file has below them.
+    static func add(_ users: [String: String], to data: String) async throws {
+        var policy = try String(contentsOfFile: data + "/policy.yaml", encoding: .utf8)
+        for (user, grants) in users {
+            let password = "a password of \(user)"
+            let added = try await run("cistern", ["user", "add", "--data", data, user], input: password + "\n")
+            try #require(added.status == 0, "\(added.errors)")
+            try Data(password.utf8).write(to: URL(fileURLWithPath: "\(data)/secrets/\(user).password"))
+            policy += "  \(user):\n" + grants.split(separator: "\n").map { "    \($0)\n" }.joined()
+        }
+        try Data(policy.utf8).write(to: URL(fileURLWithPath: data + "/policy.yaml"))
+    }
+
     private static func passwords(in directory: String) throws -> [String: String] {
         var passwords: [String: String] = [:]
         for file in try FileManager.default.contentsOfDirectory(atPath: directory + "/secrets") {
@@ -98,6 +112,8 @@ struct SharedServer: SuiteTrait, TestScoping {
     @TaskLocal private static var shared: World?
 
     let arguments: [String]
+    /// Users beside the first two: their grants, as the policy file has them below a user's name.
+    var users: [String: String] = [:]
     let prepare: @Sendable (World) async throws -> Void
 
     static func world() throws -> World { try #require(shared) }
@@ -105,9 +121,16 @@ struct SharedServer: SuiteTrait, TestScoping {
     func provideScope(
         for test: Test, testCase: Test.Case?, performing function: @concurrent @Sendable () async throws -> Void
     ) async throws {
-        try await World.with(arguments) { world in
-            try await prepare(world)
-            try await Self.$shared.withValue(world) { try await function() }
+        try await withTemporaryDirectory { directory in
+            let data = directory + "/data"
+            if !users.isEmpty {
+                try await World.with(data: data) { _ in }
+                try await World.add(users, to: data)
+            }
+            try await World.with(data: data, arguments) { world in
+                try await prepare(world)
+                try await Self.$shared.withValue(world) { try await function() }
+            }
         }
     }
 }

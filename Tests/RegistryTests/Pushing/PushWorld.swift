@@ -1,0 +1,155 @@
+import Blobs
+import OCI
+import ObjectStore
+import Synchronization
+
+@testable import Registry
+
+/// A registry over memory whose calls of the store are written down and can be made to fail, and whose clocks are set
+/// by hand.
+struct PushWorld {
+    static let second: Int64 = 1_000_000_000
+    static let grace: Int64 = 3600 * second
+    static let lifetime: Duration = .seconds(3600)
+
+    let memory: MemoryObjectStore
+    let store: InstrumentedObjectStore
+    let calls = Calls()
+    let blobs: BlobStore
+    let registry: Registry
+    let uploads: UploadBook
+    let name: RepositoryName
+    private let time = Time()
+
+    init(limits: UploadBook.Limits = UploadBook.Limits()) throws {
+        let (calls, time) = (calls, time)
+        memory = MemoryObjectStore()
+        store = InstrumentedObjectStore(memory) { (operation, key) throws(ObjectStoreError) in
+            try calls.make(operation, key)
+        }
+        blobs = BlobStore(store: store, now: { time.wall }, grace: Self.grace)
+        registry = Registry(store: store, blobs: blobs, now: { time.wall })
+        var limits = limits
+        limits.lifetime = Self.lifetime
+        uploads = UploadBook(registry: registry, limits: limits, now: { time.steady })
+        name = try RepositoryName(parsing: "a/b")
+    }
+
+    func pass(_ seconds: Int64) { time.pass(seconds) }
+
+    func owner(_ user: String = "u", of name: RepositoryName? = nil) -> UploadOwner {
+        UploadOwner(repository: name ?? self.name, user: user)
+    }
+
+    @discardableResult
+    func push(_ text: String, to name: RepositoryName? = nil) async throws -> Digest {
+        let bytes = Array(text.utf8)
+        return try await uploads.take(owner(of: name), Chunks([bytes]), as: Digest.of(bytes)).digest
+    }
+
+    /// An image manifest that names blobs as its layers.
+    func manifest(
+        _ layers: [Digest], _ type: MediaType = .ociLayer, subject: Digest? = nil, note: String = ""
+    ) -> [UInt8] {
+        func descriptor(_ digest: Digest, _ type: MediaType) -> String {
+            #"{"mediaType":"\#(type)","digest":"\#(digest)","size":1}"#
+        }
+        let subject = subject.map { #","subject":\#(descriptor($0, .ociManifest))"# } ?? ""
+        let list = layers.map { descriptor($0, type) }.joined(separator: ",")
+        let config = descriptor(Digest.of(Array("{}".utf8)), .ociConfig)
+        return Array(
+            #"{"schemaVersion":2,"config":\#(config),"layers":[\#(list)],"annotations":{"n":"\#(note)"}\#(subject)}"#
+                .utf8)
+    }
+
+    @discardableResult
+    func put(
+        _ manifest: [UInt8], _ reference: String, tags: [String] = [], type: String = MediaType.ociManifest.text
+    ) async throws -> Digest {
+        try await registry.putManifest(
+            name, try Reference(parsing: reference), tags: try tags.map { try Tag(parsing: $0) }, contentType: type,
+            manifest
+        ).digest
+    }
+
+    /// The bytes of a manifest, or nil if it is not there.
+    func manifest(_ reference: String) async throws -> [UInt8]? {
+        do { return try await registry.manifest(name, try Reference(parsing: reference)).bytes } catch {
+            guard case RegistryError.unknownManifest = error else { throw error }
+            return nil
+        }
+    }
+
+    /// The bytes of a blob, or nil if it is not there.
+    func blob(_ digest: Digest) async throws -> [UInt8]? {
+        let open: OpenBlob
+        do { open = try await registry.openBlob(name, digest) } catch {
+            guard case RegistryError.unknownBlob = error else { throw error }
+            return nil
+        }
+        let bytes = try await open.reader.read(at: 0, maximum: 1 << 20)
+        await open.reader.close()
+        return bytes
+    }
+
+    func tags() async throws -> [String] {
+        do { return try await registry.tags(name, after: nil, limit: 1000).elements } catch {
+            guard case RegistryError.unknownRepository = error else { throw error }
+            return []
+        }
+    }
+
+    func referrers(of digest: Digest) async throws -> [Digest] {
+        try await registry.referrers(name, of: digest, artifactType: nil, after: nil).elements.map(\.digest)
+    }
+
+    /// Objects below `data/`: bytes that are kept, whoever names them.
+    func data() async throws -> Int { try await memory.list(prefix: "data/", startAfter: nil, limit: 1000).count }
+
+    private final class Time: Sendable {
+        private let passed = Mutex<Int64>(0)
+        private let start = ContinuousClock.now
+        var wall: Int64 { passed.withLock { (1_000_000 + $0) * PushWorld.second } }
+        var steady: ContinuousClock.Instant { passed.withLock { start + .seconds($0) } }
+        func pass(_ seconds: Int64) { passed.withLock { $0 += seconds } }
+    }
+}
+
+/// What was asked of a store, in order.
+final class Calls: Sendable {
+    struct Call: Hashable, CustomStringConvertible {
+        let operation: ObjectOperation
+        let key: String?
+        var description: String { "\(operation) \(key ?? "")" }
+    }
+
+    private struct State {
+        var made: [Call] = []
+        var failing: (number: Int, error: ObjectStoreError)?
+    }
+
+    private let state = Mutex(State())
+
+    var made: [Call] { state.withLock { $0.made } }
+
+    /// Calls by which a request waits for the disk.
+    var flushes: Int { made.count { [.sync, .finish].contains($0.operation) } }
+
+    /// Forgets what was made; the call of a number from now on fails, if any.
+    func start(failing number: Int? = nil, with error: ObjectStoreError = .io("the disk")) {
+        state.withLock { $0 = State(made: [], failing: number.map { ($0, error) }) }
+    }
+
+    func make(_ operation: ObjectOperation, _ key: ObjectKey?) throws(ObjectStoreError) {
+        try state.withLock { (state) throws(ObjectStoreError) in
+            let number = state.made.count
+            state.made.append(Call(operation: operation, key: key?.text))
+            if let failing = state.failing, failing.number == number { throw failing.error }
+        }
+    }
+
+    /// Where the first call of a kind below a prefix is; nil if there was none.
+    func index(_ operation: ObjectOperation, _ prefix: String) -> Int? {
+        made.firstIndex { $0.operation == operation && $0.key?.hasPrefix(prefix) == true }
+    }
+}

@@ -1,0 +1,141 @@
+import OCI
+import ObjectStore
+import Testing
+
+@testable import Registry
+
+@Suite("Uploads under way")
+struct UploadTests {
+    private static let nothing = Chunks<[UInt8]>([])
+
+    @Test("what rests for longer than its lifetime is forgotten with its bytes; what is touched is not")
+    func expiry() async throws {
+        let world = try PushWorld()
+        let owner = world.owner()
+        let resting = try world.uploads.begin(owner, .sha256)
+        let touched = try world.uploads.begin(owner, .sha256)
+        _ = try await world.uploads.append(resting, owner, nil, Chunks([[1]]))
+        world.pass(3599)
+        await world.uploads.expire()
+        #expect(world.uploads.count == 2)
+        _ = try await world.uploads.append(touched, owner, nil, Chunks([[1]]))
+        world.pass(2)
+        await world.uploads.expire()
+        #expect(world.uploads.count == 1)
+        #expect(throws: RegistryError.self) { try world.uploads.received(resting, owner) }
+        await #expect(throws: RegistryError.self) {
+            try await world.uploads.append(resting, owner, nil, Self.nothing)
+        }
+        _ = try await world.uploads.finish(touched, owner, nil, Self.nothing, as: Digest.of([1]))
+        #expect(try await world.blob(Digest.of([1])) == [1])
+        #expect(try await world.data() == 1, "the forgotten one left nothing")
+    }
+
+    @Test("an upload that somebody writes to does not expire, however slowly it comes")
+    func slow() async throws {
+        let world = try PushWorld()
+        let owner = world.owner()
+        let id = try world.uploads.begin(owner, .sha256)
+        let (body, sender) = AsyncStream<[UInt8]>.makeStream()
+        async let received = world.uploads.append(id, owner, nil, body)
+        sender.yield([1])
+        while world.calls.index(.write, "data/") == nil { await Task.yield() }
+        world.pass(100_000)
+        await world.uploads.expire()
+        #expect(world.uploads.count == 1)
+        sender.yield([2])
+        sender.finish()
+        #expect(try await received == 2)
+        await world.uploads.expire()
+        _ = try await world.uploads.finish(id, owner, nil, Self.nothing, as: Digest.of([1, 2]))
+    }
+
+    @Test("there are so many at a time, of one user and of all, and one that ends makes room")
+    func limits() async throws {
+        var limits = UploadBook.Limits()
+        limits.total = 3
+        limits.ofOneUser = 2
+        let world = try PushWorld(limits: limits)
+        let (one, two) = (world.owner("one"), world.owner("two"))
+        func refuses(_ owner: UploadOwner) {
+            let error = #expect(throws: RegistryError.self) { try world.uploads.begin(owner, .sha256) }
+            guard case .tooManyUploads? = error else {
+                Issue.record("\(String(describing: error))")
+                return
+            }
+        }
+        let first = try world.uploads.begin(one, .sha256)
+        _ = try world.uploads.begin(one, .sha256)
+        refuses(one)
+        _ = try world.uploads.begin(two, .sha256)
+        refuses(two)
+        try await world.uploads.cancel(first, one)
+        _ = try world.uploads.begin(two, .sha256)
+        refuses(one)
+    }
+
+    @Test("a blob over the limit is refused, and nothing of it stays", arguments: [nil, 0..<Int64(11)])
+    func size(chunk: Range<Int64>?) async throws {
+        var limits = UploadBook.Limits()
+        limits.size = 10
+        let world = try PushWorld(limits: limits)
+        let owner = world.owner()
+        let id = try world.uploads.begin(owner, .sha256)
+        let large = Chunks([[UInt8](repeating: 0, count: 10), [1]])
+        let error = await #expect(throws: RegistryError.self) {
+            try await world.uploads.append(id, owner, chunk, large)
+        }
+        guard case .tooLarge(maximum: 10)? = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(world.uploads.count == 0)
+        let exact = [UInt8](repeating: 7, count: 10)
+        _ = try await world.uploads.take(owner, Chunks([exact]), as: Digest.of(exact))
+        #expect(try await world.data() == 1)
+    }
+
+    @Test("an upload is its owner's: neither another user nor another repository finds it")
+    func owner() async throws {
+        let world = try PushWorld()
+        let owner = world.owner()
+        let id = try world.uploads.begin(owner, .sha256)
+        for stranger in [world.owner("v"), world.owner(of: try RepositoryName(parsing: "a/c"))] {
+            #expect(throws: RegistryError.self) { try world.uploads.received(id, stranger) }
+            await #expect(throws: RegistryError.self) {
+                try await world.uploads.append(id, stranger, nil, Chunks([[1]]))
+            }
+            await #expect(throws: RegistryError.self) {
+                try await world.uploads.finish(id, stranger, nil, Chunks([[1]]), as: Digest.of([1]))
+            }
+            await #expect(throws: RegistryError.self) { try await world.uploads.cancel(id, stranger) }
+        }
+        #expect(try world.uploads.received(id, owner) == 0)
+    }
+
+    @Test("a sender that fails leaves what it sent, and a single request's upload nothing at all")
+    func senderFails() async throws {
+        struct Failed: Error {}
+        let world = try PushWorld()
+        let owner = world.owner()
+        let id = try world.uploads.begin(owner, .sha256)
+        func failing() -> AsyncThrowingStream<[UInt8], any Error> {
+            AsyncThrowingStream { sender in
+                sender.yield([1, 2])
+                sender.finish(throwing: Failed())
+            }
+        }
+        await #expect(throws: RegistryError.self) { try await world.uploads.append(id, owner, nil, failing()) }
+        #expect(try world.uploads.received(id, owner) == 2)
+        await #expect(throws: RegistryError.self) {
+            try await world.uploads.finish(id, owner, nil, failing(), as: Digest.of([1, 2, 1, 2]))
+        }
+        #expect(try world.uploads.received(id, owner) == 4)
+        _ = try await world.uploads.finish(id, owner, 4..<5, Chunks([[5]]), as: Digest.of([1, 2, 1, 2, 5]))
+        await #expect(throws: RegistryError.self) {
+            try await world.uploads.take(owner, failing(), as: Digest.of([1, 2]))
+        }
+        #expect(world.uploads.count == 0)
+        #expect(try await world.blob(Digest.of([1, 2])) == nil)
+    }
+}

@@ -1,0 +1,112 @@
+import Foundation
+import OCI
+import Synchronization
+import TestSupport
+import Testing
+
+extension ServerTests {
+    @Suite("Many who push at once")
+    struct CrowdTests {
+        private static let pushers = 32
+        /// `SOAK_SECONDS` makes it longer: 600 for a soak.
+        private static let duration = Duration.seconds(
+            Int(ProcessInfo.processInfo.environment["SOAK_SECONDS"] ?? "") ?? 20)
+        /// With `SOAK_GRACE_SECONDS` garbage is collected all the while, whatever nothing referred to for so long.
+        private static let grace = ProcessInfo.processInfo.environment["SOAK_GRACE_SECONDS"]
+
+        @Test(
+            "32 of them, of the same and of different blobs and manifests: no push fails, nothing acknowledged is lost",
+            .timeLimit(.minutes(20)))
+        func crowd() async throws {
+            try await withTemporaryDirectory { directory in
+                let data = directory + "/data"
+                var arguments = ["--gc-interval-seconds", "0"]
+                if let grace = Self.grace { arguments += ["--gc-grace-seconds", grace] }
+                let ledgers = try await World.with(data: data, arguments) { world in
+                    let deadline = ContinuousClock.now + Self.duration
+                    let collecting = Task { try await Self.collect(world.client, until: deadline) }
+                    let ledgers = try await withThrowingTaskGroup(of: PushLedger.self) { group in
+                        for number in 0..<Self.pushers {
+                            group.addTask { try await Self.push(number, world.client, until: deadline) }
+                        }
+                        return try await group.reduce(into: []) { $0.append($1) }
+                    }
+                    #expect(try await collecting.value > 0, "garbage was collected meanwhile")
+                    try await Self.expectWhole(ledgers, world.client)
+                    #expect(!world.log.contains(#""status":5"#), "no request failed inside")
+                    let pushed = ledgers.reduce(0) { $0 + $1.blobs.count + $1.manifests.count }
+                    print("\(pushed) blobs and manifests of \(Self.pushers) pushers in \(Self.duration)")
+                    #expect(pushed > Self.pushers * 10)
+                    return ledgers
+                }
+                try await World.with(data: data, arguments) { world in
+                    try await Self.expectWhole(ledgers, world.client)
+                    #expect(world.store.unfinished() == [])
+                }
+            }
+        }
+
+        /// Has garbage collected over and over.
+        /// - Returns: how often.
+        private static func collect(_ client: Client, until deadline: ContinuousClock.Instant) async throws -> Int {
+            var count = 0
+            while ContinuousClock.now < deadline {
+                let answer = try await client.send("POST", "/api/v1/gc", as: "operator", body: [])
+                try #require(answer.status == 200, "\(answer.text)")
+                count += 1
+            }
+            return count
+        }
+
+        /// One client: blobs that only it has, and blobs that all push at the same time, and images of both.
+        private static func push(
+            _ number: Int, _ client: Client, until deadline: ContinuousClock.Instant
+        ) async throws -> PushLedger {
+            var random = SeededRandom(seed: UInt64(number))
+            var ledger = PushLedger(repository: "crowd/r\(number)")
+            let repo = Repo(client, ledger.repository)
+            var step = 0
+            while ContinuousClock.now < deadline {
+                let own = Content(seed: "\(number) \(step)", size: Int.random(in: 0...20_000, using: &random))
+                // All are at about the same step at the same time.
+                let shared = Content(seed: "shared \(step)", size: 5000)
+                for content in [own, shared] {
+                    let form = PushForm.allCases.randomElement(using: &random) ?? .single
+                    let answer = try await form.push(content.bytes, content.digest, to: repo)
+                    try #require(answer.status == 201, "\(form) of \(content): \(answer.text)")
+                    ledger.push(content, acknowledged: true)
+                }
+                let layers = [own, shared].map { Manifests.descriptor($0.digest, size: $0.size) }
+                for manifest in [Manifests.image(layers: layers), Manifests.image(layers: [layers[1]])] {
+                    let tag = "t\(Int.random(in: 0...3, using: &random))"
+                    let answer = try await repo.put(manifest: manifest, tag)
+                    try #require(answer.status == 201, "\(answer.text)")
+                    ledger.push(manifest, tag: tag, acknowledged: true)
+                }
+                if step % 4 == 3, let digest = ledger.manifests.keys.randomElement(using: &random) {
+                    let answer = try await repo.delete("manifests/\(digest)")
+                    try #require(answer.status == 202, "\(answer.text)")
+                    ledger.delete(digest, acknowledged: true, collected: true)
+                }
+                step += 1
+            }
+            return ledger
+        }
+
+        private static func expectWhole(_ ledgers: [PushLedger], _ client: Client) async throws {
+            let problems = try await withThrowingTaskGroup(of: [String].self) { group in
+                for lane in 0..<8 {
+                    group.addTask {
+                        var problems: [String] = []
+                        for index in stride(from: lane, to: ledgers.count, by: 8) {
+                            problems += try await ledgers[index].problems(client)
+                        }
+                        return problems
+                    }
+                }
+                return try await group.reduce(into: []) { $0 += $1 }
+            }
+            #expect(problems == [])
+        }
+    }
+}
