@@ -78,12 +78,15 @@ extension RegistryAPI {
         guard let derived else { return answer(try await registry.tags(name, after: last, limit: count), name) }
         // An app's own tags are few; what was pushed beside them is merged in.
         var tags = derived
+        var isMore = false
         if try await registry.exists(name) {
-            tags += try await registry.tags(name, after: last, limit: count).elements
+            let pushed = try await registry.tags(name, after: last, limit: count)
+            isMore = pushed.next != nil
+            tags += pushed.elements
             tags = Set(tags).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
         }
         if let last { tags = Array(tags.drop { !last.utf8.lexicographicallyPrecedes($0.utf8) }) }
-        let isMore = count < tags.count
+        isMore = isMore || count < tags.count
         tags = Array(tags.prefix(count))
         return answer(Page(elements: tags, next: isMore ? tags.last : nil), name)
     }
@@ -154,7 +157,10 @@ extension RegistryAPI {
     }
 
     func query(_ name: String, _ request: Request) throws(RegistryFailure) -> String? {
-        do { return try request.query(name) } catch { throw .paginationInvalid(request.queryText) }
+        do { return try request.query(name) } catch {
+            if ["digest", "mount"].contains(name) { throw .digestInvalid(request.queryText) }
+            throw .paginationInvalid(request.queryText)
+        }
     }
 }
 

@@ -36,6 +36,12 @@ extension RegistryAPI {
 
     /// What is done with an upload under way.
     func upload(_ name: RepositoryName, _ id: UploadID?, _ request: Request) async throws -> Response {
+        do { return try await answer(name, id, request) } catch RegistryError.outOfOrder(let received) {
+            throw RegistryFailure.outOfOrder(received: received, location: request.path)
+        }
+    }
+
+    private func answer(_ name: RepositoryName, _ id: UploadID?, _ request: Request) async throws -> Response {
         let owner = try owner(of: name, request)
         guard let id else { throw RegistryFailure.uploadUnknown }
         switch request.method {

@@ -52,39 +52,41 @@ public struct RegistryAPI: Sendable {
         switch route {
         case .ping:
             try request.requireUser()
-            guard reads else { throw Self.unsupported("GET, HEAD") }
+            guard reads else { throw try Self.unsupported("GET, HEAD", request) }
             return .json([:])
         case .manifest(let name, let reference):
             switch method {
             case .get, .head: return try await manifest(name, reference, request)
             case .put: return try await putManifest(name, reference, request)
             case .delete: return try await deleteManifest(name, reference, request)
-            default: throw Self.unsupported("GET, HEAD, PUT, DELETE")
+            default: throw try Self.unsupported("GET, HEAD, PUT, DELETE", request)
             }
         case .blob(let name, let digest):
             switch method {
             case .get, .head: return try await blob(name, digest, request)
             case .delete: return try await deleteBlob(name, digest, request)
-            default: throw Self.unsupported("GET, HEAD, DELETE")
+            default: throw try Self.unsupported("GET, HEAD, DELETE", request)
             }
         case .uploads(let name):
-            guard method == .post else { throw Self.unsupported("POST") }
+            guard method == .post else { throw try Self.unsupported("POST", request) }
             return try await beginUpload(name, request)
         case .upload(let name, let id): return try await upload(name, id, request)
         case .tags(let name):
-            guard reads else { throw Self.unsupported("GET, HEAD") }
+            guard reads else { throw try Self.unsupported("GET, HEAD", request) }
             return try await tags(name, request)
         case .referrers(let name, let digest):
-            guard reads else { throw Self.unsupported("GET, HEAD") }
+            guard reads else { throw try Self.unsupported("GET, HEAD", request) }
             return try await referrers(name, digest, request)
         case .catalog:
-            guard reads else { throw Self.unsupported("GET, HEAD") }
+            guard reads else { throw try Self.unsupported("GET, HEAD", request) }
             return try await catalog(request)
         }
     }
 
-    private static func unsupported(_ allow: String) -> RegistryFailure {
-        .unsupported("this can't be done here; there are \(allow)", allow: allow)
+    /// Strangers are asked who they are before they learn what there is.
+    private static func unsupported(_ allow: String, _ request: Request) throws -> RegistryFailure {
+        try request.requireUser()
+        return .unsupported("this can't be done here; there are \(allow)", allow: allow)
     }
 }
 

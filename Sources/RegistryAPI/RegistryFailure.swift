@@ -19,7 +19,8 @@ enum RegistryFailure: Error, Hashable {
     case uploadUnknown
     case uploadInvalid(String)
     case uploadBusy
-    case outOfOrder(received: Int64)
+    /// - Parameter location: where the upload goes on.
+    case outOfOrder(received: Int64, location: String)
     case digestInvalid(String)
     case sizeInvalid(String)
     case denied(String)
@@ -52,7 +53,7 @@ enum RegistryFailure: Error, Hashable {
         switch self {
         case .unsupported(_, let allow): [.allow: allow]
         case .tooManyRequests, .unavailable: [.retryAfter: "5"]
-        case .outOfOrder(let received): [.range: receivedRange(received)]
+        case .outOfOrder(let received, let location): [.range: receivedRange(received), .location: location]
         default: [:]
         }
     }
@@ -90,7 +91,7 @@ enum RegistryFailure: Error, Hashable {
         case .uploadUnknown: "there is no such upload: begin it again"
         case .uploadInvalid(let reason): reason
         case .uploadBusy: "another request writes to this upload"
-        case .outOfOrder(let received): "the next chunk begins at byte \(received)"
+        case .outOfOrder(let received, _): "the next chunk begins at byte \(received)"
         case .digestInvalid(let text): "'\(excerpt(text))' is not the content's digest"
         case .sizeInvalid(let reason): reason
         case .denied(let reason): reason
@@ -123,7 +124,6 @@ enum RegistryFailure: Error, Hashable {
         case .unknownBlob(_, let digest): self = .blobUnknown(digest)
         case .unknownUpload: self = .uploadUnknown
         case .busyUpload: self = .uploadBusy
-        case .outOfOrder(let received): self = .outOfOrder(received: received)
         case .tooManyUploads: self = .tooManyRequests("\(error)")
         case .digestMismatch(let expected, _): self = .digestInvalid(expected.description)
         case .sizeMismatch: self = .sizeInvalid("\(error)")
@@ -136,7 +136,8 @@ enum RegistryFailure: Error, Hashable {
         case .store(.permission), .blob(.store(.permission)):
             self = .unavailable("the registry's store can't be written at the moment")
         case .store(.io), .blob(.store(.io)): self = .unavailable("the registry's store failed: try again")
-        case .collecting, .damaged, .blob, .store, .input, .cancelled: return nil
+        // The first is said by the route of an upload, which knows where it goes on.
+        case .outOfOrder, .collecting, .damaged, .blob, .store, .input, .cancelled: return nil
         }
     }
 }

@@ -1,5 +1,5 @@
 import Images
-import OCI
+public import OCI
 
 /// Whose a repository is, by its name. The names below `cloudfoundry/` and `cistern/` are reserved for what is derived.
 enum Repository: Hashable {
@@ -32,6 +32,7 @@ enum Repository: Hashable {
         }
     }
 
+    /// Whether what is there is derived, or may only refer to it.
     var isReserved: Bool { self != .pushed }
 
     /// The derived image of a reference; nil if there is none.
@@ -89,4 +90,9 @@ enum Repository: Hashable {
     private func isHexadecimal(_ text: Substring) -> Bool {
         text.utf8.allSatisfy { byte in "0123456789abcdef".utf8.contains(byte) }
     }
+}
+
+extension RegistryAPI {
+    /// Whether a name is one of those that clients can't push images to.
+    @Sendable public static func isReserved(_ name: RepositoryName) -> Bool { Repository(name).isReserved }
 }
