@@ -16,6 +16,10 @@ public enum ImageError: Error, Sendable {
     case rootfsExists(StackName, VersionName, Architecture)
     /// The rootfs lacks what apps can't be started without.
     case unsuitableRootfs(missing: String)
+    /// A version that is current, or was before it, can't be removed.
+    case rootfsInUse(StackName, VersionName)
+    /// A cluster's report of what runs there that can't be taken.
+    case unsuitableReport(String)
     /// No `launch` for the architecture was given to this server.
     case noLifecycle(Architecture)
     case unknownDroplet(DropletGUID, hash: String)
@@ -48,6 +52,8 @@ extension ImageError: CustomStringConvertible {
         case .rootfsExists(let stack, let version, let architecture):
             "rootfs version \(version) of the stack \(stack) (\(architecture)) exists with other content: "
                 + "choose another version"
+        case .rootfsInUse(let stack, let version): "\(stack) \(version) is current: promote another version first"
+        case .unsuitableReport(let reason): reason
         case .unsuitableRootfs(let missing):
             "the rootfs has no \(missing): name the shell that it has (--shell), or choose another file"
         case .noLifecycle(let architecture): "this server has no lifecycle programs for \(architecture)"

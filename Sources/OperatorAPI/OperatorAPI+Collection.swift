@@ -39,6 +39,11 @@ extension CollectionReport {
             "blobs": .integer(blobs), "damaged": .integer(damaged), "leased": .integer(leased),
             "marked": .integer(marked), "repositories": .integer(repositories), "retired": .integer(retired),
             "retiredBytes": .integer(retiredBytes), "tombstones": .integer(tombstones),
+            "retention": [
+                "droplets": .integer(retention.droplets), "manifests": .integer(retention.manifests),
+                "rootfsVersions": .integer(retention.rootfsVersions),
+                "withheld": retention.withheld.map { .string($0) } ?? .null,
+            ],
         ]
     }
 }

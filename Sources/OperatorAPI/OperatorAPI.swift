@@ -10,6 +10,7 @@ public struct OperatorAPI: Sendable {
     let droplets: DropletCatalog
     let images: DerivedImages
     let collections: CollectionRunner
+    let pins: PinBook
     let settings: Settings
 
     public struct Settings: Sendable {
@@ -27,8 +28,9 @@ public struct OperatorAPI: Sendable {
 
     public init(
         rootfs: RootfsCatalog, droplets: DropletCatalog, images: DerivedImages, collections: CollectionRunner,
-        settings: Settings
+        pins: PinBook, settings: Settings
     ) {
+        self.pins = pins
         self.collections = collections
         self.rootfs = rootfs
         self.droplets = droplets
@@ -41,6 +43,7 @@ public struct OperatorAPI: Sendable {
         addRootfsRoutes(to: &routes)
         addDropletRoutes(to: &routes)
         addCollectionRoutes(to: &routes)
+        addPinRoutes(to: &routes)
         return routes
     }
 }

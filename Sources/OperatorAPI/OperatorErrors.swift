@@ -16,6 +16,8 @@ struct OperatorErrors: ErrorEnvelope {
         case .invalidName: return HTTPFailure(.badRequest, message, code: "invalid-name")
         case .unknownStack, .unknownVersion, .nothingPromoted, .noVariant, .unknownDroplet:
             return HTTPFailure(.notFound, message, code: "unknown")
+        case .unsuitableReport: return HTTPFailure(.badRequest, message, code: "invalid-report")
+        case .rootfsInUse: return HTTPFailure(.conflict, message, code: "in-use")
         case .rootfsExists, .aliasTaken, .contended: return HTTPFailure(.conflict, message, code: "exists")
         case .noLifecycle: return HTTPFailure(.unprocessableContent, message, code: "no-lifecycle")
         case .unsuitableRootfs: return HTTPFailure(.unprocessableContent, message, code: "unsuitable-rootfs")

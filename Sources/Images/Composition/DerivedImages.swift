@@ -66,6 +66,12 @@ public final class DerivedImages: Sendable {
         return tags.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 
+    func forgetWanted(_ stack: StackName, _ version: VersionName) {
+        wanted.withLock { wanted in
+            wanted = wanted.filter { $0.key.stack != stack || $0.key.version != version }
+        }
+    }
+
     /// The image that a recipe makes of a droplet.
     func image(_ recipe: Recipe, _ droplet: DropletContent) -> ComposedImage {
         let key = ImageKey(recipe: recipe.id, droplet: droplet.digest)

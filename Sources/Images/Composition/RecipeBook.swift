@@ -17,6 +17,13 @@ public final class RecipeBook: Sendable {
         var byBase: [Base: [Recipe]] = [:]
         /// Every layer that recipes name.
         var layers: [Base: [Digest: LayerReference]] = [:]
+
+        mutating func remember(layersOf recipe: Recipe) {
+            let base = Base(stack: recipe.stack, architecture: recipe.architecture)
+            for layer in recipe.rootfs + [recipe.lifecycle] + recipe.delta {
+                layers[base, default: [:]][layer.digest] = layer
+            }
+        }
     }
 
     private let store: any ObjectStore
@@ -69,15 +76,30 @@ public final class RecipeBook: Sendable {
         return true
     }
 
+    /// Forgets the recipes of a rootfs version, durably.
+    func remove(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
+        let gone = state.withLock { $0.byID.values.filter { $0.stack == stack && $0.version == version } }
+        do {
+            for recipe in gone { try await store.delete(try Recipe.key(recipe.id), ifVersion: nil) }
+            try await store.sync()
+        } catch { throw .store(error) }
+        let ids = Set(gone.map(\.id))
+        state.withLock { state in
+            state.unwritten.subtract(ids)
+            state.byID = state.byID.filter { !ids.contains($0.key) }
+            state.byBase = state.byBase.mapValues { $0.filter { !ids.contains($0.id) } }
+            state.layers = [:]
+            for recipe in state.byID.values { state.remember(layersOf: recipe) }
+        }
+    }
+
     private func add(_ recipe: Recipe, isWritten: Bool = true) {
         state.withLock { state in
             if isWritten { state.unwritten.remove(recipe.id) } else { state.unwritten.insert(recipe.id) }
             guard state.byID.updateValue(recipe, forKey: recipe.id) == nil else { return }
             let base = Base(stack: recipe.stack, architecture: recipe.architecture)
             state.byBase[base, default: []].append(recipe)
-            for layer in recipe.rootfs + [recipe.lifecycle] + recipe.delta {
-                state.layers[base, default: [:]][layer.digest] = layer
-            }
+            state.remember(layersOf: recipe)
         }
     }
 }

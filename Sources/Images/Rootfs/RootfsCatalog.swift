@@ -20,6 +20,8 @@ public final class RootfsCatalog: Sendable {
     let blobs: BlobStore
     let now: @Sendable () -> Int64
     private let state = Mutex(State())
+    /// A version is not promoted while it is removed.
+    private let changes = Limiter(1)
 
     /// Reads what is there: a few objects for each rootfs version.
     /// - Parameter now: nanoseconds since 1970.
@@ -97,10 +99,42 @@ public final class RootfsCatalog: Sendable {
         }
         let promotion = PromotionHistory.Promotion(
             version: version, at: Timestamp(seconds: now() / 1_000_000_000), by: by, reason: reason)
-        for _ in 0..<16 {
-            if let history = try await add(promotion, to: stack) { return history }
+        return try await changes.run { () throws(ImageError) in
+            guard try versions(stack).contains(where: { $0.version == version }) else {
+                throw .unknownVersion(stack, version)
+            }
+            for _ in 0..<16 {
+                if let history = try await add(promotion, to: stack) { return history }
+            }
+            throw .contended(try promotionKey(stack))
         }
-        throw .contended(try promotionKey(stack))
+    }
+
+    /// Forgets all variants of a version, durably.
+    /// - Throws: `.unknownVersion`; `.rootfsInUse` if it is current.
+    func remove(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
+        try await changes.run { () throws(ImageError) in
+            let variants = try versions(stack).filter { $0.version == version }
+            guard !variants.isEmpty else { throw .unknownVersion(stack, version) }
+            guard history(stack)?.current != version else { throw .rootfsInUse(stack, version) }
+            try await delete(variants)
+            state.withLock { state in
+                for variant in variants {
+                    state.variants[
+                        Variant(stack: stack, version: version, architecture: variant.architecture)] = nil
+                }
+            }
+        }
+    }
+
+    private func delete(_ variants: [RootfsVersion]) async throws(ImageError) {
+        do {
+            for variant in variants {
+                let key = try RootfsVersion.key(variant.stack, variant.version, variant.architecture)
+                try await store.delete(key, ifVersion: nil)
+            }
+            try await store.sync()
+        } catch { throw .store(error) }
     }
 
     /// One try at a conditional write; nil if somebody else promoted meanwhile.

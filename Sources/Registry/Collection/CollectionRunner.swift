@@ -15,18 +15,33 @@ public final class CollectionRunner: Sendable {
         public fileprivate(set) var lastEnded: Int64?
     }
 
+    /// What was taken out of repositories and catalogs before content was collected.
+    public struct Retired: Hashable, Sendable {
+        public var droplets = 0
+        public var rootfsVersions = 0
+        public var manifests = 0
+        /// Why droplets and rootfs versions were left alone, if they were.
+        public var withheld: String?
+
+        public init() {}
+    }
+
     private let collector: GarbageCollector
+    private let retire: @Sendable (_ dryRun: Bool) async throws -> Retired
     private let roots: @Sendable () -> Roots
     private let now: @Sendable () -> Int64
     private let state = Mutex(Status())
 
     /// - Parameters:
     ///   - roots: what must stay besides what repositories have; asked anew for each collection.
+    ///   - retire: takes out what the retention policies no longer want, before each collection.
     ///   - now: nanoseconds since 1970.
     public init(
-        collector: GarbageCollector, roots: @escaping @Sendable () -> Roots, now: @escaping @Sendable () -> Int64
+        collector: GarbageCollector, roots: @escaping @Sendable () -> Roots,
+        retire: @escaping @Sendable (_ dryRun: Bool) async throws -> Retired, now: @escaping @Sendable () -> Int64
     ) {
         self.collector = collector
+        self.retire = retire
         self.roots = roots
         self.now = now
     }
@@ -43,9 +58,12 @@ public final class CollectionRunner: Sendable {
         }
         guard isFree else { throw .collecting }
         defer { state.withLock { $0.running = nil } }
-        let report = try await collector.collect(roots: roots(), dryRun: dryRun) { progress in
+        let retired: Retired
+        do { retired = try await retire(dryRun) } catch { throw error as? RegistryError ?? .input(error) }
+        var report = try await collector.collect(roots: roots(), dryRun: dryRun) { progress in
             state.withLock { $0.running = progress }
         }
+        report.retention = retired
         if !dryRun {
             let now = now()
             state.withLock { state in

@@ -16,6 +16,8 @@ public struct CollectionReport: Hashable, Sendable {
     public internal(set) var tombstones = 0
     /// Records that could not be read: they stay, and verification says more.
     public internal(set) var damaged = 0
+    /// What went before, by the retention policies. A dry run counts its content as still in use.
+    public internal(set) var retention = CollectionRunner.Retired()
 }
 
 /// Collects content that nothing refers to, while everything else goes on.

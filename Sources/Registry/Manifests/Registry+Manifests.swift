@@ -33,6 +33,7 @@ extension Registry {
         let isThere: Bool
         do { isThere = try await blobs.renewIfOld(digest) != nil } catch { throw .blob(error) }
         guard isThere else { throw .unknownManifest(name, reference) }
+        if case .digest = reference { try await touch(RepositoryKeys(name: name), digest) }
         let type = (try? MediaType(parsing: membership.mediaType)) ?? .octetStream
         return (Descriptor(mediaType: type, digest: digest, size: membership.size), membership.mediaType)
     }

@@ -64,6 +64,7 @@ extension Registry {
         for requirement in requirements {
             let (digest, isMember) = try await isMember(requirement, keys)
             guard isMember else { continue }
+            if case .manifest = requirement { try await touch(keys, digest) }
             let blob: Blob?
             do { blob = try await blobs.renewIfOld(digest) } catch { throw .blob(error) }
             if blob == nil { missing.append(digest) }

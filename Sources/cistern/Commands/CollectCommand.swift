@@ -21,6 +21,13 @@ struct CollectCommand: AsyncParsableCommand {
             fields.add("kept for now", "\(count("leased")) that somebody relied on of late")
             fields.add("looked at", "\(count("blobs")) blobs")
             if count("damaged") > 0 { fields.add("damaged", "\(count("damaged")) records: run cistern verify") }
+            let retention = report["retention"]
+            func retired(_ name: String) -> Int64 { retention?[name]?.integer ?? 0 }
+            fields.add(
+                "retired before",
+                "\(retired("droplets")) droplets, \(retired("rootfsVersions")) rootfs versions, "
+                    + "\(retired("manifests")) untagged manifests")
+            if let reason = retention?["withheld"]?.string { fields.add("withheld", reason) }
             return fields.text
         }
     }

@@ -38,6 +38,10 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "Open connections of one client address.") var limitsConnectionsPerAddress: String?
     @Option(help: "Seconds between collections of garbage; 0: only when asked.") var gcIntervalSeconds: String?
     @Option(help: "Seconds that content stays which nothing refers to.") var gcGraceSeconds: String?
+    @Option(help: "An app's newest droplets that are kept; 0: all.") var retentionDroplets: String?
+    @Option(help: "A stack's newest rootfs versions that are kept; 0: all.") var retentionRootfs: String?
+    @Option(help: "Seconds that manifests stay which no tag needs; 0: for ever.") var retentionUntaggedSeconds: String?
+    @Option(help: "Seconds that a cluster's report is believed.") var retentionReportSeconds: String?
     @Option(help: "How long running transfers may go on after SIGTERM.") var drainSeconds: String?
     @Option(help: "trace, debug, info, notice, warning, error or critical.") var logLevel: String?
 
@@ -51,6 +55,8 @@ struct ServeCommand: AsyncParsableCommand {
             (.maximumEntries, limitsEntries), (.conversions, limitsConversions),
             (.clientAuthority, tlsClientAuthority), (.connectionsOfAddress, limitsConnectionsPerAddress),
             (.collectionInterval, gcIntervalSeconds), (.collectionGrace, gcGraceSeconds),
+            (.keptDroplets, retentionDroplets), (.keptRootfs, retentionRootfs),
+            (.untaggedAge, retentionUntaggedSeconds), (.reportAge, retentionReportSeconds),
             (.drainSeconds, drainSeconds), (.logLevel, logLevel),
         ]
         return Dictionary(uniqueKeysWithValues: given.compactMap { setting, value in value.map { (setting.key, $0) } })

@@ -55,9 +55,14 @@ struct Server {
 
         let registry = Registry(store: store, blobs: blobs, now: wallClock)
         let uploads = UploadBook(registry: registry)
+        let pins = PinBook(store: store, now: wallClock)
         let collections = CollectionRunner(
             collector: GarbageCollector(registry: registry, blobs: blobs, reading: files),
-            roots: { images.roots }, now: wallClock)
+            roots: { images.roots },
+            retire: Retirement(
+                images: images, registry: registry, pins: pins, policy: settings.retention,
+                untagged: settings.untaggedAge, now: wallClock
+            ).callAsFunction, now: wallClock)
 
         var routes = Routes.health([
             ReadinessCheck("store") { try await store.sync() }
@@ -72,7 +77,7 @@ struct Server {
             ).routes)
         routes.add(
             OperatorAPI(
-                rootfs: rootfs, droplets: droplets, images: images, collections: collections,
+                rootfs: rootfs, droplets: droplets, images: images, collections: collections, pins: pins,
                 settings: OperatorAPI.Settings(
                     maximumRootfs: settings.maximumUpload, limits: settings.limits,
                     compression: settings.layout.compression)

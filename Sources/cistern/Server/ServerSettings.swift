@@ -23,6 +23,9 @@ struct ServerSettings: Sendable {
     let collectionInterval: Duration?
     /// In nanoseconds.
     let collectionGrace: Int64
+    let retention: RetentionPolicy
+    /// In nanoseconds; nil: for ever.
+    let untaggedAge: Int64?
     let drainTime: Duration
     let logLevel: Logger.Level
 
@@ -57,6 +60,15 @@ struct ServerSettings: Sendable {
         let interval = try source.value(.collectionInterval) { Self.number($0, 0...(366 * 86_400)) }
         collectionInterval = interval == 0 ? nil : .seconds(interval)
         collectionGrace = try source.value(.collectionGrace) { Self.number($0, 0...(366 * 86_400)) } * 1_000_000_000
+        func count(_ setting: Setting) throws -> Int? {
+            let count = Int(try source.value(setting) { Self.number($0, 0...1_000_000) })
+            return count == 0 ? nil : count
+        }
+        retention = RetentionPolicy(
+            droplets: try count(.keptDroplets), rootfs: try count(.keptRootfs),
+            reportAge: try source.value(.reportAge) { Self.number($0, 1...(366 * 86_400)) } * 1_000_000_000)
+        let untagged = try source.value(.untaggedAge) { Self.number($0, 0...(36_600 * 86_400)) }
+        untaggedAge = untagged == 0 ? nil : untagged * 1_000_000_000
         drainTime = .seconds(try source.value(.drainSeconds) { Self.number($0, 0...3600) })
         logLevel = try source.value(.logLevel, Logger.Level.init(rawValue:))
     }

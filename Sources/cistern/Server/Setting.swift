@@ -43,6 +43,16 @@ struct Setting: Hashable, Sendable {
     static let collectionGrace = Setting(
         key: "gc.grace-seconds", fallback: "21600",
         help: "how long content stays that nothing refers to: longer than any push takes")
+    static let keptDroplets = Setting(
+        key: "retention.droplets", fallback: "0", help: "an app's newest droplets that are kept; 0: all")
+    static let keptRootfs = Setting(
+        key: "retention.rootfs", fallback: "0", help: "a stack's newest rootfs versions that are kept; 0: all")
+    static let untaggedAge = Setting(
+        key: "retention.untagged-seconds", fallback: "0",
+        help: "how long pushed manifests stay that no tag needs; 0: for ever")
+    static let reportAge = Setting(
+        key: "retention.report-seconds", fallback: "3600",
+        help: "how old a cluster's report of what runs there may be, lest nothing is retired")
     static let drainSeconds = Setting(
         key: "drain-seconds", fallback: "25", help: "how long running transfers may go on after SIGTERM")
     static let logLevel = Setting(
@@ -53,6 +63,6 @@ struct Setting: Hashable, Sendable {
         listen, plainListen, certificate, privateKey, clientAuthority, layersMode, layersCompression, defaultStack,
         defaultArchitecture,
         maximumDroplet, maximumUnpacked, maximumEntries, conversions, connectionsOfAddress, collectionInterval, collectionGrace,
-        drainSeconds, logLevel,
+        keptDroplets, keptRootfs, untaggedAge, reportAge, drainSeconds, logLevel,
     ]
 }

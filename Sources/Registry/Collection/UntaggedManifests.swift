@@ -1,0 +1,101 @@
+import Blobs
+public import OCI
+import ObjectStore
+
+extension Registry {
+    /// Takes manifests out of repositories that no tag needs any more: neither tagged, nor part of an index that stays,
+    /// nor referring to something that stays, nor pushed or asked for by digest since `cutoff`.
+    /// - Parameters:
+    ///   - cutoff: nanoseconds since 1970.
+    ///   - running: digests that stay whatever else is true.
+    ///   - isReserved: repositories that are left alone.
+    /// - Returns: how many were taken out, or would be.
+    public func retireUntagged(
+        before cutoff: Int64, running: Set<Digest>, dryRun: Bool, isReserved: @Sendable (RepositoryName) -> Bool
+    ) async throws(RegistryError) -> Int {
+        var count = 0
+        var after: String?
+        while true {
+            let page = try await facts.list(RepositoryKeys.catalog, after: after, limit: 1000)
+            for key in page {
+                let marker = String(key.text.dropFirst(RepositoryKeys.catalog.count))
+                guard let name = RepositoryKeys.repository(of: marker), !isReserved(name) else { continue }
+                count += try await retireUntagged(of: name, before: cutoff, running, dryRun)
+            }
+            guard let last = page.last else { break }
+            after = last.text
+        }
+        if !dryRun, count > 0 { try await facts.sync() }
+        return count
+    }
+
+    private func retireUntagged(
+        of name: RepositoryName, before cutoff: Int64, _ running: Set<Digest>, _ dryRun: Bool
+    ) async throws(RegistryError) -> Int {
+        let keys = RepositoryKeys(name: name)
+        var manifests: [Digest: StoredFact<ManifestMembership>] = [:]
+        try await each(keys.manifests) { (key) throws(RegistryError) in
+            guard let membership: StoredFact<ManifestMembership> = try await facts.read(key),
+                let digest = digest(ending: key)
+            else { return }
+            manifests[digest] = membership
+        }
+        var kept = Set(manifests.filter { $0.value.value.pushed >= cutoff || running.contains($0.key) }.keys)
+        // Tags last: one that came meanwhile rewrote its manifest's membership, which is then another version.
+        try await each(keys.tags) { (key) throws(RegistryError) in
+            if let tag: StoredFact<TagRecord> = try await facts.read(key) { kept.insert(tag.value.digest) }
+        }
+        Self.close(&kept, over: manifests.mapValues(\.value))
+        var count = 0
+        for (digest, membership) in manifests where !kept.contains(digest) {
+            count += 1
+            if dryRun { continue }
+            guard try await facts.remove(try keys.manifest(digest), version: membership.version) else {
+                count -= 1
+                continue
+            }
+            if let subject = membership.value.subject { try await facts.remove(try keys.referrer(subject, digest)) }
+        }
+        return count
+    }
+
+    /// Adds what kept manifests name, and what refers to kept manifests, until nothing is added any more.
+    private static func close(_ kept: inout Set<Digest>, over manifests: [Digest: ManifestMembership]) {
+        var referrers: [Digest: [Digest]] = [:]
+        for (digest, manifest) in manifests {
+            if let subject = manifest.subject { referrers[subject, default: []].append(digest) }
+        }
+        var unseen = Array(kept)
+        while let digest = unseen.popLast() {
+            for next in (manifests[digest]?.references ?? []) + (referrers[digest] ?? [])
+            where manifests[next] != nil && kept.insert(next).inserted {
+                unseen.append(next)
+            }
+        }
+    }
+
+    private func each(
+        _ prefix: String, _ body: (ObjectKey) async throws(RegistryError) -> Void
+    ) async throws(RegistryError) {
+        var after: String?
+        while true {
+            let page = try await facts.list(prefix, after: after, limit: 1000)
+            for key in page { try await body(key) }
+            guard page.count == 1000, let last = page.last else { return }
+            after = last.text
+        }
+    }
+
+    /// A manifest that somebody asks for by digest, or names in an index, is as good as pushed anew.
+    func touch(_ keys: RepositoryKeys, _ digest: Digest) async throws(RegistryError) {
+        for _ in 0..<Self.maximumAttempts {
+            guard let stored: StoredFact<ManifestMembership> = try await facts.read(try keys.manifest(digest)),
+                now() - stored.value.pushed >= blobs.grace / 4
+            else { return }
+            var membership = stored.value
+            membership.pushed = now()
+            if try await facts.write(membership, at: try keys.manifest(digest), if: .version(stored.version)) { return }
+        }
+        throw .contended
+    }
+}

@@ -1,0 +1,29 @@
+import Images
+import OCI
+import Registry
+import RegistryAPI
+
+/// What the retention policies take out before garbage is collected.
+struct Retirement: Sendable {
+    let images: DerivedImages
+    let registry: Registry
+    let pins: PinBook
+    let policy: RetentionPolicy
+    /// How long manifests stay that no tag needs, in nanoseconds; nil: for ever.
+    let untagged: Int64?
+    let now: @Sendable () -> Int64
+
+    @Sendable func callAsFunction(dryRun: Bool) async throws -> CollectionRunner.Retired {
+        var retired = CollectionRunner.Retired()
+        let report = try await Retention(images: images, pins: pins, policy: policy, now: now).apply(dryRun: dryRun)
+        retired.droplets = report.droplets.count
+        retired.rootfsVersions = report.rootfs.count
+        retired.withheld = report.withheld
+        if let untagged {
+            retired.manifests = try await registry.retireUntagged(
+                before: now() - untagged, running: Set(try await pins.clusters().flatMap(\.digests)), dryRun: dryRun,
+                isReserved: RegistryAPI.isReserved)
+        }
+        return retired
+    }
+}
