@@ -82,14 +82,19 @@ public struct BlobStore: Sendable {
         throw .contended(digest)
     }
 
-    /// Writes a small blob whole, unless it is there already. Not durable before the store's next `sync()`.
+    /// Writes a small blob whole, at most `ObjectLimits.smallObject` bytes, unless it is there already. Not durable
+    /// before the store's next `sync()`.
     @discardableResult
     public func put(_ bytes: [UInt8], _ algorithm: DigestAlgorithm = .sha256) async throws(BlobError) -> Blob {
         let digest = Digest.of(bytes, algorithm)
         if let blob = try await renew(digest) { return blob }
-        let writer = try await begin()
-        try await writer.write(bytes)
-        return try await publish(try await writer.finish(), as: digest)
+        let id = DataID.random()
+        do { try await store.put(try id.key(), bytes, if: .absent) } catch { throw .store(error) }
+        let staged = StagedBlob(id: id, size: Int64(bytes.count), store: store)
+        do throws(BlobError) { return try await publish(staged, as: digest) } catch {
+            await staged.discard()
+            throw error
+        }
     }
 
     /// Renews the lease of a blob that somebody is about to rely on.

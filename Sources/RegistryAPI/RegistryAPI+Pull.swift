@@ -39,12 +39,28 @@ extension RegistryAPI {
     private func pushedManifest(
         _ name: RepositoryName, _ reference: Reference, _ request: Request
     ) async throws -> Response {
+        if request.method == .head { return try await pushedManifestHead(name, reference, request) }
         let manifest = try await registry.manifest(name, reference)
         let digest = manifest.digest.description
         let tag = EntityTag(digest)
         let headers: HTTPFields = [.contentDigest: digest, .eTag: tag.text]
         if request.has(tag) { return Response(status: .notModified, headers: headers) }
         return .bytes(manifest.bytes, contentType: manifest.mediaType, headers: headers)
+    }
+
+    /// Reads nothing, and renews the lease: who asks whether something is there is likely to rely on it next.
+    private func pushedManifestHead(
+        _ name: RepositoryName, _ reference: Reference, _ request: Request
+    ) async throws -> Response {
+        let (descriptor, mediaType) = try await registry.manifestInfo(name, reference)
+        let digest = descriptor.digest.description
+        let tag = EntityTag(digest)
+        let headers: HTTPFields = [.contentDigest: digest, .eTag: tag.text]
+        if request.has(tag) { return Response(status: .notModified, headers: headers) }
+        var response = Response(headers: headers)
+        response.headers[.contentType] = mediaType
+        response.headers[.contentLength] = String(descriptor.size)
+        return response
     }
 
     /// "Pulling blobs".

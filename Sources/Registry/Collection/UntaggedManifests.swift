@@ -54,7 +54,9 @@ extension Registry {
                 count -= 1
                 continue
             }
-            if let subject = membership.value.subject { try await facts.remove(try keys.referrer(subject, digest)) }
+            if let subject = membership.value.subject {
+                try await removeReferrer(digest, of: subject, membership.value.generation, keys)
+            }
         }
         return count
     }

@@ -3,14 +3,6 @@ import OCI
 
 /// What the registry reads in a manifest that is pushed.
 struct ManifestContent: Sendable {
-    /// Something that a manifest names, and where it is to be found.
-    enum Requirement: Hashable, Sendable {
-        /// A config or a layer: a blob of the same repository.
-        case blob(Digest)
-        /// An index's manifest, in the same repository.
-        case manifest(Digest)
-    }
-
     /// The largest manifest that is taken, in bytes (OCI distribution specification, "Pushing Manifests").
     static let maximumSize = 4 << 20
 
@@ -20,7 +12,7 @@ struct ManifestContent: Sendable {
     let artifactType: MediaType?
     let annotations: [String: String]
     /// What must not be missing if the repository ever had it.
-    let requirements: [Requirement]
+    let requirements: Set<Digest>
     /// Everything that it names, subject excepted.
     let references: [Digest]
 
@@ -54,7 +46,7 @@ struct ManifestContent: Sendable {
         subject = manifest.subject?.digest
         artifactType = manifest.artifactType ?? manifest.config.mediaType
         annotations = manifest.annotations
-        requirements = descriptors.filter { !Self.isForeign($0) }.map { .blob($0.digest) }.unique
+        requirements = Set(descriptors.filter { !Self.isForeign($0) }.map(\.digest))
         references = descriptors.map(\.digest).unique
     }
 
@@ -65,7 +57,7 @@ struct ManifestContent: Sendable {
         subject = index.subject?.digest
         artifactType = index.artifactType
         annotations = index.annotations
-        requirements = index.manifests.map { .manifest($0.digest) }.unique
+        requirements = Set(index.manifests.map(\.digest))
         references = index.manifests.map(\.digest).unique
     }
 

@@ -49,9 +49,21 @@ extension Registry {
         }
         // From here on it is gone, with everything that names this generation of it; the rest is tidying up.
         try await facts.remove(key)
-        if let subject = stored.value.subject { try await facts.remove(try keys.referrer(subject, digest)) }
-        try await removeTags(of: digest, keys)
+        if let subject = stored.value.subject {
+            try await removeReferrer(digest, of: subject, stored.value.generation, keys)
+        }
+        try await removeTags(of: digest, stored.value.generation, keys)
         try await facts.sync()
+    }
+
+    /// Removes what a generation of a manifest left among its subject's referrers.
+    func removeReferrer(
+        _ digest: Digest, of subject: Digest, _ generation: String, _ keys: RepositoryKeys
+    ) async throws(RegistryError) {
+        let key = try keys.referrer(subject, digest)
+        guard let record: StoredFact<ReferrerRecord> = try await facts.read(key), record.value.generation == generation
+        else { return }
+        _ = try await facts.remove(key, version: record.version)
     }
 
     /// - Throws: `.unknownManifest`.
@@ -89,14 +101,16 @@ extension Registry {
         return stored.value
     }
 
-    private func removeTags(of digest: Digest, _ keys: RepositoryKeys) async throws(RegistryError) {
+    private func removeTags(
+        of digest: Digest, _ generation: String, _ keys: RepositoryKeys
+    ) async throws(RegistryError) {
         var after: String?
         while true {
             let page = try await facts.list(keys.tags, after: after, limit: 1000)
             for key in page {
-                guard let tag: StoredFact<TagRecord> = try await facts.read(key), tag.value.digest == digest else {
-                    continue
-                }
+                guard let tag: StoredFact<TagRecord> = try await facts.read(key), tag.value.digest == digest,
+                    tag.value.generation == generation
+                else { continue }
                 // Another version points to something that was pushed meanwhile.
                 _ = try await facts.remove(key, version: tag.version)
             }

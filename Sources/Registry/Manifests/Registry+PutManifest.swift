@@ -36,7 +36,7 @@ extension Registry {
         let content = try ManifestContent(bytes, contentType: contentType)
         let keys = RepositoryKeys(name: name)
         // Leases first: a collector that began before the links below were written leaves these alone.
-        try await require(content.requirements, keys)
+        try await require(content, keys)
         do { _ = try await blobs.put(bytes, digest.algorithm) } catch { throw .blob(error) }
         try await mark(keys)
         let generation = try await join(keys, digest, content, size: bytes.count)
@@ -56,31 +56,19 @@ extension Registry {
         try ManifestContent(bytes, contentType: contentType).subject != nil
     }
 
-    /// Renews what a manifest names and the repository has.
-    private func require(
-        _ requirements: [ManifestContent.Requirement], _ keys: RepositoryKeys
-    ) async throws(RegistryError) {
+    /// Renews everything that a manifest names and the repository has: from now on it is referred to.
+    private func require(_ content: ManifestContent, _ keys: RepositoryKeys) async throws(RegistryError) {
         var missing: [Digest] = []
-        for requirement in requirements {
-            let (digest, isMember) = try await isMember(requirement, keys)
-            guard isMember else { continue }
-            if case .manifest = requirement { try await touch(keys, digest) }
+        for digest in content.references {
+            let isBlob = try await facts.read(try keys.blob(digest), as: BlobMembership.self) != nil
+            let isManifest = try await facts.read(try keys.manifest(digest), as: ManifestMembership.self) != nil
+            guard isBlob || isManifest else { continue }
             let blob: Blob?
             do { blob = try await blobs.renewIfOld(digest) } catch { throw .blob(error) }
-            if blob == nil { missing.append(digest) }
+            if blob == nil, content.requirements.contains(digest) { missing.append(digest) }
+            if isManifest { try await touch(keys, digest) }
         }
         if !missing.isEmpty { throw .missingContent(missing) }
-    }
-
-    private func isMember(
-        _ requirement: ManifestContent.Requirement, _ keys: RepositoryKeys
-    ) async throws(RegistryError) -> (Digest, Bool) {
-        switch requirement {
-        case .blob(let digest):
-            return (digest, try await facts.read(try keys.blob(digest), as: BlobMembership.self) != nil)
-        case .manifest(let digest):
-            return (digest, try await facts.read(try keys.manifest(digest), as: ManifestMembership.self) != nil)
-        }
     }
 
     /// Writes the membership, or finds it.

@@ -1,3 +1,4 @@
+import JSON
 public import OCI
 import ObjectStore
 
@@ -16,6 +17,8 @@ public struct Page<Element: Sendable>: Sendable {
 extension Registry {
     /// The most that one list gives.
     public static let maximumPage = 1000
+    /// No list is larger than a manifest may be, in bytes: clients take no more. One element it has at least.
+    static let maximumPageSize = ManifestContent.maximumSize
 
     /// A repository's tags in byte order ("Listing Tags").
     /// - Parameters:
@@ -42,13 +45,17 @@ extension Registry {
         limit: Int = maximumPage
     ) async throws(RegistryError) -> Page<Descriptor> {
         let keys = RepositoryKeys(name: name)
+        var size = 0
         return try await page(of: keys.referrers(subject), after: last, limit: limit) { (key) throws(RegistryError) in
             guard let record: StoredFact<ReferrerRecord> = try await facts.read(key) else { return nil }
             let descriptor = record.value.descriptor
             guard artifactType == nil || descriptor.artifactType?.text == artifactType,
                 try await membership(keys, descriptor.digest, record.value.generation) != nil
             else { return nil }
+            size += descriptor.json.canonicalBytes.count + 1
             return descriptor
+        } isFull: {
+            size > Self.maximumPageSize - 1024
         }
     }
 
@@ -65,9 +72,10 @@ extension Registry {
     }
 
     /// Goes through the keys below a prefix until enough of them gave an element.
+    /// - Parameter isFull: whether the element that was read last is one too many.
     private func page<Element: Sendable>(
         of prefix: String, after last: String?, limit: Int,
-        _ element: (ObjectKey) async throws(RegistryError) -> Element?
+        _ element: (ObjectKey) async throws(RegistryError) -> Element?, isFull: () -> Bool = { false }
     ) async throws(RegistryError) -> Page<Element> {
         let limit = min(limit, Self.maximumPage)
         guard limit > 0 else { return Page(elements: [], next: nil) }
@@ -79,7 +87,7 @@ extension Registry {
             for key in keys {
                 guard let found = try await element(key) else { continue }
                 // One more than asked for: so there is a next page.
-                guard elements.count < limit else { return Page(elements: elements, next: ended) }
+                guard elements.count < limit, elements.isEmpty || !isFull() else { return Page(elements: elements, next: ended) }
                 elements.append(found)
                 ended = String(key.text.dropFirst(prefix.count))
             }

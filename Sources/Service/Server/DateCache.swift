@@ -6,9 +6,7 @@ final class DateCache: Sendable {
     private let value = Mutex((seconds: 0, text: ""))
 
     var now: String {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME_COARSE, &time)
-        let seconds = time.tv_sec
+        let seconds = time(nil)
         return value.withLock { value in
             if value.seconds != seconds {
                 value = (seconds, WallTime(seconds: seconds, nanoseconds: 0).httpDate)
