@@ -18,9 +18,12 @@ struct TestHouse {
     /// - Parameters:
     ///   - store: of an earlier house, as after a restart.
     ///   - launch: the lifecycle program's bytes; others as after an upgrade.
-    init(store: MemoryObjectStore = MemoryObjectStore(), launch: String = "launch 1") async throws {
+    ///   - now: nanoseconds since 1970.
+    init(
+        store: MemoryObjectStore = MemoryObjectStore(), launch: String = "launch 1",
+        now: @escaping @Sendable () -> Int64 = { 1_800_000_000_000_000_000 }
+    ) async throws {
         self.store = store
-        let now: @Sendable () -> Int64 = { 1_800_000_000_000_000_000 }
         blobs = BlobStore(store: store, now: now)
         droplets = DropletCatalog(store: store, blobs: blobs, conversions: 4, now: now)
         rootfs = try await RootfsCatalog(store: store, blobs: blobs, now: now)

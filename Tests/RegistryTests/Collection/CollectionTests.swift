@@ -38,6 +38,7 @@ struct CollectionWorld {
     }
 
     func pass(_ seconds: Int64) { time.pass(seconds) }
+    var now: Int64 { time.now }
 
     func push(_ text: String, to name: RepositoryName? = nil) async throws -> Digest {
         let bytes = Array(text.utf8)
@@ -59,6 +60,20 @@ struct CollectionWorld {
         try await registry.putManifest(
             name, try Reference(parsing: reference), contentType: MediaType.ociManifest.text, manifest
         ).digest
+    }
+
+    /// Pushes a document under a tag, or under its digest.
+    func put(_ manifest: Manifest, _ tag: String?) async throws -> Digest {
+        try await put(manifest.json.canonicalBytes, MediaType.ociManifest.text, tag)
+    }
+
+    func put(_ index: Index, _ tag: String?) async throws -> Digest {
+        try await put(index.json.canonicalBytes, MediaType.ociIndex.text, tag)
+    }
+
+    private func put(_ bytes: [UInt8], _ contentType: String, _ tag: String?) async throws -> Digest {
+        let reference = try Reference(parsing: tag ?? Digest.of(bytes).description)
+        return try await registry.putManifest(name, reference, contentType: contentType, bytes).digest
     }
 
     func collect(roots: [Digest] = [], dryRun: Bool = false) async throws -> CollectionReport {
