@@ -6,6 +6,22 @@ protocol ContainerClient {
 
     func pull(_ image: String) async throws
 
+    /// Pushes an image that it has, under the name that it has.
+    func push(_ image: String) async throws
+
+    /// Gives an image that it has another name.
+    func tag(_ image: String, as name: String) async throws
+
+    /// Takes an image from an archive as `docker save` writes them (`docker-archive`).
+    /// - Parameter name: by which the archive calls it.
+    func load(_ archive: String, named name: String) async throws
+
+    /// A digest that is the same when the image was pushed and pulled back: its config's, or its manifest's.
+    func identity(of image: String) async throws -> String
+
+    /// Forgets an image, so that it has to be pulled again.
+    func remove(_ image: String) async throws
+
     /// Starts a container in the host's network and returns once it runs.
     func start(_ container: String, of image: String, environment: [String: String], arguments: [String]) async throws
 

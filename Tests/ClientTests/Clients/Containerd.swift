@@ -16,7 +16,7 @@ struct Containerd: ContainerClient {
         try """
         server = "https://\(registry.address)"
         [host."https://\(registry.address)"]
-          capabilities = ["pull", "resolve"]
+          capabilities = ["pull", "resolve", "push"]
           ca = "\(registry.certificateAuthority)"
         """.write(toFile: hosts + "/hosts.toml", atomically: true, encoding: .utf8)
         try """
@@ -53,6 +53,27 @@ struct Containerd: ContainerClient {
                 "--snapshotter", "overlayfs", image,
             ])
     }
+
+    func push(_ image: String) async throws {
+        try await ctr(
+            ["images", "push", "--hosts-dir", directory + "/hosts", "--user", registry.credentials, image])
+    }
+
+    func tag(_ image: String, as name: String) async throws { try await ctr(["images", "tag", image, name]) }
+
+    func load(_ archive: String, named name: String) async throws {
+        try await ctr(["images", "import", "--snapshotter", "overlayfs", archive])
+    }
+
+    func identity(of image: String) async throws -> String {
+        let rows = try await ctr(["images", "list", "name==\(image)"]).output.split(separator: "\n")
+        guard rows.count == 2, let digest = rows[1].firstMatch(of: /sha256:[0-9a-f]{64}/) else {
+            throw CommandError.notFound("\(image) in \(rows)")
+        }
+        return String(digest.0)
+    }
+
+    func remove(_ image: String) async throws { try await ctr(["images", "remove", "--sync", image]) }
 
     func start(_ container: String, of image: String, environment: [String: String], arguments: [String]) async throws {
         let variables = environment.flatMap { ["--env", "\($0)=\($1)"] }

@@ -40,6 +40,20 @@ struct Docker: ContainerClient {
         try await docker(["pull", "--quiet", image])
     }
 
+    func push(_ image: String) async throws { try await docker(["push", "--quiet", image]) }
+
+    func tag(_ image: String, as name: String) async throws { try await docker(["tag", image, name]) }
+
+    func load(_ archive: String, named name: String) async throws {
+        try await docker(["load", "--quiet", "--input", archive])
+    }
+
+    func identity(of image: String) async throws -> String {
+        try await docker(["image", "inspect", "--format", "{{.Id}}", image]).output
+    }
+
+    func remove(_ image: String) async throws { try await docker(["rmi", "--force", image]) }
+
     func start(_ container: String, of image: String, environment: [String: String], arguments: [String]) async throws {
         let variables = environment.flatMap { ["--env", "\($0)=\($1)"] }
         try await docker(

@@ -17,6 +17,22 @@ struct Podman: ContainerClient {
         try await podman(["pull", "--quiet", "--cert-dir", certificates, "--creds", registry.credentials, image])
     }
 
+    func push(_ image: String) async throws {
+        try await podman(["push", "--quiet", "--cert-dir", certificates, "--creds", registry.credentials, image])
+    }
+
+    func tag(_ image: String, as name: String) async throws { try await podman(["tag", image, name]) }
+
+    func load(_ archive: String, named name: String) async throws {
+        try await podman(["load", "--quiet", "--input", archive])
+    }
+
+    func identity(of image: String) async throws -> String {
+        try await podman(["image", "inspect", "--format", "{{.Id}}", image]).output
+    }
+
+    func remove(_ image: String) async throws { try await podman(["rmi", "--force", image]) }
+
     func start(_ container: String, of image: String, environment: [String: String], arguments: [String]) async throws {
         // Without CAP_SYS_RESOURCE podman's wish for higher limits would fail.
         let limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]

@@ -49,6 +49,29 @@ struct Skopeo {
             ])
     }
 
+    /// Pushes an image from anywhere, such as `oci:DIR:TAG`, `docker-archive:FILE` or `dir:DIR`.
+    /// - Parameter options: of `skopeo copy`.
+    func push(_ source: String, to image: String, _ options: [String] = []) async throws {
+        try await skopeo(
+            ["copy", "--quiet", "--dest-cert-dir", certificates, "--dest-creds", registry.credentials] + options + [
+                source, "docker://" + image,
+            ])
+    }
+
+    /// Copies an image to anywhere.
+    func pull(_ image: String, to target: String, _ options: [String] = []) async throws {
+        try await skopeo(
+            ["copy", "--quiet", "--src-cert-dir", certificates, "--src-creds", registry.credentials] + options + [
+                "docker://" + image, target,
+            ])
+    }
+
+    /// Deletes the manifest that an image's name stands for.
+    func delete(_ image: String) async throws {
+        try await skopeo(
+            ["delete", "--cert-dir", certificates, "--creds", registry.credentials, "docker://" + image])
+    }
+
     /// Tries to read an image's manifest with other credentials; nil: none.
     func attempt(_ image: String, credentials: String?) async throws -> CommandResult {
         try await run(

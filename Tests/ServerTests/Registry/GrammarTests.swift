@@ -21,13 +21,21 @@ extension ServerTests {
         @Test("A name is refused with NAME_INVALID", arguments: names)
         func name(_ name: String) async throws {
             let client = try SharedServer.world().client
-            for rest in ["manifests/latest", "tags/list", "blobs/sha256:" + String(repeating: "0", count: 64)] {
-                for method in ["GET", "HEAD"] {
-                    let answer = try await client.send(method, "/v2/\(name)/\(rest)")
-                    #expect(answer.status == 400, "\(method) \(rest): \(answer.text)")
-                    #expect(method == "HEAD" || answer.registryCode == "NAME_INVALID", "\(rest): \(answer.text)")
-                    #expect(answer.body.count < 2000, "a long name is not sent back")
-                }
+            let zeros = Self.zeros
+            for (method, rest) in [
+                ("GET", "manifests/latest"), ("HEAD", "manifests/latest"), ("PUT", "manifests/latest"),
+                ("DELETE", "manifests/latest"), ("GET", "tags/list"), ("HEAD", "tags/list"), ("GET", "blobs/\(zeros)"),
+                ("HEAD", "blobs/\(zeros)"), ("DELETE", "blobs/\(zeros)"), ("GET", "referrers/\(zeros)"),
+                ("POST", "blobs/uploads/"), ("POST", "blobs/uploads/?digest=\(zeros)"),
+                ("PATCH", "blobs/uploads/\(Self.upload)"), ("PUT", "blobs/uploads/\(Self.upload)?digest=\(zeros)"),
+                ("DELETE", "blobs/uploads/\(Self.upload)"),
+            ] {
+                let isWrite = ["PUT", "POST", "PATCH"].contains(method)
+                let answer = try await client.send(
+                    method, "/v2/\(name)/\(rest)", as: "operator", body: isWrite ? [1] : nil)
+                #expect(answer.status == 400, "\(method) \(rest): \(answer.text)")
+                #expect(method == "HEAD" || answer.registryCode == "NAME_INVALID", "\(rest): \(answer.text)")
+                #expect(answer.body.count < 2000, "a long name is not sent back")
             }
         }
 
@@ -119,6 +127,7 @@ extension ServerTests {
                 #expect(line.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }, "nothing that moves a terminal's cursor")
             }
             #expect(try await world.client.get("/api/v1/droplets", as: "operator").json["droplets"] == [])
+            #expect(try await world.client.get("/v2/_catalog", as: "operator").json["repositories"] == [])
         }
     }
 }
