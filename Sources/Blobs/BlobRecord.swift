@@ -4,7 +4,11 @@ import ObjectStore
 
 /// What the store knows of a digest: `blobs/<algorithm>/<2 hex>/<hex>`, changed by compare-and-swap only.
 struct BlobRecord: Hashable, Sendable {
-    enum State: String { case live, gone }
+    enum State: String {
+        case live, gone
+        /// Its bytes are not what the digest says: they are kept, and nobody gets them.
+        case quarantined
+    }
 
     /// The object under `data/` that holds the bytes.
     var data: DataID

@@ -29,9 +29,9 @@ extension BlobStore {
         _ digest: Digest, cutoff: Int64, dryRun: Bool, in reading: (any ObjectStore)? = nil
     ) async throws(BlobError) -> Retirement {
         guard let (record, version) = try await record(of: digest, in: reading ?? store) else { return .forgotten }
-        guard record.lease < cutoff else { return record.state == .live ? .kept : .tombstone }
+        guard record.lease < cutoff else { return record.state == .gone ? .tombstone : .kept }
         switch record.state {
-        case .live:
+        case .live, .quarantined:
             if dryRun { return .retired(bytes: record.size) }
             var gone = record
             gone.state = .gone
@@ -59,7 +59,7 @@ extension BlobStore {
         return (keys.compactMap { BlobRecord.digest(of: $0) }, keys.count < limit ? nil : keys.last?.text)
     }
 
-    private func swap(_ digest: Digest, _ record: BlobRecord, _ version: ObjectVersion) async throws(BlobError) -> Bool {
+    func swap(_ digest: Digest, _ record: BlobRecord, _ version: ObjectVersion) async throws(BlobError) -> Bool {
         do {
             try await store.put(try BlobRecord.key(digest), record.bytes, if: .version(version))
             return true

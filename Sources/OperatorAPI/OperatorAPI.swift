@@ -10,6 +10,7 @@ public struct OperatorAPI: Sendable {
     let droplets: DropletCatalog
     let images: DerivedImages
     let collections: CollectionRunner
+    let verifications: VerificationRunner
     let pins: PinBook
     let settings: Settings
 
@@ -28,8 +29,9 @@ public struct OperatorAPI: Sendable {
 
     public init(
         rootfs: RootfsCatalog, droplets: DropletCatalog, images: DerivedImages, collections: CollectionRunner,
-        pins: PinBook, settings: Settings
+        verifications: VerificationRunner, pins: PinBook, settings: Settings
     ) {
+        self.verifications = verifications
         self.pins = pins
         self.collections = collections
         self.rootfs = rootfs
@@ -43,6 +45,7 @@ public struct OperatorAPI: Sendable {
         addRootfsRoutes(to: &routes)
         addDropletRoutes(to: &routes)
         addCollectionRoutes(to: &routes)
+        addVerificationRoutes(to: &routes)
         addPinRoutes(to: &routes)
         return routes
     }

@@ -37,7 +37,7 @@ struct OperatorErrors: ErrorEnvelope {
 extension OperatorErrors {
     private func failure(for error: RegistryError) -> HTTPFailure? {
         switch error {
-        case .collecting: HTTPFailure(.conflict, "\(error)", code: "running")
+        case .collecting, .verifying: HTTPFailure(.conflict, "\(error)", code: "running")
         case .store(.full), .blob(.store(.full)): .storeFull
         case .input(let error as HTTPFailure): error
         case .input(let error as ImageError): failure(for: error as any Error)

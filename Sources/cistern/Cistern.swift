@@ -12,7 +12,10 @@ struct Cistern: AsyncParsableCommand {
             CISTERN_USER, CISTERN_PASSWORD_FILE and CISTERN_CA.
             """,
         version: "0.1.0",
-        subcommands: [ServeCommand.self, RootfsCommand.self, DropletCommand.self, CollectCommand.self, UserCommand.self])
+        subcommands: [
+            ServeCommand.self, RootfsCommand.self, DropletCommand.self, CollectCommand.self, VerifyCommand.self,
+            UserCommand.self,
+        ])
 
     /// Exit codes: 0 done, 1 failed, 2 usage.
     static func main() async {

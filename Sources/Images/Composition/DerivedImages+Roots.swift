@@ -16,6 +16,35 @@ extension DerivedImages {
     }
 }
 
+extension DerivedImages {
+    /// The droplets and rootfs versions that digests belong to, for an operator to read.
+    public func users(of digests: Set<Digest>) async throws(ImageError) -> [(digest: Digest, user: String)] {
+        var users: [(digest: Digest, user: String)] = []
+        for stack in rootfs.stacks {
+            for version in (try? rootfs.versions(stack)) ?? [] {
+                for layer in version.layers where digests.contains(layer.digest) {
+                    users.append((layer.digest, "rootfs \(stack) \(version.version) (\(version.architecture))"))
+                }
+            }
+        }
+        for (architecture, layer) in lifecycle where digests.contains(layer.layer.digest) {
+            users.append((layer.layer.digest, "the lifecycle layer (\(architecture))"))
+        }
+        var after: String?
+        repeat {
+            let page = try await droplets.list(startAfter: after, limit: 500)
+            for droplet in page.records {
+                for digest in [droplet.content.digest] + droplet.content.layers.map(\.digest)
+                where digests.contains(digest) {
+                    users.append((digest, "droplet \(droplet.guid)/\(droplet.hash)"))
+                }
+            }
+            after = page.next
+        } while after != nil
+        return users
+    }
+}
+
 private actor FixedRoots {
     private var digests: [Digest]?
 

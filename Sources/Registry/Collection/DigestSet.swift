@@ -1,20 +1,23 @@
 import OCI
 
-/// Digests, of which 64 bits each are remembered: 11 to 22 bytes a digest. Two that share them count as one, so some
-/// garbage may stay, and content that is needed never goes.
+/// Digests, or other random names in hexadecimal, of which 64 bits each are remembered: 11 to 22 bytes a name. Two that
+/// share them count as one, so some garbage may stay, and content that is needed never goes.
 struct DigestSet {
     private var slots: [UInt64]
     private(set) var count = 0
 
     init(capacity: Int = 1024) { slots = Array(repeating: 0, count: Self.size(for: capacity)) }
 
-    mutating func insert(_ digest: Digest) {
+    mutating func insert(_ digest: Digest) { insert(hexadecimal: digest.hex) }
+    func contains(_ digest: Digest) -> Bool { contains(hexadecimal: digest.hex) }
+
+    mutating func insert(hexadecimal name: String) {
         if count * 4 >= slots.count * 3 { grow() }
-        if Self.insert(Self.key(digest), into: &slots) { count += 1 }
+        if Self.insert(Self.key(name), into: &slots) { count += 1 }
     }
 
-    func contains(_ digest: Digest) -> Bool {
-        let key = Self.key(digest)
+    func contains(hexadecimal name: String) -> Bool {
+        let key = Self.key(name)
         var index = Int(truncatingIfNeeded: key) & (slots.count - 1)
         while slots[index] != 0 {
             if slots[index] == key { return true }
@@ -39,11 +42,11 @@ struct DigestSet {
         return true
     }
 
-    /// The digest's first 64 bits; never 0, which is an empty slot.
-    private static func key(_ digest: Digest) -> UInt64 {
+    /// The name's first 64 bits; never 0, which is an empty slot.
+    private static func key(_ name: String) -> UInt64 {
         var key: UInt64 = 0
-        for byte in digest.hex.utf8.prefix(16) {
-            key = key << 4 | UInt64(byte < UInt8(ascii: "a") ? byte - UInt8(ascii: "0") : byte - UInt8(ascii: "a") + 10)
+        for byte in name.utf8.prefix(16) {
+            key = key << 4 | UInt64(byte & 15) &+ (byte >= UInt8(ascii: "a") ? 9 : 0)
         }
         return key == 0 ? 1 : key
     }

@@ -103,7 +103,7 @@ extension Registry {
         }
     }
 
-    private func descriptor(of content: ManifestContent, _ digest: Digest, size: Int) -> Descriptor {
+    func descriptor(of content: ManifestContent, _ digest: Digest, size: Int) -> Descriptor {
         Descriptor(
             mediaType: (try? MediaType(parsing: content.mediaType)) ?? .octetStream, digest: digest,
             size: Int64(size), annotations: content.annotations, artifactType: content.artifactType)

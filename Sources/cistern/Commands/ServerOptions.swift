@@ -42,11 +42,13 @@ struct ServerOptions: ParsableArguments {
     }
 
     /// Asks the server and prints its answer, as JSON if that is wanted.
+    @discardableResult
     func ask(
         _ request: @Sendable (ServerClient) async throws -> JSONValue, print text: (JSONValue) throws -> String
-    ) async throws {
+    ) async throws -> JSONValue {
         let answer = try await ServerClient.with(try connection(), request)
         Swift.print(json ? answer.prettyText : try text(answer), terminator: json ? "\n" : "")
+        return answer
     }
 }
 

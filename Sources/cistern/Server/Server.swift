@@ -55,6 +55,9 @@ struct Server {
 
         let registry = Registry(store: store, blobs: blobs, now: wallClock)
         let uploads = UploadBook(registry: registry)
+        let verifications = VerificationRunner(
+            verifier: Verifier(
+                registry: registry, blobs: blobs, reading: files, users: { try await images.users(of: $0) }), now: wallClock)
         let pins = PinBook(store: store, now: wallClock)
         let collections = CollectionRunner(
             collector: GarbageCollector(registry: registry, blobs: blobs, reading: files),
@@ -77,7 +80,8 @@ struct Server {
             ).routes)
         routes.add(
             OperatorAPI(
-                rootfs: rootfs, droplets: droplets, images: images, collections: collections, pins: pins,
+                rootfs: rootfs, droplets: droplets, images: images, collections: collections,
+                verifications: verifications, pins: pins,
                 settings: OperatorAPI.Settings(
                     maximumRootfs: settings.maximumUpload, limits: settings.limits,
                     compression: settings.layout.compression)
@@ -99,7 +103,7 @@ struct Server {
         let group = ServiceGroup(
             configuration: .init(
                 services: [
-                    UploadExpiry(uploads: uploads),
+                    UploadExpiry(uploads: uploads), BackgroundVerification(verifications: verifications),
                     ScheduledCollection(collections: collections, interval: settings.collectionInterval, logger: logger),
                     makeReloader(authenticator, tls, logger), server,
                 ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))

@@ -34,6 +34,13 @@ final class ProgressBar: Sendable {
         if let text { writeToStandardError(text) }
     }
 
+    /// Says how far something is whose end is not known.
+    func note(_ text: String) {
+        guard isTerminal else { return }
+        state.withLock { $0.isDrawn = true }
+        writeToStandardError("\r\u{1B}[K\(title): \(text)")
+    }
+
     /// Removes the bar.
     func clear() {
         if state.withLock({ $0.isDrawn }) { writeToStandardError("\r\u{1B}[K") }

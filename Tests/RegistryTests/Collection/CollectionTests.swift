@@ -29,7 +29,7 @@ struct CollectionWorld {
     init() throws {
         let time = Time()
         self.time = time
-        store = MemoryObjectStore()
+        store = MemoryObjectStore(now: { time.now })
         blobs = BlobStore(store: store, now: { time.now }, grace: Self.grace)
         registry = Registry(store: store, blobs: blobs, now: { time.now })
         uploads = UploadBook(registry: registry)

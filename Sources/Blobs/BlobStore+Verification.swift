@@ -1,0 +1,103 @@
+public import OCI
+public import ObjectStore
+
+/// What reading a blob again showed.
+public enum BlobCondition: Hashable, Sendable {
+    case whole(bytes: Int64)
+    /// Its bytes are missing, too few, too many or others.
+    case damaged(reason: String)
+    /// It was found damaged before, and nobody pushed it again.
+    case quarantined
+    /// It was collected.
+    case gone
+}
+
+extension BlobStore {
+    /// What a digest's record says, and the name of the bytes that it points to; nil if there is none any more.
+    public func bytesName(of digest: Digest, in reading: any ObjectStore) async throws(BlobError) -> String? {
+        try await record(of: digest, in: reading)?.0.data.text
+    }
+
+    /// Reads a blob again and hashes it.
+    /// - Parameter pace: told the bytes of each piece that was read; it may wait.
+    public func check(
+        _ digest: Digest, in reading: any ObjectStore, pace: (Int) async throws(BlobError) -> Void
+    ) async throws(BlobError) -> BlobCondition {
+        let found: (BlobRecord, ObjectVersion)?
+        do { found = try await record(of: digest, in: reading) } catch {
+            if case .damaged = error { return .damaged(reason: "its record can't be read") }
+            throw error
+        }
+        guard let (record, _) = found else { return .gone }
+        switch record.state {
+        case .gone: return .gone
+        case .quarantined: return .quarantined
+        case .live: break
+        }
+        let reader: any ObjectReader
+        do { reader = try await reading.open(try record.data.key()) } catch {
+            if case .missing = error { return .damaged(reason: "its bytes are missing") }
+            throw .store(error)
+        }
+        guard reader.info.size == record.size else {
+            await reader.close()
+            return .damaged(reason: "it has \(reader.info.size) bytes and not \(record.size)")
+        }
+        do throws(BlobError) {
+            let actual = try await hash(reader, digest.algorithm, pace)
+            await reader.close()
+            return actual == digest ? .whole(bytes: record.size) : .damaged(reason: "its digest is \(actual)")
+        } catch {
+            await reader.close()
+            // A disk that can't give the bytes back has lost them.
+            if case .store(.io(let reason)) = error { return .damaged(reason: "it can't be read: \(reason)") }
+            throw error
+        }
+    }
+
+    private func hash(
+        _ reader: any ObjectReader, _ algorithm: DigestAlgorithm, _ pace: (Int) async throws(BlobError) -> Void
+    ) async throws(BlobError) -> Digest {
+        var hasher = DigestHasher(algorithm)
+        var offset: Int64 = 0
+        while offset < reader.info.size {
+            let bytes: [UInt8]
+            do { bytes = try await reader.read(at: offset, maximum: 1 << 20) } catch { throw .store(error) }
+            guard !bytes.isEmpty else { break }
+            bytes.withUnsafeBytes { hasher.update($0) }
+            offset += Int64(bytes.count)
+            try await pace(bytes.count)
+        }
+        return hasher.finish()
+    }
+
+    /// Lets nobody have a damaged blob any more, until it is pushed again. Its bytes stay to be looked at.
+    /// - Returns: false if the record was changed meanwhile: it may be whole by now.
+    public func quarantine(_ digest: Digest) async throws(BlobError) -> Bool {
+        guard let (record, version) = try await record(of: digest), record.state == .live else { return false }
+        var quarantined = record
+        quarantined.state = .quarantined
+        return try await swap(digest, quarantined, version)
+    }
+
+    /// Bytes that were written before a time and that no record names: left by a crash.
+    /// - Parameter isNamed: whether a record names bytes.
+    /// - Returns: names and sizes of one page, and where to go on.
+    public static func orphans(
+        in store: any ObjectStore, after: String?, limit: Int, before: Int64, isNamed: (String) -> Bool
+    ) async throws(BlobError) -> (orphans: [(name: String, size: Int64)], next: String?) {
+        let page: [ObjectInfo]
+        do { page = try await store.list(prefix: "data/", startAfter: after, limit: limit) } catch {
+            throw .store(error)
+        }
+        let orphans = page.filter { $0.modified < before }
+            .map { (name: String($0.key.text.dropFirst(5)), size: $0.size) }.filter { !isNamed($0.name) }
+        return (orphans, page.count < limit ? nil : page.last?.key.text)
+    }
+
+    /// Deletes bytes that no record names.
+    public func deleteOrphan(_ name: String) async throws(BlobError) {
+        guard let id = DataID(parsing: name) else { return }
+        do { try await store.delete(try id.key(), ifVersion: nil) } catch { throw .store(error) }
+    }
+}
