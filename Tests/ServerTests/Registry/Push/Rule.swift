@@ -45,6 +45,9 @@ extension ServerTests {
         @Test("Deleting", arguments: Rule.deletes)
         func deletes(_ rule: Rule) async throws { try await keep(rule) }
 
+        @Test("Bounds", arguments: Rule.limits)
+        func limits(_ rule: Rule) async throws { try await keep(rule) }
+
         @Test("Rights", arguments: Rule.rights)
         func rights(_ rule: Rule) async throws { try await keep(rule) }
 
