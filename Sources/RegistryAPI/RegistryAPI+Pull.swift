@@ -185,7 +185,9 @@ private func escaped(_ text: String) -> String {
     var result = ""
     for byte in text.utf8 {
         let scalar = Unicode.Scalar(byte)
-        if scalar.properties.isAlphabetic && scalar.isASCII || ("0"..."9").contains(scalar) || "-._~/".unicodeScalars.contains(scalar) {
+        if scalar.properties.isAlphabetic && scalar.isASCII || ("0"..."9").contains(scalar)
+            || "-._~/".unicodeScalars.contains(scalar)
+        {
             result.unicodeScalars.append(scalar)
         } else {
             result += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)

@@ -65,7 +65,8 @@ extension RegistryAPI {
             try await uploads.cancel(id, owner)
             return Response(status: .noContent)
         default:
-            throw RegistryFailure.unsupported("an upload is read, added to, finished or cancelled", allow: "GET, PATCH, PUT, DELETE")
+            throw RegistryFailure.unsupported(
+                "an upload is read, added to, finished or cancelled", allow: "GET, PATCH, PUT, DELETE")
         }
     }
 

@@ -70,7 +70,8 @@ struct RetentionTests {
         #expect(try await world.apply(droplets: 2).droplets.isEmpty)
     }
 
-    @Test("a droplet that runs somewhere stays, on whichever rootfs and in whichever form it runs",
+    @Test(
+        "a droplet that runs somewhere stays, on whichever rootfs and in whichever form it runs",
         arguments: [MediaTypeFamily.oci, .docker])
     func running(family: MediaTypeFamily) async throws {
         let world = try await World()

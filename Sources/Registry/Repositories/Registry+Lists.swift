@@ -87,7 +87,9 @@ extension Registry {
             for key in keys {
                 guard let found = try await element(key) else { continue }
                 // One more than asked for: so there is a next page.
-                guard elements.count < limit, elements.isEmpty || !isFull() else { return Page(elements: elements, next: ended) }
+                guard elements.count < limit, elements.isEmpty || !isFull() else {
+                    return Page(elements: elements, next: ended)
+                }
                 elements.append(found)
                 ended = String(key.text.dropFirst(prefix.count))
             }

@@ -28,11 +28,14 @@ struct ScheduledCollection: Service {
             let report = try await collections.run(dryRun: false)
             logger.notice(
                 "collected garbage",
-                metadata: ["retired": "\(report.retired)", "bytes": "\(report.retiredBytes)", "blobs": "\(report.blobs)"])
+                metadata: [
+                    "retired": "\(report.retired)", "bytes": "\(report.retiredBytes)", "blobs": "\(report.blobs)",
+                ])
         } catch {
             switch error {
             case .collecting, .cancelled: break
-            default: logger.error("the collection failed; the next one is tried in time", metadata: ["reason": "\(error)"])
+            default:
+                logger.error("the collection failed; the next one is tried in time", metadata: ["reason": "\(error)"])
             }
         }
     }

@@ -57,7 +57,8 @@ struct Server {
         let uploads = UploadBook(registry: registry)
         let verifications = VerificationRunner(
             verifier: Verifier(
-                registry: registry, blobs: blobs, reading: files, users: { try await images.users(of: $0) }), now: wallClock)
+                registry: registry, blobs: blobs, reading: files, users: { try await images.users(of: $0) }),
+            now: wallClock)
         let pins = PinBook(store: store, now: wallClock)
         let collections = CollectionRunner(
             collector: GarbageCollector(registry: registry, blobs: blobs, reading: files),
@@ -104,7 +105,8 @@ struct Server {
             configuration: .init(
                 services: [
                     UploadExpiry(uploads: uploads), BackgroundVerification(verifications: verifications),
-                    ScheduledCollection(collections: collections, interval: settings.collectionInterval, logger: logger),
+                    ScheduledCollection(
+                        collections: collections, interval: settings.collectionInterval, logger: logger),
                     makeReloader(authenticator, tls, logger), server,
                 ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()

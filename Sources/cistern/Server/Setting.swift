@@ -61,8 +61,7 @@ struct Setting: Hashable, Sendable {
     /// All settings, in the order in which they are shown.
     static let all = [
         listen, plainListen, certificate, privateKey, clientAuthority, layersMode, layersCompression, defaultStack,
-        defaultArchitecture,
-        maximumDroplet, maximumUnpacked, maximumEntries, conversions, connectionsOfAddress, collectionInterval, collectionGrace,
-        keptDroplets, keptRootfs, untaggedAge, reportAge, drainSeconds, logLevel,
+        defaultArchitecture, maximumDroplet, maximumUnpacked, maximumEntries, conversions, connectionsOfAddress,
+        collectionInterval, collectionGrace, keptDroplets, keptRootfs, untaggedAge, reportAge, drainSeconds, logLevel,
     ]
 }

@@ -103,7 +103,8 @@ struct CollectionTests {
         #expect(try await world.collect().retired == 0, "somebody may be about to refer to it")
         world.pass(3601)
         #expect(try await world.collect(dryRun: true).retired == 1)
-        #expect(try await world.registry.blob(world.name, blob).size == 7, "a dry run changes nothing, and this renews it")
+        #expect(
+            try await world.registry.blob(world.name, blob).size == 7, "a dry run changes nothing, and this renews it")
         #expect(try await world.collect().retired == 0, "who asked for it may be about to refer to it")
         world.pass(3601)
         let report = try await world.collect()

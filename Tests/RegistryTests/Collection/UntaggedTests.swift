@@ -46,7 +46,8 @@ struct UntaggedTests {
         try await world.registry.deleteTag(world.name, try Tag(parsing: "v1"))
         try await world.registry.deleteTag(world.name, try Tag(parsing: "list"))
         #expect(try await retire(world) == 4, "the image with its signature, the index with its image")
-        #expect(try await world.registry.referrers(world.name, of: tagged, artifactType: nil, after: nil).elements == [])
+        #expect(
+            try await world.registry.referrers(world.name, of: tagged, artifactType: nil, after: nil).elements == [])
     }
 
     @Test("who asks for one by digest, or names it in an index, may rely on it")

@@ -32,7 +32,8 @@ struct VerifierTests {
         #expect(report.dangling + report.unlinked + report.unlisted + report.orphans == 0)
     }
 
-    @Test("a damaged blob is named with what refers to it, is not served, and is whole when it is pushed again",
+    @Test(
+        "a damaged blob is named with what refers to it, is not served, and is whole when it is pushed again",
         arguments: [Array("other".utf8), Array("layers".utf8), []])
     func damaged(bytes: [UInt8]) async throws {
         let world = try CollectionWorld()
