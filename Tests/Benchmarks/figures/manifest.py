@@ -9,7 +9,7 @@ CONNECTIONS = 32
 ACCEPT = "Accept: application/vnd.oci.image.manifest.v1+json"
 
 
-def _load(pid, url, seconds, *headers):
+def load(pid, url, seconds, *headers):
     """Microseconds of the server's CPU for each request, and how many there were a second."""
     arguments = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s"]
     for header in (ACCEPT, *headers):
@@ -35,10 +35,10 @@ def measure(bench):
         with peers.docker_registry(os.path.join(work, "registry")) as (registry, port):
             size = peers.push_manifest(port, "app", "1", manifest)
             for _ in range(bench.rounds(5)):
-                ours.append(_load(
+                ours.append(load(
                     cistern.pid, f"http://127.0.0.1:{cistern.plain_port}/v2/cloudfoundry/app/manifests/{tag}", seconds,
                     "Authorization: " + cistern.authorization("pull")))
-                theirs.append(_load(registry.pid, f"http://127.0.0.1:{port}/v2/app/manifests/1", max(2, seconds // 2)))
+                theirs.append(load(registry.pid, f"http://127.0.0.1:{port}/v2/app/manifests/1", max(2, seconds // 2)))
     cpu, other = (median(cost for cost, _ in costs) for costs in (ours, theirs))
     rate, other_rate = (median(rate for _, rate in costs) for costs in (ours, theirs))
     return f"manifest by tag, {CONNECTIONS} connections, no TLS ({len(body)} bytes; docker-registry's {size})", [

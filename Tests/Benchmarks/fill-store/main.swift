@@ -5,11 +5,19 @@ import OCI
 import ObjectStore
 
 // Fills a server's store, while the server is down, with droplets like one that is there: for each an app of its own
-// with a record, a conversion, and the records of two blobs, all under digests of their own.
+// with a record, a conversion, and the records of two blobs, all under digests of their own. Or with repositories, whose
+// blobs are a few bytes each and nine tenths of which a manifest names.
 //
 //     fill-store STORE MODEL_GUID COUNT
+//     fill-store repositories STORE BLOBS REPOSITORIES
 
 let arguments = CommandLine.arguments
+if arguments.count == 5, arguments[1] == "repositories", let blobs = Int(arguments[3]), let names = Int(arguments[4]),
+    names > 0, blobs >= names * 4
+{
+    try await fillRepositories(arguments[2], blobs: blobs, repositories: names)
+    exit(0)
+}
 guard arguments.count == 4, let count = Int(arguments[3]), count > 0 else {
     FileHandle.standardError.write(Data("usage: fill-store STORE MODEL_GUID COUNT\n".utf8))
     exit(2)

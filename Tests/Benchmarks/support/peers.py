@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pwd
+import ssl
 
 from support import process
 from support.server import free_port
@@ -48,9 +49,7 @@ http {{
 def nginx(work, root):
     """Serves the files in `root`; gives the process and the ports without and with TLS."""
     os.makedirs(work, exist_ok=True)
-    process.run(
-        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
-        "-subj", "/CN=localhost", "-keyout", f"{work}/key.pem", "-out", f"{work}/cert.pem")
+    _make_certificate(work)
     plain, tls = free_port(), free_port()
     configuration = os.path.join(work, "nginx.conf")
     with open(configuration, "w", encoding="utf-8") as file:
@@ -66,34 +65,44 @@ REGISTRY = """\
 version: 0.1
 log: {{ level: error, accesslog: {{ disabled: true }} }}
 storage: {{ filesystem: {{ rootdirectory: {work}/store }}, cache: {{ blobdescriptor: inmemory }} }}
-http: {{ addr: "127.0.0.1:{port}" }}
+http: {{ addr: "127.0.0.1:{port}"{tls} }}
+{auth}
 """
 
 
 @contextlib.contextmanager
-def docker_registry(work):
-    """Debian's docker-registry without authentication and without a log; gives the process and its port."""
+def docker_registry(work, users=None):
+    """Debian's docker-registry without a log; gives the process and its port.
+
+    With a password file it asks for passwords and speaks TLS; without, neither.
+    """
     os.makedirs(work, exist_ok=True)
     port = free_port()
     configuration = os.path.join(work, "config.yml")
     with open(configuration, "w", encoding="utf-8") as file:
-        file.write(REGISTRY.format(work=work, port=port))
+        tls = auth = ""
+        if users:
+            _make_certificate(work)
+            tls = f", tls: {{ certificate: {work}/cert.pem, key: {work}/key.pem }}"
+            auth = f"auth: {{ htpasswd: {{ realm: bench, path: {users} }} }}"
+        file.write(REGISTRY.format(work=work, port=port, tls=tls, auth=auth))
     with open(os.path.join(work, "log"), "wb") as log:
         with process.running("docker-registry", "serve", configuration, stdout=log, stderr=log) as child:
-            process.wait_for(lambda: _answers(port, "/v2/"), 10, "docker-registry answers")
+            process.wait_for(lambda: _answers(port, "/v2/", bool(users)), 10, "docker-registry answers")
             yield child, port
 
 
-def push_manifest(port, repository, tag, model):
+def push_manifest(port, repository, tag, model, authorization=None, is_secure=False):
     """Pushes a manifest like another one: as many layers, of other, tiny blobs, and the same annotations."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = _connection(port, is_secure, 30)
 
     def ask(method, path, body=b"", kind="application/octet-stream"):
-        connection.request(method, path, body=body, headers={"Content-Type": kind})
+        connection.request(method, path, body=body, headers={
+            "Content-Type": kind, **({"Authorization": authorization} if authorization else {})})
         answer = connection.getresponse()
         answer.read()
         if answer.status // 100 != 2:
-            raise process.Failed(f"docker-registry answered {answer.status} to {method} {path}")
+            raise process.Failed(f"the registry answered {answer.status} to {method} {path}")
         return answer
 
     def push(content):
@@ -113,9 +122,23 @@ def push_manifest(port, repository, tag, model):
     return len(body)
 
 
-def _answers(port, path):
+def _connection(port, is_secure, timeout):
+    if not is_secure:
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    # Its certificate was made a moment ago by this program itself.
+    return http.client.HTTPSConnection(
+        "127.0.0.1", port, timeout=timeout, context=ssl._create_unverified_context())
+
+
+def _make_certificate(work):
+    process.run(
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+        "-subj", "/CN=localhost", "-keyout", f"{work}/key.pem", "-out", f"{work}/cert.pem")
+
+
+def _answers(port, path, is_secure=False):
     try:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+        connection = _connection(port, is_secure, 1)
         connection.request("GET", path)
         return connection.getresponse().status
     except OSError:

@@ -1,0 +1,58 @@
+import JSON
+import Logging
+import OCI
+import ObjectStore
+
+/// Fills a store with repositories as pushes leave them.
+func fillRepositories(_ root: String, blobs: Int, repositories: Int) async throws {
+    let store = try FilesystemObjectStore(
+        root: root, logger: Logger(label: "fill-store") { StreamLogHandler.standardError(label: $0) })
+    let perRepository = blobs / repositories
+    var number = 0
+
+    func put(_ key: String, _ json: JSONValue) async throws {
+        try await store.put(try ObjectKey(key), json.canonicalBytes, if: .always)
+    }
+
+    /// A blob with its record, its bytes and its place in a repository.
+    func blob(_ bytes: [UInt8], in name: String, as kind: String) async throws -> Digest {
+        number += 1
+        let digest = Digest.of(bytes)
+        let id = String(digest.hex.prefix(32))
+        try await store.put(try ObjectKey("data/\(id)"), bytes, if: .always)
+        try await put(
+            "blobs/sha256/\(digest.hex.prefix(2))/\(digest.hex)",
+            ["data": .string(id), "lease": 0, "size": .integer(bytes.count), "state": "live"])
+        if kind == "_blobs" {
+            try await put("repositories/\(name)/_blobs/sha256/\(digest.hex)", ["size": .integer(bytes.count)])
+        }
+        return digest
+    }
+
+    for index in 0..<repositories {
+        let name = "bench/r\(index)"
+        var digests: [Digest] = []
+        for _ in 1..<perRepository {
+            digests.append(try await blob(Array("blob \(number)".utf8), in: name, as: "_blobs"))
+        }
+        // The last tenth is named by nothing.
+        let named = digests.prefix(perRepository - perRepository / 10 - 1)
+        let descriptors = named.map { Descriptor(mediaType: .ociLayerGzip, digest: $0, size: 8) }
+        let manifest = Manifest(
+            mediaType: .ociManifest, config: descriptors[0], layers: Array(descriptors.dropFirst()),
+            annotations: ["name": name]
+        ).json.canonicalBytes
+        let digest = try await blob(manifest, in: name, as: "_manifests")
+        try await put(
+            "repositories/\(name)/_manifests/sha256/\(digest.hex)",
+            [
+                "generation": "1", "mediaType": .string(MediaType.ociManifest.text), "pushed": 0,
+                "references": .array(named.map { .string($0.description) }), "size": .integer(manifest.count),
+            ])
+        try await put(
+            "repositories/\(name)/_tags/1", ["digest": .string(digest.description), "generation": "1"])
+        try await put("catalog/bench!r\(index)", [:])
+    }
+    try await store.close()
+    print("\(number) blobs")
+}
