@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import ssl
+import warnings
 
 from support import process
 from support.server import free_port
@@ -68,6 +69,16 @@ storage: {{ filesystem: {{ rootdirectory: {work}/store }}, cache: {{ blobdescrip
 http: {{ addr: "127.0.0.1:{port}"{tls} }}
 {auth}
 """
+
+
+def write_users(path, passwords):
+    """A password file as `htpasswd -B` writes it: bcrypt at cost 5."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import crypt
+    with open(path, "w", encoding="utf-8") as file:
+        for user, password in passwords.items():
+            file.write(f"{user}:{crypt.crypt(password, crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=32))}\n")
 
 
 @contextlib.contextmanager
