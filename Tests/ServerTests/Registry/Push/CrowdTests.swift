@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import OCI
 import Synchronization
 import TestSupport
@@ -31,11 +32,15 @@ extension ServerTests {
                         }
                         return try await group.reduce(into: []) { $0.append($1) }
                     }
-                    #expect(try await collecting.value > 0, "garbage was collected meanwhile")
+                    let collected = try await collecting.value
+                    #expect(collected.count > 0, "garbage was collected meanwhile")
                     try await Self.expectWhole(ledgers, world.client)
+                    try await Self.expectNoDamage(world.client)
                     #expect(!world.log.contains(#""status":5"#), "no request failed inside")
                     let pushed = ledgers.reduce(0) { $0 + $1.blobs.count + $1.manifests.count }
-                    print("\(pushed) blobs and manifests of \(Self.pushers) pushers in \(Self.duration)")
+                    print(
+                        "\(pushed) blobs and manifests of \(Self.pushers) pushers in \(Self.duration), "
+                            + "\(collected.retired) blobs went in \(collected.count) collections")
                     #expect(pushed > Self.pushers * 10)
                     return ledgers
                 }
@@ -46,16 +51,32 @@ extension ServerTests {
             }
         }
 
-        /// Has garbage collected over and over.
-        /// - Returns: how often.
-        private static func collect(_ client: Client, until deadline: ContinuousClock.Instant) async throws -> Int {
-            var count = 0
+        /// Nothing is damaged, and no verification found that something was, or failed.
+        private static func expectNoDamage(_ client: Client) async throws {
+            let status = try await waitFor("the verification's end", within: .seconds(60)) { () -> Answer? in
+                let answer = try await client.get("/api/v1/verify", as: "operator")
+                return answer.json["running"] == .null && answer.json["last"] != .null ? answer : nil
+            }
+            #expect(status.json["failure"] == .null, "\(status.text)")
+            #expect(status.json["last"]?["damagedBlobs"] == 0, "\(status.text)")
+        }
+
+        /// Has garbage collected, and everything verified, over and over.
+        /// - Returns: how often, and how many blobs went.
+        private static func collect(
+            _ client: Client, until deadline: ContinuousClock.Instant
+        ) async throws -> (count: Int, retired: Int64) {
+            var (count, retired) = (0, Int64(0))
             while ContinuousClock.now < deadline {
                 let answer = try await client.send("POST", "/api/v1/gc", as: "operator", body: [])
                 try #require(answer.status == 200, "\(answer.text)")
+                retired += answer.json["retired"]?.integer ?? 0
+                let verified = try await client.send(
+                    "POST", "/api/v1/verify?repair=true&rate=1000000000", as: "operator", body: [])
+                try #require([202, 409].contains(verified.status), "\(verified.text)")
                 count += 1
             }
-            return count
+            return (count, retired)
         }
 
         /// One client: blobs that only it has, and blobs that all push at the same time, and images of both.
