@@ -80,6 +80,10 @@ extension BlobStore {
         return try await swap(digest, quarantined, version)
     }
 
+    public func isQuarantined(_ digest: Digest) async -> Bool {
+        (try? await record(of: digest))?.0.state == .quarantined
+    }
+
     /// Bytes that were written before a time and that no record names: left by a crash.
     /// - Parameter isNamed: whether a record names bytes.
     /// - Returns: names and sizes of one page, and where to go on.

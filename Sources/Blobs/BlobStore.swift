@@ -60,13 +60,14 @@ public struct BlobStore: Sendable {
     @discardableResult
     public func publish(_ staged: StagedBlob, as digest: Digest) async throws(BlobError) -> Blob {
         for _ in 0..<Self.maximumAttempts {
-            let found = try await record(of: digest)
+            let found = try await stored(digest)
             var record = BlobRecord(data: staged.id, size: staged.size, lease: now(), state: .live)
             var condition = PutCondition.absent
             var isReused = false
             if let (old, version) = found {
                 condition = .version(version)
-                if old.state == .live, await holds(old) {
+                // A record that can't be read is written over.
+                if let old, old.state == .live, await holds(old) {
                     record.data = old.data
                     isReused = true
                 }
@@ -87,7 +88,7 @@ public struct BlobStore: Sendable {
     @discardableResult
     public func put(_ bytes: [UInt8], _ algorithm: DigestAlgorithm = .sha256) async throws(BlobError) -> Blob {
         let digest = Digest.of(bytes, algorithm)
-        if let blob = try await renew(digest) { return blob }
+        if let (record, _) = try await stored(digest), record != nil, let blob = try await renew(digest) { return blob }
         let id = DataID.random()
         do { try await store.put(try id.key(), bytes, if: .absent) } catch { throw .store(error) }
         let staged = StagedBlob(id: id, size: Int64(bytes.count), store: store)
@@ -145,16 +146,21 @@ public struct BlobStore: Sendable {
     func record(
         of digest: Digest, in reading: (any ObjectStore)? = nil
     ) async throws(BlobError) -> (BlobRecord, ObjectVersion)? {
-        do {
-            let object = try await (reading ?? store).get(try BlobRecord.key(digest))
-            return (try BlobRecord(parsing: object.bytes, of: digest), object.info.version)
-        } catch let error as BlobError {
-            throw error
-        } catch ObjectStoreError.missing {
-            return nil
-        } catch let error as ObjectStoreError {
+        guard let (record, version) = try await stored(digest, in: reading) else { return nil }
+        guard let record else { throw .damaged(digest) }
+        return (record, version)
+    }
+
+    /// What is stored of a digest, if anything; the record is nil if it can't be read.
+    private func stored(
+        _ digest: Digest, in reading: (any ObjectStore)? = nil
+    ) async throws(BlobError) -> (BlobRecord?, ObjectVersion)? {
+        let object: StoredObject
+        do { object = try await (reading ?? store).get(try BlobRecord.key(digest)) } catch {
+            if case .missing = error { return nil }
             throw .store(error)
-        } catch { throw .damaged(digest) }
+        }
+        return (try? BlobRecord(parsing: object.bytes, of: digest), object.info.version)
     }
 
     /// Whether a record's bytes are there in their full length.

@@ -45,6 +45,7 @@ extension VerificationReport {
                 }),
             "dangling": .integer(dangling), "orphanBytes": .integer(orphanBytes), "orphans": .integer(orphans),
             "repaired": .bool(isRepaired), "repositories": .integer(repositories), "unlinked": .integer(unlinked),
+            "unreadable": .integer(unreadable),
             "unlisted": .integer(unlisted),
         ]
     }

@@ -111,8 +111,9 @@ public struct GarbageCollector: Sendable {
             for key in page {
                 // Gone since it was listed.
                 guard let membership: StoredFact<ManifestMembership> = try await facts.read(key) else { continue }
-                if let digest = digest(ending: key) { marked.insert(digest) }
-                for digest in membership.value.references { marked.insert(digest) }
+                guard let digest = digest(ending: key) else { continue }
+                marked.insert(digest)
+                for named in try await registry.references(of: digest, membership.value) { marked.insert(named) }
             }
             guard page.count == Self.page, let last = page.last else { return }
             after = last.text

@@ -45,7 +45,7 @@ extension Registry {
         try await each(keys.tags) { (key) throws(RegistryError) in
             if let tag: StoredFact<TagRecord> = try await facts.read(key) { kept.insert(tag.value.digest) }
         }
-        Self.close(&kept, over: manifests.mapValues(\.value))
+        try await close(&kept, over: manifests.mapValues(\.value))
         var count = 0
         for (digest, membership) in manifests where !kept.contains(digest) {
             count += 1
@@ -62,14 +62,18 @@ extension Registry {
     }
 
     /// Adds what kept manifests name, and what refers to kept manifests, until nothing is added any more.
-    private static func close(_ kept: inout Set<Digest>, over manifests: [Digest: ManifestMembership]) {
+    private func close(
+        _ kept: inout Set<Digest>, over manifests: [Digest: ManifestMembership]
+    ) async throws(RegistryError) {
         var referrers: [Digest: [Digest]] = [:]
         for (digest, manifest) in manifests {
             if let subject = manifest.subject { referrers[subject, default: []].append(digest) }
         }
         var unseen = Array(kept)
         while let digest = unseen.popLast() {
-            for next in (manifests[digest]?.references ?? []) + (referrers[digest] ?? [])
+            var named: [Digest] = []
+            if let manifest = manifests[digest] { named = try await references(of: digest, manifest) }
+            for next in named + (referrers[digest] ?? [])
             where manifests[next] != nil && kept.insert(next).inserted {
                 unseen.append(next)
             }
@@ -91,7 +95,7 @@ extension Registry {
     /// A manifest that somebody asks for by digest, or names in an index, is as good as pushed anew.
     func touch(_ keys: RepositoryKeys, _ digest: Digest) async throws(RegistryError) {
         for _ in 0..<Self.maximumAttempts {
-            guard let stored: StoredFact<ManifestMembership> = try await facts.read(try keys.manifest(digest)),
+            guard let stored: StoredFact<ManifestMembership> = try await facts.readable(try keys.manifest(digest)),
                 now() - stored.value.pushed >= blobs.grace / 4
             else { return }
             var membership = stored.value

@@ -44,15 +44,15 @@ extension Registry {
     public func deleteManifest(_ name: RepositoryName, _ digest: Digest) async throws(RegistryError) {
         let keys = RepositoryKeys(name: name)
         let key = try keys.manifest(digest)
-        guard let stored = try await facts.read(key, as: ManifestMembership.self) else {
+        guard let (found, _) = try await facts.readOrVersion(key, as: ManifestMembership.self) else {
             throw .unknownManifest(name, .digest(digest))
         }
         // From here on it is gone, with everything that names this generation of it; the rest is tidying up.
         try await facts.remove(key)
-        if let subject = stored.value.subject {
-            try await removeReferrer(digest, of: subject, stored.value.generation, keys)
+        if let found {
+            if let subject = found.subject { try await removeReferrer(digest, of: subject, found.generation, keys) }
+            try await removeTags(of: digest, found.generation, keys)
         }
-        try await removeTags(of: digest, stored.value.generation, keys)
         try await facts.sync()
     }
 
@@ -61,7 +61,7 @@ extension Registry {
         _ digest: Digest, of subject: Digest, _ generation: String, _ keys: RepositoryKeys
     ) async throws(RegistryError) {
         let key = try keys.referrer(subject, digest)
-        guard let record: StoredFact<ReferrerRecord> = try await facts.read(key), record.value.generation == generation
+        guard let record: StoredFact<ReferrerRecord> = try await facts.readable(key), record.value.generation == generation
         else { return }
         _ = try await facts.remove(key, version: record.version)
     }
@@ -95,10 +95,25 @@ extension Registry {
     func membership(
         _ keys: RepositoryKeys, _ digest: Digest, _ generation: String
     ) async throws(RegistryError) -> ManifestMembership? {
-        guard let stored: StoredFact<ManifestMembership> = try await facts.read(try keys.manifest(digest)),
+        guard let stored: StoredFact<ManifestMembership> = try await facts.readable(try keys.manifest(digest)),
             stored.value.generation == generation
         else { return nil }
         return stored.value
+    }
+
+    /// Everything that a repository's manifest names.
+    /// - Throws: `.blob` if the manifest itself has to be read and can't be.
+    func references(
+        of digest: Digest, _ membership: ManifestMembership
+    ) async throws(RegistryError) -> [Digest] {
+        if let references = membership.references { return references }
+        let bytes: [UInt8]
+        do { bytes = try await blobs.read(digest, maximum: ManifestContent.maximumSize) } catch {
+            // Nobody can pull what is gone, so it names nothing; what is quarantined may come back.
+            if case .missing = error, await !blobs.isQuarantined(digest) { return [] }
+            throw .blob(error)
+        }
+        return try ManifestContent(bytes, contentType: membership.mediaType).references
     }
 
     private func removeTags(
@@ -108,7 +123,7 @@ extension Registry {
         while true {
             let page = try await facts.list(keys.tags, after: after, limit: 1000)
             for key in page {
-                guard let tag: StoredFact<TagRecord> = try await facts.read(key), tag.value.digest == digest,
+                guard let tag: StoredFact<TagRecord> = try await facts.readable(key), tag.value.digest == digest,
                     tag.value.generation == generation
                 else { continue }
                 // Another version points to something that was pushed meanwhile.

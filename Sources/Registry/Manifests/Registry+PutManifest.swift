@@ -60,8 +60,9 @@ extension Registry {
     private func require(_ content: ManifestContent, _ keys: RepositoryKeys) async throws(RegistryError) {
         var missing: [Digest] = []
         for digest in content.references {
-            let isBlob = try await facts.read(try keys.blob(digest), as: BlobMembership.self) != nil
-            let isManifest = try await facts.read(try keys.manifest(digest), as: ManifestMembership.self) != nil
+            let isBlob = try await facts.readOrVersion(try keys.blob(digest), as: BlobMembership.self) != nil
+            let isManifest =
+                try await facts.readOrVersion(try keys.manifest(digest), as: ManifestMembership.self) != nil
             guard isBlob || isManifest else { continue }
             let blob: Blob?
             do { blob = try await blobs.renewIfOld(digest) } catch { throw .blob(error) }
@@ -81,11 +82,12 @@ extension Registry {
             mediaType: content.mediaType, size: Int64(size), generation: Self.newGeneration(), subject: content.subject,
             pushed: now(), references: content.references)
         for _ in 0..<Self.maximumAttempts {
-            guard let stored: StoredFact<ManifestMembership> = try await facts.read(key) else {
+            guard let stored = try await facts.readOrVersion(key, as: ManifestMembership.self) else {
                 if try await facts.write(membership, at: key, if: .absent) { return membership.generation }
                 continue
             }
-            membership.generation = stored.value.generation
+            // One that can't be read is written over; what pointed to it is gone.
+            if let value = stored.value { membership.generation = value.generation }
             // The same bytes again; a push with another Content-Type, or after a while, is the newest word.
             if try await facts.write(membership, at: key, if: .version(stored.version)) {
                 return membership.generation

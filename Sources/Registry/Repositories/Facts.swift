@@ -23,15 +23,29 @@ struct Facts: Sendable {
     func read<Value: Fact>(_ key: ObjectKey, as _: Value.Type = Value.self) async throws(RegistryError)
         -> StoredFact<Value>?
     {
+        guard let (value, version) = try await readOrVersion(key, as: Value.self) else { return nil }
+        guard let value else { throw .damaged(key) }
+        return StoredFact(value: value, version: version)
+    }
+
+    /// As `read`, for who would write over what can't be read: nil for that, with its version.
+    func readOrVersion<Value: Fact>(_ key: ObjectKey, as _: Value.Type = Value.self) async throws(RegistryError)
+        -> (value: Value?, version: ObjectVersion)?
+    {
         let object: StoredObject
         do { object = try await store.get(key) } catch {
             if case .missing = error { return nil }
             throw .store(error)
         }
-        guard let json = try? JSONValue(parsing: object.bytes), let value = Value(json: json) else {
-            throw .damaged(key)
-        }
-        return StoredFact(value: value, version: object.info.version)
+        return ((try? JSONValue(parsing: object.bytes)).flatMap { Value(json: $0) }, object.info.version)
+    }
+
+    /// As `read`, for lists: what can't be read is left out.
+    func readable<Value: Fact>(_ key: ObjectKey, as _: Value.Type = Value.self) async throws(RegistryError)
+        -> StoredFact<Value>?
+    {
+        guard let (value, version) = try await readOrVersion(key, as: Value.self), let value else { return nil }
+        return StoredFact(value: value, version: version)
     }
 
     func write(_ fact: some Fact, at key: ObjectKey) async throws(RegistryError) {

@@ -11,27 +11,34 @@ struct ManifestMembership: Fact, Hashable {
     var subject: Digest?
     /// Nanoseconds since 1970.
     var pushed: Int64
-    /// All content that the manifest names, so that a collector need not read the manifest itself.
-    var references: [Digest]
+    /// All content that the manifest names, so that a collector need not read the manifest itself; nil if that is more
+    /// than `maximumReferences`: pulls must not pay for what only collectors want.
+    var references: [Digest]?
+
+    static let maximumReferences = 64
 
     init(
-        mediaType: String, size: Int64, generation: String, subject: Digest?, pushed: Int64, references: [Digest]
+        mediaType: String, size: Int64, generation: String, subject: Digest?, pushed: Int64, references: [Digest]?
     ) {
         self.mediaType = mediaType
         self.size = size
         self.generation = generation
         self.subject = subject
         self.pushed = pushed
-        self.references = references
+        self.references = references.flatMap { $0.count > Self.maximumReferences ? nil : $0 }
     }
 
     init?(json: JSONValue) {
         guard let mediaType = json["mediaType"]?.string, let size = json["size"]?.integer,
-            let generation = json["generation"]?.string, let pushed = json["pushed"]?.integer,
-            let references = json["references"]?.array
+            let generation = json["generation"]?.string, let pushed = json["pushed"]?.integer
         else { return nil }
-        let digests = references.compactMap { $0.string.flatMap { try? Digest(parsing: $0) } }
-        guard digests.count == references.count else { return nil }
+        var digests: [Digest]?
+        if let references = json["references"] {
+            guard let texts = references.array else { return nil }
+            let parsed = texts.compactMap { $0.string.flatMap { try? Digest(parsing: $0) } }
+            guard parsed.count == texts.count else { return nil }
+            digests = parsed
+        }
         self.init(
             mediaType: mediaType, size: size, generation: generation,
             subject: json["subject"]?.string.flatMap { try? Digest(parsing: $0) }, pushed: pushed, references: digests)
@@ -40,8 +47,9 @@ struct ManifestMembership: Fact, Hashable {
     var json: JSONValue {
         var members: [String: JSONValue] = [
             "generation": .string(generation), "mediaType": .string(mediaType), "pushed": .integer(pushed),
-            "references": .array(references.map { .string($0.description) }), "size": .integer(size),
+            "size": .integer(size),
         ]
+        if let references { members["references"] = .array(references.map { .string($0.description) }) }
         if let subject { members["subject"] = .string(subject.description) }
         return .object(members)
     }

@@ -40,7 +40,9 @@ extension Registry {
     /// - Throws: `.unknownBlob`.
     public func deleteBlob(_ name: RepositoryName, _ digest: Digest) async throws(RegistryError) {
         let key = try RepositoryKeys(name: name).blob(digest)
-        guard try await facts.read(key, as: BlobMembership.self) != nil else { throw .unknownBlob(name, digest) }
+        guard try await facts.readOrVersion(key, as: BlobMembership.self) != nil else {
+            throw .unknownBlob(name, digest)
+        }
         try await facts.remove(key)
         try await facts.sync()
     }

@@ -31,7 +31,7 @@ extension Registry {
         let keys = RepositoryKeys(name: name)
         guard try await exists(name) else { throw .unknownRepository(name) }
         return try await page(of: keys.tags, after: last, limit: limit) { (key) throws(RegistryError) in
-            guard let tag: StoredFact<TagRecord> = try await facts.read(key),
+            guard let tag: StoredFact<TagRecord> = try await facts.readable(key),
                 try await membership(keys, tag.value.digest, tag.value.generation) != nil
             else { return nil }
             return String(key.text.dropFirst(keys.tags.count))
@@ -47,7 +47,7 @@ extension Registry {
         let keys = RepositoryKeys(name: name)
         var size = 0
         return try await page(of: keys.referrers(subject), after: last, limit: limit) { (key) throws(RegistryError) in
-            guard let record: StoredFact<ReferrerRecord> = try await facts.read(key) else { return nil }
+            guard let record: StoredFact<ReferrerRecord> = try await facts.readable(key) else { return nil }
             let descriptor = record.value.descriptor
             guard artifactType == nil || descriptor.artifactType?.text == artifactType,
                 try await membership(keys, descriptor.digest, record.value.generation) != nil

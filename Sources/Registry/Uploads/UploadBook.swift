@@ -158,42 +158,71 @@ public final class UploadBook: Sendable {
         }
         let start = session.received
         var iterator = body.makeAsyncIterator()
+        var batch = Batch()
         while true {
             let bytes: [UInt8]?
             do { bytes = try await iterator.next() } catch {
+                try await keep(&batch, in: &session)
                 give(session)
                 throw error is CancellationError ? .cancelled : .input(error)
             }
             guard let bytes else { break }
-            let count = Int64(bytes.count)
-            if let chunk, session.received + count > chunk.upperBound {
-                await end(session)
-                throw .sizeMismatch(expected: Int64(chunk.count), actual: session.received + count - start)
+            batch.add(bytes)
+            let end = session.received + batch.count
+            if let chunk, end > chunk.upperBound {
+                await self.end(session)
+                throw .sizeMismatch(expected: Int64(chunk.count), actual: end - start)
             }
-            guard session.received + count <= limits.size else {
-                await end(session)
+            guard end <= limits.size else {
+                await self.end(session)
                 throw .tooLarge(maximum: limits.size)
             }
-            try await keep(bytes, in: &session)
+            if batch.count >= Batch.size { try await keep(&batch, in: &session) }
         }
+        try await keep(&batch, in: &session)
         if let chunk, session.received != chunk.upperBound {
             give(session)
             throw .sizeMismatch(expected: Int64(chunk.count), actual: session.received - start)
         }
     }
 
-    private func keep(_ bytes: [UInt8], in session: inout UploadSession) async throws(RegistryError) {
+    /// Bytes that were received, and wait to be hashed and written together.
+    private struct Batch {
+        /// From this many bytes on it is worth to do both at once.
+        static let size: Int64 = 1 << 20
+
+        private(set) var chunks: [[UInt8]] = []
+        private(set) var count: Int64 = 0
+
+        mutating func add(_ bytes: [UInt8]) {
+            chunks.append(bytes)
+            count += Int64(bytes.count)
+        }
+    }
+
+    /// Hashes and writes a batch, both at the same time.
+    private func keep(_ batch: inout Batch, in session: inout UploadSession) async throws(RegistryError) {
+        let (chunks, count, hasher) = (batch.chunks, batch.count, session.hasher)
+        guard count > 0 else { return }
+        batch = Batch()
+        async let hashed = Self.hash(chunks, hasher)
         do throws(BlobError) {
             let writer: BlobWriter
             if let open = session.writer { writer = open } else { writer = try await registry.blobs.begin() }
             session.writer = writer
-            bytes.withUnsafeBytes { session.hasher.update($0) }
-            try await writer.write(bytes)
+            for bytes in chunks { try await writer.write(bytes) }
         } catch {
             await end(session)
             throw .blob(error)
         }
-        session.received += Int64(bytes.count)
+        session.hasher = await hashed
+        session.received += count
+    }
+
+    private static func hash(_ chunks: [[UInt8]], _ hasher: DigestHasher) async -> DigestHasher {
+        var hasher = hasher
+        for chunk in chunks { chunk.withUnsafeBytes { hasher.update($0) } }
+        return hasher
     }
 
     private func end(_ session: UploadSession) async {

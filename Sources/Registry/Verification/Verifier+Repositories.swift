@@ -59,9 +59,10 @@ extension Verifier {
         guard let membership: StoredFact<ManifestMembership> = try await facts.read(key),
             let digest = digest(ending: key)
         else { return }
+        let references = report.damages.isEmpty ? [] : Set(try await registry.references(of: digest, membership.value))
         for index in report.damages.indices {
             let damaged = report.damages[index].digest
-            guard damaged == digest || membership.value.references.contains(damaged),
+            guard damaged == digest || references.contains(damaged),
                 report.damages[index].users.count < Self.maximumUsers
             else { continue }
             report.damages[index].users.append("\(keys.name)@\(digest)")

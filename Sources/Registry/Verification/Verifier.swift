@@ -28,6 +28,8 @@ public struct VerificationReport: Hashable, Sendable {
     /// Bytes that nothing names: left by uploads that did not come to their end.
     public internal(set) var orphans = 0
     public internal(set) var orphanBytes: Int64 = 0
+    /// Records that can't be read: what bytes they name is not known, so no bytes are deleted.
+    public internal(set) var unreadable = 0
     /// Whether what can be repaired was.
     public internal(set) var isRepaired = false
 }
@@ -113,11 +115,18 @@ public struct Verifier: Sendable {
                 add(.init(digest: digest, reason: reason), to: &report)
             }
             if case .quarantined = condition { add(.init(digest: digest, reason: "quarantined before"), to: &report) }
-            if let name = try? await blobs.bytesName(of: digest, in: reading) { named.insert(hexadecimal: name) }
+            await note(digest, in: &named, &report)
         } catch {
             if case .store(.cancelled) = error { throw .cancelled }
             throw .blob(error)
         }
+    }
+
+    /// Remembers which bytes a digest's record names.
+    private func note(_ digest: Digest, in named: inout DigestSet, _ report: inout VerificationReport) async {
+        do throws(BlobError) {
+            if let name = try await blobs.bytesName(of: digest, in: reading) { named.insert(hexadecimal: name) }
+        } catch { report.unreadable += 1 }
     }
 
     /// Whether it is not that it was deleted, or pushed again, while it was read.
@@ -156,7 +165,7 @@ public struct Verifier: Sendable {
                 for orphan in page.orphans {
                     report.orphans += 1
                     report.orphanBytes += orphan.size
-                    if repair { try await blobs.deleteOrphan(orphan.name) }
+                    if repair, report.unreadable == 0 { try await blobs.deleteOrphan(orphan.name) }
                 }
                 after = page.next
             } catch { throw .blob(error) }

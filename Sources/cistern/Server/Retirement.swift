@@ -11,6 +11,8 @@ struct Retirement: Sendable {
     let policy: RetentionPolicy
     /// How long manifests stay that no tag needs, in nanoseconds; nil: for ever.
     let untagged: Int64?
+    /// In nanoseconds.
+    let grace: Int64
     let now: @Sendable () -> Int64
 
     @Sendable func callAsFunction(dryRun: Bool) async throws -> CollectionRunner.Retired {
@@ -21,7 +23,8 @@ struct Retirement: Sendable {
         retired.withheld = report.withheld
         if let untagged {
             retired.manifests = try await registry.retireUntagged(
-                before: now() - untagged, running: Set(try await pins.clusters().flatMap(\.digests)), dryRun: dryRun,
+                // An index comes after its images: they stay for as long as any content does that is on its way.
+                before: now() - max(untagged, grace), running: Set(try await pins.clusters().flatMap(\.digests)), dryRun: dryRun,
                 isReserved: RegistryAPI.isReserved)
         }
         return retired

@@ -61,11 +61,11 @@ struct Server {
             now: wallClock)
         let pins = PinBook(store: store, now: wallClock)
         let collections = CollectionRunner(
-            collector: GarbageCollector(registry: registry, blobs: blobs, reading: files),
+            collector: GarbageCollector(registry: registry, blobs: blobs, reading: files, clockSkew: 0),
             roots: { images.roots },
             retire: Retirement(
                 images: images, registry: registry, pins: pins, policy: settings.retention,
-                untagged: settings.untaggedAge, now: wallClock
+                untagged: settings.untaggedAge, grace: settings.collectionGrace, now: wallClock
             ).callAsFunction, now: wallClock)
 
         var routes = Routes.health([

@@ -38,16 +38,22 @@ struct UploadTests {
         let id = try world.uploads.begin(owner, .sha256)
         let (body, sender) = AsyncStream<[UInt8]>.makeStream()
         async let received = world.uploads.append(id, owner, nil, body)
-        sender.yield([1])
-        while world.calls.index(.write, "data/") == nil { await Task.yield() }
+        // So much that it is written before more comes.
+        let first = [UInt8](repeating: 1, count: 1 << 20)
+        sender.yield(first)
+        let deadline = ContinuousClock.now + .seconds(20)
+        while world.calls.index(.write, "data/") == nil {
+            try #require(ContinuousClock.now < deadline)
+            await Task.yield()
+        }
         world.pass(100_000)
         await world.uploads.expire()
         #expect(world.uploads.count == 1)
         sender.yield([2])
         sender.finish()
-        #expect(try await received == 2)
+        #expect(try await received == (1 << 20) + 1)
         await world.uploads.expire()
-        _ = try await world.uploads.finish(id, owner, nil, Self.nothing, as: Digest.of([1, 2]))
+        _ = try await world.uploads.finish(id, owner, nil, Self.nothing, as: Digest.of(first + [2]))
     }
 
     @Test("there are so many at a time, of one user and of all, and one that ends makes room")
