@@ -80,6 +80,7 @@ public struct HTTPServer: Service {
         let child = ConnectionChannel(
             security: try security(of: listener), limits: limits, registry: registry, statistics: statistics,
             logger: logger)
+        await child.rehearse(on: group, edge: edge)
         // A connection takes a descriptor, and what it asks for another; some are the store's.
         let maximum = max(1, min(limits.connections, (DescriptorLimit.raise() - 128) / 2))
         let (maximumOfAddress, logger) = (limits.connectionsOfAddress, logger)
