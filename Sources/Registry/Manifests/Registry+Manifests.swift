@@ -61,7 +61,8 @@ extension Registry {
         _ digest: Digest, of subject: Digest, _ generation: String, _ keys: RepositoryKeys
     ) async throws(RegistryError) {
         let key = try keys.referrer(subject, digest)
-        guard let record: StoredFact<ReferrerRecord> = try await facts.readable(key), record.value.generation == generation
+        guard let record: StoredFact<ReferrerRecord> = try await facts.readable(key),
+            record.value.generation == generation
         else { return }
         _ = try await facts.remove(key, version: record.version)
     }

@@ -49,7 +49,8 @@ struct VerifyCommand: AsyncParsableCommand {
         fields.add("not among referrers", "\(count("unlinked")) manifests")
         fields.add("unused bytes", "\(count("orphans")) files, \(byteCount(count("orphanBytes")))")
         if count("unreadable") > 0 {
-            fields.add("unreadable", "\(count("unreadable")) records: no bytes are deleted before these are pushed again")
+            fields.add(
+                "unreadable", "\(count("unreadable")) records: no bytes are deleted before these are pushed again")
         }
         let faults = count("unlisted") + count("dangling") + count("unlinked") + count("orphans")
         if faults > 0 { fields.add("", done ? "all of these were repaired" : "cistern verify --repair corrects these") }

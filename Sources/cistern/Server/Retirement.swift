@@ -24,7 +24,8 @@ struct Retirement: Sendable {
         if let untagged {
             retired.manifests = try await registry.retireUntagged(
                 // An index comes after its images: they stay for as long as any content does that is on its way.
-                before: now() - max(untagged, grace), running: Set(try await pins.clusters().flatMap(\.digests)), dryRun: dryRun,
+                before: now() - max(untagged, grace), running: Set(try await pins.clusters().flatMap(\.digests)),
+                dryRun: dryRun,
                 isReserved: RegistryAPI.isReserved)
         }
         return retired
