@@ -142,7 +142,8 @@ public protocol ObjectReader: Sendable {
 
 /// A streamed object being written. Exactly one of `finish` and `abort` ends it; one that is dropped is aborted.
 public protocol ObjectWriter: Sendable {
-    /// Appends bytes, slowing its caller down to what the store takes.
+    /// Appends bytes, slowing its caller down to what the store takes. They may be gathered: what goes wrong with them
+    /// may be told by a later call, at the latest by `finish`.
     func write(_ bytes: [UInt8]) async throws(ObjectStoreError)
 
     /// Makes the object durable and then visible. Callers share flushes.

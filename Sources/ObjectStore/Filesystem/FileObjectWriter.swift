@@ -37,7 +37,7 @@ final class FileObjectWriter: ObjectWriter {
     }
 
     func write(_ bytes: [UInt8]) async throws(ObjectStoreError) {
-        if Task.isCancelled { throw .cancelled }
+        guard !Task.isCancelled, engine.isOpen else { throw .cancelled }
         let isEnough: Bool? = state.withLock { state in
             guard state.file != nil else { return nil }
             state.pending.append(bytes)

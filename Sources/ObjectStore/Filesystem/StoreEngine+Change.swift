@@ -122,11 +122,14 @@ extension StoreEngine {
         }
     }
 
+    /// Whether new things are taken.
+    var isOpen: Bool { monitor.withLock { $0.phase == .open } }
+
     /// Writes a part of a stream if there is room for it.
     func admitting<Value: Sendable>(
         _ bytes: Int, _ write: () throws(FileSystemError) -> Value
     ) throws(ObjectStoreError) -> Attempt<Value> {
-        guard monitor.withLock({ $0.phase == .open }) else { throw .cancelled }
+        guard isOpen else { throw .cancelled }
         do throws(ObjectStoreError) {
             try checkSpace(for: bytes)
             return .done(try withStoreErrors(write))
