@@ -28,12 +28,13 @@ struct UserCommand: AsyncParsableCommand {
             }
             let hash = try BcryptHash(password: password)
             let paths = FirstUsers.Paths(data: data)
+            // First, since it knows what can be a name: what a policy names may also be a certificate's.
+            try Htpasswd.update(paths.users) { (users) throws(AuthenticationError) in try users.set(name, hash) }
             try Policy.update(paths.policy) { (policy) throws(AuthenticationError) in
-                // Who has roles on some repositories keeps them, and gets none everywhere unasked.
-                guard !roles.isEmpty || policy.users[name] == nil else { return }
+                // Who has roles on some repositories only keeps them, and gets none everywhere unasked.
+                if roles.isEmpty, let grants = policy.users[name], grants.roles.isEmpty { return }
                 try policy.set(name, roles.isEmpty ? [.pull] : Set(roles))
             }
-            try Htpasswd.update(paths.users) { (users) throws(AuthenticationError) in try users.set(name, hash) }
             print("user \(name) is written to \(paths.users)")
         }
     }
