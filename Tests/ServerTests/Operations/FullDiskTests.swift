@@ -25,6 +25,12 @@ extension ServerTests {
                         try await Self.expectFull(Droplet("full \(index)", noise: Self.size), guid: "full", world)
                         try await Self.expectWhole(kept, guid: "kept", world)
                         mount.empty()
+                        // What was written and then refused goes when the journal is applied: the next round's disk is
+                        // full only if that is over. Two rootfs, the lifecycle layer, two droplets with a layer each.
+                        try await waitUntil("the refused bytes to be gone") {
+                            world.store.unfinished().isEmpty
+                                && world.store.objects().count { $0.hasPrefix("data/") } == 7
+                        }
                     }
                     try mount.fill(leaving: 0)
                     try await Self.expectFull(Droplet("still full", noise: Self.size), guid: "full", world)
