@@ -44,10 +44,16 @@ struct Mount {
         let file = open(path + "/ballast", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw CocoaError(.fileWriteUnknown) }
         defer { close(file) }
-        var status = stat()
-        fstat(file, &status)
-        let size = Int(status.st_size) + free - left
-        if size > 0, posix_fallocate(file, 0, off_t(size)) != 0 { throw CocoaError(.fileWriteOutOfSpace) }
+        // The server writes meanwhile, its reserve for one: what was free a moment ago may not be.
+        for _ in 0..<1000 {
+            var status = stat()
+            fstat(file, &status)
+            let size = Int(status.st_size) + free - left
+            let result = size > 0 ? posix_fallocate(file, 0, off_t(size)) : 0
+            if result == 0 { return }
+            guard result == ENOSPC else { throw CocoaError(.fileWriteUnknown) }
+        }
+        throw CocoaError(.fileWriteOutOfSpace)
     }
 
     func empty() { unlink(path + "/ballast") }
