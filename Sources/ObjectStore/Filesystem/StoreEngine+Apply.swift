@@ -73,11 +73,12 @@ extension StoreEngine {
     private func apply(_ pass: Pass) -> ObjectStoreError? {
         var failure: FileSystemError?
         for (key, entry) in pass.ready where monitor.withLock({ $0.phase != .abandoned }) {
+            let reserves = reservesGivenUp
             do throws(FileSystemError) {
                 do throws(FileSystemError) {
                     try apply(entry.change, to: key)
                 } catch {
-                    guard error.isFull, giveUpReserve() else { throw error }
+                    guard error.isFull, giveUpReserve(since: reserves) else { throw error }
                     try apply(entry.change, to: key)
                 }
                 monitor.withLock { state in

@@ -64,10 +64,11 @@ extension StoreEngine {
     }
 
     private func write(_ batch: Batch, to journal: inout JournalWriter) throws(FileSystemError) {
+        let reserves = reservesGivenUp
         do {
             try tryToWrite(batch, to: &journal)
         } catch {
-            guard error.isFull, giveUpReserve() else { throw error }
+            guard error.isFull, giveUpReserve(since: reserves) else { throw error }
             try tryToWrite(batch, to: &journal)
         }
     }

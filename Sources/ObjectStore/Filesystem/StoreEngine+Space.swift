@@ -1,4 +1,5 @@
 import Logging
+import Synchronization
 
 /// Living with a full disk: a reserve is given up so that deletes and the journal go on, and made again later.
 extension StoreEngine {
@@ -14,13 +15,27 @@ extension StoreEngine {
         if !space.hasFreeFiles || space.bytes < Int64(bytes) + Self.slack + missing { throw .full }
     }
 
-    /// - Returns: Whether there was a reserve to give up.
-    func giveUpReserve() -> Bool {
-        let had = monitor.withLock { state in
-            defer { state.hasReserve = false }
-            return state.hasReserve
+    /// How often the reserve was given up: asked before something is tried that may need it.
+    var reservesGivenUp: Int { monitor.withLock { $0.reservesGivenUp } }
+
+    /// - Parameter count: `reservesGivenUp` before the attempt that found no room.
+    /// - Returns: Whether there is more room than that attempt found: the reserve's, given up by this call or, the flusher
+    ///   and the applier being two, by the other one meanwhile.
+    func giveUpReserve(since count: Int) -> Bool {
+        // The second waits until the first has really made room.
+        givingUpReserve.withLock { _ in
+            let (had, given) = monitor.withLock { state in
+                let had = state.hasReserve
+                state.hasReserve = false
+                if had { state.reservesGivenUp += 1 }
+                return (had, state.reservesGivenUp)
+            }
+            return had ? removeReserve() : given > count
         }
-        guard had, options.reserveBytes > 0 else { return false }
+    }
+
+    private func removeReserve() -> Bool {
+        guard options.reserveBytes > 0 else { return false }
         logger.warning("the disk is full; the store gives up its reserve so that deletes go on")
         do throws(FileSystemError) {
             try files.remove(StorePaths.reserve)

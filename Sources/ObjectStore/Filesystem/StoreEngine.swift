@@ -18,6 +18,8 @@ final class StoreEngine: Sendable {
     let options: FilesystemObjectStore.Options
     let logger: Logger
     let monitor: Monitor<StoreState>
+    /// Held while the reserve is being removed.
+    let givingUpReserve = Mutex(())
     /// Held from checking a change's condition until it is taken, so that of two changes one sees the other. Looking
     /// at the tree meanwhile costs microseconds, once its directories are in memory.
     let changing = Mutex<Void>(())

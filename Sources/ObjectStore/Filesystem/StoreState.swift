@@ -33,6 +33,7 @@ struct StoreState {
     /// Files in `tmp` that no object will be made of, each with the change that made it so.
     var orphans: [(sequence: UInt64, name: String)] = []
     var hasReserve = false
+    var reservesGivenUp = 0
     /// Why a change could not be applied to the tree in the last pass.
     var stuck: ObjectStoreError?
     /// The tree could not be flushed: what the journal holds must be applied again before any of it is dropped.
