@@ -29,8 +29,7 @@ struct ConnectionHandlerTests {
             let connection = Connection(channel: channel, transfer: .sendfile, statistics: ServerStatistics())
             let parser = ByteToMessageHandler(HTTPRequestDecoder())
             try channel.pipeline.syncOperations.addHandlers([
-                parser, ConnectionHandler(connection: connection, limits: limits, since: channel.eventLoop.now),
-                reader,
+                parser, ConnectionHandler(connection: connection, limits: limits), reader,
             ])
             channel.connect(to: try SocketAddress(ipAddress: "192.0.2.1", port: 1), promise: nil)
             channel.embeddedEventLoop.run()

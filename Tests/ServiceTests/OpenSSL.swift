@@ -8,15 +8,8 @@ func openssl(_ arguments: String..., input: String = "") async throws -> (status
 }
 
 func openssl(_ arguments: [String], input: String = "") async throws -> (status: Int32, output: String) {
-    try await run("/usr/bin/openssl", arguments, input: input)
-}
-
-/// Runs a program; its errors come with its output.
-func run(
-    _ program: String, _ arguments: [String], input: String = ""
-) async throws -> (status: Int32, output: String) {
     let process = Process()
-    process.executableURL = URL(fileURLWithPath: program)
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
     process.arguments = arguments
     let (output, entrance) = (Pipe(), Pipe())
     process.standardOutput = output
