@@ -1,8 +1,11 @@
+import FoundationEssentials
 import HTTPTypes
 import NIOCore
 import NIOHTTP1
 import NIOHTTPTypes
 import NIOHTTPTypesHTTP1
+import NIOSSL
+import NIOTLS
 
 /// A connection's HTTP/1.1: turns what the parser found into requests and responses into bytes, keeps the deadlines of
 /// `ConnectionState`, answers `Expect: 100-continue` and closes connections so that clients see the answer.
@@ -16,7 +19,6 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private static let copiedBody = 8 << 10
 
     private let connection: Connection
-    private let since: NIODeadline
     private let scheme: String
     private var state: ConnectionState
     private var timer: Scheduled<Void>?
@@ -28,24 +30,16 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var filesUnderWay = 0
     private var parserFailure: HTTPParserError?
 
-    /// - Parameter since: when the connection began.
-    init(connection: Connection, limits: ServerLimits, since: NIODeadline) {
+    init(connection: Connection, limits: ServerLimits) {
         self.connection = connection
-        self.since = since
         scheme = if case .sendfile = connection.transfer { "http" } else { "https" }
-        state = ConnectionState(limits: limits, now: since)
+        state = ConnectionState(limits: limits, now: connection.channel.eventLoop.now)
     }
 
     // MARK: life
 
     func handlerAdded(context: ChannelHandlerContext) {
-        startTimer(context, by: since + TimeAmount(state.limits.headTime))
-    }
-
-    /// The timer may have fired while the channel was still being set up, and found nothing to close.
-    func channelActive(context: ChannelHandlerContext) {
-        startTimer(context, by: since + TimeAmount(state.limits.headTime))
-        context.fireChannelActive()
+        startTimer(context, by: context.eventLoop.now + TimeAmount(state.limits.headTime))
     }
 
     func handlerRemoved(context: ChannelHandlerContext) { timer?.cancel() }
@@ -67,13 +61,26 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case .handshakeCompleted? = event as? TLSUserEvent { readCertificate(context) }
         guard event is ChannelShouldQuiesceEvent else {
             context.fireUserInboundEventTriggered(event)
             return
         }
         state.drain()
-        context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(state.limits.drainTime)) { context.cut() }
+        context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(state.limits.drainTime)) { self.cut(context) }
         closeIfIdle(context)
+    }
+
+    /// Takes the user from the certificate that the handshake has verified, or that a resumed session had verified.
+    private func readCertificate(_ context: ChannelHandlerContext) {
+        guard let tls = try? context.pipeline.syncOperations.handler(type: NIOSSLServerHandler.self),
+            let certificate = tls.peerCertificate
+        else { return }
+        guard let client = try? ClientCertificate(certificate), client.notValidAfter > Date() else {
+            cut(context)
+            return
+        }
+        connection.markCertified(client.user)
     }
 
     /// While draining: gives an idle client a moment to send the request that may be on its way.
@@ -287,7 +294,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         timer = nil
         switch state.check(now: context.eventLoop.now) {
         case .again(let deadline): startTimer(context, by: deadline)
-        case .close: context.cut()
+        case .close: cut(context)
         case .sample:
             TCPInfo.progress(of: context.channel).assumeIsolated().whenSuccess { self.judge($0, context) }
         }
@@ -300,7 +307,16 @@ final class ConnectionHandler: ChannelDuplexHandler {
         case .stalled(let deadline):
             startTimer(context, by: deadline)
             context.fireErrorCaught(ConnectionError.stalled)
-        case .close: context.cut()
+        case .close: cut(context)
+        }
+    }
+
+    /// Ends the connection at once. TLS would first say goodbye and wait for a client that does not listen.
+    private func cut(_ context: ChannelHandlerContext) {
+        if let tls = try? context.pipeline.syncOperations.context(handlerType: NIOSSLServerHandler.self) {
+            tls.close(promise: nil)
+        } else {
+            context.close(promise: nil)
         }
     }
 }
