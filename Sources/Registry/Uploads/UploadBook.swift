@@ -188,8 +188,8 @@ public final class UploadBook: Sendable {
 
     /// Bytes that were received, and wait to be hashed and written together.
     private struct Batch {
-        /// From this many bytes on it is worth to do both at once.
-        static let size: Int64 = 1 << 20
+        /// From this many bytes on it is worth to do both at once. Each upload under way holds so much.
+        static let size: Int64 = 256 << 10
 
         private(set) var chunks: [[UInt8]] = []
         private(set) var count: Int64 = 0

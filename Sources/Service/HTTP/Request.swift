@@ -67,17 +67,8 @@ public struct Request: Sendable {
     }
 
     /// The first value of a query parameter, unescaped; nil if it is missing.
-    /// - Throws: 400 if it is not escaped as it should be.
+    /// - Throws: 400 if one is not escaped as it should be.
     public func query(_ name: String) throws(HTTPFailure) -> String? {
-        for pair in queryText.utf8.split(separator: UInt8(ascii: "&")) {
-            let parts = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
-            guard let key = parts.first, PercentEncoding.decode(key, plusIsSpace: true) == name else { continue }
-            guard parts.count == 2 else { return "" }
-            guard let value = PercentEncoding.decode(parts[1], plusIsSpace: true) else {
-                throw HTTPFailure(.badRequest, "the query parameter \(name) is not escaped as it should be")
-            }
-            return value
-        }
-        return nil
+        try queries(name).first
     }
 }

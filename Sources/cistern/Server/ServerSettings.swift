@@ -59,7 +59,7 @@ struct ServerSettings: Sendable {
         connectionsOfAddress = Int(try source.value(.connectionsOfAddress) { Self.number($0, 1...1_000_000) })
         let interval = try source.value(.collectionInterval) { Self.number($0, 0...(366 * 86_400)) }
         collectionInterval = interval == 0 ? nil : .seconds(interval)
-        collectionGrace = try source.value(.collectionGrace) { Self.number($0, 0...(366 * 86_400)) } * 1_000_000_000
+        collectionGrace = try source.value(.collectionGrace) { Self.number($0, 1...(366 * 86_400)) } * 1_000_000_000
         func count(_ setting: Setting) throws -> Int? {
             let count = Int(try source.value(setting) { Self.number($0, 0...1_000_000) })
             return count == 0 ? nil : count

@@ -6,20 +6,16 @@ struct KillRound: CustomStringConvertible, Sendable {
     private static let clients = 4
 
     let number: Int
-    /// It dies after so many acknowledgements …
-    private let acknowledgements: Int
-    /// … and so long.
-    private let microseconds: UInt32
+    private let moment: KillMoment
     private let seed: UInt64
 
     init(number: Int, random: inout SeededRandom) {
         self.number = number
-        acknowledgements = Int.random(in: 0...6, using: &random)
-        microseconds = UInt32.random(in: 0...40_000, using: &random)
+        moment = KillMoment(acknowledgements: 0...6, microseconds: 0...40_000, random: &random)
         seed = random.next()
     }
 
-    var description: String { "\(number), killed \(microseconds) µs after \(acknowledgements) acknowledgements" }
+    var description: String { "\(number), \(moment)" }
 
     /// Uploads until the server is killed.
     func uploadAndKill(_ server: KillableServer) async throws -> [Upload] {
@@ -29,13 +25,7 @@ struct KillRound: CustomStringConvertible, Sendable {
                 group.addTask { try await upload(client, server.client, acknowledged) }
             }
             group.addTask {
-                try await onThread {
-                    let deadline = ContinuousClock.now + .seconds(20)
-                    while acknowledged.value < acknowledgements, ContinuousClock.now < deadline { usleep(200) }
-                    // Not to wait for anything: this is the random moment.
-                    usleep(microseconds)
-                }
-                try await server.kill()
+                try await moment.kill(server, after: acknowledged)
                 return []
             }
             return try await group.reduce(into: []) { $0 += $1 }

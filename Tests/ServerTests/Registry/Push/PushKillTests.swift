@@ -62,20 +62,16 @@ struct PushKillRound: CustomStringConvertible, Sendable {
     private static let clients = 4
 
     let number: Int
-    /// It dies after so many acknowledgements …
-    private let acknowledgements: Int
-    /// … and so long.
-    private let microseconds: UInt32
+    private let moment: KillMoment
     private let seed: UInt64
 
     init(number: Int, random: inout SeededRandom) {
         self.number = number
-        acknowledgements = Int.random(in: 0...30, using: &random)
-        microseconds = UInt32.random(in: 0...20_000, using: &random)
+        moment = KillMoment(acknowledgements: 0...30, microseconds: 0...20_000, random: &random)
         seed = random.next()
     }
 
-    var description: String { "\(number), killed \(microseconds) µs after \(acknowledgements) acknowledgements" }
+    var description: String { "\(number), \(moment)" }
 
     /// Pushes until the server is killed.
     func pushAndKill(_ server: KillableServer) async throws -> [PushLedger] {
@@ -85,13 +81,7 @@ struct PushKillRound: CustomStringConvertible, Sendable {
                 group.addTask { try await push(client, server.client, acknowledged) }
             }
             group.addTask {
-                try await onThread {
-                    let deadline = ContinuousClock.now + .seconds(20)
-                    while acknowledged.value < acknowledgements, ContinuousClock.now < deadline { usleep(200) }
-                    // Not to wait for anything: this is the random moment.
-                    usleep(microseconds)
-                }
-                try await server.kill()
+                try await moment.kill(server, after: acknowledged)
                 return nil
             }
             return try await group.reduce(into: []) { ledgers, ledger in if let ledger { ledgers.append(ledger) } }
