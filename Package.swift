@@ -22,6 +22,8 @@ let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio
 let nioHTTPTypes: Target.Dependency = .product(name: "NIOHTTPTypes", package: "swift-nio-extras")
 let nioHTTPTypesHTTP1: Target.Dependency = .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
 let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
+let nioHTTP2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
+let nioHPACK: Target.Dependency = .product(name: "NIOHPACK", package: "swift-nio-http2")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let serviceLifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let configuration: Target.Dependency = .product(name: "Configuration", package: "swift-configuration")
@@ -48,6 +50,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-extras", exact: "1.35.2"),
+        .package(url: "https://github.com/apple/swift-nio-http2", exact: "1.46.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", exact: "2.37.6"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1"),
         .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
@@ -88,8 +91,8 @@ let package = Package(
             name: "Service",
             dependencies: [
                 "CCrypt", "CPread", "JSON", "ObjectStore", crypto, httpTypes, hummingbirdCore, logging,
-                nioCore, nioHTTP1, nioHTTPTypes, nioHTTPTypesHTTP1, nioPosix, nioSSL, nioTLS, serviceLifecycle,
-                swiftASN1, x509,
+                nioCore, nioHPACK, nioHTTP1, nioHTTP2, nioHTTPTypes, nioHTTPTypesHTTP1, nioPosix, nioSSL, nioTLS,
+                serviceLifecycle, swiftASN1, x509,
             ], swiftSettings: strict),
         .target(
             name: "RegistryAPI",
@@ -143,8 +146,8 @@ let package = Package(
         .testTarget(
             name: "ServiceTests",
             dependencies: [
-                "JSON", "Service", httpTypes, logging, nioCore, nioEmbedded, nioPosix, nioSSL, serviceLifecycle,
-                unixSignals,
+                "JSON", "Service", httpTypes, logging, nioCore, nioEmbedded, nioHPACK, nioHTTP2, nioPosix, nioSSL,
+                serviceLifecycle, unixSignals,
             ], swiftSettings: strict),
         .testTarget(
             name: "ClientTests", dependencies: ["TestSupport"], swiftSettings: strict),

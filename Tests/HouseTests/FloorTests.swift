@@ -19,8 +19,8 @@ struct FloorTests {
         (
             "Service",
             [
-                "CCrypt", "CPread", "Crypto", "HTTPTypes", "HummingbirdCore", "NIOCore", "NIOHTTP1", "NIOHTTPTypes",
-                "NIOHTTPTypesHTTP1", "NIOPosix", "NIOSSL", "NIOTLS", "ServiceLifecycle", "SwiftASN1", "X509",
+                "CCrypt", "CPread", "Crypto", "HTTPTypes", "HummingbirdCore", "NIOCore", "NIOHPACK", "NIOHTTP1",
+                "NIOHTTP2", "NIOHTTPTypes", "NIOHTTPTypesHTTP1", "NIOPosix", "NIOSSL", "NIOTLS", "ServiceLifecycle", "SwiftASN1", "X509",
             ]
         ),
         ("RegistryAPI", ["HTTPTypes"]),

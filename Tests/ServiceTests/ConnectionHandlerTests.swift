@@ -29,7 +29,8 @@ struct ConnectionHandlerTests {
             let connection = Connection(channel: channel, transfer: .sendfile, statistics: ServerStatistics())
             let parser = ByteToMessageHandler(HTTPRequestDecoder())
             try channel.pipeline.syncOperations.addHandlers([
-                parser, ConnectionHandler(connection: connection, limits: limits), reader,
+                parser, ConnectionHandler(connection: connection, limits: limits, since: channel.eventLoop.now),
+                reader,
             ])
             channel.connect(to: try SocketAddress(ipAddress: "192.0.2.1", port: 1), promise: nil)
             channel.embeddedEventLoop.run()

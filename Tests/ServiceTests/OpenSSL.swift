@@ -8,8 +8,15 @@ func openssl(_ arguments: String..., input: String = "") async throws -> (status
 }
 
 func openssl(_ arguments: [String], input: String = "") async throws -> (status: Int32, output: String) {
+    try await run("/usr/bin/openssl", arguments, input: input)
+}
+
+/// Runs a program; its errors come with its output.
+func run(
+    _ program: String, _ arguments: [String], input: String = ""
+) async throws -> (status: Int32, output: String) {
     let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
+    process.executableURL = URL(fileURLWithPath: program)
     process.arguments = arguments
     let (output, entrance) = (Pipe(), Pipe())
     process.standardOutput = output

@@ -36,17 +36,18 @@ final class RawClient: @unchecked Sendable {
     /// - Parameters:
     ///   - authority: the path of a certificate to trust; nil speaks plain HTTP.
     ///   - identity: a certificate and key to show.
+    ///   - protocols: what ALPN offers.
     ///   - receiveBuffer: of the socket, in bytes.
     static func with<Result: Sendable>(
         port: Int, authority: String? = nil, name: String = "localhost", identity: TLSFiles? = nil,
-        receiveBuffer: Int? = nil,
+        protocols: [String] = ["http/1.1"], receiveBuffer: Int? = nil,
         _ body: (RawClient) async throws -> Result
     ) async throws -> Result {
         var tls: NIOSSLContext?
         if let authority {
             var configuration = TLSConfiguration.makeClientConfiguration()
             configuration.trustRoots = .file(authority)
-            configuration.applicationProtocols = ["h2", "http/1.1"]
+            configuration.applicationProtocols = protocols
             if let identity {
                 configuration.certificateChain = try NIOSSLCertificate.fromPEMFile(identity.certificate)
                     .map { .certificate($0) }
@@ -143,6 +144,13 @@ final class RawClient: @unchecked Sendable {
         while let bytes = try await inbound.next() { buffer += bytes.readableBytesView }
         defer { buffer = [] }
         return buffer
+    }
+
+    /// So many bytes.
+    func take(_ count: Int) async throws -> [UInt8] {
+        while buffer.count < count { try await more() }
+        defer { buffer.removeFirst(count) }
+        return Array(buffer[..<count])
     }
 
     /// Reads at least one more byte.

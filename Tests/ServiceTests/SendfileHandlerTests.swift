@@ -49,6 +49,12 @@ struct SendfileHandlerTests {
             try await RawClient.with(port: port, authority: authority.authorityPath) { _ in
                 var iterator = accepted.makeAsyncIterator()
                 let connection = try #require(try await iterator.next())
+                guard case .negotiated(let version) = connection.version,
+                    case .one(let channel) = try await version.get()
+                else {
+                    Issue.record("HTTP/1.1 was not negotiated")
+                    return
+                }
                 let handle = NIOFileHandle(
                     _deprecatedTakingOwnershipOfDescriptor: open(file.path, O_RDONLY | O_CLOEXEC))
                 defer { try? handle.close() }
@@ -57,7 +63,7 @@ struct SendfileHandlerTests {
                     try await connection.connection.send(
                         FileRegion(fileHandle: handle, readerIndex: 0, endIndex: 100_000))
                 }
-                try await connection.channel.executeThenClose { _, _ in }
+                try await channel.executeThenClose { _, _ in }
             }
         }
     }

@@ -10,7 +10,10 @@ final class Connection: Sendable {
         case chunks
     }
 
+    /// In HTTP/2 this is the request's stream.
     let channel: any Channel
+    /// The socket's channel.
+    let underlying: any Channel
     let transfer: Transfer
     /// The client's IP address.
     let peer: String
@@ -22,10 +25,22 @@ final class Connection: Sendable {
     init(channel: any Channel, transfer: Transfer, statistics: ServerStatistics) {
         self.statistics = statistics
         self.channel = channel
+        underlying = channel
         self.transfer = transfer
         let remote = channel.remoteAddress
         peer = remote?.ipAddress ?? "-"
         address = ClientAddress(remote)
+    }
+
+    /// A stream of an HTTP/2 connection, whose client it has.
+    init(stream: any Channel, of connection: Connection) {
+        statistics = connection.statistics
+        channel = stream
+        underlying = connection.underlying
+        transfer = .chunks
+        peer = connection.peer
+        address = connection.address
+        user.withLock { $0 = connection.certifiedUser }
     }
 
     /// No request that is read from now on is answered.

@@ -8,13 +8,24 @@ import NIOSSL
 
 /// The child channel of one listener: Hummingbird's request loop on a pipeline of our own.
 ///
-///     plain: parser · SendfileHandler · ConnectionHandler · NIOAsyncChannel
-///     TLS:   NIOSSLServerHandler · parser · ConnectionHandler · NIOAsyncChannel
+///     plain:    parser · SendfileHandler · ConnectionHandler · NIOAsyncChannel
+///     TLS:      NIOSSLServerHandler · NegotiationHandler, which gives way to one of
+///     HTTP/1.1: NIOSSLServerHandler · parser · ConnectionHandler · NIOAsyncChannel
+///     HTTP/2:   NIOSSLServerHandler · NIOHTTP2Handler · HTTP2ConnectionHandler
+///     and each stream of it: StreamHandler · NIOAsyncChannel
 struct ConnectionChannel: Sendable {
     typealias AsyncChannel = NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>
 
+    /// What a connection speaks.
+    enum Version: Sendable {
+        case one(AsyncChannel)
+        case two(StreamQueue)
+        /// TLS will tell. What it tells must reach `handle`.
+        case negotiated(EventLoopFuture<Version>)
+    }
+
     struct Accepted: Sendable {
-        let channel: AsyncChannel
+        let version: Version
         let connection: Connection
     }
 
@@ -32,26 +43,65 @@ struct ConnectionChannel: Sendable {
     /// Builds a connection's pipeline. Called on the connection's event loop. What it returns must reach `handle` or
     /// `refuse`: an asynchronous channel that is let go otherwise ends the process.
     func setup(_ channel: any Channel) throws -> Accepted {
-        let pipeline = channel.pipeline.syncOperations
         let connection: Connection
+        let version: Version
         switch security {
         case .plain:
             connection = Connection(channel: channel, transfer: .sendfile, statistics: statistics)
-            try pipeline.addHandlers([parser(), SendfileHandler(statistics: statistics)])
+            version = try addHTTP1(connection, since: channel.eventLoop.now)
         case .tls(let tls):
             connection = Connection(channel: channel, transfer: .chunks, statistics: statistics)
-            try pipeline.addHandlers([NIOSSLServerHandler(context: tls.current), parser()])
+            let promise = channel.eventLoop.makePromise(of: Version.self)
+            let negotiation = NegotiationHandler(connection: connection, limits: limits, version: promise) {
+                [connection] isHTTP2, since in
+                isHTTP2 ? try addHTTP2(connection, since: since) : try addHTTP1(connection, since: since)
+            }
+            do {
+                try channel.pipeline.syncOperations.addHandlers([
+                    NIOSSLServerHandler(context: tls.current), negotiation,
+                ])
+            } catch {
+                promise.fail(error)
+                throw error
+            }
+            version = .negotiated(promise.futureResult)
         }
-        try pipeline.addHandler(ConnectionHandler(connection: connection, limits: limits))
-        let asyncChannel = try AsyncChannel(
-            wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
         registry.add(channel)
-        return Accepted(channel: asyncChannel, connection: connection)
+        return Accepted(version: version, connection: connection)
+    }
+
+    /// Builds the upper end of a pipeline that speaks HTTP/1.1. What it returns must be run.
+    func addHTTP1(_ connection: Connection, since: NIODeadline) throws -> Version {
+        let pipeline = connection.channel.pipeline.syncOperations
+        try pipeline.addHandler(parser())
+        if case .sendfile = connection.transfer {
+            try pipeline.addHandler(SendfileHandler(statistics: statistics))
+        }
+        try pipeline.addHandler(ConnectionHandler(connection: connection, limits: limits, since: since))
+        return .one(
+            try AsyncChannel(
+                wrappingChannelSynchronously: connection.channel,
+                configuration: .init(isOutboundHalfClosureEnabled: true)))
+    }
+
+    /// Builds the upper end of a pipeline that speaks HTTP/2.
+    func addHTTP2(_ connection: Connection, since: NIODeadline) throws -> Version {
+        let streams = StreamQueue()
+        let handler = HTTP2ConnectionHandler(connection: connection, streams: streams, limits: limits, since: since)
+        try connection.channel.pipeline.syncOperations.addHandlers([handler.makeProtocolHandler(), handler])
+        return .two(streams)
     }
 
     /// Closes a connection that came in when its listener had already ended.
     static func refuse(_ accepted: Accepted) {
-        Task { try? await accepted.channel.executeThenClose { _, _ in } }
+        switch accepted.version {
+        case .one(let channel): Task { try? await channel.executeThenClose { _, _ in } }
+        case .two, .negotiated:
+            // What is not negotiated yet won't be.
+            accepted.connection.markClosing()
+            let channel = accepted.connection.channel
+            channel.eventLoop.execute { channel.close(promise: nil) }
+        }
     }
 
     private func parser() -> ByteToMessageHandler<HTTPRequestDecoder> {
@@ -64,10 +114,20 @@ struct ConnectionChannel: Sendable {
 
     /// Serves a connection until it closes.
     func handle(_ accepted: Accepted, edge: Edge) async {
-        let loop = RequestLoop { request, writer, _ in
-            try await edge.serve(request, writer: writer, on: accepted.connection)
+        switch accepted.version {
+        case .one(let channel): await handle(channel, accepted.connection, edge)
+        case .two(let streams): await streams.run { await handle($0, $1, edge) }
+        case .negotiated(let version):
+            guard let version = try? await version.get() else { return }
+            await handle(Accepted(version: version, connection: accepted.connection), edge: edge)
         }
-        await loop.handleHTTP(asyncChannel: accepted.channel, logger: logger)
+    }
+
+    private func handle(_ channel: AsyncChannel, _ connection: Connection, _ edge: Edge) async {
+        let loop = RequestLoop { request, writer, _ in
+            try await edge.serve(request, writer: writer, on: connection)
+        }
+        await loop.handleHTTP(asyncChannel: channel, logger: logger)
     }
 }
 

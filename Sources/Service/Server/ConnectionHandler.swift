@@ -1,11 +1,8 @@
-import FoundationEssentials
 import HTTPTypes
 import NIOCore
 import NIOHTTP1
 import NIOHTTPTypes
 import NIOHTTPTypesHTTP1
-import NIOSSL
-import NIOTLS
 
 /// A connection's HTTP/1.1: turns what the parser found into requests and responses into bytes, keeps the deadlines of
 /// `ConnectionState`, answers `Expect: 100-continue` and closes connections so that clients see the answer.
@@ -19,6 +16,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private static let copiedBody = 8 << 10
 
     private let connection: Connection
+    private let since: NIODeadline
     private let scheme: String
     private var state: ConnectionState
     private var timer: Scheduled<Void>?
@@ -30,16 +28,24 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var filesUnderWay = 0
     private var parserFailure: HTTPParserError?
 
-    init(connection: Connection, limits: ServerLimits) {
+    /// - Parameter since: when the connection began.
+    init(connection: Connection, limits: ServerLimits, since: NIODeadline) {
         self.connection = connection
+        self.since = since
         scheme = if case .sendfile = connection.transfer { "http" } else { "https" }
-        state = ConnectionState(limits: limits, now: connection.channel.eventLoop.now)
+        state = ConnectionState(limits: limits, now: since)
     }
 
     // MARK: life
 
     func handlerAdded(context: ChannelHandlerContext) {
-        startTimer(context, by: context.eventLoop.now + TimeAmount(state.limits.headTime))
+        startTimer(context, by: since + TimeAmount(state.limits.headTime))
+    }
+
+    /// The timer may have fired while the channel was still being set up, and found nothing to close.
+    func channelActive(context: ChannelHandlerContext) {
+        startTimer(context, by: since + TimeAmount(state.limits.headTime))
+        context.fireChannelActive()
     }
 
     func handlerRemoved(context: ChannelHandlerContext) { timer?.cancel() }
@@ -61,26 +67,13 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case .handshakeCompleted? = event as? TLSUserEvent { readCertificate(context) }
         guard event is ChannelShouldQuiesceEvent else {
             context.fireUserInboundEventTriggered(event)
             return
         }
         state.drain()
-        context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(state.limits.drainTime)) { self.cut(context) }
+        context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(state.limits.drainTime)) { context.cut() }
         closeIfIdle(context)
-    }
-
-    /// Takes the user from the certificate that the handshake has verified, or that a resumed session had verified.
-    private func readCertificate(_ context: ChannelHandlerContext) {
-        guard let tls = try? context.pipeline.syncOperations.handler(type: NIOSSLServerHandler.self),
-            let certificate = tls.peerCertificate
-        else { return }
-        guard let client = try? ClientCertificate(certificate), client.notValidAfter > Date() else {
-            cut(context)
-            return
-        }
-        connection.markCertified(client.user)
     }
 
     /// While draining: gives an idle client a moment to send the request that may be on its way.
@@ -294,7 +287,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         timer = nil
         switch state.check(now: context.eventLoop.now) {
         case .again(let deadline): startTimer(context, by: deadline)
-        case .close: cut(context)
+        case .close: context.cut()
         case .sample:
             TCPInfo.progress(of: context.channel).assumeIsolated().whenSuccess { self.judge($0, context) }
         }
@@ -307,16 +300,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         case .stalled(let deadline):
             startTimer(context, by: deadline)
             context.fireErrorCaught(ConnectionError.stalled)
-        case .close: cut(context)
-        }
-    }
-
-    /// Ends the connection at once. TLS would first say goodbye and wait for a client that does not listen.
-    private func cut(_ context: ChannelHandlerContext) {
-        if let tls = try? context.pipeline.syncOperations.context(handlerType: NIOSSLServerHandler.self) {
-            tls.close(promise: nil)
-        } else {
-            context.close(promise: nil)
+        case .close: context.cut()
         }
     }
 }

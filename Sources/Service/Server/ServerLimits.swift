@@ -11,7 +11,7 @@ public struct ServerLimits: Hashable, Sendable {
     /// From the end of a response until the next request's head is there.
     public var idleTime: Duration = .seconds(75)
     /// While the server waits for a client to send or to read, the client must do so by at least `progressBytes` in
-    /// every stretch of this length.
+    /// every stretch of this length. What an HTTP/2 client reads counts by whole frames, of 16 KiB at most.
     public var progressTime: Duration = .seconds(30)
     public var progressBytes: Int64 = 1024
     /// The longest that a request and its response may take a client that is still at it then: one that sends or reads a
@@ -29,6 +29,12 @@ public struct ServerLimits: Hashable, Sendable {
     public var connections = 16_384
     /// Open connections of one listener from one `ClientAddress`; more are closed as they come.
     public var connectionsOfAddress = 1024
+    /// Streams that a client may have open on an HTTP/2 connection. It is cut for twice as many that are worked on.
+    public var streams = 100
+    /// What a client may send on a stream before the server has read it, in bytes.
+    public var streamWindow = 256 << 10
+    /// Streams that a client may open and reset again on a connection within 30 s.
+    public var streamResets = 200
 
     public init() {}
 }

@@ -11,19 +11,20 @@ public struct TLSFiles: Hashable, Sendable {
     public let key: String
     /// PEM: the authorities that sign clients' certificates. nil: clients are not asked for one.
     public let clientAuthority: String?
+    public let offersHTTP2: Bool
 
-    public init(certificate: String, key: String, clientAuthority: String? = nil) {
+    public init(certificate: String, key: String, clientAuthority: String? = nil, offersHTTP2: Bool = true) {
         self.certificate = certificate
         self.key = key
         self.clientAuthority = clientAuthority
+        self.offersHTTP2 = offersHTTP2
     }
 
     var paths: [String] { [certificate, key] + (clientAuthority.map { [$0] } ?? []) }
 
     /// What a listener needs: TLS 1.2 or 1.3 with ciphers that have forward secrecy.
     ///
-    /// ALPN offers HTTP/1.1 only: no client that pulls images asks for HTTP/2 (they open parallel connections), and
-    /// NIO's HTTP/2 channel builds a pipeline of its own, which would not be ours.
+    /// ALPN offers HTTP/2 and HTTP/1.1; who does not take part in it speaks HTTP/1.1.
     ///
     /// With authorities for them, clients are asked for a certificate. Who has none goes on without; one that those
     /// authorities don't vouch for, or that is not for clients, ends the handshake.
@@ -38,7 +39,7 @@ public struct TLSFiles: Hashable, Sendable {
             var configuration = TLSConfiguration.makeServerConfiguration(
                 certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
             configuration.minimumTLSVersion = .tlsv12
-            configuration.applicationProtocols = ["http/1.1"]
+            configuration.applicationProtocols = offersHTTP2 ? ["h2", "http/1.1"] : ["http/1.1"]
             if let clientAuthority {
                 configuration.trustRoots = .certificates(try Self.certificates(clientAuthority))
                 configuration.certificateVerification = .optionalVerification

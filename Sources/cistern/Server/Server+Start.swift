@@ -23,7 +23,9 @@ extension Server {
 
     private func serverTLS(_ certificate: String, _ key: String) throws -> ServerTLS {
         try ServerTLS(
-            TLSFiles(certificate: certificate, key: key, clientAuthority: settings.clientAuthority))
+            TLSFiles(
+                certificate: certificate, key: key, clientAuthority: settings.clientAuthority,
+                offersHTTP2: settings.offersHTTP2))
     }
 
     /// Takes users, policy, certificate and key that were replaced, and renews a certificate of our own in time.

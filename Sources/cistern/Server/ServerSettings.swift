@@ -12,6 +12,7 @@ struct ServerSettings: Sendable {
     let tlsFiles: (certificate: String, key: String)?
     /// Whose client certificates are taken for users; nil: nobody's.
     let clientAuthority: String?
+    let offersHTTP2: Bool
     let layout: DropletLayout
     let defaultStack: StackName
     let defaultArchitecture: Architecture
@@ -44,6 +45,7 @@ struct ServerSettings: Sendable {
         tlsFiles = certificate.isEmpty ? nil : (certificate, key)
         let authority = source.text(.clientAuthority)
         clientAuthority = authority.isEmpty ? nil : authority
+        offersHTTP2 = try source.value(.http2) { ["on": true, "off": false][$0] }
         layout = DropletLayout(
             mode: try source.value(.layersMode, LayerMode.init(rawValue:)),
             compression: try source.value(.layersCompression, CompressionFormat.init(name:)))

@@ -20,6 +20,8 @@ struct Setting: Hashable, Sendable {
     static let clientAuthority = Setting(
         key: "tls.client-authority", fallback: "",
         help: "a PEM file with authorities whose client certificates name users")
+    static let http2 = Setting(
+        key: "tls.http2", fallback: "on", help: "on: clients may choose HTTP/2 over HTTP/1.1; off: they can't")
     static let layersMode = Setting(
         key: "layers.mode", fallback: "single", help: "single: a droplet is one layer; split: one for each dependency")
     static let layersCompression = Setting(
@@ -60,8 +62,8 @@ struct Setting: Hashable, Sendable {
 
     /// All settings, in the order in which they are shown.
     static let all = [
-        listen, plainListen, certificate, privateKey, clientAuthority, layersMode, layersCompression, defaultStack,
-        defaultArchitecture, maximumDroplet, maximumUnpacked, maximumEntries, conversions, connectionsOfAddress,
+        listen, plainListen, certificate, privateKey, clientAuthority, http2, layersMode, layersCompression,
+        defaultStack, defaultArchitecture, maximumDroplet, maximumUnpacked, maximumEntries, conversions, connectionsOfAddress,
         collectionInterval, collectionGrace, keptDroplets, keptRootfs, untaggedAge, reportAge, drainSeconds, logLevel,
     ]
 }

@@ -1,0 +1,57 @@
+import HTTPTypes
+import NIOHPACK
+
+/// Requests and responses as HTTP/2 writes them (RFC 9113, section 8).
+enum HTTP2Message {
+    /// Why a request is not handed on.
+    enum Refusal: Error {
+        case malformed
+        case headersTooLarge
+    }
+
+    /// What HTTP/1.1 would have made of a request, of whose fields NIO has checked that they may be there.
+    /// - Parameter hasBody: the stream goes on after the fields.
+    static func request(
+        _ headers: HPACKHeaders, hasBody: Bool, limits: ServerLimits
+    ) throws(Refusal) -> HTTPRequest {
+        var (method, path, authority): (String?, String?, String?)
+        var fields = HTTPFields()
+        fields.reserveCapacity(headers.count)
+        for (name, value, _) in headers {
+            guard name.utf8.count + value.utf8.count <= limits.headerField else { throw .headersTooLarge }
+            switch name {
+            case ":method": method = value
+            case ":path": path = value
+            case ":authority": authority = value
+            case "host": authority = authority ?? value
+            // Those that come several times say the same.
+            case "content-length": fields[.contentLength] = value
+            default:
+                if name.utf8.first == UInt8(ascii: ":") { continue }
+                guard let name = HTTPField.Name(name) else { throw .malformed }
+                fields.append(HTTPField(name: name, value: value))
+            }
+        }
+        guard fields.count <= limits.headerCount else { throw .headersTooLarge }
+        guard let path, path.utf8.first == UInt8(ascii: "/"), let method = method.flatMap({ HTTPRequest.Method($0) })
+        else { throw .malformed }
+        // A body without a length is what chunks are in HTTP/1.1, and routes know it by that.
+        if hasBody, fields[.contentLength] == nil { fields[.transferEncoding] = "chunked" }
+        return HTTPRequest(method: method, scheme: "https", authority: authority, path: path, headerFields: fields)
+    }
+
+    static func headers(of response: HTTPResponse) -> HPACKHeaders {
+        var headers = HPACKHeaders()
+        headers.reserveCapacity(response.headerFields.count + 1)
+        headers.add(name: ":status", value: String(response.status.code))
+        for field in response.headerFields where !belongsToConnection(field.name) {
+            headers.add(name: field.name.canonicalName, value: field.value)
+        }
+        return headers
+    }
+
+    /// HTTP/2 has other means for these (RFC 9113, section 8.2.2).
+    private static func belongsToConnection(_ name: HTTPField.Name) -> Bool {
+        name == .connection || name == .transferEncoding || name == .upgrade
+    }
+}

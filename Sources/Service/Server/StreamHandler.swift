@@ -1,0 +1,265 @@
+import HTTPTypes
+import NIOCore
+import NIOHPACK
+import NIOHTTP2
+import NIOHTTPTypes
+
+/// A stream of an HTTP/2 connection, that is a request and its response: what `ConnectionHandler` is to HTTP/1.1, with
+/// the deadlines of the same `ConnectionState`.
+final class StreamHandler: ChannelDuplexHandler {
+    typealias InboundIn = HTTP2Frame.FramePayload
+    typealias InboundOut = HTTPRequestPart
+    typealias OutboundIn = HTTPResponsePart
+    typealias OutboundOut = HTTP2Frame.FramePayload
+
+    /// Data goes out in frames of this size at most, in bytes, so that a slow client's progress shows.
+    static let frameSize = 16 << 10
+
+    private let connection: Connection
+    private var state: ConnectionState
+    private var timer: Scheduled<Void>?
+    private var timerDeadline = NIODeadline.distantFuture
+    /// What is not written yet, since the stream's end may go with it.
+    private var unsentHead: HPACKHeaders?
+    private var unsentBody: ByteBuffer?
+    private var isBodiless = false
+    private var wasHeadRead = false
+    /// Nobody wants what the client still sends.
+    private var isSwallowing = false
+    /// The response is out and the request's rest is not wanted.
+    private var abandonsBody = false
+    /// Frames that the connection has not taken yet.
+    private var framesUnderWay = 0
+    /// Of the response, what the connection took, in bytes.
+    private var taken: Int64 = 0
+    /// Added to what this stream moved for times when others of the connection had their turn.
+    private var excused: Int64 = 0
+    /// What the whole connection had moved when the stream was judged last.
+    private var lastOfConnection: Int64?
+
+    /// - Parameter connection: the stream's.
+    init(connection: Connection, limits: ServerLimits) {
+        self.connection = connection
+        state = ConnectionState(limits: limits, now: connection.channel.eventLoop.now)
+    }
+
+    // MARK: life
+
+    func handlerRemoved(context: ChannelHandlerContext) { timer?.cancel() }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        timer?.cancel()
+        timer = nil
+        // A body that broke off must never look like one that ended.
+        if state.isBodyOpen { context.fireErrorCaught(ConnectionError.cut) }
+        context.fireChannelInactive()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        // The connection drains; streams that are there go on.
+        if !(event is ChannelShouldQuiesceEvent) { context.fireUserInboundEventTriggered(event) }
+    }
+
+    // MARK: in
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        state.isReading = false
+        switch Self.unwrapInboundIn(data) {
+        case .headers(let content):
+            // Trailers have nothing that is wanted, but for the end.
+            if !wasHeadRead { readHead(content.headers, hasBody: !content.endStream, context) }
+            if content.endStream { readEnd(context) }
+        case .data(let content):
+            if case .byteBuffer(let buffer) = content.data, buffer.readableBytes > 0 {
+                state.requestBody(buffer.readableBytes)
+                if !isSwallowing { context.fireChannelRead(Self.wrapInboundOut(.body(buffer))) }
+            }
+            if content.endStream { readEnd(context) }
+        default: break
+        }
+    }
+
+    func read(context: ChannelHandlerContext) {
+        state.isReading = true
+        context.read()
+    }
+
+    private func readHead(_ headers: HPACKHeaders, hasBody: Bool, _ context: ChannelHandlerContext) {
+        wasHeadRead = true
+        let now = context.eventLoop.now
+        let result = Result { () throws(HTTP2Message.Refusal) in
+            try HTTP2Message.request(headers, hasBody: hasBody, limits: state.limits)
+        }
+        let request = try? result.get()
+        let length = request?.headerFields[.contentLength].flatMap { Int64($0) }
+        let expectsContinue = hasBody && request?.headerFields[.expect]?.lowercased() == "100-continue"
+        state.requestHead(
+            .init(keepAlive: true, isHead: request?.method == .head, expectsContinue: expectsContinue),
+            bodyLength: hasBody ? length : 0, now: now)
+        if hasBody { startTimer(context, by: now + TimeAmount(state.limits.progressTime)) }
+        switch result {
+        case .success(let request): context.fireChannelRead(Self.wrapInboundOut(.head(request)))
+        case .failure(let refusal):
+            isSwallowing = true
+            let status: HTTPResponse.Status =
+                refusal == .headersTooLarge ? .requestHeaderFieldsTooLarge : .badRequest
+            writeHead(HTTPResponse(status: status, headerFields: [.contentLength: "0"]))
+            writeEnd(context)
+            flush(context: context)
+        }
+    }
+
+    private func readEnd(_ context: ChannelHandlerContext) {
+        state.requestEnd()
+        if !isSwallowing { context.fireChannelRead(Self.wrapInboundOut(.end(nil))) }
+    }
+
+    // MARK: out
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        switch Self.unwrapOutboundIn(data) {
+        case .head(let head): writeHead(head)
+        case .body(let buffer):
+            if !isBodiless, buffer.readableBytes > 0 {
+                writeUnsent(context)
+                unsentBody = buffer
+            }
+        case .end: writeEnd(context)
+        }
+        // Nothing above this handler waits for single parts; what the client takes shows in the stream's writability.
+        promise?.succeed()
+    }
+
+    func flush(context: ChannelHandlerContext) {
+        writeUnsent(context)
+        context.flush()
+        blockedChanged(context)
+    }
+
+    func triggerUserOutboundEvent(context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?) {
+        guard event is SendContinue else {
+            // Files can't go out through TLS.
+            promise?.fail(ChannelError.operationUnsupported)
+            return
+        }
+        if state.awaitsContinue {
+            state.stopExpecting()
+            context.writeAndFlush(
+                Self.wrapOutboundOut(.headers(.init(headers: [":status": "100"]))), promise: nil)
+        }
+        promise?.succeed()
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        blockedChanged(context)
+        context.fireChannelWritabilityChanged()
+    }
+
+    private func blockedChanged(_ context: ChannelHandlerContext) {
+        let isBlocked = framesUnderWay > 0 || !context.channel.isWritable
+        if isBlocked, !state.isBlocked {
+            startTimer(context, by: context.eventLoop.now + TimeAmount(state.limits.progressTime))
+        }
+        state.isBlocked = isBlocked
+    }
+
+    private func writeHead(_ head: HTTPResponse) {
+        let (exchange, abandonsBody) = state.responseHead(wantsClose: false)
+        self.abandonsBody = abandonsBody
+        isBodiless = exchange.isHead || head.status == .noContent || head.status == .notModified
+        unsentHead = HTTP2Message.headers(of: head)
+    }
+
+    private func writeEnd(_ context: ChannelHandlerContext) {
+        if unsentHead == nil, unsentBody == nil { unsentBody = context.channel.allocator.buffer(capacity: 0) }
+        writeUnsent(context, isEnd: true)
+    }
+
+    /// - Parameter isEnd: nothing comes after it.
+    private func writeUnsent(_ context: ChannelHandlerContext, isEnd: Bool = false) {
+        if let head = unsentHead {
+            unsentHead = nil
+            let endStream = isEnd && unsentBody == nil
+            writeFrame(.headers(.init(headers: head, endStream: endStream)), 0, isLast: endStream, context)
+        }
+        guard var buffer = unsentBody else { return }
+        unsentBody = nil
+        repeat {
+            let count = min(buffer.readableBytes, Self.frameSize)
+            guard let slice = buffer.readSlice(length: count) else { return }
+            let endStream = isEnd && buffer.readableBytes == 0
+            writeFrame(.data(.init(data: .byteBuffer(slice), endStream: endStream)), count, isLast: endStream, context)
+        } while buffer.readableBytes > 0
+    }
+
+    private func writeFrame(
+        _ payload: HTTP2Frame.FramePayload, _ count: Int, isLast: Bool, _ context: ChannelHandlerContext
+    ) {
+        framesUnderWay += 1
+        let promise = context.eventLoop.makePromise(of: Void.self)
+        promise.futureResult.assumeIsolated().whenComplete { result in
+            self.framesUnderWay -= 1
+            if case .success = result {
+                self.taken += Int64(count)
+                if isLast { self.ended(context) }
+            }
+            if self.framesUnderWay == 0 { self.blockedChanged(context) }
+        }
+        context.write(Self.wrapOutboundOut(payload), promise: promise)
+    }
+
+    /// The response is out. A body that nobody wants is called off (RFC 9113, section 8.1).
+    private func ended(_ context: ChannelHandlerContext) {
+        _ = state.responseEnd(now: context.eventLoop.now)
+        guard state.isBodyOpen, abandonsBody, context.channel.isActive else { return }
+        isSwallowing = true
+        context.writeAndFlush(Self.wrapOutboundOut(.rstStream(.noError)), promise: nil)
+    }
+
+    // MARK: time
+
+    /// Makes sure that the timer fires no later than a time.
+    private func startTimer(_ context: ChannelHandlerContext, by deadline: NIODeadline) {
+        if timer != nil {
+            guard deadline < timerDeadline else { return }
+            timer?.cancel()
+        }
+        timerDeadline = deadline
+        timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { self.timerFired(context) }
+    }
+
+    private func timerFired(_ context: ChannelHandlerContext) {
+        timer = nil
+        switch state.check(now: context.eventLoop.now) {
+        case .again(let deadline): startTimer(context, by: deadline)
+        case .close: context.close(promise: nil)
+        case .sample:
+            TCPInfo.progress(of: connection.underlying).assumeIsolated().whenSuccess { self.judge($0, context) }
+        }
+    }
+
+    private func judge(_ ofConnection: ConnectionState.Progress?, _ context: ChannelHandlerContext) {
+        guard context.channel.isActive else { return }
+        excuse(ofConnection)
+        let progress = ConnectionState.Progress(
+            moved: state.received + taken + excused, hasUnsent: framesUnderWay > 0)
+        switch state.judge(progress, now: context.eventLoop.now) {
+        case .again(let deadline): startTimer(context, by: deadline)
+        case .stalled(let deadline):
+            startTimer(context, by: deadline)
+            context.fireErrorCaught(ConnectionError.stalled)
+        case .close: context.close(promise: nil)
+        }
+    }
+
+    /// A full connection sends a frame of each stream in turn. While it moves less than one frame for every stream that
+    /// may be open, a stream that got nothing is not to blame.
+    private func excuse(_ ofConnection: ConnectionState.Progress?) {
+        guard let ofConnection else { return }
+        defer { lastOfConnection = ofConnection.moved }
+        guard state.isBlocked, !connection.underlying.isWritable, let lastOfConnection else { return }
+        let moved = ofConnection.moved - lastOfConnection
+        let round = Int64(state.limits.streams) * Int64(Self.frameSize)
+        if moved >= state.limits.progressBytes, moved < round { excused += state.limits.progressBytes }
+    }
+}
