@@ -45,7 +45,7 @@ struct ServerSettings: Sendable {
         tlsFiles = certificate.isEmpty ? nil : (certificate, key)
         let authority = source.text(.clientAuthority)
         clientAuthority = authority.isEmpty ? nil : authority
-        offersHTTP2 = try source.value(.http2) { ["on": true, "off": false][$0] }
+        offersHTTP2 = try source.value(.http2, Bool.init(_:))
         layout = DropletLayout(
             mode: try source.value(.layersMode, LayerMode.init(rawValue:)),
             compression: try source.value(.layersCompression, CompressionFormat.init(name:)))

@@ -21,7 +21,7 @@ struct Setting: Hashable, Sendable {
         key: "tls.client-authority", fallback: "",
         help: "a PEM file with authorities whose client certificates name users")
     static let http2 = Setting(
-        key: "tls.http2", fallback: "on", help: "on: clients may choose HTTP/2 over HTTP/1.1; off: they can't")
+        key: "tls.http2", fallback: "true", help: "whether clients may choose HTTP/2 over HTTP/1.1")
     static let layersMode = Setting(
         key: "layers.mode", fallback: "single", help: "single: a droplet is one layer; split: one for each dependency")
     static let layersCompression = Setting(
