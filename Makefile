@@ -1,4 +1,4 @@
-.PHONY: demo test bench lint clean
+.PHONY: demo test soak bench lint clean
 
 # A droplet goes in, a running container comes out.
 demo:
@@ -7,6 +7,10 @@ demo:
 # Installs what is missing, builds, runs every test. FILTER=… runs the tests that match.
 test:
 	.ci/test
+
+# Ten minutes of 32 pushers while garbage is collected and everything is verified.
+soak:
+	SOAK_SECONDS=600 FILTER=CrowdTests .ci/test
 
 # Speed and memory, as ratios measured in one run.
 bench:

@@ -8,11 +8,13 @@ struct KillableServer: Sendable {
     let client: Client
 
     /// Gives the body a server, and kills it afterwards if the body did not.
-    static func with<Value>(data: String, _ body: (KillableServer) async throws -> Value) async throws -> Value {
+    static func with<Value>(
+        data: String, _ arguments: [String] = [], _ body: (KillableServer) async throws -> Value
+    ) async throws -> Value {
         unlink(data + "/address")
         let process = try ChildProcess(
-            "cistern", ["serve", "--data", data, "--listen", "", "--plain-listen", "127.0.0.1:0", "--stack", "tiny"],
-            log: data + ".log")
+            "cistern", ["serve", "--data", data, "--listen", "", "--plain-listen", "127.0.0.1:0", "--stack", "tiny"]
+                + arguments, log: data + ".log")
         do {
             let port = try await waitFor("the server's address", within: .seconds(20)) {
                 try #require(process.isRunning, "the server ended")

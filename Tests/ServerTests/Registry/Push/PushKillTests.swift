@@ -1,15 +1,18 @@
 import Foundation
+import JSON
 import OCI
 import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("kill -9 while images are pushed")
+    @Suite("kill -9 while images are pushed and garbage is collected")
     struct PushKillTests {
         private static let rounds = 200
+        /// Far longer than a push takes here, and short enough that garbage of early rounds goes in later ones.
+        private static let arguments = ["--gc-grace-seconds", "10"]
 
         @Test(
-            "Killed at any moment of a push, 200 times over, it has every acknowledged blob, manifest and tag whole",
+            "Killed at any moment of pushes and collections, 200 times over, it has all that was acknowledged, whole",
             .timeLimit(.minutes(8)))
         func survives() async throws {
             let seed = UInt64(ProcessInfo.processInfo.environment["KILL_SEED"] ?? "") ?? 23
@@ -18,25 +21,37 @@ extension ServerTests {
                 let data = directory + "/data"
                 try await World.with(data: data) { _ in }
                 var ledgers: [PushLedger] = []
+                var retired: Int64 = 0
                 var last: (round: PushKillRound, ledgers: [PushLedger])?
                 for number in 0..<Self.rounds {
                     let round = PushKillRound(number: number, random: &random)
                     // What the killed server left is looked at through the one that is killed next.
-                    let pushed = try await KillableServer.with(data: data) { [last] server in
+                    let (pushed, gone) = try await KillableServer.with(data: data, Self.arguments) { [last] server in
+                        // Most collections die with their server; some come to their end.
+                        let gone = number % 20 == 19 ? try await collect(server.client) : 0
                         try await expectWhole(last?.ledgers ?? [], server, "\(seed) \(last?.round, default: "")")
-                        return try await round.pushAndKill(server)
+                        return (try await round.pushAndKill(server), gone)
                     }
+                    retired += gone
                     last = (round, pushed)
                     ledgers += pushed
                 }
-                try await KillableServer.with(data: data) { [ledgers] server in
+                try await KillableServer.with(data: data, Self.arguments) { [ledgers] server in
                     try await expectWhole(ledgers, server, "\(seed), all rounds")
                 }
                 let acknowledged = ledgers.reduce(0) { $0 + $1.blobs.count + $1.manifests.count }
                 let open = ledgers.reduce(0) { $0 + $1.openBlobs.count + $1.openManifests.count }
+                #expect(retired > 0, "garbage went meanwhile")
                 #expect(acknowledged > Self.rounds * 4 && open > Self.rounds, "the rounds test something")
                 #expect(StoreTree(directory: data + "/store").unfinished() == [], "what a killed server left is gone")
             }
+        }
+
+        /// - Returns: How many blobs went.
+        private func collect(_ client: Client) async throws -> Int64 {
+            let answer = try await client.send("POST", "/api/v1/gc", as: "operator", body: [])
+            try #require(answer.status == 200, "\(answer.text)")
+            return answer.json["retired"]?.integer ?? 0
         }
 
         private func expectWhole(_ ledgers: [PushLedger], _ server: KillableServer, _ what: String) async throws {
@@ -73,7 +88,7 @@ struct PushKillRound: CustomStringConvertible, Sendable {
 
     var description: String { "\(number), \(moment)" }
 
-    /// Pushes until the server is killed.
+    /// Pushes and collects until the server is killed.
     func pushAndKill(_ server: KillableServer) async throws -> [PushLedger] {
         let acknowledged = Counter()
         return try await withThrowingTaskGroup(of: PushLedger?.self) { group in
@@ -81,10 +96,20 @@ struct PushKillRound: CustomStringConvertible, Sendable {
                 group.addTask { try await push(client, server.client, acknowledged) }
             }
             group.addTask {
+                while let answer = try? await server.client.send("POST", "/api/v1/gc", as: "operator", body: []) {
+                    try #require(answer.status == 200, "\(answer.text)")
+                }
+                return nil
+            }
+            group.addTask {
                 try await moment.kill(server, after: acknowledged)
                 return nil
             }
-            return try await group.reduce(into: []) { ledgers, ledger in if let ledger { ledgers.append(ledger) } }
+            return try await group.reduce(into: []) { ledgers, ledger in
+                guard var ledger else { return }
+                ledger.letGo()
+                ledgers.append(ledger)
+            }
         }
     }
 

@@ -33,14 +33,17 @@ struct PushLedger: Sendable {
         }
     }
 
-    /// - Parameter collected: garbage is collected: what no manifest names any more may go with it.
-    mutating func delete(_ digest: String, acknowledged: Bool, collected: Bool = false) {
+    mutating func delete(_ digest: String, acknowledged: Bool) {
         let manifest = manifests.removeValue(forKey: digest)
         if acknowledged { deleted.insert(digest) } else { openManifests[digest] = manifest }
         for (tag, digests) in tags where digests.contains(digest) {
             tags[tag] = acknowledged ? Set(digests.map { $0 == digest ? nil : $0 }) : digests.union([nil])
         }
-        guard collected else { return }
+        letGo()
+    }
+
+    /// Garbage is collected all the while: blobs that no manifest names may go.
+    mutating func letGo() {
         let named = manifests.values.map { String(decoding: $0, as: UTF8.self) }.joined()
         openBlobs += blobs.filter { !named.contains($0.digest) }
         blobs.removeAll { !named.contains($0.digest) }
