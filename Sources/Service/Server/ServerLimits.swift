@@ -29,6 +29,9 @@ public struct ServerLimits: Hashable, Sendable {
     public var connections = 16_384
     /// Open connections of one listener from one `ClientAddress`; more are closed as they come.
     public var connectionsOfAddress = 1024
+    /// Requests a second of one `ClientAddress`, which can save up a minute's; more are answered 429. Routes that are open
+    /// to everybody are not counted. nil: as many as it likes.
+    public var requestsOfAddress: Int?
 
     public init() {}
 }
