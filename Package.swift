@@ -142,6 +142,12 @@ let package = Package(
         .testTarget(
             name: "RegistryTests", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Registry"],
             exclude: ["Collection/Model"], swiftSettings: strict),
+        .testTarget(
+            name: "RegistryAPITests",
+            dependencies: [
+                "Blobs", "Images", "JSON", "OCI", "ObjectStore", "Registry", "RegistryAPI", "Service", "TestSupport",
+                httpTypes, logging, serviceLifecycle,
+            ], swiftSettings: strict),
         .testTarget(name: "LauncherTests", dependencies: ["JSON", "Launcher"], swiftSettings: strict),
         .testTarget(
             name: "ServiceTests",

@@ -36,14 +36,15 @@ extension BitsAPI {
 
     private func upload(_ request: Request, checksum: Checksum) async throws -> Response {
         let body = try request.body(maximum: settings.maximumDroplet)
+        let file = try request.file(named: ["droplet", "bits"], in: body)
         let record = try await droplets.upload(
             DropletUpload(
                 guid: try DropletGUID(request.parameters["guid"]),
                 stack: try request.query("stack").map { try StackName($0) } ?? settings.defaultStack,
                 architecture: try request.query("arch").map { try Architecture($0) } ?? settings.defaultArchitecture,
                 checksum: checksum, layout: settings.layout, limits: settings.limits,
-                by: request.principal?.name ?? ""),
-            from: try request.file(named: ["droplet", "bits"], in: body), logger: request.logger)
+                by: request.principal?.name ?? "", length: file.length),
+            from: file, logger: request.logger)
         return .json(
             [
                 "guid": .string(record.guid.text), "state": "READY", "type": "bits",

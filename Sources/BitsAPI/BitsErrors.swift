@@ -23,6 +23,11 @@ struct BitsErrors: ErrorEnvelope {
             return HTTPFailure(
                 HTTPResponse.Status(code: 507, reasonPhrase: "Insufficient Storage"), "the store is full",
                 code: "500000")
+        case .blob(.overQuota):
+            return HTTPFailure(
+                HTTPResponse.Status(code: 507, reasonPhrase: "Insufficient Storage"), message, code: "500000")
+        case .blob(.uncounted):
+            return HTTPFailure(.serviceUnavailable, message, code: "500000", headers: [.retryAfter: "5"])
         case .store(.permission), .blob(.store(.permission)):
             return HTTPFailure(.serviceUnavailable, "the store can't be written at the moment", code: "500000")
         case .input(let error as HTTPFailure): return error

@@ -8,6 +8,10 @@ public enum BlobError: Error, Hashable, Sendable {
     case damaged(Digest)
     /// So many others changed the same record that this change was given up.
     case contended(Digest)
+    /// A limit stands in the way.
+    case overQuota(QuotaDenial)
+    /// What is used of a limit is not known, since it can't be counted.
+    case uncounted
     case store(ObjectStoreError)
 }
 
@@ -17,6 +21,8 @@ extension BlobError: CustomStringConvertible {
         case .missing(let digest): "there is no blob \(digest)"
         case .damaged(let digest): "the blob \(digest) is damaged"
         case .contended(let digest): "the record of \(digest) changes too often"
+        case .overQuota(let denial): denial.description
+        case .uncounted: "what is used of a quota can't be counted at the moment: try again"
         case .store(let error): error.description
         }
     }

@@ -37,6 +37,7 @@ extension BlobStore {
             gone.state = .gone
             guard try await swap(digest, gone, version) else { return .kept }
             try await deleteData(record)
+            quotas?.deletedData(record.data.text, record.size)
             return .retired(bytes: record.size)
         case .gone:
             // A crash may have left the bytes.

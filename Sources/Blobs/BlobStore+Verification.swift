@@ -103,5 +103,6 @@ extension BlobStore {
     public func deleteOrphan(_ name: String) async throws(BlobError) {
         guard let id = DataID(parsing: name) else { return }
         do { try await store.delete(try id.key(), ifVersion: nil) } catch { throw .store(error) }
+        quotas?.removed()
     }
 }

@@ -11,6 +11,8 @@ public struct BlobStore: Sendable {
 
     let store: any ObjectStore
     let now: @Sendable () -> Int64
+    /// Knows how much there may be; nil: there is no limit.
+    let quotas: QuotaBook?
     /// For how long content stays that nothing refers to yet, in nanoseconds.
     public let grace: Int64
 
@@ -18,7 +20,12 @@ public struct BlobStore: Sendable {
     ///   - now: nanoseconds since 1970.
     ///   - grace: for how long after somebody relied on content it stays although nothing refers to it, in nanoseconds:
     ///     the time from a blob's push to that of its manifest.
-    public init(store: any ObjectStore, now: @escaping @Sendable () -> Int64, grace: Int64 = 6 * 3600 * 1_000_000_000) {
+    ///   - quotas: keeps the store's limit; nil: there is none.
+    public init(
+        store: any ObjectStore, now: @escaping @Sendable () -> Int64, grace: Int64 = 6 * 3600 * 1_000_000_000,
+        quotas: QuotaBook? = nil
+    ) {
+        self.quotas = quotas
         self.store = store
         self.now = now
         self.grace = grace
@@ -47,11 +54,22 @@ public struct BlobStore: Sendable {
         return OpenBlob(blob: Blob(digest: digest, size: record.size), reader: reader)
     }
 
+    /// A URL by which a blob's bytes can be read from the store itself.
+    /// - Returns: nil if the store gives none.
+    /// - Throws: `.missing`.
+    public func presignedURL(for digest: Digest, lifetime: Duration) async throws(BlobError) -> String? {
+        guard let (record, _) = try await record(of: digest), record.state == .live else { throw .missing(digest) }
+        do { return try await store.presignedURL(for: try record.data.key(), lifetime: lifetime) } catch {
+            throw .store(error)
+        }
+    }
+
     /// Begins writing bytes whose digest is not known yet.
     public func begin(use: ObjectUse = .soon) async throws(BlobError) -> BlobWriter {
         let id = DataID.random()
         do {
-            return BlobWriter(id: id, writer: try await store.writer(for: try id.key(), use: use), store: store)
+            return BlobWriter(
+                id: id, writer: try await store.writer(for: try id.key(), use: use), store: store, quotas: quotas)
         } catch { throw .store(error) }
     }
 
@@ -90,8 +108,11 @@ public struct BlobStore: Sendable {
         let digest = Digest.of(bytes, algorithm)
         if let (record, _) = try await stored(digest), record != nil, let blob = try await renew(digest) { return blob }
         let id = DataID.random()
+        let reservation = quotas?.reservation(forData: id.text)
+        try await reservation?.cover(Int64(bytes.count))
         do { try await store.put(try id.key(), bytes, if: .absent) } catch { throw .store(error) }
-        let staged = StagedBlob(id: id, size: Int64(bytes.count), store: store)
+        reservation?.commit(Int64(bytes.count))
+        let staged = StagedBlob(id: id, size: Int64(bytes.count), store: store, quotas: quotas)
         do throws(BlobError) { return try await publish(staged, as: digest) } catch {
             await staged.discard()
             throw error

@@ -7,26 +7,50 @@ public final class BlobWriter: Sendable {
     private let id: DataID
     private let writer: any ObjectWriter
     private let store: any ObjectStore
+    private let quotas: QuotaBook?
+    private let reservation: QuotaReservation?
     private let written = Mutex<Int64>(0)
 
-    init(id: DataID, writer: any ObjectWriter, store: any ObjectStore) {
+    init(id: DataID, writer: any ObjectWriter, store: any ObjectStore, quotas: QuotaBook?) {
+        self.quotas = quotas
+        reservation = quotas?.reservation(forData: id.text)
         self.id = id
         self.writer = writer
         self.store = store
     }
 
+    /// - Throws: `.overQuota`, `.uncounted` before anything is written.
     public func write(_ bytes: [UInt8]) async throws(BlobError) {
+        if let reservation { try await reservation.cover(written.withLock { $0 } + Int64(bytes.count)) }
         do { try await writer.write(bytes) } catch { throw .store(error) }
         written.withLock { $0 += Int64(bytes.count) }
     }
 
-    /// Makes the bytes durable. They are no blob before they are published.
-    public func finish() async throws(BlobError) -> StagedBlob {
-        do { _ = try await writer.finish() } catch { throw .store(error) }
-        return StagedBlob(id: id, size: written.withLock { $0 }, store: store)
+    /// Sees to it that there is room for bytes that are to come, or gives it back.
+    /// - Parameter more: besides those that were written.
+    /// - Throws: `.overQuota`, `.uncounted`.
+    public func expect(_ more: Int64) async throws(BlobError) {
+        guard let reservation else { return }
+        let total = written.withLock { $0 } + more
+        reservation.shrink(to: total)
+        try await reservation.cover(total)
     }
 
-    public func abort() async { await writer.abort() }
+    /// Makes the bytes durable. They are no blob before they are published.
+    public func finish() async throws(BlobError) -> StagedBlob {
+        let size = written.withLock { $0 }
+        do { _ = try await writer.finish() } catch {
+            reservation?.release()
+            throw .store(error)
+        }
+        reservation?.commit(size)
+        return StagedBlob(id: id, size: size, store: store, quotas: quotas)
+    }
+
+    public func abort() async {
+        await writer.abort()
+        reservation?.release()
+    }
 }
 
 /// Durable bytes that no digest points to yet. Publish or discard them.
@@ -35,6 +59,7 @@ public struct StagedBlob: Sendable {
     /// In bytes.
     public let size: Int64
     let store: any ObjectStore
+    let quotas: QuotaBook?
 
     /// Opens the bytes for reading.
     public func open() async throws(BlobError) -> any ObjectReader {
@@ -64,6 +89,9 @@ public struct StagedBlob: Sendable {
     /// Removes the bytes. A failure leaves garbage, which collection removes.
     public func discard() async {
         guard let key = try? id.key() else { return }
-        try? await store.delete(key, ifVersion: nil)
+        do {
+            try await store.delete(key, ifVersion: nil)
+            quotas?.deletedData(id.text, size)
+        } catch {}
     }
 }

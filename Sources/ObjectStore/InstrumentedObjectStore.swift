@@ -2,7 +2,7 @@ import Synchronization
 
 /// The calls of an object store, by which they are counted.
 public enum ObjectOperation: String, Sendable, CaseIterable {
-    case put, get, head, delete, list, listComponents, open, read, writer, write, finish, copy, sync
+    case put, get, head, delete, list, listComponents, open, read, writer, write, finish, copy, presign, sync
 }
 
 /// How often a call was made, and how long it took.
@@ -87,6 +87,12 @@ public final class InstrumentedObjectStore: ObjectStore {
     public func copy(_ source: ObjectKey, to target: ObjectKey) async throws(ObjectStoreError) {
         try await recorder.record(.copy, source) { () async throws(ObjectStoreError) in
             try await base.copy(source, to: target)
+        }
+    }
+
+    public func presignedURL(for key: ObjectKey, lifetime: Duration) async throws(ObjectStoreError) -> String? {
+        try await recorder.record(.presign, key) { () async throws(ObjectStoreError) in
+            try await base.presignedURL(for: key, lifetime: lifetime)
         }
     }
 

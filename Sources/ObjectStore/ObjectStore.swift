@@ -60,11 +60,20 @@ public protocol ObjectStore: Sendable {
     /// Copies an object inside the store, `.exists` if the target is there.
     func copy(_ source: ObjectKey, to target: ObjectKey) async throws(ObjectStoreError)
 
+    /// A URL by which everybody who has it can read an object with GET, whole or a range of it, without any more
+    /// credentials: it is a secret, and its query in no log.
+    /// - Parameter lifetime: how long it is good for; a transfer that began goes on.
+    /// - Returns: nil if the store can't, which is what a store does that says nothing about it. Whether the object is
+    ///   there is not asked.
+    func presignedURL(for key: ObjectKey, lifetime: Duration) async throws(ObjectStoreError) -> String?
+
     /// Returns once all that completed before this call is durable (group commit: callers share one flush).
     func sync() async throws(ObjectStoreError)
 }
 
 extension ObjectStore {
+    public func presignedURL(for key: ObjectKey, lifetime: Duration) async throws(ObjectStoreError) -> String? { nil }
+
     /// Begins a streamed object that is read before long.
     public func writer(for key: ObjectKey) async throws(ObjectStoreError) -> any ObjectWriter {
         try await writer(for: key, use: .soon)

@@ -65,5 +65,9 @@ public final class WriteThroughStore: ObjectStore {
         try await base.copy(source, to: target)
     }
 
+    public func presignedURL(for key: ObjectKey, lifetime: Duration) async throws(ObjectStoreError) -> String? {
+        try await base.presignedURL(for: key, lifetime: lifetime)
+    }
+
     public func sync() async throws(ObjectStoreError) { try await base.sync() }
 }

@@ -12,6 +12,7 @@ public struct OperatorAPI: Sendable {
     let collections: CollectionRunner
     let verifications: VerificationRunner
     let pins: PinBook
+    let usage: UsageCounter
     let settings: Settings
 
     public struct Settings: Sendable {
@@ -29,10 +30,11 @@ public struct OperatorAPI: Sendable {
 
     public init(
         rootfs: RootfsCatalog, droplets: DropletCatalog, images: DerivedImages, collections: CollectionRunner,
-        verifications: VerificationRunner, pins: PinBook, settings: Settings
+        verifications: VerificationRunner, pins: PinBook, usage: UsageCounter, settings: Settings
     ) {
         self.verifications = verifications
         self.pins = pins
+        self.usage = usage
         self.collections = collections
         self.rootfs = rootfs
         self.droplets = droplets
@@ -47,6 +49,7 @@ public struct OperatorAPI: Sendable {
         addCollectionRoutes(to: &routes)
         addVerificationRoutes(to: &routes)
         addPinRoutes(to: &routes)
+        addUsageRoutes(to: &routes)
         return routes
     }
 }

@@ -26,6 +26,8 @@ struct OperatorErrors: ErrorEnvelope {
             return HTTPFailure(
                 reason.fault == .tooLarge ? .contentTooLarge : .unprocessableContent, message, code: "not-convertible")
         case .store(.full), .blob(.store(.full)): return .storeFull
+        case .blob(.overQuota): return .overQuota(message)
+        case .blob(.uncounted): return HTTPFailure(.serviceUnavailable, message, code: "uncounted")
         case .store(.permission), .blob(.store(.permission)):
             return HTTPFailure(.serviceUnavailable, "the store can't be written at the moment", code: "read-only")
         case .input(let error as HTTPFailure): return error
@@ -37,7 +39,7 @@ struct OperatorErrors: ErrorEnvelope {
 extension OperatorErrors {
     private func failure(for error: RegistryError) -> HTTPFailure? {
         switch error {
-        case .collecting, .verifying: HTTPFailure(.conflict, "\(error)", code: "running")
+        case .collecting, .counting, .verifying: HTTPFailure(.conflict, "\(error)", code: "running")
         case .store(.full), .blob(.store(.full)): .storeFull
         case .input(let error as HTTPFailure): error
         case .input(let error as ImageError): failure(for: error as any Error)
@@ -47,6 +49,10 @@ extension OperatorErrors {
 }
 
 extension HTTPFailure {
+    static func overQuota(_ message: String) -> HTTPFailure {
+        HTTPFailure(storeFull.status, message, code: "over-quota")
+    }
+
     /// 507 (RFC 4918, section 11.5).
     static let storeFull = HTTPFailure(
         HTTPResponse.Status(code: 507, reasonPhrase: "Insufficient Storage"),

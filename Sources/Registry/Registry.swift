@@ -11,10 +11,17 @@ public import ObjectStore
 public struct Registry: Sendable {
     let blobs: BlobStore
     let facts: Facts
+    let quotas: QuotaBook
     let now: @Sendable () -> Int64
 
-    /// - Parameter now: nanoseconds since 1970.
-    public init(store: any ObjectStore, blobs: BlobStore, now: @escaping @Sendable () -> Int64) {
+    /// - Parameters:
+    ///   - quotas: what repositories may hold; without it, all that there is room for.
+    ///   - now: nanoseconds since 1970.
+    public init(
+        store: any ObjectStore, blobs: BlobStore, quotas: QuotaBook = QuotaBook(),
+        now: @escaping @Sendable () -> Int64
+    ) {
+        self.quotas = quotas
         self.blobs = blobs
         self.now = now
         facts = Facts(store: store)

@@ -26,6 +26,8 @@ public enum RegistryError: Error {
     case contended
     /// A collection runs already.
     case collecting
+    /// A count of what is used runs already.
+    case counting
     /// A verification runs already.
     case verifying
     /// What the repository's record of something says can't be read.
@@ -56,6 +58,7 @@ extension RegistryError: CustomStringConvertible {
                 + digests.prefix(10).map(\.description).joined(separator: ", ")
         case .contended: "the same content is changed too often: try again"
         case .collecting: "a collection runs already"
+        case .counting: "a count runs already"
         case .verifying: "a verification runs already"
         case .damaged(let key): "the record \(key) can't be read"
         case .blob(let error): error.description

@@ -67,7 +67,9 @@ extension RegistryAPI {
     func blob(_ name: RepositoryName, _ digest: Digest, _ request: Request) async throws -> Response {
         try request.requirePull(name, missing: .blobUnknown(digest))
         let file: ResponseFile
-        switch try await derivedContent(name, digest) {
+        let derived = try await derivedContent(name, digest)
+        if let redirect = try await redirect(name, digest, derived, request) { return redirect }
+        switch derived {
         case .config(let bytes)?: file = ResponseFile(bytes)
         case .layer?: file = ResponseFile(try await blobs.open(digest).reader)
         case .manifest?, nil:
@@ -77,6 +79,29 @@ extension RegistryAPI {
         return .file(
             file, for: request, contentType: MediaType.octetStream.text, tag: EntityTag(digest.description),
             headers: [.contentDigest: digest.description])
+    }
+
+    /// Sends a client to the store for a blob's bytes, if that is wanted and the store can. The client asks for its range
+    /// there; HEAD is answered here, and so is who has the blob already.
+    private func redirect(
+        _ name: RepositoryName, _ digest: Digest, _ derived: ImageContent?, _ request: Request
+    ) async throws -> Response? {
+        guard redirects, request.method == .get else { return nil }
+        let tag = EntityTag(digest.description)
+        guard !request.has(tag) else { return nil }
+        let url: String?
+        switch derived {
+        case .config?: return nil
+        case .layer?: url = try await blobs.presignedURL(for: digest, lifetime: Self.redirectLifetime)
+        case .manifest?, nil:
+            url = try await registry.presignedURL(name, digest, lifetime: Self.redirectLifetime)
+        }
+        guard let url else { return nil }
+        return Response(
+            status: .temporaryRedirect,
+            headers: [
+                .location: url, .contentDigest: digest.description, .eTag: tag.text, .cacheControl: "no-store",
+            ])
     }
 
     private func derivedContent(_ name: RepositoryName, _ digest: Digest) async throws -> ImageContent? {

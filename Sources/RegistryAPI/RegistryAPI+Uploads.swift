@@ -15,7 +15,7 @@ extension RegistryAPI {
             let body = try request.body(maximum: uploads.limits.size)
             // Some ask for an upload in this way and send the bytes later.
             if body.length != 0 || digest == Digest.of([], digest.algorithm) {
-                return created(try await uploads.take(owner, body, as: digest), name)
+                return created(try await uploads.take(owner, body, length: body.length, as: digest), name)
             }
         }
         var algorithm = DigestAlgorithm.sha256
@@ -51,7 +51,7 @@ extension RegistryAPI {
             return response
         case .patch:
             let body = try request.body(maximum: uploads.limits.size)
-            let received = try await uploads.append(id, owner, try chunk(of: request, body), body)
+            let received = try await uploads.append(id, owner, try chunk(of: request, body), body, length: body.length)
             return accepted(id, name, received: received)
         case .put:
             guard let text = try query("digest", request) else {
@@ -60,7 +60,7 @@ extension RegistryAPI {
             let digest = try parsed(text)
             let body = try request.body(maximum: uploads.limits.size)
             let range = body.length == 0 ? nil : try chunk(of: request, body)
-            return created(try await uploads.finish(id, owner, range, body, as: digest), name)
+            return created(try await uploads.finish(id, owner, range, body, length: body.length, as: digest), name)
         case .delete:
             try await uploads.cancel(id, owner)
             return Response(status: .noContent)

@@ -12,8 +12,16 @@ public struct RegistryAPI: Sendable {
     let registry: Registry
     let uploads: UploadBook
     let blobs: BlobStore
+    let redirects: Bool
 
-    public init(images: DerivedImages, registry: Registry, uploads: UploadBook, blobs: BlobStore) {
+    /// How long a URL of the store is good for: the time in which a transfer has to begin.
+    static let redirectLifetime: Duration = .seconds(900)
+
+    /// - Parameter redirects: blobs are fetched from the store itself, where it can give URLs for that.
+    public init(
+        images: DerivedImages, registry: Registry, uploads: UploadBook, blobs: BlobStore, redirects: Bool = false
+    ) {
+        self.redirects = redirects
         self.images = images
         self.registry = registry
         self.uploads = uploads

@@ -24,6 +24,8 @@ enum RegistryFailure: Error, Hashable {
     case digestInvalid(String)
     case sizeInvalid(String)
     case denied(String)
+    /// The store's limit: nothing that its sender could do about.
+    case overStoreLimit(String)
     case unsupported(String, allow: String)
     case unknownEndpoint
     case paginationInvalid(String)
@@ -44,7 +46,7 @@ enum RegistryFailure: Error, Hashable {
         case .denied: .forbidden
         case .unsupported: .methodNotAllowed
         case .tooManyRequests: .tooManyRequests
-        case .full: .init(code: 507, reasonPhrase: "Insufficient Storage")
+        case .full, .overStoreLimit: .init(code: 507, reasonPhrase: "Insufficient Storage")
         case .unavailable: .serviceUnavailable
         }
     }
@@ -70,7 +72,7 @@ enum RegistryFailure: Error, Hashable {
         case .uploadInvalid, .uploadBusy, .outOfOrder: "BLOB_UPLOAD_INVALID"
         case .digestInvalid: "DIGEST_INVALID"
         case .sizeInvalid, .manifestTooLarge, .blobTooLarge: "SIZE_INVALID"
-        case .denied: "DENIED"
+        case .denied, .overStoreLimit: "DENIED"
         case .paginationInvalid, .unsupported, .unknownEndpoint: "UNSUPPORTED"
         case .tooManyRequests: "TOOMANYREQUESTS"
         case .full, .unavailable: "UNAVAILABLE"
@@ -94,7 +96,7 @@ enum RegistryFailure: Error, Hashable {
         case .outOfOrder(let received, _): "the next chunk begins at byte \(received)"
         case .digestInvalid(let text): "'\(excerpt(text))' is not the content's digest"
         case .sizeInvalid(let reason): reason
-        case .denied(let reason): reason
+        case .denied(let reason), .overStoreLimit(let reason): reason
         case .unsupported(let reason, _): reason
         case .unknownEndpoint: "the distribution specification has no such endpoint"
         case .paginationInvalid(let text): "'\(excerpt(text))' is not a number of things to list"
@@ -131,13 +133,15 @@ enum RegistryFailure: Error, Hashable {
             self = .blobTooLarge(maximum: maximum)
         case .invalidManifest(let reason): self = .manifestInvalid(reason)
         case .missingContent(let digests): self = .manifestBlobUnknown(digests)
-        case .contended: self = .unavailable("\(error)")
+        case .contended, .blob(.uncounted): self = .unavailable("\(error)")
+        case .blob(.overQuota(let denial)):
+            self = denial.repositories == nil ? .overStoreLimit("\(denial)") : .denied("\(denial)")
         case .store(.full), .blob(.store(.full)): self = .full
         case .store(.permission), .blob(.store(.permission)):
             self = .unavailable("the registry's store can't be written at the moment")
         case .store(.io), .blob(.store(.io)): self = .unavailable("the registry's store failed: try again")
         // The first is said by the route of an upload, which knows where it goes on.
-        case .outOfOrder, .collecting, .verifying, .damaged, .blob, .store, .input, .cancelled: return nil
+        case .outOfOrder, .collecting, .counting, .verifying, .damaged, .blob, .store, .input, .cancelled: return nil
         }
     }
 }

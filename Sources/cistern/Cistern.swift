@@ -14,7 +14,7 @@ struct Cistern: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             ServeCommand.self, RootfsCommand.self, DropletCommand.self, CollectCommand.self, VerifyCommand.self,
-            UserCommand.self,
+            UsageCommand.self, UserCommand.self,
         ])
 
     /// Exit codes: 0 done, 1 failed, 2 usage.

@@ -20,12 +20,12 @@ struct TestHouse {
     ///   - launch: the lifecycle program's bytes; others as after an upgrade.
     ///   - now: nanoseconds since 1970.
     init(
-        store: MemoryObjectStore = MemoryObjectStore(), launch: String = "launch 1",
+        store: MemoryObjectStore = MemoryObjectStore(), launch: String = "launch 1", quotas: QuotaBook = QuotaBook(),
         now: @escaping @Sendable () -> Int64 = { 1_800_000_000_000_000_000 }
     ) async throws {
         self.store = store
         blobs = BlobStore(store: store, now: now)
-        droplets = DropletCatalog(store: store, blobs: blobs, conversions: 4, now: now)
+        droplets = DropletCatalog(store: store, blobs: blobs, quotas: quotas, conversions: 4, now: now)
         rootfs = try await RootfsCatalog(store: store, blobs: blobs, now: now)
         images = DerivedImages(
             droplets: droplets, rootfs: rootfs, recipes: try await RecipeBook(store: store),

@@ -31,7 +31,7 @@ struct FloodTests {
 
     @Test("An address has ten wrong passwords and then one a second; others are not touched")
     func bucket() throws {
-        var limiter = FailureLimiter(burst: 10, interval: .seconds(1), maximum: 100)
+        var limiter = AddressLimiter(burst: 10, interval: .seconds(1), maximum: 100)
         let (flood, other) = (try numbered(1), try numbered(2))
         for _ in 0..<10 { #expect(limiter.take(flood, now: Self.start) == nil) }
         #expect(limiter.take(flood, now: Self.start) == .seconds(1))
@@ -47,7 +47,7 @@ struct FloodTests {
 
     @Test("The table of addresses is bounded, and those that came back lately stay in it")
     func table() throws {
-        var limiter = FailureLimiter(burst: 2, interval: .seconds(1000), maximum: 100)
+        var limiter = AddressLimiter(burst: 2, interval: .seconds(1000), maximum: 100)
         let flood = try address("192.0.2.1")
         for _ in 0..<2 { #expect(limiter.take(flood, now: Self.start) == nil) }
         for number in 0..<10_000 {

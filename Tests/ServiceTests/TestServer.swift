@@ -1,5 +1,6 @@
 import Foundation
 import Logging
+import NIOCore
 import NIOSSL
 import ServiceLifecycle
 import Synchronization
@@ -21,7 +22,9 @@ struct TestServer: Sendable {
 
     static func run(
         _ routes: Routes, limits: ServerLimits = ServerLimits(), authenticator: (any Authenticating)? = nil,
-        tls: ServerTLS? = nil, signals: [UnixSignal] = [], _ body: @escaping @Sendable (TestServer) async throws -> Void
+        tls: ServerTLS? = nil, signals: [UnixSignal] = [],
+        now: @escaping @Sendable () -> NIODeadline = { .now() },
+        _ body: @escaping @Sendable (TestServer) async throws -> Void
     ) async throws {
         let directory = try TemporaryDirectory()
         let authority = CertificateAuthority(directory: directory.path + "/tls")
@@ -38,7 +41,7 @@ struct TestServer: Sendable {
                     address: address,
                     security: try tls.map { .reloading($0) } ?? .tls(try authority.files.configuration())),
             ], limits: limits, routes: routes, authenticator: authenticator ?? FixedUsers(),
-            accessLog: AccessLog(sink: sink), logger: logger
+            accessLog: AccessLog(sink: sink), logger: logger, now: now
         ) { listening.yield($0) }
         let group = ServiceGroup(
             configuration: .init(

@@ -15,11 +15,14 @@ public struct DropletUpload: Sendable {
     public let layout: DropletLayout
     public let limits: ConversionLimits
     public let by: String
+    /// How many bytes the sender says that there are, if it does: room for them is held before they are taken.
+    public let length: Int64?
 
     public init(
         guid: DropletGUID, stack: StackName, architecture: Architecture, checksum: Checksum?, layout: DropletLayout,
-        limits: ConversionLimits, by: String
+        limits: ConversionLimits, by: String, length: Int64? = nil
     ) {
+        self.length = length
         self.guid = guid
         self.stack = stack
         self.architecture = architecture
@@ -39,21 +42,23 @@ extension DropletCatalog {
         _ upload: DropletUpload, from source: Source, logger: Logger
     ) async throws(ImageError) -> DropletRecord where Source.Element == [UInt8] {
         let conversion: Conversion
+        let room = DropletRoom(quotas.reservation(for: upload.guid.repository, .droplets))
         if case .sha256(let hex)? = upload.checksum, let known = try await knownConversion(hex, upload.layout) {
+            if try await !has(upload.guid, hex) { try await room.expect(known) }
             try await verify(source, against: known)
             // It may have come slowly.
             try await renew(known)
             conversion = known
         } else {
             conversion = try await conversions.run { () throws(ImageError) in
-                try await convert(upload, from: source, logger: logger)
+                try await convert(upload, from: source, room, logger: logger)
             }
         }
         let record = try await keep(
             DropletRecord(
                 guid: upload.guid, content: conversion.content, sha1: conversion.sha1, size: conversion.size,
                 stack: upload.stack, architecture: upload.architecture, mode: conversion.mode,
-                uploaded: Timestamp(seconds: now() / 1_000_000_000), uploadedBy: upload.by))
+                uploaded: Timestamp(seconds: now() / 1_000_000_000), uploadedBy: upload.by), room)
         do { try await store.sync() } catch { throw .store(error) }
         return record
     }
@@ -98,16 +103,20 @@ extension DropletCatalog {
     }
 
     private func convert<Source: AsyncSequence & Sendable>(
-        _ upload: DropletUpload, from source: Source, logger: Logger
+        _ upload: DropletUpload, from source: Source, _ room: DropletRoom, logger: Logger
     ) async throws(ImageError) -> Conversion where Source.Element == [UInt8] {
         let original: BlobWriter
-        do { original = try await blobs.begin(use: .rarely) } catch { throw .blob(error) }
-        let intake = Intake(source, original: original)
+        do {
+            if let length = upload.length { try await room.expect(original: length) }
+            original = try await blobs.begin(use: .rarely)
+        } catch { throw .blob(error) }
+        let intake = Intake(source, original: original, room: room)
         var mode = upload.layout.mode
         var converted: ConvertedDroplet<BlobWriter>?
         do {
+            if let length = upload.length { try await original.expect(length) }
             do {
-                converted = try await convert(upload, mode: mode, intake)
+                converted = try await convert(upload, mode: mode, intake, room)
             } catch let error as ConversionError where error.fault == .crossesLayers {
                 logger.info("the droplet can't be split: one layer instead", metadata: ["reason": "\(error)"])
                 mode = .single
@@ -125,7 +134,7 @@ extension DropletCatalog {
             do { try await blobs.commit([(original, intake.digest)] + writers) } catch { throw .blob(error) }
             layers = converted
         } else {
-            layers = try await convertAgain(upload, original: original, digest: intake.digest)
+            layers = try await convertAgain(upload, original: original, digest: intake.digest, room)
         }
         layers.summary.notes.log(to: logger)
         return try await keep(
@@ -139,13 +148,14 @@ extension DropletCatalog {
 
     /// Converts a droplet that is already here into one layer.
     private func convertAgain(
-        _ upload: DropletUpload, original: BlobWriter, digest: Digest
+        _ upload: DropletUpload, original: BlobWriter, digest: Digest, _ room: DropletRoom
     ) async throws(ImageError) -> ConvertedDroplet<BlobWriter> {
+        room.restartLayers()
         do {
             let staged = try await original.finish()
             do {
                 let reader = try await staged.open()
-                let converted = try await convert(upload, mode: .single, StoredBytes(reader: reader))
+                let converted = try await convert(upload, mode: .single, StoredBytes(reader: reader), room)
                 await reader.close()
                 try await blobs.commit(converted.layers.map { ($0.stored, $0.digest) })
                 try await blobs.publish(staged, as: digest)
@@ -158,11 +168,11 @@ extension DropletCatalog {
     }
 
     private func convert<Input: AsyncSequence & Sendable>(
-        _ upload: DropletUpload, mode: LayerMode, _ input: Input
+        _ upload: DropletUpload, mode: LayerMode, _ input: Input, _ room: DropletRoom
     ) async throws -> ConvertedDroplet<BlobWriter> where Input.Element == [UInt8] {
         try await convertDroplet(
             input, settings: LayerSettings(compression: upload.layout.compression, mode: mode, limits: upload.limits),
-            sink: BlobLayerSink(blobs: blobs))
+            sink: BlobLayerSink(blobs: blobs, room: room))
     }
 
     /// Writes a conversion down unless there is one. Not durable before `sync()`.

@@ -8,6 +8,7 @@ public final class DropletCatalog: Sendable {
 
     let store: any ObjectStore
     let blobs: BlobStore
+    let quotas: QuotaBook
     let now: @Sendable () -> Int64
     /// An app's droplets, newest first.
     private let cache = BoundedCache<DropletGUID, [DropletRecord]>(maximumCost: 8 << 20)
@@ -16,13 +17,16 @@ public final class DropletCatalog: Sendable {
 
     /// - Parameters:
     ///   - conversions: how many droplets are converted at the same time; the senders of others are made to wait.
+    ///   - quotas: what repositories may hold; without it, all that there is room for.
     ///   - now: nanoseconds since 1970.
     public init(
-        store: any ObjectStore, blobs: BlobStore, conversions: Int, now: @escaping @Sendable () -> Int64
+        store: any ObjectStore, blobs: BlobStore, quotas: QuotaBook = QuotaBook(), conversions: Int,
+        now: @escaping @Sendable () -> Int64
     ) {
         self.conversions = Limiter(conversions)
         self.store = store
         self.blobs = blobs
+        self.quotas = quotas
         self.now = now
     }
 
@@ -89,12 +93,14 @@ public final class DropletCatalog: Sendable {
         do {
             try await store.delete(try DropletRecord.key(guid, record.hash), ifVersion: nil)
             cache.remove(guid)
+            quotas.removed()
             try await store.sync()
         } catch { throw .store(error) }
     }
 
     /// Writes a record down unless there is one, which then stays as it is. Not durable before `sync()`.
-    func keep(_ record: DropletRecord) async throws(ImageError) -> DropletRecord {
+    /// - Parameter room: holds the record's bytes.
+    func keep(_ record: DropletRecord, _ room: DropletRoom) async throws(ImageError) -> DropletRecord {
         for other in try await droplets(of: record.guid)
         where other.sha1 == record.sha1 && other.hash != record.hash {
             throw .aliasTaken(record.guid, sha1: record.sha1)
@@ -104,6 +110,7 @@ public final class DropletCatalog: Sendable {
         defer { cache.remove(record.guid) }
         do {
             _ = try await store.put(key, record.bytes, if: .absent)
+            room.commit(record)
             return record
         } catch .exists {
             return try await read(key) ?? record

@@ -9,12 +9,16 @@ final class Intake<Source: AsyncSequence>: AsyncSequence, @unchecked Sendable wh
 
     private var iterator: Source.AsyncIterator
     private let original: BlobWriter?
+    private let room: DropletRoom?
     private var sha256 = DigestHasher(.sha256)
     private var sha1 = SHA1Hasher()
     private(set) var size: Int64 = 0
 
-    /// - Parameter original: where the bytes are kept as they came.
-    init(_ source: Source, original: BlobWriter?) {
+    /// - Parameters:
+    ///   - original: where the bytes are kept as they came.
+    ///   - room: counts them; nil: nobody does.
+    init(_ source: Source, original: BlobWriter?, room: DropletRoom? = nil) {
+        self.room = room
         self.iterator = source.makeAsyncIterator()
         self.original = original
     }
@@ -34,7 +38,10 @@ final class Intake<Source: AsyncSequence>: AsyncSequence, @unchecked Sendable wh
             sha1.update($0)
         }
         size += Int64(chunk.count)
-        do { try await original?.write(chunk) } catch { throw .blob(error) }
+        do {
+            try await room?.add(original: chunk.count)
+            try await original?.write(chunk)
+        } catch { throw .blob(error) }
         return chunk
     }
 

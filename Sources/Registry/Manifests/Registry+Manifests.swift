@@ -49,6 +49,7 @@ extension Registry {
         }
         // From here on it is gone, with everything that names this generation of it; the rest is tidying up.
         try await facts.remove(key)
+        quotas.removed()
         if let found {
             if let subject = found.subject { try await removeReferrer(digest, of: subject, found.generation, keys) }
             try await removeTags(of: digest, found.generation, keys)

@@ -35,11 +35,12 @@ extension Registry {
         }
         let content = try ManifestContent(bytes, contentType: contentType)
         let keys = RepositoryKeys(name: name)
+        let reservation = try await reservation(for: name, digest, bytes.count)
         // Leases first: a collector that began before the links below were written leaves these alone.
         try await require(content, keys)
         do { _ = try await blobs.put(bytes, digest.algorithm) } catch { throw .blob(error) }
         try await mark(keys)
-        let generation = try await join(keys, digest, content, size: bytes.count)
+        let generation = try await join(keys, digest, content, size: bytes.count, reservation)
         try await point(tags, to: digest, generation, keys)
         if let subject = content.subject {
             let record = ReferrerRecord(
@@ -72,10 +73,24 @@ extension Registry {
         if !missing.isEmpty { throw .missingContent(missing) }
     }
 
+    /// Holds a manifest's bytes, unless the repository has it.
+    private func reservation(
+        for name: RepositoryName, _ digest: Digest, _ size: Int
+    ) async throws(RegistryError) -> QuotaReservation {
+        let reservation = quotas.reservation(for: name)
+        guard quotas.isActive else { return reservation }
+        let key = try RepositoryKeys(name: name).manifest(digest)
+        if try await facts.readOrVersion(key, as: ManifestMembership.self) == nil {
+            try await reservation.cover(for: Int64(size))
+        }
+        return reservation
+    }
+
     /// Writes the membership, or finds it.
     /// - Returns: its generation.
     private func join(
-        _ keys: RepositoryKeys, _ digest: Digest, _ content: ManifestContent, size: Int
+        _ keys: RepositoryKeys, _ digest: Digest, _ content: ManifestContent, size: Int,
+        _ reservation: QuotaReservation
     ) async throws(RegistryError) -> String {
         let key = try keys.manifest(digest)
         var membership = ManifestMembership(
@@ -83,8 +98,9 @@ extension Registry {
             pushed: now(), references: content.references)
         for _ in 0..<Self.maximumAttempts {
             guard let stored = try await facts.readOrVersion(key, as: ManifestMembership.self) else {
-                if try await facts.write(membership, at: key, if: .absent) { return membership.generation }
-                continue
+                guard try await facts.write(membership, at: key, if: .absent) else { continue }
+                reservation.commit(membership.size)
+                return membership.generation
             }
             // One that can't be read is written over; what pointed to it is gone.
             if let value = stored.value { membership.generation = value.generation }

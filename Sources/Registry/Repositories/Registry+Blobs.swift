@@ -1,5 +1,6 @@
 public import Blobs
 public import OCI
+import ObjectStore
 
 extension Registry {
     /// A blob of a repository, whose lease is renewed: who asks is likely to rely on it next.
@@ -22,6 +23,19 @@ extension Registry {
         }
     }
 
+    /// A URL by which a blob of a repository can be read from the store itself.
+    /// - Returns: nil if the store gives none.
+    /// - Throws: `.unknownBlob`.
+    public func presignedURL(
+        _ name: RepositoryName, _ digest: Digest, lifetime: Duration
+    ) async throws(RegistryError) -> String? {
+        guard try await has(name, digest) else { throw .unknownBlob(name, digest) }
+        do { return try await blobs.presignedURL(for: digest, lifetime: lifetime) } catch {
+            if case .missing = error { throw .unknownBlob(name, digest) }
+            throw .blob(error)
+        }
+    }
+
     /// Gives a repository a blob that another one has ("Mounting a blob from another repository").
     /// - Parameter source: asked before: whether its caller may read it is not known here.
     /// - Returns: nil if the source does not have it.
@@ -32,7 +46,9 @@ extension Registry {
         let blob: Blob?
         do { blob = try await blobs.renew(digest) } catch { throw .blob(error) }
         guard let blob else { return nil }
-        try await link(blob, to: name)
+        let reservation = quotas.reservation(for: name)
+        if quotas.isActive, try await !has(name, digest) { try await reservation.cover(for: blob.size) }
+        try await link(blob, to: name, reservation)
         return blob
     }
 
@@ -44,13 +60,23 @@ extension Registry {
             throw .unknownBlob(name, digest)
         }
         try await facts.remove(key)
+        quotas.removed()
         try await facts.sync()
     }
 
     /// Makes a blob, which is in the blob store, one of a repository.
-    func link(_ blob: Blob, to name: RepositoryName) async throws(RegistryError) {
+    /// - Parameter reservation: holds its bytes.
+    func link(
+        _ blob: Blob, to name: RepositoryName, _ reservation: QuotaReservation
+    ) async throws(RegistryError) {
         let keys = RepositoryKeys(name: name)
-        try await facts.write(BlobMembership(size: blob.size), at: try keys.blob(blob.digest))
+        let key = try keys.blob(blob.digest)
+        let membership = BlobMembership(size: blob.size)
+        let isNew = try await facts.write(membership, at: key, if: .absent)
+        // Whatever fails from here on: the repository has it. At the end, when the catalog has the repository too.
+        defer { if isNew { reservation.commit(blob.size) } else { reservation.release() } }
+        // It has the blob already, or a record that can't be read.
+        if !isNew { try await facts.write(membership, at: key) }
         try await mark(keys)
         try await facts.sync()
     }

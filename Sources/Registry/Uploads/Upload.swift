@@ -46,6 +46,8 @@ struct UploadSession: Sendable {
     let owner: UploadOwner
     /// nil before the first byte.
     var writer: BlobWriter?
+    /// Of the repository's quotas: given back when nobody has the session any more.
+    let reservation: QuotaReservation
     var hasher: DigestHasher
     /// In bytes.
     var received: Int64 = 0

@@ -50,7 +50,9 @@ public final class UploadBook: Sendable {
     /// - Throws: `.tooManyUploads`.
     public func begin(_ owner: UploadOwner, _ algorithm: DigestAlgorithm) throws(RegistryError) -> UploadID {
         let id = UploadID.random()
-        let session = UploadSession(id: id, owner: owner, hasher: DigestHasher(algorithm))
+        let session = UploadSession(
+            id: id, owner: owner, reservation: registry.quotas.reservation(for: owner.repository),
+            hasher: DigestHasher(algorithm))
         let entry = Entry(session: session, owner: owner, received: 0, used: now())
         let isTaken = entries.withLock { entries in
             guard entries.count < limits.total,
@@ -71,14 +73,17 @@ public final class UploadBook: Sendable {
     }
 
     /// Adds bytes at the end. What came before the sender broke off is kept.
-    /// - Parameter chunk: where the sender says that the bytes belong.
+    /// - Parameters:
+    ///   - chunk: where the sender says that the bytes belong.
+    ///   - length: how many the sender says that there are, if it does: room for them is held before they are taken.
     /// - Returns: bytes received up to now.
-    /// - Throws: `.unknownUpload`, `.busyUpload`, `.outOfOrder`, `.sizeMismatch`, `.tooLarge`, `.input`.
+    /// - Throws: `.unknownUpload`, `.busyUpload`, `.outOfOrder`, `.sizeMismatch`, `.tooLarge`, `.input`; `.blob` with
+    ///   `.overQuota`, after which nothing is kept.
     public func append<Body: AsyncSequence>(
-        _ id: UploadID, _ owner: UploadOwner, _ chunk: Range<Int64>?, _ body: Body
+        _ id: UploadID, _ owner: UploadOwner, _ chunk: Range<Int64>?, _ body: Body, length: Int64? = nil
     ) async throws(RegistryError) -> Int64 where Body.Element == [UInt8] {
         var session = try claim(id, owner)
-        try await receive(body, chunk, into: &session)
+        try await receive(body, chunk, length, into: &session)
         give(session)
         return session.received
     }
@@ -86,10 +91,11 @@ public final class UploadBook: Sendable {
     /// Adds the last bytes, if any, and makes everything a blob of the repository.
     /// - Throws: as `append`; `.digestMismatch`, after which nothing is kept.
     public func finish<Body: AsyncSequence>(
-        _ id: UploadID, _ owner: UploadOwner, _ chunk: Range<Int64>?, _ body: Body, as digest: Digest
+        _ id: UploadID, _ owner: UploadOwner, _ chunk: Range<Int64>?, _ body: Body, length: Int64? = nil,
+        as digest: Digest
     ) async throws(RegistryError) -> Blob where Body.Element == [UInt8] {
         var session = try claim(id, owner)
-        try await receive(body, chunk, into: &session)
+        try await receive(body, chunk, length, into: &session)
         forget(session)
         return try await commit(session, as: digest)
     }
@@ -116,10 +122,12 @@ public final class UploadBook: Sendable {
     /// A blob that comes in a single request.
     /// - Throws: `.digestMismatch`, `.tooLarge`, `.input`; nothing is kept.
     public func take<Body: AsyncSequence>(
-        _ owner: UploadOwner, _ body: Body, as digest: Digest
+        _ owner: UploadOwner, _ body: Body, length: Int64? = nil, as digest: Digest
     ) async throws(RegistryError) -> Blob where Body.Element == [UInt8] {
         let id = try begin(owner, digest.algorithm)
-        do throws(RegistryError) { return try await finish(id, owner, nil, body, as: digest) } catch {
+        do throws(RegistryError) {
+            return try await finish(id, owner, nil, body, length: length, as: digest)
+        } catch {
             try? await cancel(id, owner)
             throw error
         }
@@ -150,19 +158,21 @@ public final class UploadBook: Sendable {
     /// Takes a body's bytes. If the sender is at fault, the session goes back with what it has; if the store is, it is
     /// over.
     private func receive<Body: AsyncSequence>(
-        _ body: Body, _ chunk: Range<Int64>?, into session: inout UploadSession
+        _ body: Body, _ chunk: Range<Int64>?, _ length: Int64?, into session: inout UploadSession
     ) async throws(RegistryError) where Body.Element == [UInt8] {
         if let chunk, chunk.lowerBound != session.received {
             give(session)
             throw .outOfOrder(received: session.received)
         }
         let start = session.received
+        if let length = length ?? chunk.map({ Int64($0.count) }) { try await expect(length, in: &session) }
         var iterator = body.makeAsyncIterator()
         var batch = Batch()
         while true {
             let bytes: [UInt8]?
             do { bytes = try await iterator.next() } catch {
                 try await keep(&batch, in: &session)
+                await unexpect(&session)
                 give(session)
                 throw error is CancellationError ? .cancelled : .input(error)
             }
@@ -180,6 +190,7 @@ public final class UploadBook: Sendable {
             if batch.count >= Batch.size { try await keep(&batch, in: &session) }
         }
         try await keep(&batch, in: &session)
+        await unexpect(&session)
         if let chunk, session.received != chunk.upperBound {
             give(session)
             throw .sizeMismatch(expected: Int64(chunk.count), actual: session.received - start)
@@ -207,9 +218,8 @@ public final class UploadBook: Sendable {
         batch = Batch()
         async let hashed = Self.hash(chunks, hasher)
         do throws(BlobError) {
-            let writer: BlobWriter
-            if let open = session.writer { writer = open } else { writer = try await registry.blobs.begin() }
-            session.writer = writer
+            try await session.reservation.cover(session.received + count)
+            let writer = try await writer(of: &session)
             for bytes in chunks { try await writer.write(bytes) }
         } catch {
             await end(session)
@@ -217,6 +227,31 @@ public final class UploadBook: Sendable {
         }
         session.hasher = await hashed
         session.received += count
+    }
+
+    private func writer(of session: inout UploadSession) async throws(BlobError) -> BlobWriter {
+        if let writer = session.writer { return writer }
+        let writer = try await registry.blobs.begin()
+        session.writer = writer
+        return writer
+    }
+
+    /// Holds room for bytes that are to come; if there is none, the upload is over.
+    private func expect(_ length: Int64, in session: inout UploadSession) async throws(RegistryError) {
+        guard length > 0, length <= limits.size, registry.isLimited else { return }
+        do throws(BlobError) {
+            try await session.reservation.cover(session.received + length)
+            try await writer(of: &session).expect(length)
+        } catch {
+            await end(session)
+            throw .blob(error)
+        }
+    }
+
+    /// Gives back what was held for bytes that did not come.
+    private func unexpect(_ session: inout UploadSession) async {
+        session.reservation.shrink(to: session.received)
+        try? await session.writer?.expect(0)
     }
 
     private static func hash(_ chunks: [[UInt8]], _ hasher: DigestHasher) async -> DigestHasher {
@@ -250,7 +285,7 @@ public final class UploadBook: Sendable {
             await staged.discard()
             throw .blob(error)
         }
-        try await registry.link(blob, to: session.owner.repository)
+        try await registry.link(blob, to: session.owner.repository, session.reservation)
         return blob
     }
 

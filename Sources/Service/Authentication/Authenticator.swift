@@ -31,7 +31,7 @@ extension Authenticating {
 /// long for users that don't exist as for those that do. Equal credentials that come at once are checked together.
 ///
 /// Against floods: an address may send some wrong passwords and is then turned away before any work is done
-/// (`FailureLimiter`), and the passwords of all addresses are checked in a fair order (`PasswordQueue`). Neither
+/// (`AddressLimiter`), and the passwords of all addresses are checked in a fair order (`PasswordQueue`). Neither
 /// touches credentials that are remembered; those that were remembered for too long are checked again before all
 /// others and whatever else their address did.
 public final class Authenticator: Authenticating {
@@ -61,7 +61,7 @@ public final class Authenticator: Authenticating {
         /// What was found out under other users or another policy is not remembered.
         var generation = 0
         var cache: CredentialCache
-        var failures: FailureLimiter
+        var failures: AddressLimiter
         var checking: [CredentialCache.Key: [@Sendable (Result<Principal?, any Error>) -> Void]] = [:]
     }
 
@@ -82,7 +82,7 @@ public final class Authenticator: Authenticating {
             State(
                 users: users, principals: Principals(policy),
                 cache: CredentialCache(maximum: limits.cached, lifetime: TimeAmount(limits.lifetime)),
-                failures: FailureLimiter(
+                failures: AddressLimiter(
                     burst: limits.failures, interval: TimeAmount(limits.failureInterval), maximum: limits.addresses)))
     }
 

@@ -39,16 +39,20 @@ public struct CredentialReloader: Service {
     ///   - users: the password file's path.
     ///   - policy: the policy's path.
     ///   - authenticator: gets both.
+    ///   - onPolicy: gets the policy too, when this starts and with each change.
     ///   - tls: what listeners use; nil if there is no TLS.
     ///   - renew: makes a certificate of the server's own anew when it is time; called when this starts and each hour.
     ///   - interval: between two looks. A change is in force after one to two of them.
     public init(
-        users: String, policy: String, authenticator: Authenticator, tls: ServerTLS?,
+        users: String, policy: String, authenticator: Authenticator,
+        onPolicy: @escaping @Sendable (Policy) -> Void = { _ in }, tls: ServerTLS?,
         renew: (@Sendable () throws -> Void)? = nil, interval: Duration = .seconds(1), logger: Logger
     ) {
         var groups = [
             Group(name: "users and policy", paths: [users, policy]) {
-                authenticator.replace(users: try Self.htpasswd(users), policy: try Self.policy(policy))
+                let policy = try Self.policy(policy)
+                authenticator.replace(users: try Self.htpasswd(users), policy: policy)
+                onPolicy(policy)
             }
         ]
         if let tls, let files = tls.files {

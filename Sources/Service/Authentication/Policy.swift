@@ -13,6 +13,9 @@ import JSON
 ///     anonymous:
 ///       repositories:
 ///         "public/**": [pull]
+///     quotas:
+///       - repositories: "team-a/**"
+///         bytes: 100GiB
 ///
 /// Users that are not named have no role. What everybody may do without saying who it is, every user may do too.
 /// Unknown keys and roles are errors.
@@ -21,6 +24,20 @@ public struct Policy: Hashable, Sendable {
     public static let maximumSize = 4 << 20
     /// The patterns that a user may have.
     public static let maximumPatterns = 1000
+
+    /// The quotas that there may be.
+    public static let maximumQuotas = 1000
+
+    /// What the repositories of a pattern may hold together.
+    public struct RepositoryQuota: Hashable, Sendable {
+        public var repositories: RepositoryPattern
+        public var bytes: Int64
+
+        public init(repositories: RepositoryPattern, bytes: Int64) {
+            self.repositories = repositories
+            self.bytes = bytes
+        }
+    }
 
     /// What somebody may do.
     public struct Grants: Hashable, Sendable {
@@ -39,6 +56,8 @@ public struct Policy: Hashable, Sendable {
     public internal(set) var users: [String: Grants] = [:]
     /// Those who don't say who they are: pull on some repositories, and nothing else.
     public internal(set) var anonymous = Grants()
+    /// One for each pattern, in the file's order. What several cover is held to all of them.
+    public internal(set) var quotas: [RepositoryQuota] = []
     /// The comment lines that the file begins with; empty: the writer's own.
     var comment: [String] = []
 
@@ -86,6 +105,12 @@ public struct Policy: Hashable, Sendable {
         }
         if !anonymous.repositories.isEmpty {
             text += "anonymous:\n" + Self.text(of: anonymous.repositories, indent: "  ")
+        }
+        if !quotas.isEmpty {
+            text += "quotas:\n"
+            for quota in quotas {
+                text += "  - repositories: \"\(quota.repositories)\"\n    bytes: \(ByteSize(quota.bytes))\n"
+            }
         }
         return text
     }

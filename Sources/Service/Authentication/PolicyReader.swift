@@ -28,7 +28,8 @@ private struct PolicyReader {
             switch key {
             case "users": policy.users = try users(value)
             case "anonymous": policy.anonymous = try anonymous(value)
-            default: throw fault([key], "'\(key)' is not known; there are 'users' and 'anonymous'")
+            case "quotas": policy.quotas = try quotas(value)
+            default: throw fault([key], "'\(key)' is not known; there are 'users', 'anonymous' and 'quotas'")
             }
         }
         return policy
@@ -52,6 +53,46 @@ private struct PolicyReader {
                 ["anonymous", "repositories", pattern.description], "'anonymous' can be given nothing but pull")
         }
         return grants
+    }
+
+    private func quotas(_ value: JSONValue) throws(AuthenticationError) -> [Policy.RepositoryQuota] {
+        if value == .null { return [] }
+        guard let list = value.array else {
+            throw fault(["quotas"], "'quotas' is not a list, as in - {repositories: \"team-a/**\", bytes: 100GiB}")
+        }
+        guard list.count <= Policy.maximumQuotas else {
+            throw fault(["quotas"], "there are more than \(Policy.maximumQuotas) quotas")
+        }
+        var quotas: [Policy.RepositoryQuota] = []
+        for (index, item) in list.enumerated() {
+            let path = ["quotas", String(index)]
+            let quota = try quota(item, path, "the quota number \(index + 1)")
+            guard !quotas.contains(where: { $0.repositories == quota.repositories }) else {
+                throw fault(path, "'\(quota.repositories)' has two quotas")
+            }
+            quotas.append(quota)
+        }
+        return quotas
+    }
+
+    private func quota(
+        _ value: JSONValue, _ path: Path, _ which: String
+    ) throws(AuthenticationError) -> Policy.RepositoryQuota {
+        let members = value.object ?? [:]
+        guard Set(members.keys) == ["repositories", "bytes"] else {
+            throw fault(path, "\(which) has not just the keys 'repositories' and 'bytes'")
+        }
+        let pattern: RepositoryPattern
+        do {
+            pattern = try RepositoryPattern(members["repositories"]?.string ?? "")
+        } catch {
+            throw fault(path + ["repositories"], "the pattern of \(which) can't be used: \(error.reason)")
+        }
+        let text = members["bytes"]?.string ?? members["bytes"]?.integer.map { String($0) } ?? ""
+        guard let size = ByteSize(parsing: text) else {
+            throw fault(path + ["bytes"], "the bytes of \(which) are no size, as in 1000, 512MiB or 100GiB")
+        }
+        return Policy.RepositoryQuota(repositories: pattern, bytes: size.bytes)
     }
 
     // MARK: what users and the anonymous have in common

@@ -1,7 +1,7 @@
 import JSON
 
-/// The part of YAML that people write settings in, and nothing of the rest: block mappings and lists by indentation,
-/// `[a, b]` and `{a: b}` that end on their line, strings plain or quoted, comments. A file that is JSON is read as JSON.
+/// The part of YAML that people write settings in, and nothing of the rest: block mappings and lists by indentation (a
+/// list's items are scalars or mappings), `[a, b]` and `{a: b}` that end on their line, strings plain or quoted, comments. A file that is JSON is read as JSON.
 ///
 /// Anchors, tags, several documents, multi-line strings, tabs and a key that appears twice are errors. Scalars are
 /// strings; nothing is guessed to be a number, a date or a truth value.
@@ -127,7 +127,7 @@ enum PlainYAML {
 }
 
 private struct BlockParser {
-    let lines: [PlainYAML.Line]
+    private var lines: [PlainYAML.Line]
     var index = 0
     private(set) var keyLines: [[String]: Int] = [:]
 
@@ -139,16 +139,34 @@ private struct BlockParser {
         guard let first = next else { return .null }
         guard path.count < PlainYAML.maximumDepth else { throw .init(line: first.number, reason: "nested too deep") }
         return first.text == "-" || first.text.hasPrefix("- ")
-            ? try list(indent: indent) : try mapping(indent: indent, path: path)
+            ? try list(indent: indent, path: path) : try mapping(indent: indent, path: path)
     }
 
-    private mutating func list(indent: Int) throws(PlainYAML.Fault) -> JSONValue {
+    private mutating func list(indent: Int, path: [String]) throws(PlainYAML.Fault) -> JSONValue {
         var items: [JSONValue] = []
         while let line = next, line.indent == indent, line.text == "-" || line.text.hasPrefix("- ") {
-            items.append(.string(try PlainYAML.scalar(PlainYAML.trim(line.text.dropFirst()), line: line.number)))
-            index += 1
+            let path = path + [String(items.count)]
+            keyLines[path] = line.number
+            let content = line.text.dropFirst().drop { $0 == " " }
+            if isMapping(content, line) {
+                // Its first key stands behind the dash, the others below that key.
+                let place = indent + line.text.count - content.count
+                lines[index] = PlainYAML.Line(number: line.number, indent: place, text: content)
+                guard path.count < PlainYAML.maximumDepth else {
+                    throw .init(line: line.number, reason: "nested too deep")
+                }
+                items.append(try mapping(indent: place, path: path))
+            } else {
+                items.append(try PlainYAML.inline(content, line: line.number))
+                index += 1
+            }
         }
         return .array(items)
+    }
+
+    private func isMapping(_ content: Substring, _ line: PlainYAML.Line) -> Bool {
+        guard let first = content.first, first != "[", first != "{" else { return false }
+        return (try? split(PlainYAML.Line(number: line.number, indent: 0, text: content))) != nil
     }
 
     private mutating func mapping(indent: Int, path: [String]) throws(PlainYAML.Fault) -> JSONValue {

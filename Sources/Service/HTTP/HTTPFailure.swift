@@ -47,6 +47,13 @@ extension HTTPFailure {
             code: "TOOMANYREQUESTS", headers: [.retryAfter: String(seconds)])
     }
 
+    /// - Parameter seconds: until the next request of the address is taken.
+    static func tooManyRequests(retryAfter seconds: Int) -> HTTPFailure {
+        HTTPFailure(
+            .tooManyRequests, "too many requests come from this address: try again in \(seconds) s",
+            code: "TOOMANYREQUESTS", headers: [.retryAfter: String(seconds)])
+    }
+
     static let notFound = HTTPFailure(.notFound, "there is nothing here", code: "NOT_FOUND")
 
     static func tooLarge(maximum: Int64) -> HTTPFailure {

@@ -15,6 +15,9 @@ public struct UploadedFile: AsyncSequence, Sendable {
     let body: RequestBody
     let form: Form
 
+    /// The file's length as the client declared it, in bytes; nil if it did not: a form's is not known.
+    public var length: Int64? { if case .none = form { body.length } else { nil } }
+
     public func makeAsyncIterator() -> Iterator { Iterator(body: body.makeAsyncIterator(), form: form) }
 
     public struct Iterator: AsyncIteratorProtocol {

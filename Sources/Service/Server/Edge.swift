@@ -11,12 +11,18 @@ struct Edge: Sendable {
 
     private let routes: Routes
     private let authenticator: any Authenticating
+    private let limiter: RequestLimiter?
     private let accessLog: AccessLog?
     private let logger: Logger
     private let ids = RequestIDs()
     private let dates = DateCache()
 
-    init(routes: Routes, authenticator: any Authenticating, accessLog: AccessLog?, logger: Logger) {
+    /// - Parameter limiter: counts requests by address; nil: nobody does.
+    init(
+        routes: Routes, authenticator: any Authenticating, limiter: RequestLimiter? = nil, accessLog: AccessLog?,
+        logger: Logger
+    ) {
+        self.limiter = limiter
         self.routes = routes
         self.authenticator = authenticator
         self.accessLog = accessLog
@@ -107,6 +113,7 @@ struct Edge: Sendable {
 
     private func authorise(_ request: inout Request, _ access: Access, _ connection: Connection) async throws {
         if access == .open { return }
+        try limiter?.take(connection.address)
         if let credentials = request.headers[.authorization] {
             if let principal = authenticator.known(credentials) {
                 request.principal = principal

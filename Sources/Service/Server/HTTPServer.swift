@@ -27,11 +27,25 @@ public struct HTTPServer: Service {
         authenticator: any Authenticating, accessLog: AccessLog?, logger: Logger,
         onListening: @escaping @Sendable ([BoundAddress]) async -> Void = { _ in }
     ) {
+        self.init(
+            listeners: listeners, limits: limits, routes: routes, authenticator: authenticator, accessLog: accessLog,
+            logger: logger, now: { .now() }, onListening: onListening)
+    }
+
+    /// - Parameter now: what requests of an address are counted by.
+    init(
+        listeners: [Listener], limits: ServerLimits, routes: Routes, authenticator: any Authenticating,
+        accessLog: AccessLog?, logger: Logger, now: @escaping @Sendable () -> NIODeadline,
+        onListening: @escaping @Sendable ([BoundAddress]) async -> Void
+    ) {
         self.listeners = listeners
         self.limits = limits
         self.logger = logger
         self.onListening = onListening
-        edge = Edge(routes: routes, authenticator: authenticator, accessLog: accessLog, logger: logger)
+        edge = Edge(
+            routes: routes, authenticator: authenticator,
+            limiter: limits.requestsOfAddress.map { RequestLimiter(rate: $0, now: now) }, accessLog: accessLog,
+            logger: logger)
     }
 
     /// Connections that are open now.

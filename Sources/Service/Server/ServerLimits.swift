@@ -35,6 +35,9 @@ public struct ServerLimits: Hashable, Sendable {
     public var streamWindow = 256 << 10
     /// Streams that a client may open and reset again on a connection within 30 s.
     public var streamResets = 200
+    /// Requests a second of one `ClientAddress`, which can save up a minute's; more are answered 429. Routes that are open
+    /// to everybody are not counted. nil: as many as it likes.
+    public var requestsOfAddress: Int?
 
     public init() {}
 }

@@ -36,6 +36,10 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "Droplets converted at the same time.") var limitsConversions: String?
     @Option(help: "A PEM file with authorities whose client certificates name users.") var tlsClientAuthority: String?
     @Option(help: "Open connections of one client address.") var limitsConnectionsPerAddress: String?
+    @Option(help: "Requests a second of one client address; 0: any number.") var limitsRequestsPerAddress: String?
+    @Option(help: "The most bytes of content in the store; 0: what there is room for.") var limitsStoreBytes: String?
+    @Option(help: "Seconds between counts of what quotas limit.") var quotasCountSeconds: String?
+    @Option(help: "true: clients fetch blobs from the store itself.") var redirects: String?
     @Option(help: "Seconds between collections of garbage; 0: only when asked.") var gcIntervalSeconds: String?
     @Option(help: "Seconds that content stays which nothing refers to.") var gcGraceSeconds: String?
     @Option(help: "An app's newest droplets that are kept; 0: all.") var retentionDroplets: String?
@@ -54,6 +58,8 @@ struct ServeCommand: AsyncParsableCommand {
             (.maximumDroplet, limitsDropletBytes), (.maximumUnpacked, limitsUnpackedBytes),
             (.maximumEntries, limitsEntries), (.conversions, limitsConversions),
             (.clientAuthority, tlsClientAuthority), (.connectionsOfAddress, limitsConnectionsPerAddress),
+            (.requestsOfAddress, limitsRequestsPerAddress), (.storeBytes, limitsStoreBytes),
+            (.countInterval, quotasCountSeconds), (.redirects, redirects),
             (.collectionInterval, gcIntervalSeconds), (.collectionGrace, gcGraceSeconds),
             (.keptDroplets, retentionDroplets), (.keptRootfs, retentionRootfs),
             (.untaggedAge, retentionUntaggedSeconds), (.reportAge, retentionReportSeconds),

@@ -1,3 +1,4 @@
+import Blobs
 import Foundation
 import Logging
 import Service
@@ -29,7 +30,9 @@ extension Server {
     }
 
     /// Takes users, policy, certificate and key that were replaced, and renews a certificate of our own in time.
-    func makeReloader(_ authenticator: Authenticator, _ tls: ServerTLS?, _ logger: Logger) -> CredentialReloader {
+    func makeReloader(
+        _ authenticator: Authenticator, _ quotas: QuotaBook, _ tls: ServerTLS?, _ logger: Logger
+    ) -> CredentialReloader {
         let paths = FirstUsers.Paths(data: directory.path)
         let (place, names) = (directory.tls, settings.listen.map(\.host))
         var renew: (@Sendable () throws -> Void)?
@@ -37,8 +40,8 @@ extension Server {
             renew = { _ = try CertificateAuthority(directory: place).prepare(names: names) }
         }
         return CredentialReloader(
-            users: paths.users, policy: paths.policy, authenticator: authenticator, tls: tls, renew: renew,
-            logger: logger)
+            users: paths.users, policy: paths.policy, authenticator: authenticator,
+            onPolicy: { quotas.replace($0.quotas.map(Quota.init)) }, tls: tls, renew: renew, logger: logger)
     }
 
     /// Says where the server is and what to type next, and writes the addresses down for programs.
@@ -72,5 +75,12 @@ extension DataDirectory {
         } catch {
             throw CommandError("the data directory \(path) can't be made: \(error.localizedDescription)")
         }
+    }
+}
+
+extension Quota {
+    init(_ quota: Policy.RepositoryQuota) {
+        self.init(
+            repositories: quota.repositories.description, bytes: quota.bytes, covers: quota.repositories.matches)
     }
 }

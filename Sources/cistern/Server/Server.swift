@@ -42,19 +42,30 @@ struct Server {
     ) async throws {
         // This process owns the directory, so what it read stays true.
         let store = WriteThroughStore(files)
-        let blobs = BlobStore(store: store, now: wallClock, grace: settings.collectionGrace)
+        let quotas = QuotaBook(storeLimit: settings.storeBytes, interval: settings.countInterval)
+        // Changes come from the reloader; what is in force now must be before the first request.
+        quotas.replace(try Policy(path: FirstUsers.Paths(data: directory.path).policy).quotas.map(Quota.init))
+        let unlimited = BlobStore(store: store, now: wallClock, grace: settings.collectionGrace)
+        let blobs =
+            settings.storeBytes == nil
+            ? unlimited
+            : BlobStore(store: store, now: wallClock, grace: settings.collectionGrace, quotas: quotas)
         let droplets = DropletCatalog(
-            store: store, blobs: blobs, conversions: settings.conversions, now: wallClock)
+            store: store, blobs: blobs, quotas: quotas, conversions: settings.conversions, now: wallClock)
         let rootfs = try await RootfsCatalog(store: store, blobs: blobs, now: wallClock)
         var layers: [Architecture: LifecycleLayer] = [:]
+        // Nothing is counted yet, and without these nothing is served.
         for (architecture, launch) in try lifecycle.launch() {
-            layers[architecture] = try await LifecycleLayer.install(launch: launch, in: blobs, store: store)
+            layers[architecture] = try await LifecycleLayer.install(launch: launch, in: unlimited, store: store)
         }
         let images = DerivedImages(
             droplets: droplets, rootfs: rootfs, recipes: try await RecipeBook(store: store), lifecycle: layers)
 
-        let registry = Registry(store: store, blobs: blobs, now: wallClock)
+        let registry = Registry(store: store, blobs: blobs, quotas: quotas, now: wallClock)
         let uploads = UploadBook(registry: registry)
+        let counter = UsageCounter(
+            quotas: quotas, registry: registry, reading: files, others: { try await droplets.countUsage($0) },
+            now: wallClock)
         let verifications = VerificationRunner(
             verifier: Verifier(
                 registry: registry, blobs: blobs, reading: files, users: { try await images.users(of: $0) }),
@@ -71,7 +82,10 @@ struct Server {
         var routes = Routes.health([
             ReadinessCheck("store") { try await store.sync() }
         ])
-        routes.add(RegistryAPI(images: images, registry: registry, uploads: uploads, blobs: blobs).routes)
+        routes.add(
+            RegistryAPI(
+                images: images, registry: registry, uploads: uploads, blobs: blobs, redirects: settings.redirects
+            ).routes)
         routes.add(
             BitsAPI(
                 droplets: droplets,
@@ -82,7 +96,7 @@ struct Server {
         routes.add(
             OperatorAPI(
                 rootfs: rootfs, droplets: droplets, images: images, collections: collections,
-                verifications: verifications, pins: pins,
+                verifications: verifications, pins: pins, usage: counter,
                 settings: OperatorAPI.Settings(
                     maximumRootfs: settings.maximumUpload, limits: settings.limits,
                     compression: settings.layout.compression)
@@ -91,6 +105,7 @@ struct Server {
         var limits = ServerLimits()
         limits.drainTime = settings.drainTime
         limits.connectionsOfAddress = settings.connectionsOfAddress
+        limits.requestsOfAddress = settings.requestsOfAddress
         let listeners =
             (tls.map { tls in settings.listen.map { Listener(address: $0, security: .reloading(tls)) } } ?? [])
             + settings.plainListen.map { Listener(address: $0, security: .plain) }
@@ -107,7 +122,8 @@ struct Server {
                     UploadExpiry(uploads: uploads), BackgroundVerification(verifications: verifications),
                     ScheduledCollection(
                         collections: collections, interval: settings.collectionInterval, logger: logger),
-                    makeReloader(authenticator, tls, logger), server,
+                    ScheduledCount(counter: counter, logger: logger), makeReloader(authenticator, quotas, tls, logger),
+                    server,
                 ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()
     }

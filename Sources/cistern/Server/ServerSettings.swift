@@ -20,6 +20,12 @@ struct ServerSettings: Sendable {
     let limits: ConversionLimits
     let conversions: Int
     let connectionsOfAddress: Int
+    /// A second; nil: any number.
+    let requestsOfAddress: Int?
+    /// nil: what there is room for.
+    let storeBytes: Int64?
+    let countInterval: Duration
+    let redirects: Bool
     /// nil: garbage is collected only when somebody asks.
     let collectionInterval: Duration?
     /// In nanoseconds.
@@ -59,6 +65,12 @@ struct ServerSettings: Sendable {
         self.limits = limits
         conversions = Int(try source.value(.conversions) { Self.number($0, 1...1024) })
         connectionsOfAddress = Int(try source.value(.connectionsOfAddress) { Self.number($0, 1...1_000_000) })
+        let requests = Int(try source.value(.requestsOfAddress) { Self.number($0, 0...1_000_000) })
+        requestsOfAddress = requests == 0 ? nil : requests
+        let bytes = try source.value(.storeBytes) { Self.number($0, 0...(1 << 60)) }
+        storeBytes = bytes == 0 ? nil : bytes
+        countInterval = .seconds(try source.value(.countInterval) { Self.number($0, 1...(366 * 86_400)) })
+        redirects = try source.value(.redirects) { Bool($0) }
         let interval = try source.value(.collectionInterval) { Self.number($0, 0...(366 * 86_400)) }
         collectionInterval = interval == 0 ? nil : .seconds(interval)
         collectionGrace = try source.value(.collectionGrace) { Self.number($0, 1...(366 * 86_400)) } * 1_000_000_000

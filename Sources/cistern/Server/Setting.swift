@@ -40,6 +40,16 @@ struct Setting: Hashable, Sendable {
         key: "limits.conversions", fallback: "16", help: "droplets converted at the same time; others wait")
     static let connectionsOfAddress = Setting(
         key: "limits.connections-per-address", fallback: "1024", help: "open connections of one client address")
+    static let requestsOfAddress = Setting(
+        key: "limits.requests-per-address", fallback: "0",
+        help: "requests a second of one client address, a minute's at once; 0: any number")
+    static let storeBytes = Setting(
+        key: "limits.store-bytes", fallback: "0",
+        help: "the most bytes of content in the store; 0: what there is room for")
+    static let countInterval = Setting(
+        key: "quotas.count-seconds", fallback: "3600", help: "how often what quotas limit is counted anew")
+    static let redirects = Setting(
+        key: "redirects", fallback: "false", help: "true: clients fetch blobs from the store itself, where it can that")
     static let collectionInterval = Setting(
         key: "gc.interval-seconds", fallback: "21600", help: "how often garbage is collected; 0: only when asked")
     static let collectionGrace = Setting(
@@ -62,8 +72,9 @@ struct Setting: Hashable, Sendable {
 
     /// All settings, in the order in which they are shown.
     static let all = [
-        listen, plainListen, certificate, privateKey, clientAuthority, http2, layersMode, layersCompression,
-        defaultStack, defaultArchitecture, maximumDroplet, maximumUnpacked, maximumEntries, conversions, connectionsOfAddress,
-        collectionInterval, collectionGrace, keptDroplets, keptRootfs, untaggedAge, reportAge, drainSeconds, logLevel,
+        listen, plainListen, certificate, privateKey, clientAuthority, http2, redirects, layersMode, layersCompression,
+        defaultStack, defaultArchitecture, maximumDroplet, maximumUnpacked, maximumEntries, conversions,
+        connectionsOfAddress, requestsOfAddress, storeBytes, countInterval, collectionInterval, collectionGrace,
+        keptDroplets, keptRootfs, untaggedAge, reportAge, drainSeconds, logLevel,
     ]
 }

@@ -1,10 +1,11 @@
 import NIOCore
 
-/// How many wrong passwords an address may send: `burst` at once, and then one in each `interval`.
+/// How often each address may do something: `burst` times at once, and then once in each `interval`. Of wrong passwords
+/// there is one of these, and of requests another.
 ///
-/// An attempt is paid for before it is checked, so that many at once are no way around it, and given back if the
-/// password was right. Addresses are forgotten when there are too many, the oldest first.
-struct FailureLimiter {
+/// An attempt is paid for before it is made, so that many at once are no way around it, and can be given back.
+/// Addresses are forgotten when there are too many, the oldest first.
+struct AddressLimiter {
     let burst: Int
     let interval: TimeAmount
     /// Addresses that are remembered.

@@ -1,0 +1,162 @@
+public import OCI
+import Synchronization
+
+/// Keeps the limits: of what repositories hold (`Quota`), and of what the store holds.
+///
+/// What is used is counted when the server starts and again now and then (`count`); in between, what is added is added
+/// here too. Whatever is on its way holds its bytes before they are taken (`reservation`), and holding is one step for
+/// everybody, so the processes' own writers together never get past a limit. What is deleted from repositories counts
+/// until the next count, which comes soon after it (`isCountDue`): totals err on the high side, never on the low one.
+/// Bytes that are deleted from the store are given back at once.
+///
+/// Several processes on one store don't know of each other's uploads: together they overshoot a limit by what the
+/// others take between two counts.
+public final class QuotaBook: Sendable {
+    /// In which of two walks a count comes to a repository's things.
+    public enum Walk: Sendable, CaseIterable {
+        /// Those that were pushed, by the catalog.
+        case pushed
+        /// Those of droplets, by their records.
+        case droplets
+    }
+
+    enum Outcome {
+        case held
+        case denied(QuotaDenial)
+        case uncounted
+    }
+
+    private let state: Mutex<QuotaState>
+    private let interval: Duration
+
+    /// - Parameters:
+    ///   - storeLimit: for the store's content, in bytes; nil: none.
+    ///   - interval: between counts that nothing else asks for.
+    public init(storeLimit: Int64? = nil, interval: Duration = .seconds(3600)) {
+        self.interval = interval
+        state = Mutex(QuotaState(storeLimit: storeLimit))
+    }
+
+    /// Whether there is any limit.
+    public var isActive: Bool { state.withLock { $0.isActive } }
+
+    /// Takes other quotas, from now on and for what is under way too. A quota for the same repositories as before keeps
+    /// its total; a new one's is known after the next count, and until then what it covers waits.
+    public func replace(_ quotas: [Quota]) { state.withLock { $0.replace(quotas) } }
+
+    /// Begins to hold bytes for a repository, none at first.
+    public func reservation(for repository: RepositoryName, _ walk: Walk = .pushed) -> QuotaReservation {
+        QuotaReservation(book: self, id: state.withLock { $0.begin(.repository(repository.text, walk)) })
+    }
+
+    /// Begins to hold bytes of the store.
+    /// - Parameter id: the bytes' name below `data/`.
+    func reservation(forData id: String) -> QuotaReservation {
+        QuotaReservation(book: self, id: state.withLock { $0.begin(.data(id)) })
+    }
+
+    func hold(_ id: UInt64, _ total: Int64) -> Outcome { state.withLock { $0.hold(id, total) } }
+    func shrink(_ id: UInt64, _ total: Int64) { state.withLock { $0.shrink(id, total) } }
+    func commit(_ id: UInt64, _ bytes: Int64) { state.withLock { $0.commit(id, bytes) } }
+    func release(_ id: UInt64) { state.withLock { _ = $0.release(id) } }
+
+    /// Bytes below `data/` are gone.
+    func deletedData(_ id: String, _ bytes: Int64) { state.withLock { $0.deletedData(id, bytes) } }
+
+    /// Something was taken from a repository: a count will tell what it holds now.
+    public func removed() { state.withLock { $0.isOutdated = true } }
+
+    /// What is used of the limits.
+    public var usage: QuotaUsage { state.withLock { $0.usage } }
+
+    // MARK: counting
+
+    /// Whether it is time to count: at the start and in each interval; soon after something was taken out or a quota
+    /// came into force that nothing is known of, but so that counting takes a tenth of the time at most.
+    public func isCountDue(now: ContinuousClock.Instant) -> Bool {
+        state.withLock { state in
+            guard state.isActive, state.count == nil else { return false }
+            guard let ended = state.ended else { return true }
+            let rest = state.hasFailed ? .seconds(60) : max(.seconds(1), state.duration * 10)
+            let isWanted = state.isOutdated || state.hasFailed || state.isUncounted
+            return now >= ended + (isWanted ? min(rest, interval) : interval)
+        }
+    }
+
+    /// Counts.
+    /// - Parameters:
+    ///   - now: nanoseconds since 1970.
+    ///   - clock: what durations are measured by.
+    ///   - walk: goes through everything that is held and tells it.
+    /// - Returns: false if a count runs already.
+    public func count<Failure: Error>(
+        now: () -> Int64, clock: () -> ContinuousClock.Instant = { .now },
+        _ walk: (QuotaCount) async throws(Failure) -> Void
+    ) async throws(Failure) -> Bool {
+        let start = clock()
+        guard state.withLock({ $0.beginCount() }) else { return false }
+        do throws(Failure) {
+            try await walk(QuotaCount(book: self))
+            end(start, clock(), now())
+            return true
+        } catch {
+            end(start, clock(), nil)
+            throw error
+        }
+    }
+
+    private func end(_ start: ContinuousClock.Instant, _ end: ContinuousClock.Instant, _ time: Int64?) {
+        let waiting = state.withLock { state in
+            state.endCount(time, start.duration(to: end))
+            state.ended = end
+            let waiting = state.waiting
+            state.waiting = []
+            return waiting
+        }
+        for continuation in waiting { continuation.resume() }
+    }
+
+    /// Waits until the count that runs, or the first one, is over.
+    /// - Returns: false if that failed, and none runs.
+    func waitForCount() async -> Bool {
+        guard state.withLock({ !$0.hasFailed || $0.count != nil }) else { return false }
+        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+            let isKnown = state.withLock { state in
+                guard state.isUncounted, !state.hasFailed || state.count != nil else { return true }
+                state.waiting.append(continuation)
+                return false
+            }
+            if isKnown { continuation.resume() }
+        }
+        return true
+    }
+
+    func reached(_ walk: Walk, _ repository: String?) {
+        state.withLock { state in
+            state.count?.positions[walk] = repository.map { QuotaState.place($0, walk) } ?? QuotaState.everywhere
+        }
+    }
+
+    func found(_ repository: String, _ bytes: Int64) { state.withLock { $0.found(repository, bytes) } }
+
+    func found(data page: [(id: String, bytes: Int64)]) { state.withLock { $0.found(data: page) } }
+}
+
+/// A count under way: told what there is.
+public struct QuotaCount: Sendable {
+    let book: QuotaBook
+
+    /// The walk is about to list its next keys, or at its end. What is committed meanwhile is added to the count.
+    public func goOn(_ walk: QuotaBook.Walk) { book.reached(walk, nil) }
+
+    /// The walk has listed the keys up to those of a repository, in their order, and is about to read them. What is
+    /// committed for one of these from now on is added to the count, which may find it a second time: rather that than
+    /// never.
+    public func reached(_ repository: RepositoryName, _ walk: QuotaBook.Walk) { book.reached(walk, repository.text) }
+
+    /// What the repository holds.
+    public func add(_ repository: RepositoryName, _ bytes: Int64) { book.found(repository.text, bytes) }
+
+    /// The next bytes of the store, in the order of their names.
+    func add(data page: [(id: String, bytes: Int64)]) { book.found(data: page) }
+}

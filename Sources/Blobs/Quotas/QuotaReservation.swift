@@ -1,0 +1,36 @@
+import Synchronization
+
+/// Bytes that are held for something under way. They are given back when it ends, however it ends: by `commit`, by
+/// `release`, or when nobody has this any more.
+public final class QuotaReservation: Sendable {
+    private let book: QuotaBook
+    private let id: UInt64
+
+    init(book: QuotaBook, id: UInt64) {
+        self.book = book
+        self.id = id
+    }
+
+    deinit { book.release(id) }
+
+    /// Makes sure that so many bytes are held in all. Waits for the first count if nothing is known yet.
+    /// - Throws: `.overQuota`, `.uncounted`; what was held before is still held.
+    public func cover(_ total: Int64) async throws(BlobError) {
+        while true {
+            switch book.hold(id, total) {
+            case .held: return
+            case .denied(let denial): throw .overQuota(denial)
+            case .uncounted: guard await book.waitForCount() else { throw .uncounted }
+            }
+        }
+    }
+
+    /// Gives back all but so many bytes.
+    public func shrink(to total: Int64) { book.shrink(id, total) }
+
+    /// What was under way is there: from now on so many bytes are used instead of held.
+    public func commit(_ bytes: Int64) { book.commit(id, bytes) }
+
+    /// It came to nothing, or was there already.
+    public func release() { book.release(id) }
+}

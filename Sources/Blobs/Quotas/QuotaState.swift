@@ -1,0 +1,255 @@
+/// What a `QuotaBook` knows; its owner locks it.
+struct QuotaState {
+    /// Repositories that a count names as the largest.
+    static let largest = 100
+
+    /// After every place.
+    static let everywhere = "\u{7f}"
+
+    /// A limit and what is used of it.
+    struct Account {
+        /// nil: the store.
+        let quota: Quota?
+        var limit: Int64?
+        /// nil: not counted yet.
+        var used: Int64?
+        var reserved: Int64 = 0
+        var denied = 0
+
+        var total: QuotaUsage.Total {
+            QuotaUsage.Total(limit: limit, used: used, reserved: reserved, denied: denied)
+        }
+    }
+
+    enum Subject {
+        case repository(String, QuotaBook.Walk)
+        /// The name of bytes below `data/`.
+        case data(String)
+    }
+
+    private struct Held {
+        let subject: Subject
+        var bytes: Int64 = 0
+        /// Indices of the accounts that it counts for.
+        var accounts: [Int]
+    }
+
+    /// A count under way.
+    struct Count {
+        /// By account.
+        var used: [Int64]
+        /// Those that it began with have an index here; others are known after the next one.
+        let generation: Int
+        /// Where the walks are: what is committed up to that place is added here too.
+        var positions: [QuotaBook.Walk: String] = [:]
+        /// The name of the last bytes that were counted.
+        var lastData = ""
+        /// Bytes that were committed since it began: they are counted already.
+        var fresh: Set<String> = []
+        var repositories = 0
+        var logicalBytes: Int64 = 0
+        var holders: [String: Int64] = [:]
+        let wasOutdated: Bool
+    }
+
+    /// The store's, and then those of the quotas.
+    private(set) var accounts: [Account]
+    private var held: [UInt64: Held] = [:]
+    private var nextID: UInt64 = 0
+    private var generation = 0
+    var count: Count?
+    private var last: QuotaUsage.Count?
+    private(set) var duration: Duration = .zero
+    private(set) var hasFailed = false
+    var ended: ContinuousClock.Instant?
+    var isOutdated = false
+    var waiting: [CheckedContinuation<Void, Never>] = []
+
+    init(storeLimit: Int64?) { accounts = [Account(quota: nil, limit: storeLimit)] }
+
+    var isActive: Bool { accounts.count > 1 || accounts[0].limit != nil }
+
+    /// Whether there is a limit of which nothing is known.
+    var isUncounted: Bool { accounts.contains { $0.limit != nil && $0.used == nil } }
+
+    var usage: QuotaUsage {
+        QuotaUsage(
+            store: accounts[0].total,
+            quotas: accounts.dropFirst().map { ($0.quota?.repositories ?? "", $0.total) },
+            count: last, isCounting: count != nil)
+    }
+
+    mutating func replace(_ quotas: [Quota]) {
+        let old = accounts.dropFirst()
+        let isSame = old.elementsEqual(quotas) {
+            $0.quota?.repositories == $1.repositories && $0.quota?.bytes == $1.bytes
+        }
+        guard !isSame else { return }
+        accounts = [accounts[0]]
+        for quota in quotas {
+            var account = Account(quota: quota, limit: quota.bytes)
+            if let before = old.first(where: { $0.quota?.repositories == quota.repositories }) {
+                account.used = before.used
+                account.denied = before.denied
+            }
+            accounts.append(account)
+        }
+        generation += 1
+        accounts[0].reserved = 0
+        for (id, holding) in held {
+            let indices = self.indices(of: holding.subject)
+            held[id]?.accounts = indices
+            for index in indices { accounts[index].reserved += holding.bytes }
+        }
+        // The count that runs is one of other quotas.
+        if count != nil { isOutdated = true }
+    }
+
+    // MARK: holding
+
+    mutating func begin(_ subject: Subject) -> UInt64 {
+        nextID += 1
+        held[nextID] = Held(subject: subject, accounts: indices(of: subject))
+        return nextID
+    }
+
+    mutating func hold(_ id: UInt64, _ total: Int64) -> QuotaBook.Outcome {
+        guard let holding = held[id], total > holding.bytes else { return .held }
+        let more = total - holding.bytes
+        for index in holding.accounts {
+            let account = accounts[index]
+            guard let limit = account.limit else { continue }
+            guard let used = account.used else { return .uncounted }
+            guard limit - used - account.reserved >= more else {
+                accounts[index].denied += 1
+                return .denied(
+                    QuotaDenial(
+                        repositories: account.quota?.repositories, limit: limit, used: used,
+                        reserved: account.reserved, asked: more))
+            }
+        }
+        set(id, total)
+        return .held
+    }
+
+    mutating func shrink(_ id: UInt64, _ total: Int64) {
+        guard let holding = held[id], total < holding.bytes else { return }
+        set(id, total)
+    }
+
+    private mutating func set(_ id: UInt64, _ total: Int64) {
+        guard let holding = held[id] else { return }
+        for index in holding.accounts { accounts[index].reserved += total - holding.bytes }
+        held[id]?.bytes = total
+    }
+
+    mutating func release(_ id: UInt64) -> Subject? {
+        set(id, 0)
+        return held.removeValue(forKey: id)?.subject
+    }
+
+    mutating func commit(_ id: UInt64, _ bytes: Int64) {
+        guard let subject = release(id) else { return }
+        let isCounted: Bool
+        switch subject {
+        case .repository(let name, let walk):
+            isCounted = count?.positions[walk].map { Self.place(name, walk) <= $0 } ?? false
+        case .data(let data):
+            count?.fresh.insert(data)
+            isCounted = true
+        }
+        for index in indices(of: subject) {
+            if let used = accounts[index].used { accounts[index].used = used + bytes }
+            if isCounted, count?.generation == generation { count?.used[index] += bytes }
+        }
+    }
+
+    mutating func deletedData(_ id: String, _ bytes: Int64) {
+        accounts[0].used = accounts[0].used.map { max(0, $0 - bytes) }
+        // What is not counted yet will not be found.
+        if let count, count.fresh.contains(id) || id <= count.lastData {
+            self.count?.used[0] = max(0, count.used[0] - bytes)
+        }
+    }
+
+    private func indices(of subject: Subject) -> [Int] {
+        switch subject {
+        case .data: [0]
+        case .repository(let name, _):
+            accounts.indices.filter { accounts[$0].quota?.covers(name) == true }
+        }
+    }
+
+    // MARK: counting
+
+    mutating func beginCount() -> Bool {
+        guard count == nil else { return false }
+        count = Count(
+            used: Array(repeating: 0, count: accounts.count), generation: generation, wasOutdated: isOutdated)
+        isOutdated = false
+        return true
+    }
+
+    mutating func found(_ repository: String, _ bytes: Int64) {
+        guard bytes > 0, var counted = count else { return }
+        count = nil
+        if counted.generation == generation {
+            for index in accounts.indices where accounts[index].quota?.covers(repository) == true {
+                counted.used[index] += bytes
+            }
+        }
+        counted.repositories += 1
+        counted.logicalBytes += bytes
+        counted.holders[repository, default: 0] += bytes
+        if counted.holders.count >= Self.largest * 4 {
+            let kept = Self.sorted(counted.holders).prefix(Self.largest)
+            counted.holders = Dictionary(uniqueKeysWithValues: kept.map { ($0.repository, $0.bytes) })
+        }
+        count = counted
+    }
+
+    mutating func found(data page: [(id: String, bytes: Int64)]) {
+        guard var counted = count else { return }
+        count = nil
+        var underWay: Set<String> = []
+        for holding in held.values { if case .data(let id) = holding.subject { underWay.insert(id) } }
+        for (id, bytes) in page {
+            // What is being committed is added when that is done.
+            if !counted.fresh.contains(id), !underWay.contains(id) { counted.used[0] += bytes }
+            counted.lastData = max(counted.lastData, id)
+        }
+        count = counted
+    }
+
+    /// - Parameter time: nil if it failed.
+    mutating func endCount(_ time: Int64?, _ duration: Duration) {
+        guard let counted = count else { return }
+        count = nil
+        self.duration = duration
+        hasFailed = time == nil
+        guard let time else {
+            isOutdated = isOutdated || counted.wasOutdated
+            return
+        }
+        accounts[0].used = counted.used[0]
+        if counted.generation == generation {
+            for index in accounts.indices { accounts[index].used = counted.used[index] }
+        }
+        last = QuotaUsage.Count(
+            ended: time, duration: duration, repositories: counted.repositories, logicalBytes: counted.logicalBytes,
+            storeBytes: counted.used[0], largest: Array(Self.sorted(counted.holders).prefix(Self.largest)))
+    }
+
+    private static func sorted(_ holders: [String: Int64]) -> [QuotaUsage.Holder] {
+        holders.map { QuotaUsage.Holder(repository: $0.key, bytes: $0.value) }
+            .sorted { ($1.bytes, $0.repository) < ($0.bytes, $1.repository) }
+    }
+
+    /// Where a walk comes to a repository, in the order of the keys that it goes through.
+    static func place(_ repository: String, _ walk: QuotaBook.Walk) -> String {
+        switch walk {
+        case .pushed: String(repository.map { $0 == "/" ? "!" : $0 })
+        case .droplets: repository + "/"
+        }
+    }
+}

@@ -1,0 +1,89 @@
+import Blobs
+import OCI
+import ObjectStore
+
+extension QuotaReservation {
+    func cover(for total: Int64) async throws(RegistryError) {
+        do { try await cover(total) } catch { throw .blob(error) }
+    }
+}
+
+extension Registry {
+    /// Whether there is a limit that uploads could reach.
+    var isLimited: Bool { quotas.isActive }
+
+    /// Tells a count what each repository holds: its manifests, the blobs that they name and it has, and what was
+    /// pushed within the grace period and waits for its manifest. A blob that no manifest names any more is not paid
+    /// for: garbage collection keeps it only while somebody else does.
+    /// - Parameter reading: read past any cache.
+    func countUsage(in reading: any ObjectStore, _ count: QuotaCount) async throws(RegistryError) {
+        let facts = Facts(store: reading)
+        var after: String?
+        while true {
+            count.goOn(.pushed)
+            let page = try await facts.list(RepositoryKeys.catalog, after: after, limit: 100)
+            let names = page.compactMap {
+                RepositoryKeys.repository(of: String($0.text.dropFirst(RepositoryKeys.catalog.count)))
+            }
+            if let last = names.last { count.reached(last, .pushed) }
+            for name in names {
+                if Task.isCancelled { throw .cancelled }
+                var named = DigestSet()
+                let manifests = try await countManifests(of: name, facts, into: &named)
+                count.add(name, manifests + (try await countBlobs(of: name, reading, named)))
+            }
+            guard let last = page.last else { return }
+            after = last.text
+        }
+    }
+
+    private static let usagePage = 1000
+
+    /// - Parameter named: gets what the manifests name.
+    private func countManifests(
+        of name: RepositoryName, _ facts: Facts, into named: inout DigestSet
+    ) async throws(RegistryError) -> Int64 {
+        let prefix = RepositoryKeys(name: name).manifests
+        var bytes: Int64 = 0
+        var after: String?
+        while true {
+            let page = try await facts.list(prefix, after: after, limit: Self.usagePage)
+            for key in page {
+                // What is gone since, or can't be read, is left out: verification tells of the latter.
+                guard let membership: StoredFact<ManifestMembership> = try await facts.readable(key),
+                    let digest = digest(ending: key)
+                else { continue }
+                bytes += membership.value.size
+                for reference in (try? await references(of: digest, membership.value)) ?? [] {
+                    named.insert(reference)
+                }
+            }
+            guard page.count == Self.usagePage, let last = page.last else { return bytes }
+            after = last.text
+        }
+    }
+
+    private func countBlobs(
+        of name: RepositoryName, _ reading: any ObjectStore, _ named: DigestSet
+    ) async throws(RegistryError) -> Int64 {
+        let facts = Facts(store: reading)
+        let prefix = RepositoryKeys(name: name).blobs
+        let young = now() - blobs.grace
+        var bytes: Int64 = 0
+        var after: String?
+        while true {
+            let page: [ObjectInfo]
+            do { page = try await reading.list(prefix: prefix, startAfter: after, limit: Self.usagePage) } catch {
+                throw .store(error)
+            }
+            for info in page {
+                guard let digest = digest(ending: info.key), named.contains(digest) || info.modified >= young,
+                    let membership: StoredFact<BlobMembership> = try await facts.readable(info.key)
+                else { continue }
+                bytes += membership.value.size
+            }
+            guard page.count == Self.usagePage, let last = page.last else { return bytes }
+            after = last.key.text
+        }
+    }
+}
