@@ -4,7 +4,8 @@ import OCI
 import ObjectStore
 
 /// Fills a store with repositories as pushes leave them.
-func fillRepositories(_ root: String, blobs: Int, repositories: Int) async throws {
+/// - Parameter onlyGarbage: puts back only what a collection takes.
+func fillRepositories(_ root: String, blobs: Int, repositories: Int, onlyGarbage: Bool) async throws {
     let store = try FilesystemObjectStore(
         root: root, logger: Logger(label: "fill-store") { StreamLogHandler.standardError(label: $0) })
     let perRepository = blobs / repositories
@@ -32,11 +33,14 @@ func fillRepositories(_ root: String, blobs: Int, repositories: Int) async throw
     for index in 0..<repositories {
         let name = "bench/r\(index)"
         var digests: [Digest] = []
-        for _ in 1..<perRepository {
-            digests.append(try await blob(Array("blob \(number)".utf8), in: name, as: "_blobs"))
-        }
         // The last tenth is named by nothing.
-        let named = digests.prefix(perRepository - perRepository / 10 - 1)
+        let namedCount = perRepository - perRepository / 10 - 1
+        for place in (onlyGarbage ? namedCount : 0)..<(perRepository - 1) {
+            let content = Array("blob \(index * perRepository + place)".utf8)
+            digests.append(try await blob(content, in: name, as: "_blobs"))
+        }
+        if onlyGarbage { continue }
+        let named = digests.prefix(namedCount)
         let descriptors = named.map { Descriptor(mediaType: .ociLayerGzip, digest: $0, size: 8) }
         let manifest = Manifest(
             mediaType: .ociManifest, config: descriptors[0], layers: Array(descriptors.dropFirst()),

@@ -6,16 +6,17 @@ import ObjectStore
 
 // Fills a server's store, while the server is down, with droplets like one that is there: for each an app of its own
 // with a record, a conversion, and the records of two blobs, all under digests of their own. Or with repositories, whose
-// blobs are a few bytes each and nine tenths of which a manifest names.
+// blobs are a few bytes each and nine tenths of which a manifest names; or with the other tenth again.
 //
 //     fill-store STORE MODEL_GUID COUNT
-//     fill-store repositories STORE BLOBS REPOSITORIES
+//     fill-store repositories|garbage STORE BLOBS REPOSITORIES
 
 let arguments = CommandLine.arguments
-if arguments.count == 5, arguments[1] == "repositories", let blobs = Int(arguments[3]), let names = Int(arguments[4]),
+if arguments.count == 5, ["repositories", "garbage"].contains(arguments[1]), let blobs = Int(arguments[3]), let names = Int(arguments[4]),
     names > 0, blobs >= names * 4
 {
-    try await fillRepositories(arguments[2], blobs: blobs, repositories: names)
+    try await fillRepositories(
+        arguments[2], blobs: blobs, repositories: names, onlyGarbage: arguments[1] == "garbage")
     exit(0)
 }
 guard arguments.count == 4, let count = Int(arguments[3]), count > 0 else {
