@@ -13,17 +13,27 @@ extension ServerTests {
         private static let duration = Duration.seconds(
             Int(ProcessInfo.processInfo.environment["SOAK_SECONDS"] ?? "") ?? 60)
         /// Far longer than a step of a pusher takes here, and short enough that garbage goes while they push.
-        private static let arguments = ["--gc-interval-seconds", "0", "--gc-grace-seconds", "20"]
+        private static let arguments = ["--stack", "tiny", "--gc-interval-seconds", "0", "--gc-grace-seconds", "20"]
 
         @Test(
-            "32 of them, of the same and of different blobs and manifests: no push fails, nothing acknowledged is lost",
+            "32 of them, others who stage and promote, and collections: nothing fails, nothing acknowledged is lost",
             .timeLimit(.minutes(20)))
         func crowd() async throws {
             try await withTemporaryDirectory { directory in
                 let data = directory + "/data"
-                let ledgers = try await World.with(data: data, Self.arguments) { world in
+                let (ledgers, stagers) = try await World.with(data: data, Self.arguments) { world in
+                    try await world.server.importTinyRootfs()
+                    try await world.server.importTinyRootfs(version: "2", promote: false)
                     let deadline = ContinuousClock.now + Self.duration
                     let collecting = Task { try await Self.collect(world.client, until: deadline) }
+                    let promoting = Task { try await Stager.promote(world, until: deadline) }
+                    let staging = (0..<2).map { number in
+                        Task {
+                            var stager = Stager(number: number)
+                            try await stager.work(world, until: deadline)
+                            return stager
+                        }
+                    }
                     let ledgers = try await withThrowingTaskGroup(of: PushLedger.self) { group in
                         for number in 0..<Self.pushers {
                             group.addTask { try await Self.push(number, world.client, until: deadline) }
@@ -32,6 +42,10 @@ extension ServerTests {
                     }
                     let collected = try await collecting.value
                     #expect(collected.retired > 0, "garbage went meanwhile")
+                    try await promoting.value
+                    var stagers: [Stager] = []
+                    for task in staging { stagers.append(try await task.value) }
+                    for stager in stagers { try await stager.expectWhole(world) }
                     try await Self.expectWhole(ledgers, world.client)
                     try await Self.expectNoDamage(world.client)
                     #expect(!world.log.contains(#""status":5"#), "no request failed inside")
@@ -40,9 +54,10 @@ extension ServerTests {
                         "\(pushed) blobs and manifests of \(Self.pushers) pushers in \(Self.duration), "
                             + "\(collected.retired) blobs went in \(collected.count) collections")
                     #expect(pushed > Self.pushers * 10)
-                    return ledgers
+                    return (ledgers, stagers)
                 }
                 try await World.with(data: data, Self.arguments) { world in
+                    for stager in stagers { try await stager.expectWhole(world) }
                     try await Self.expectWhole(ledgers, world.client)
                     #expect(world.store.unfinished() == [])
                 }
