@@ -22,13 +22,6 @@ struct BlobRecord: Hashable, Sendable {
         try ObjectKey("blobs/\(digest.algorithm.rawValue)/\(digest.hex.prefix(2))/\(digest.hex)")
     }
 
-    /// The digest whose record is under a key.
-    static func digest(of key: ObjectKey) -> Digest? {
-        let parts = key.text.split(separator: "/")
-        guard parts.count == 4 else { return nil }
-        return try? Digest(parsing: "\(parts[1]):\(parts[3])")
-    }
-
     init(data: DataID, size: Int64, lease: Int64, state: State) {
         self.data = data
         self.size = size

@@ -48,18 +48,6 @@ extension BlobStore {
         }
     }
 
-    /// Digests that there is a record of, live or gone, in the order of their keys.
-    /// - Returns: them, and where to go on; nil at the end.
-    public static func digests(
-        in store: any ObjectStore, after: String?, limit: Int
-    ) async throws(BlobError) -> (digests: [Digest], next: String?) {
-        let keys: [ObjectKey]
-        do {
-            keys = try await store.list(prefix: "blobs/", startAfter: after, limit: limit).map(\.key)
-        } catch { throw .store(error) }
-        return (keys.compactMap { BlobRecord.digest(of: $0) }, keys.count < limit ? nil : keys.last?.text)
-    }
-
     func swap(_ digest: Digest, _ record: BlobRecord, _ version: ObjectVersion) async throws(BlobError) -> Bool {
         do {
             try await store.put(try BlobRecord.key(digest), record.bytes, if: .version(version))

@@ -23,6 +23,15 @@ static inline int clinux_open_beneath(int directory, const char *path, int flags
     return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
 }
 
+/// renameat2(2), for flags that glibc's header shows only with _GNU_SOURCE.
+static inline int clinux_rename(int old, const char *name, int target, const char *other, unsigned int flags) {
+    return (int)syscall(SYS_renameat2, old, name, target, other, flags);
+}
+/// RENAME_NOREPLACE
+static inline unsigned int clinux_rename_new_flag(void) { return 1; }
+/// RENAME_EXCHANGE
+static inline unsigned int clinux_rename_exchange_flag(void) { return 2; }
+
 /// O_PATH: a place in the tree, without opening what is there.
 static inline int clinux_path_flag(void) { return 010000000; }
 /// SYNC_FILE_RANGE_WRITE

@@ -17,11 +17,14 @@ public struct Digest: Hashable, Sendable, Comparable, CustomStringConvertible {
 
     /// - Throws: `OCIError.digest` if the text is not a digest of a registered algorithm.
     public init(parsing text: some StringProtocol) throws(OCIError) {
-        let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-        guard parts.count == 2, let algorithm = DigestAlgorithm(rawValue: String(parts[0])) else {
-            throw .digest(String(text))
+        // By bytes: a garbage collection parses millions.
+        let text = String(text)
+        guard let colon = text.utf8.firstIndex(of: UInt8(ascii: ":")),
+            let algorithm = DigestAlgorithm(rawValue: String(text[..<colon]))
+        else { throw .digest(text) }
+        do { try self.init(algorithm, hex: String(text[text.utf8.index(after: colon)...])) } catch {
+            throw .digest(text)
         }
-        do { try self.init(algorithm, hex: String(parts[1])) } catch { throw .digest(String(text)) }
     }
 
     /// - Parameter bytes: the raw digest, as the hasher made it.

@@ -20,7 +20,8 @@ struct FloorTests {
             "Service",
             [
                 "CCrypt", "CPread", "Crypto", "HTTPTypes", "HummingbirdCore", "NIOCore", "NIOHPACK", "NIOHTTP1",
-                "NIOHTTP2", "NIOHTTPTypes", "NIOHTTPTypesHTTP1", "NIOPosix", "NIOSSL", "NIOTLS", "ServiceLifecycle", "SwiftASN1", "X509",
+                "NIOHTTP2", "NIOHTTPTypes", "NIOHTTPTypesHTTP1", "NIOPosix", "NIOSSL", "NIOTLS", "ServiceLifecycle",
+                "SwiftASN1", "X509",
             ]
         ),
         ("RegistryAPI", ["HTTPTypes"]),

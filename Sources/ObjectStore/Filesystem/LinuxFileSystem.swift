@@ -142,7 +142,25 @@ final class LinuxFileSystem: FileSystem {
     }
 
     func rename(_ old: String, to new: String) throws(FileSystemError) {
-        try inParents(old, new, "renaming") { renameat($0, $1, $2, $3) }
+        try inParents(old, new, "renaming", Self.replace)
+    }
+
+    /// Renames over what may be there, as `renameat` does but without its price: ext4 writes a file's bytes out when it
+    /// replaces another one, each by itself. What makes them durable here is the flush of the whole tree, and until then
+    /// the journal.
+    private static func replace(_ parent: Int32, _ name: String, _ newParent: Int32, _ newName: String) -> Int32 {
+        func rename(_ flags: UInt32) -> Int32 { clinux_rename(parent, name, newParent, newName, flags) }
+        if rename(clinux_rename_new_flag()) == 0 { return 0 }
+        if errno == EEXIST, rename(clinux_rename_exchange_flag()) == 0 {
+            if unlinkat(parent, name, 0) == 0 { return 0 }
+            // It was a directory, which stays.
+            let error = errno
+            _ = rename(clinux_rename_exchange_flag())
+            errno = error
+            return -1
+        }
+        // Gone meanwhile, or a file system that knows of no flags; other errors come again.
+        return renameat(parent, name, newParent, newName)
     }
 
     func link(_ old: String, to new: String) throws(FileSystemError) {

@@ -2,7 +2,7 @@ import Synchronization
 
 /// Listings: the tree and what is pending, merged.
 extension StoreEngine {
-    private static let largestChunk = 1024
+    private static let largestChunk = 8192
 
     /// Blocks.
     func list(prefix: String, startAfter: String?, limit: Int) throws(ObjectStoreError) -> [ObjectInfo] {
@@ -59,6 +59,12 @@ extension StoreEngine {
         while names.count < limit {
             let (chunk, isComplete) = try componentsInTree(prefix, after: after, limit: min(limit, Self.largestChunk))
             let last = chunk.last
+            if pending.isEmpty {
+                names += chunk.prefix(limit - names.count)
+                if isComplete { break }
+                after = last?.text
+                continue
+            }
             var merged = Set(chunk)
             for component in components
             where (after?.isByteBefore(component.text) ?? true) && (isComplete || last.map { component <= $0 } ?? true)

@@ -1,6 +1,7 @@
 public import Blobs
 public import OCI
 public import ObjectStore
+import Synchronization
 
 /// What a collection did, or would do.
 public struct CollectionReport: Hashable, Sendable {
@@ -29,6 +30,10 @@ public struct GarbageCollector: Sendable {
     /// Blobs that are looked at at the same time.
     static let concurrency = 32
     static let page = 1000
+    /// Repositories whose manifests are read at the same time.
+    static let repositories = 8
+    /// Names only, and the directory is read once for each page.
+    static let catalogPage = 8192
 
     private let registry: Registry
     private let blobs: BlobStore
@@ -59,9 +64,10 @@ public struct GarbageCollector: Sendable {
         // Before the first thing is marked: a lease from then on keeps its blob.
         let cutoff = registry.now() - blobs.grace - clockSkew
         var report = CollectionReport()
-        var marked = DigestSet()
-        try await mark(roots, into: &marked)
-        try await markRepositories(into: &marked, &report, progress)
+        let marking = Marking()
+        try await mark(roots, marking)
+        try await markRepositories(marking, &report, progress)
+        let marked = marking.end()
         report.marked = marked.count
         progress(report)
         try await sweep(except: marked, cutoff: cutoff, dryRun: dryRun, &report, progress)
@@ -70,7 +76,7 @@ public struct GarbageCollector: Sendable {
     }
 
     private func mark<Roots: AsyncSequence>(
-        _ roots: Roots, into marked: inout DigestSet
+        _ roots: Roots, _ marking: Marking
     ) async throws(RegistryError) where Roots.Element == [Digest] {
         var iterator = roots.makeAsyncIterator()
         while true {
@@ -79,41 +85,67 @@ public struct GarbageCollector: Sendable {
                 throw error as? RegistryError ?? .input(error)
             }
             guard let digests else { return }
-            for digest in digests { marked.insert(digest) }
+            marking.mark(digests)
         }
     }
 
     private func markRepositories(
-        into marked: inout DigestSet, _ report: inout CollectionReport, _ progress: (CollectionReport) -> Void
+        _ marking: Marking, _ report: inout CollectionReport, _ progress: (CollectionReport) -> Void
     ) async throws(RegistryError) {
         var after: String?
         while true {
-            let page = try await list(RepositoryKeys.catalog, after: after)
-            for key in page {
-                let marker = String(key.text.dropFirst(RepositoryKeys.catalog.count))
-                guard let name = RepositoryKeys.repository(of: marker) else { continue }
-                report.repositories += 1
-                try await markManifests(of: name, into: &marked)
-            }
+            let page: [String]
+            do {
+                page = try await reading.listComponents(
+                    below: RepositoryKeys.catalog, startAfter: after, limit: Self.catalogPage)
+            } catch { throw .store(error) }
+            let names = page.compactMap { RepositoryKeys.repository(of: $0) }
+            if let error = await mark(names, marking) { throw error }
+            report.repositories += names.count
             progress(report)
-            guard let last = page.last else { return }
-            after = last.text
+            guard page.count == Self.catalogPage, let last = page.last else { return }
+            after = last
+        }
+    }
+
+    /// Marks what repositories have, some at the same time: what is waited for is mostly the disk.
+    private func mark(_ names: [RepositoryName], _ marking: Marking) async -> RegistryError? {
+        await withTaskGroup(of: RegistryError?.self) { group in
+            for (index, name) in names.enumerated() {
+                if index >= Self.repositories, let error = await group.next() ?? nil {
+                    group.cancelAll()
+                    return error
+                }
+                group.addTask {
+                    do throws(RegistryError) {
+                        try await markManifests(of: name, marking)
+                        return nil
+                    } catch { return error }
+                }
+            }
+            for await error in group {
+                guard let error else { continue }
+                group.cancelAll()
+                return error
+            }
+            return nil
         }
     }
 
     /// Marks a repository's manifests and what they name.
-    private func markManifests(of name: RepositoryName, into marked: inout DigestSet) async throws(RegistryError) {
+    private func markManifests(of name: RepositoryName, _ marking: Marking) async throws(RegistryError) {
         let facts = Facts(store: reading)
         let keys = RepositoryKeys(name: name)
         var after: String?
         while true {
-            let page = try await list(keys.manifests, after: after)
+            if Task.isCancelled { throw .cancelled }
+            let page = try await facts.list(keys.manifests, after: after, limit: Self.page)
             for key in page {
                 // Gone since it was listed.
                 guard let membership: StoredFact<ManifestMembership> = try await facts.read(key) else { continue }
                 guard let digest = digest(ending: key) else { continue }
-                marked.insert(digest)
-                for named in try await registry.references(of: digest, membership.value) { marked.insert(named) }
+                marking.mark([digest])
+                marking.mark(try await registry.references(of: digest, membership.value))
             }
             guard page.count == Self.page, let last = page.last else { return }
             after = last.text
@@ -124,15 +156,13 @@ public struct GarbageCollector: Sendable {
         except marked: DigestSet, cutoff: Int64, dryRun: Bool, _ report: inout CollectionReport,
         _ progress: (CollectionReport) -> Void
     ) async throws(RegistryError) {
-        var after: String?
+        var walk = BlobWalk(in: reading)
         while true {
-            if Task.isCancelled { throw .cancelled }
-            let page: (digests: [Digest], next: String?)
-            do { page = try await BlobStore.digests(in: reading, after: after, limit: Self.page) } catch {
-                throw .blob(error)
-            }
-            report.blobs += page.digests.count
-            let candidates = page.digests.filter { !marked.contains($0) }
+            let page: [Digest]?
+            do { page = try await walk.next() } catch { throw .blob(error) }
+            guard let page else { return }
+            report.blobs += page.count
+            let candidates = page.filter { !marked.contains($0) }
             for retirement in await retire(candidates, cutoff: cutoff, dryRun: dryRun) {
                 switch retirement {
                 case .success(.retired(let bytes)):
@@ -146,8 +176,6 @@ public struct GarbageCollector: Sendable {
                 }
             }
             progress(report)
-            guard let next = page.next else { return }
-            after = next
         }
     }
 
@@ -169,8 +197,23 @@ public struct GarbageCollector: Sendable {
             return results
         }
     }
+}
 
-    private func list(_ prefix: String, after: String?) async throws(RegistryError) -> [ObjectKey] {
-        try await Facts(store: reading).list(prefix, after: after, limit: Self.page)
+/// What is marked, by several at once.
+private final class Marking: Sendable {
+    private let digests = Mutex(DigestSet())
+
+    func mark(_ more: [Digest]) {
+        digests.withLock { digests in
+            for digest in more { digests.insert(digest) }
+        }
+    }
+
+    /// Everything that was marked. To be asked once.
+    func end() -> DigestSet {
+        digests.withLock { digests in
+            defer { digests = DigestSet() }
+            return digests
+        }
     }
 }

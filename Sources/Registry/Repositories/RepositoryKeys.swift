@@ -54,11 +54,17 @@ struct RepositoryKeys: Sendable {
 
 /// The digest in the last component of a key, as in `…/sha256/<hex>` or `…/sha256-<hex>`.
 func digest(ending key: ObjectKey) -> Digest? {
-    let parts = key.text.split(separator: "/")
-    guard let last = parts.last else { return nil }
-    if let dash = last.firstIndex(of: "-") {
-        return try? Digest(parsing: "\(last[..<dash]):\(last[last.index(after: dash)...])")
+    let text = key.text.utf8
+    guard let slash = text.lastIndex(of: UInt8(ascii: "/")) else { return nil }
+    let last = text[text.index(after: slash)...]
+    if let dash = last.firstIndex(of: UInt8(ascii: "-")) {
+        return digest(last[..<dash], last[last.index(after: dash)...])
     }
-    guard parts.count >= 2 else { return nil }
-    return try? Digest(parsing: "\(parts[parts.count - 2]):\(last)")
+    let folders = text[..<slash]
+    let start = folders.lastIndex(of: UInt8(ascii: "/")).map { folders.index(after: $0) } ?? folders.startIndex
+    return digest(folders[start...], last)
+}
+
+private func digest(_ algorithm: Substring.UTF8View, _ hex: Substring.UTF8View) -> Digest? {
+    DigestAlgorithm(rawValue: String(Substring(algorithm))).flatMap { try? Digest($0, hex: String(Substring(hex))) }
 }

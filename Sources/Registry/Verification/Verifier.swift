@@ -86,19 +86,17 @@ public struct Verifier: Sendable {
         _ progress: (VerificationReport) -> Void
     ) async throws(RegistryError) {
         var pacer = Pacer(rate: rate)
-        var after: String?
-        repeat {
-            let page: (digests: [Digest], next: String?)
-            do { page = try await BlobStore.digests(in: reading, after: after, limit: Self.page) } catch {
-                throw .blob(error)
-            }
-            for digest in page.digests {
+        var walk = BlobWalk(in: reading)
+        while true {
+            let page: [Digest]?
+            do { page = try await walk.next() } catch { throw .blob(error) }
+            guard let page else { return }
+            for digest in page {
                 if Task.isCancelled { throw .cancelled }
                 try await verify(digest, &pacer, &named, &report)
             }
             progress(report)
-            after = page.next
-        } while after != nil
+        }
     }
 
     private func verify(

@@ -12,8 +12,8 @@ import ObjectStore
 //     fill-store repositories|garbage STORE BLOBS REPOSITORIES
 
 let arguments = CommandLine.arguments
-if arguments.count == 5, ["repositories", "garbage"].contains(arguments[1]), let blobs = Int(arguments[3]), let names = Int(arguments[4]),
-    names > 0, blobs >= names * 4
+if arguments.count == 5, ["repositories", "garbage"].contains(arguments[1]), let blobs = Int(arguments[3]),
+    let names = Int(arguments[4]), names > 0, blobs >= names * 4
 {
     try await fillRepositories(
         arguments[2], blobs: blobs, repositories: names, onlyGarbage: arguments[1] == "garbage")

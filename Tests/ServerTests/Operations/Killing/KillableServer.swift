@@ -13,8 +13,9 @@ struct KillableServer: Sendable {
     ) async throws -> Value {
         unlink(data + "/address")
         let process = try ChildProcess(
-            "cistern", ["serve", "--data", data, "--listen", "", "--plain-listen", "127.0.0.1:0", "--stack", "tiny"]
-                + arguments, log: data + ".log")
+            "cistern",
+            ["serve", "--data", data, "--listen", "", "--plain-listen", "127.0.0.1:0", "--stack", "tiny"] + arguments,
+            log: data + ".log")
         do {
             let port = try await waitFor("the server's address", within: .seconds(20)) {
                 try #require(process.isRunning, "the server ended")
