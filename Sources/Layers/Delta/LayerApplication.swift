@@ -41,7 +41,9 @@ struct LayerApplication {
         guard tree.nodes.count <= maximumEntries else {
             throw ConversionError(.tooLarge, "more than \(maximumEntries) names", entry: entry.name)
         }
-        guard let last = path.lastIndex(of: EntryName.slash).map({ path[($0 + 1)...] }) ?? (path.isEmpty ? nil : path[...])
+        guard
+            let last = path.lastIndex(of: EntryName.slash).map({ path[($0 + 1)...] })
+                ?? (path.isEmpty ? nil : path[...])
         else {
             guard entry.kind == .directory else { throw invalid("the root is no directory", entry) }
             // The root belongs to the container: no layer says anything about it.
@@ -67,7 +69,8 @@ struct LayerApplication {
             guard let found = tree.find(target), found != node, tree.nodes[found].layer == layer,
                 tree.file(found).kind != .directory
             else {
-                throw invalid("a hard link to '\(printableName(target))', which does not stand before it in its layer", entry)
+                throw invalid(
+                    "a hard link to '\(printableName(target))', which does not stand before it in its layer", entry)
             }
             try clear(node, for: entry)
             tree.set(node, to: tree.fileID(found), layer: layer)
@@ -94,7 +97,7 @@ struct LayerApplication {
     /// Makes room for an entry that replaces whatever is there.
     private mutating func clear(_ node: FileTree.NodeID, for entry: TarEntry) throws(ConversionError) {
         guard tree.isLive(node) else { return }
-        guard tree.nodes[node].layer < layer else { throw repeated(entry) }
+        guard tree.nodes[node].layer < layer || tree.nodes[node].isImplied else { throw repeated(entry) }
         tree.hide(node, below: layer)
         guard !tree.isLive(node) else {
             throw invalid("is no directory, but something of its layer lies below it", entry)
@@ -124,8 +127,10 @@ struct LayerApplication {
         guard layer > 0 else { throw invalid(EntryName.Fault.whiteout.reason, entry) }
         guard entry.kind == .file, entry.size == 0 else { throw invalid("a whiteout that is no empty file", entry) }
         let isOpaque = name.elementsEqual(Self.opaque)
-        guard isOpaque || !(name.isEmpty || name.elementsEqual([dot]) || name.elementsEqual([dot, dot])
-            || name.starts(with: EntryName.whiteout))
+        guard
+            isOpaque
+                || !(name.isEmpty || name.elementsEqual([dot]) || name.elementsEqual([dot, dot])
+                    || name.starts(with: EntryName.whiteout))
         else { throw invalid("a whiteout that is not one of OCI's", entry) }
         var directory = FileTree.root
         for component in path.split(separator: EntryName.slash) {

@@ -72,11 +72,18 @@ struct SampleTree {
         case 9:
             // Its other names lose it.
             if let some, let file = names[some].map({ files[$0] }), !file.isDirectory { set(some, file) }
-        case 10: if let some { change(some) { $0.mode = [0o755, 0o700, 0o4755, 0o1777].randomElement(using: &random) ?? 0 } }
+        case 10:
+            if let some {
+                change(some) { $0.mode = [0o755, 0o700, 0o4755, 0o1777].randomElement(using: &random) ?? 0 }
+            }
         case 11: if let some { change(some) { $0.owner = Int64.random(in: 0...2, using: &random) * 3_000_000 } }
         case 12: if let some { change(some) { $0.group += 1 } }
         case 13:
-            if let some { change(some) { $0.attribute = $0.attribute == nil ? [1, 0, UInt8.random(in: 0...9, using: &random)] : nil } }
+            if let some {
+                change(some) {
+                    $0.attribute = $0.attribute == nil ? [1, 0, UInt8.random(in: 0...9, using: &random)] : nil
+                }
+            }
         case 14:
             if let some {
                 change(some) { $0.time = TarTime(seconds: Int64.random(in: -9...9, using: &random), nanoseconds: 5) }
@@ -91,7 +98,8 @@ struct SampleTree {
     private func place(_ names: [[UInt8]], _ random: inout SplitMix) -> [UInt8] {
         let component = Self.components.randomElement(using: &random) ?? []
         let directories = names.filter { self.names[$0].map { files[$0].isDirectory } ?? false }
-        guard let parent = ([[]] + directories).randomElement(using: &random), !parent.isEmpty, parent.count < 3000 else {
+        guard let parent = ([[]] + directories).randomElement(using: &random), !parent.isEmpty, parent.count < 3000
+        else {
             return component
         }
         return parent + [UInt8(ascii: "/")] + component
