@@ -45,6 +45,7 @@ public struct OperatorAPI: Sendable {
     public var routes: Routes {
         var routes = Routes(errors: OperatorErrors())
         addRootfsRoutes(to: &routes)
+        addDeltaRoutes(to: &routes)
         addDropletRoutes(to: &routes)
         addCollectionRoutes(to: &routes)
         addVerificationRoutes(to: &routes)
