@@ -22,6 +22,27 @@ extension OperatorAPI {
         routes.post(path, access: .role(.operator)) { try await computeDelta($0) }
     }
 
+    /// Computes the delta from the current version, so that images can be made of it. Where there is none, they are made
+    /// of the new version's own layers: that is no reason to refuse it.
+    func computeDelta(to version: RootfsVersion, _ request: Request) async throws {
+        guard let current = rootfs.history(version.stack)?.current, current != version.version else { return }
+        do {
+            _ = try await rootfs.computeDelta(
+                DeltaRequest(
+                    stack: version.stack, from: current, to: version.version, architecture: version.architecture,
+                    times: .compared, compression: settings.compression, by: request.principal?.name ?? ""))
+        } catch ImageError.cancelled {
+            throw ImageError.cancelled
+        } catch {
+            request.logger.warning(
+                "no rootfs delta",
+                metadata: [
+                    "stack": "\(version.stack)", "from": "\(current)", "version": "\(version.version)",
+                    "reason": "\(error)",
+                ])
+        }
+    }
+
     private func computeDelta(_ request: Request) async throws -> Response {
         guard let from = try request.query("from") else {
             throw HTTPFailure(

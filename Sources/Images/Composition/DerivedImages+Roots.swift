@@ -83,16 +83,16 @@ private actor DropletPages {
 }
 
 extension RootfsCatalog {
-    /// The layers of all versions, and the deltas between them.
+    /// The layers of all versions, the deltas between them, and what images on them are made of.
     var digests: [Digest] {
         stacks.flatMap { stack in ((try? versions(stack)) ?? []).flatMap { $0.layers.map(\.digest) } }
-            + allDeltas.map(\.layer.digest)
+            + allDeltas.map(\.layer.digest) + allForms.flatMap { ($0.rootfs + $0.delta).map(\.digest) }
     }
 }
 
 extension RecipeBook {
     /// The layers that recipes name.
     var digests: [Digest] {
-        state.withLock { $0.byID.values.flatMap { ($0.rootfs + [$0.lifecycle] + $0.delta).map(\.digest) } }
+        state.withLock { $0.byID.values.flatMap { ($0.rootfs + $0.base + [$0.lifecycle] + $0.delta).map(\.digest) } }
     }
 }

@@ -14,6 +14,7 @@ public final class RootfsCatalog: Sendable {
     struct State {
         var variants: [Variant: RootfsVersion] = [:]
         var deltas: [RootfsDelta.Key: RootfsDelta] = [:]
+        var forms: [Variant: RootfsForm] = [:]
         var promotions: [StackName: PromotionHistory] = [:]
     }
 
@@ -50,6 +51,12 @@ public final class RootfsCatalog: Sendable {
                     stack: try StackName(parts[1]), from: try VersionName(parts[4]), to: try VersionName(parts[2]),
                     architecture: try Architecture(parts[5]))
                 keepInMemory(try RootfsDelta(parsing: object.bytes, key, at: object.info.key))
+            } else if parts.count == 5, parts[3] == RootfsForm.folder {
+                let variant = Variant(
+                    stack: try StackName(parts[1]), version: try VersionName(parts[2]),
+                    architecture: try Architecture(parts[4]))
+                let form = try RootfsForm(parsing: object.bytes, at: object.info.key)
+                state.withLock { $0.forms[variant] = form }
             } else {
                 throw .damaged(object.info.key)
             }
@@ -130,8 +137,9 @@ public final class RootfsCatalog: Sendable {
             state.withLock { state in
                 for delta in deltas { state.deltas[delta.key] = nil }
                 for variant in variants {
-                    state.variants[
-                        Variant(stack: stack, version: version, architecture: variant.architecture)] = nil
+                    let key = Variant(stack: stack, version: version, architecture: variant.architecture)
+                    state.variants[key] = nil
+                    state.forms[key] = nil
                 }
             }
         }
@@ -143,6 +151,7 @@ public final class RootfsCatalog: Sendable {
             for variant in variants {
                 let key = try RootfsVersion.key(variant.stack, variant.version, variant.architecture)
                 try await store.delete(key, ifVersion: nil)
+                try await store.delete(try RootfsForm.key(variant), ifVersion: nil)
             }
             try await store.sync()
         } catch { throw .store(error) }

@@ -63,13 +63,13 @@ struct SampleTree {
     private mutating func shake(_ random: inout SplitMix) {
         let sorted = names.keys.sorted { $0.lexicographicallyPrecedes($1) }
         let some = sorted.randomElement(using: &random)
-        switch Int.random(in: 0..<16, using: &random) {
+        switch Int.random(in: 0..<20, using: &random) {
         case 0...5: set(place(sorted, &random), file(&random))
         case 6: if let some { set(some, file(&random)) }
         case 7: if let some { remove(some) }
-        case 8:
+        case 8, 16, 17:
             if let some { link(place(sorted.filter { !$0.starts(with: some) }, &random), to: some) }
-        case 9:
+        case 9, 18, 19:
             // Its other names lose it.
             if let some, let file = names[some].map({ files[$0] }), !file.isDirectory { set(some, file) }
         case 10:
