@@ -16,6 +16,9 @@ public enum ImageError: Error, Sendable {
     case rootfsExists(StackName, VersionName, Architecture)
     /// The rootfs lacks what apps can't be started without.
     case unsuitableRootfs(missing: String)
+    case unknownDelta(StackName, from: VersionName, to: VersionName)
+    /// No layer turns the one version into the other, or the one computed does not: why.
+    case unsuitableDelta(String)
     /// A version that is current, or was before it, can't be removed.
     case rootfsInUse(StackName, VersionName)
     /// A cluster's report of what runs there that can't be taken.
@@ -53,7 +56,10 @@ extension ImageError: CustomStringConvertible {
             "rootfs version \(version) of the stack \(stack) (\(architecture)) exists with other content: "
                 + "choose another version"
         case .rootfsInUse(let stack, let version): "\(stack) \(version) is current: promote another version first"
-        case .unsuitableReport(let reason): reason
+        case .unsuitableReport(let reason), .unsuitableDelta(let reason): reason
+        case .unknownDelta(let stack, let from, let to):
+            "there is no delta from \(from) to \(to) of the stack \(stack): compute it first "
+                + "(cistern rootfs delta \(from) \(to) --stack \(stack))"
         case .unsuitableRootfs(let missing):
             "the rootfs has no \(missing): name the shell that it has (--shell), or choose another file"
         case .noLifecycle(let architecture): "this server has no lifecycle programs for \(architecture)"

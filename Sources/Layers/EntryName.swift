@@ -20,10 +20,16 @@ enum EntryName {
         }
     }
 
+    enum Whiteouts {
+        case refused
+        /// The last component may be one.
+        case kept
+    }
+
     /// Drops `.` components and needless slashes.
     ///
     /// - Returns: the archive's own root as an empty name.
-    static func clean(_ raw: [UInt8]) throws(Fault) -> [UInt8] {
+    static func clean(_ raw: [UInt8], whiteouts: Whiteouts = .refused) throws(Fault) -> [UInt8] {
         guard let first = raw.first else { throw .empty }
         guard first != slash else { throw .absolute }
         var name: [UInt8] = []
@@ -38,8 +44,10 @@ enum EntryName {
             let length = end - start
             if length > 0, !(length == 1 && raw[start] == dot) {
                 guard !(length == 2 && raw[start] == dot && raw[start + 1] == dot) else { throw .parent }
-                guard length <= 255 else { throw .componentTooLong }
-                guard !raw[start..<end].starts(with: whiteout) else { throw .whiteout }
+                let isWhiteout = raw[start..<end].starts(with: whiteout)
+                guard !isWhiteout || (whiteouts == .kept && end == raw.count) else { throw .whiteout }
+                // What it hides may have a name as long as any.
+                guard length <= (isWhiteout ? 255 + whiteout.count : 255) else { throw .componentTooLong }
                 if !name.isEmpty { name.append(slash) }
                 name.append(contentsOf: raw[start..<end])
             }
@@ -50,7 +58,8 @@ enum EntryName {
 
     static let slash = UInt8(ascii: "/")
     private static let dot = UInt8(ascii: ".")
-    private static let whiteout = Array(".wh.".utf8)
+    /// What the name of a whiteout begins with (OCI image specification, layer.md, "Whiteouts").
+    static let whiteout = Array(".wh.".utf8)
 
     /// Everything before the last slash; empty for what lies at the top.
     static func parent(_ name: [UInt8]) -> ArraySlice<UInt8> {

@@ -42,16 +42,19 @@ public struct DigestHasher: Sendable {
     }
 
     /// The digest of everything up to here. The hasher itself stays as it is and may go on.
-    public func finish() -> Digest {
+    public func finish() -> Digest { Digest(algorithm, bytes: bytes()) }
+
+    /// The same as raw bytes: 32 of a SHA-256, 64 of a SHA-512.
+    public func bytes() -> [UInt8] {
         switch context {
         case .sha256(var state):
             var bytes = [UInt8](repeating: 0, count: Int(SHA256_DIGEST_LENGTH))
             SHA256_Final(&bytes, &state)
-            return Digest(algorithm, bytes: bytes)
+            return bytes
         case .sha512(var state):
             var bytes = [UInt8](repeating: 0, count: Int(SHA512_DIGEST_LENGTH))
             SHA512_Final(&bytes, &state)
-            return Digest(algorithm, bytes: bytes)
+            return bytes
         }
     }
 }

@@ -88,6 +88,7 @@ extension OperatorAPI {
                 stack: stack, version: version, architecture: architecture, checksum: checksum, shell: shell,
                 compression: settings.compression, limits: settings.limits, by: request.principal?.name ?? ""),
             from: try request.body(maximum: settings.maximumRootfs), logger: request.logger)
+        if settings.computesDeltas { try await computeDelta(to: imported, request) }
         if try request.query("promote") == "true" {
             try await rootfs.promote(stack, version, by: request.principal?.name ?? "", reason: "imported")
         }

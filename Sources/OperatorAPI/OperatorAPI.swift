@@ -20,8 +20,13 @@ public struct OperatorAPI: Sendable {
         public let maximumRootfs: Int64
         public let limits: ConversionLimits
         public let compression: CompressionFormat
+        /// Whether an import computes the delta from the stack's current version.
+        public let computesDeltas: Bool
 
-        public init(maximumRootfs: Int64, limits: ConversionLimits, compression: CompressionFormat) {
+        public init(
+            maximumRootfs: Int64, limits: ConversionLimits, compression: CompressionFormat, computesDeltas: Bool = false
+        ) {
+            self.computesDeltas = computesDeltas
             self.maximumRootfs = maximumRootfs
             self.limits = limits
             self.compression = compression
@@ -45,6 +50,7 @@ public struct OperatorAPI: Sendable {
     public var routes: Routes {
         var routes = Routes(errors: OperatorErrors())
         addRootfsRoutes(to: &routes)
+        addDeltaRoutes(to: &routes)
         addDropletRoutes(to: &routes)
         addCollectionRoutes(to: &routes)
         addVerificationRoutes(to: &routes)

@@ -14,13 +14,14 @@ struct OperatorErrors: ErrorEnvelope {
         let message = "\(error)"
         switch error {
         case .invalidName: return HTTPFailure(.badRequest, message, code: "invalid-name")
-        case .unknownStack, .unknownVersion, .nothingPromoted, .noVariant, .unknownDroplet:
+        case .unknownStack, .unknownVersion, .nothingPromoted, .noVariant, .unknownDroplet, .unknownDelta:
             return HTTPFailure(.notFound, message, code: "unknown")
         case .unsuitableReport: return HTTPFailure(.badRequest, message, code: "invalid-report")
         case .rootfsInUse: return HTTPFailure(.conflict, message, code: "in-use")
         case .rootfsExists, .aliasTaken, .contended: return HTTPFailure(.conflict, message, code: "exists")
         case .noLifecycle: return HTTPFailure(.unprocessableContent, message, code: "no-lifecycle")
         case .unsuitableRootfs: return HTTPFailure(.unprocessableContent, message, code: "unsuitable-rootfs")
+        case .unsuitableDelta: return HTTPFailure(.unprocessableContent, message, code: "unsuitable-delta")
         case .checksumMismatch: return HTTPFailure(.unprocessableContent, message, code: "checksum-mismatch")
         case .rejected(let reason):
             return HTTPFailure(

@@ -21,7 +21,7 @@ struct TestHouse {
     ///   - now: nanoseconds since 1970.
     init(
         store: MemoryObjectStore = MemoryObjectStore(), launch: String = "launch 1", quotas: QuotaBook = QuotaBook(),
-        now: @escaping @Sendable () -> Int64 = { 1_800_000_000_000_000_000 }
+        deltas: DeltaPolicy? = nil, now: @escaping @Sendable () -> Int64 = { 1_800_000_000_000_000_000 }
     ) async throws {
         self.store = store
         blobs = BlobStore(store: store, now: now)
@@ -31,7 +31,7 @@ struct TestHouse {
             droplets: droplets, rootfs: rootfs, recipes: try await RecipeBook(store: store),
             lifecycle: [
                 .amd64: try await LifecycleLayer.install(launch: Array(launch.utf8), in: blobs, store: store)
-            ])
+            ], deltas: deltas)
     }
 
     static let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }

@@ -39,8 +39,8 @@ private struct FormatV1 {
         let origin: String
     }
 
-    private var basePieces: [Piece] {
-        recipe.rootfs.map { Piece(layer: $0, origin: "rootfs \(recipe.stack) \(recipe.version)") }
+    private func pieces(_ rootfs: [LayerReference]) -> [Piece] {
+        rootfs.map { Piece(layer: $0, origin: "rootfs \(recipe.stack) \(recipe.version)") }
     }
 
     func base(_ family: MediaTypeFamily) -> ComposedImage {
@@ -51,7 +51,7 @@ private struct FormatV1 {
             "org.opencontainers.image.title": recipe.stack.text,
         ]
         let execution = ImageConfig.Execution(environment: [Self.path], command: [recipe.shell], labels: metadata)
-        return document(basePieces, family, created: created, execution: execution, metadata: metadata)
+        return document(pieces(recipe.base), family, created: created, execution: execution, metadata: metadata)
     }
 
     func image(of droplet: DropletContent) -> ComposedImage {
@@ -74,7 +74,7 @@ private struct FormatV1 {
             entrypoint: ["/lifecycle/launch"], workingDirectory: "/home/vcap/app", labels: metadata,
             stopSignal: "SIGTERM", exposedPorts: ["8080/tcp"])
         let pieces =
-            basePieces + [Piece(layer: recipe.lifecycle, origin: "lifecycle")]
+            pieces(recipe.rootfs) + [Piece(layer: recipe.lifecycle, origin: "lifecycle")]
             + droplet.layers.map { Piece(layer: $0, origin: "droplet") }
             + recipe.delta.map { Piece(layer: $0, origin: "rootfs delta") }
         return document(pieces, recipe.family, created: created, execution: execution, metadata: metadata)

@@ -19,7 +19,7 @@ extension DerivedImages {
     public func baseContent(_ stack: StackName, _ digest: Digest) -> ImageContent? {
         for architecture in Architecture.allCases {
             for recipe in recipes.recipes(stack, architecture).reversed() {
-                if let layer = recipe.rootfs.first(where: { $0.digest == digest }) { return .layer(size: layer.size) }
+                if let layer = recipe.base.first(where: { $0.digest == digest }) { return .layer(size: layer.size) }
                 let image = composeBase(recipe)
                 if image.manifestDigest == digest { return .manifest(image) }
                 if image.configDigest == digest { return .config(image.config) }

@@ -4,8 +4,8 @@ import Synchronization
 extension DerivedImages {
     /// Everything that images are made of, in portions: what a garbage collector must leave.
     ///
-    /// Droplets with their layers and their original bytes, the layers of rootfs versions, of recipes, and of the
-    /// lifecycle that new recipes get.
+    /// Droplets with their layers and their original bytes, the layers of rootfs versions and the deltas between them,
+    /// those of recipes, and of the lifecycle that new recipes get.
     public var roots: AsyncThrowingStream<[Digest], any Error> {
         let pages = DropletPages(droplets: droplets)
         let fixed = FixedRoots(lifecycle.values.map(\.layer.digest) + rootfs.digests + recipes.digests)
@@ -26,6 +26,13 @@ extension DerivedImages {
                     users.append((layer.digest, "rootfs \(stack) \(version.version) (\(version.architecture))"))
                 }
             }
+        }
+        for delta in rootfs.allDeltas where digests.contains(delta.layer.digest) {
+            users.append(
+                (
+                    delta.layer.digest,
+                    "rootfs delta \(delta.stack) \(delta.from) to \(delta.to) (\(delta.architecture))"
+                ))
         }
         for (architecture, layer) in lifecycle where digests.contains(layer.layer.digest) {
             users.append((layer.layer.digest, "the lifecycle layer (\(architecture))"))
@@ -76,15 +83,16 @@ private actor DropletPages {
 }
 
 extension RootfsCatalog {
-    /// The layers of all versions.
+    /// The layers of all versions, the deltas between them, and what images on them are made of.
     var digests: [Digest] {
         stacks.flatMap { stack in ((try? versions(stack)) ?? []).flatMap { $0.layers.map(\.digest) } }
+            + allDeltas.map(\.layer.digest) + allForms.flatMap { ($0.rootfs + $0.delta).map(\.digest) }
     }
 }
 
 extension RecipeBook {
     /// The layers that recipes name.
     var digests: [Digest] {
-        state.withLock { $0.byID.values.flatMap { ($0.rootfs + [$0.lifecycle] + $0.delta).map(\.digest) } }
+        state.withLock { $0.byID.values.flatMap { ($0.rootfs + $0.base + [$0.lifecycle] + $0.delta).map(\.digest) } }
     }
 }

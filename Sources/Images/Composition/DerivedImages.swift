@@ -20,16 +20,20 @@ public final class DerivedImages: Sendable {
     let rootfs: RootfsCatalog
     let recipes: RecipeBook
     let lifecycle: [Architecture: LifecycleLayer]
+    let deltas: DeltaPolicy?
     private let wanted = Mutex<[RecipeKey: Recipe]>([:])
     private let composed = BoundedCache<ImageKey, ComposedImage>(maximumCost: 24 << 20)
     private let keeping = SingleFlight<String, Bool>()
     let found = FoundDigests()
 
-    /// - Parameter lifecycle: the layer of each architecture that this server can make images for.
+    /// - Parameters:
+    ///   - lifecycle: the layer of each architecture that this server can make images for.
+    ///   - deltas: when images on a version that is new are made with a delta; nil: never.
     public init(
         droplets: DropletCatalog, rootfs: RootfsCatalog, recipes: RecipeBook,
-        lifecycle: [Architecture: LifecycleLayer]
+        lifecycle: [Architecture: LifecycleLayer], deltas: DeltaPolicy? = nil
     ) {
+        self.deltas = deltas
         self.droplets = droplets
         self.rootfs = rootfs
         self.recipes = recipes
@@ -90,13 +94,23 @@ public final class DerivedImages: Sendable {
         if let recipe = wanted.withLock({ $0[key] }) { return recipe }
         let base = try rootfs.version(stack, version, architecture)
         guard let lifecycle = lifecycle[architecture] else { throw .noLifecycle(architecture) }
+        let form = try await form(of: base)
         let recipe = Recipe(
             format: .newest, stack: stack, version: version, architecture: architecture, family: family,
-            rootfs: base.layers, rootfsCreated: base.created, shell: base.shell, lifecycle: lifecycle.layer)
+            rootfs: form.rootfs, base: base.layers, rootfsCreated: base.created, shell: base.shell,
+            lifecycle: lifecycle.layer, delta: form.delta)
         let isWritten = try await keeping.value(for: recipe.id) { () throws(ImageError) in
             try await recipes.keep(recipe)
         }
         if isWritten { wanted.withLock { $0[key] = recipe } }
         return recipe
+    }
+
+    /// What images on a version are made of: as with the first recipe there ever was, else as it was frozen, else what
+    /// the policy says, which is then frozen.
+    private func form(of version: RootfsVersion) async throws(ImageError) -> RootfsForm {
+        let first = recipes.recipes(version.stack, version.architecture).first { $0.version == version.version }
+        if let first { return RootfsForm(rootfs: first.rootfs, delta: first.delta) }
+        return try await rootfs.form(of: version, deltas)
     }
 }

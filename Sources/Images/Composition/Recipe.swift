@@ -11,8 +11,10 @@ public struct Recipe: Hashable, Sendable {
     public let version: VersionName
     public let architecture: Architecture
     public let family: MediaTypeFamily
-    /// Bottom up.
+    /// Below everything, bottom up: the version's own layers, or those of an older one that `delta` turns into it.
     public let rootfs: [LayerReference]
+    /// The version's own layers, bottom up: the base image has them.
+    public let base: [LayerReference]
     /// The newest entry of the rootfs.
     public let rootfsCreated: Timestamp
     /// The absolute path of the rootfs' shell.
@@ -25,8 +27,8 @@ public struct Recipe: Hashable, Sendable {
 
     public init(
         format: ComposerFormat, stack: StackName, version: VersionName, architecture: Architecture,
-        family: MediaTypeFamily, rootfs: [LayerReference], rootfsCreated: Timestamp, shell: String,
-        lifecycle: LayerReference, delta: [LayerReference] = []
+        family: MediaTypeFamily, rootfs: [LayerReference], base: [LayerReference]? = nil, rootfsCreated: Timestamp,
+        shell: String, lifecycle: LayerReference, delta: [LayerReference] = []
     ) {
         self.format = format
         self.stack = stack
@@ -34,17 +36,19 @@ public struct Recipe: Hashable, Sendable {
         self.architecture = architecture
         self.family = family
         self.rootfs = rootfs
+        self.base = base ?? rootfs
         self.rootfsCreated = rootfsCreated
         self.shell = shell
         self.lifecycle = lifecycle
         self.delta = delta
-        let json: JSONValue = [
+        var json: [String: JSONValue] = [
             "architecture": .string(architecture.rawValue), "delta": .array(delta.map(\.json)),
             "family": .string(family.rawValue), "format": .integer(format.rawValue), "lifecycle": lifecycle.json,
             "rootfs": .array(rootfs.map(\.json)), "rootfsCreated": .integer(rootfsCreated.seconds),
             "shell": .string(shell), "stack": .string(stack.text), "version": .string(version.text),
         ]
-        self.bytes = json.canonicalBytes
+        if self.base != rootfs { json["base"] = .array(self.base.map(\.json)) }
+        self.bytes = JSONValue.object(json).canonicalBytes
         self.id = Digest.of(bytes).hex
     }
 
@@ -64,9 +68,10 @@ public struct Recipe: Hashable, Sendable {
             let lifecycle = json["lifecycle"].flatMap(LayerReference.init(json:)),
             let delta = json["delta"]?.elements(LayerReference.init(json:))
         else { throw .damaged(key) }
+        let base = json["base"]?.elements(LayerReference.init(json:))
         self.init(
             format: format, stack: stack, version: version, architecture: architecture, family: family, rootfs: rootfs,
-            rootfsCreated: Timestamp(seconds: created), shell: shell, lifecycle: lifecycle, delta: delta)
+            base: base, rootfsCreated: Timestamp(seconds: created), shell: shell, lifecycle: lifecycle, delta: delta)
         guard bytes == stored else { throw .damaged(key) }
     }
 

@@ -20,7 +20,7 @@ public final class RecipeBook: Sendable {
 
         mutating func remember(layersOf recipe: Recipe) {
             let base = Base(stack: recipe.stack, architecture: recipe.architecture)
-            for layer in recipe.rootfs + [recipe.lifecycle] + recipe.delta {
+            for layer in recipe.rootfs + recipe.base + [recipe.lifecycle] + recipe.delta {
                 layers[base, default: [:]][layer.digest] = layer
             }
         }

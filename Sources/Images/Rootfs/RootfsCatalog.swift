@@ -11,17 +11,21 @@ public final class RootfsCatalog: Sendable {
         let architecture: Architecture
     }
 
-    private struct State {
+    struct State {
         var variants: [Variant: RootfsVersion] = [:]
+        var deltas: [RootfsDelta.Key: RootfsDelta] = [:]
+        var forms: [Variant: RootfsForm] = [:]
         var promotions: [StackName: PromotionHistory] = [:]
     }
 
     let store: any ObjectStore
     let blobs: BlobStore
     let now: @Sendable () -> Int64
-    private let state = Mutex(State())
-    /// A version is not promoted while it is removed.
-    private let changes = Limiter(1)
+    let state = Mutex(State())
+    /// A version is not promoted, and no delta of it kept, while it is removed.
+    let changes = Limiter(1)
+    /// Two indexes of file trees are memory enough.
+    let deltaLimit = Limiter(1)
 
     /// Reads what is there: a few objects for each rootfs version.
     /// - Parameter now: nanoseconds since 1970.
@@ -42,6 +46,17 @@ public final class RootfsCatalog: Sendable {
                     try RootfsVersion(
                         parsing: object.bytes, stack: try StackName(parts[1]), version: try VersionName(parts[2]),
                         architecture: try Architecture(parts[3]), at: object.info.key))
+            } else if parts.count == 6, parts[3] == RootfsDelta.folder {
+                let key = RootfsDelta.Key(
+                    stack: try StackName(parts[1]), from: try VersionName(parts[4]), to: try VersionName(parts[2]),
+                    architecture: try Architecture(parts[5]))
+                keepInMemory(try RootfsDelta(parsing: object.bytes, key, at: object.info.key))
+            } else if parts.count == 5, parts[3] == RootfsForm.folder {
+                let variant = Variant(
+                    stack: try StackName(parts[1]), version: try VersionName(parts[2]),
+                    architecture: try Architecture(parts[4]))
+                let form = try RootfsForm(parsing: object.bytes, at: object.info.key)
+                state.withLock { $0.forms[variant] = form }
             } else {
                 throw .damaged(object.info.key)
             }
@@ -110,28 +125,33 @@ public final class RootfsCatalog: Sendable {
         }
     }
 
-    /// Forgets all variants of a version, durably.
+    /// Forgets all variants of a version, durably, and the deltas from it and to it.
     /// - Throws: `.unknownVersion`; `.rootfsInUse` if it is current.
     func remove(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
         try await changes.run { () throws(ImageError) in
             let variants = try versions(stack).filter { $0.version == version }
             guard !variants.isEmpty else { throw .unknownVersion(stack, version) }
             guard history(stack)?.current != version else { throw .rootfsInUse(stack, version) }
-            try await delete(variants)
+            let deltas = allDeltas.filter { $0.stack == stack && ($0.from == version || $0.to == version) }
+            try await delete(variants, deltas)
             state.withLock { state in
+                for delta in deltas { state.deltas[delta.key] = nil }
                 for variant in variants {
-                    state.variants[
-                        Variant(stack: stack, version: version, architecture: variant.architecture)] = nil
+                    let key = Variant(stack: stack, version: version, architecture: variant.architecture)
+                    state.variants[key] = nil
+                    state.forms[key] = nil
                 }
             }
         }
     }
 
-    private func delete(_ variants: [RootfsVersion]) async throws(ImageError) {
+    private func delete(_ variants: [RootfsVersion], _ deltas: [RootfsDelta]) async throws(ImageError) {
         do {
+            for delta in deltas { try await store.delete(try delta.objectKey, ifVersion: nil) }
             for variant in variants {
                 let key = try RootfsVersion.key(variant.stack, variant.version, variant.architecture)
                 try await store.delete(key, ifVersion: nil)
+                try await store.delete(try RootfsForm.key(variant), ifVersion: nil)
             }
             try await store.sync()
         } catch { throw .store(error) }

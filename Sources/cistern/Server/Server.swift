@@ -59,7 +59,8 @@ struct Server {
             layers[architecture] = try await LifecycleLayer.install(launch: launch, in: unlimited, store: store)
         }
         let images = DerivedImages(
-            droplets: droplets, rootfs: rootfs, recipes: try await RecipeBook(store: store), lifecycle: layers)
+            droplets: droplets, rootfs: rootfs, recipes: try await RecipeBook(store: store), lifecycle: layers,
+            deltas: settings.deltas)
 
         let registry = Registry(store: store, blobs: blobs, quotas: quotas, now: wallClock)
         let uploads = UploadBook(registry: registry)
@@ -99,7 +100,7 @@ struct Server {
                 verifications: verifications, pins: pins, usage: counter,
                 settings: OperatorAPI.Settings(
                     maximumRootfs: settings.maximumUpload, limits: settings.limits,
-                    compression: settings.layout.compression)
+                    compression: settings.layout.compression, computesDeltas: settings.deltas != nil)
             ).routes)
 
         var limits = ServerLimits()

@@ -33,6 +33,8 @@ struct ServerSettings: Sendable {
     let retention: RetentionPolicy
     /// In nanoseconds; nil: for ever.
     let untaggedAge: Int64?
+    /// nil: images have no deltas, but for those that had them already.
+    let deltas: DeltaPolicy?
     let drainTime: Duration
     let logLevel: Logger.Level
 
@@ -83,6 +85,11 @@ struct ServerSettings: Sendable {
             reportAge: try source.value(.reportAge) { Self.number($0, 1...(366 * 86_400)) } * 1_000_000_000)
         let untagged = try source.value(.untaggedAge) { Self.number($0, 0...(36_600 * 86_400)) }
         untaggedAge = untagged == 0 ? nil : untagged * 1_000_000_000
+        let hasDeltas = try source.value(.rootfsDelta) { ["auto": true, "off": false][$0] }
+        let policy = DeltaPolicy(
+            maximumPercent: try source.value(.deltaShare) { Self.number($0, 0...100) },
+            maximumLength: Int(try source.value(.deltaChain) { Self.number($0, 1...20) }))
+        deltas = hasDeltas ? policy : nil
         drainTime = .seconds(try source.value(.drainSeconds) { Self.number($0, 0...3600) })
         logLevel = try source.value(.logLevel, Logger.Level.init(rawValue:))
     }

@@ -65,6 +65,14 @@ struct Setting: Hashable, Sendable {
     static let reportAge = Setting(
         key: "retention.report-seconds", fallback: "3600",
         help: "how old a cluster's report of what runs there may be, lest nothing is retired")
+    static let rootfsDelta = Setting(
+        key: "rootfs.delta", fallback: "off",
+        help: "auto: images on a new rootfs version are those on the one before and a delta, where it is small")
+    static let deltaShare = Setting(
+        key: "rootfs.delta-percent", fallback: "10",
+        help: "how large an image's deltas may be, in percent of the new version's layers")
+    static let deltaChain = Setting(
+        key: "rootfs.delta-chain", fallback: "5", help: "how many deltas an image may have")
     static let drainSeconds = Setting(
         key: "drain-seconds", fallback: "25", help: "how long running transfers may go on after SIGTERM")
     static let logLevel = Setting(
@@ -75,6 +83,6 @@ struct Setting: Hashable, Sendable {
         listen, plainListen, certificate, privateKey, clientAuthority, http2, redirects, layersMode, layersCompression,
         defaultStack, defaultArchitecture, maximumDroplet, maximumUnpacked, maximumEntries, conversions,
         connectionsOfAddress, requestsOfAddress, storeBytes, countInterval, collectionInterval, collectionGrace,
-        keptDroplets, keptRootfs, untaggedAge, reportAge, drainSeconds, logLevel,
+        keptDroplets, keptRootfs, untaggedAge, reportAge, rootfsDelta, deltaShare, deltaChain, drainSeconds, logLevel,
     ]
 }

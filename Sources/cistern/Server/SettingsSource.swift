@@ -75,7 +75,10 @@ struct SettingsSource {
         case let list as [Any]: values[prefix] = list.map { "\($0)" }.joined(separator: ",")
         case let text as String: values[prefix] = text
         case let number as Int: values[prefix] = String(number)
-        case let flag as Bool: values[prefix] = String(flag)
+        case let flag as Bool:
+            // YAML takes `off` for false, which not every setting is.
+            let isOnOff = Setting.all.contains { $0.key == prefix && $0.fallback == "off" }
+            values[prefix] = isOnOff ? (flag ? "on" : "off") : String(flag)
         case is NSNull: values[prefix] = ""
         default: throw CommandError("\(path): '\(prefix)' has a value that is neither text nor a number")
         }

@@ -1,0 +1,76 @@
+import JSON
+public import Layers
+import OCI
+import ObjectStore
+
+/// A layer that turns one rootfs version into another: `rootfs/<stack>/<version>/delta-from/<old version>/<architecture>`.
+/// It was applied and compared before it was written down.
+public struct RootfsDelta: Hashable, Sendable {
+    public let stack: StackName
+    public let from: VersionName
+    public let to: VersionName
+    public let architecture: Architecture
+    public let layer: LayerReference
+    /// Of the layer's tar, in bytes.
+    public let uncompressedSize: Int64
+    /// What a node fetches that has nothing of the new version: the sum of its layers, in bytes.
+    public let rootfsSize: Int64
+    /// Names that are new or other than before.
+    public let changed: Int
+    /// Names that are gone; what lay below them is not counted.
+    public let gone: Int
+    public let times: DeltaTimes
+    public let computed: Timestamp
+    public let computedBy: String
+
+    /// The part of the new version's layers that the delta is, in hundredths of a percent, rounded up.
+    public var share: Int64 {
+        guard rootfsSize > 0 else { return 0 }
+        return Int64((Double(layer.size) * 10_000 / Double(rootfsSize)).rounded(.up))
+    }
+
+    struct Key: Hashable {
+        let stack: StackName
+        let from: VersionName
+        let to: VersionName
+        let architecture: Architecture
+    }
+
+    /// What no architecture is called.
+    static let folder = "delta-from"
+
+    var key: Key { Key(stack: stack, from: from, to: to, architecture: architecture) }
+
+    var objectKey: ObjectKey {
+        get throws(ObjectStoreError) {
+            try ObjectKey(
+                RootfsVersion.folder(stack, to) + "\(Self.folder)/\(from)/\(architecture.rawValue)")
+        }
+    }
+
+    var bytes: [UInt8] {
+        let json: JSONValue = [
+            "changed": .integer(Int64(changed)), "computed": .integer(computed.seconds),
+            "computedBy": .string(computedBy), "gone": .integer(Int64(gone)), "layer": layer.json,
+            "rootfsSize": .integer(rootfsSize), "times": .string(times.rawValue),
+            "uncompressedSize": .integer(uncompressedSize),
+        ]
+        return json.canonicalBytes
+    }
+}
+
+extension RootfsDelta {
+    init(parsing bytes: [UInt8], _ key: Key, at objectKey: ObjectKey) throws(ImageError) {
+        guard let json = try? JSONValue(parsing: bytes), let changed = json["changed"]?.integer,
+            let computed = json["computed"]?.integer, let computedBy = json["computedBy"]?.string,
+            let gone = json["gone"]?.integer, let layer = json["layer"].flatMap(LayerReference.init(json:)),
+            let rootfsSize = json["rootfsSize"]?.integer,
+            let times = json["times"]?.string.flatMap(DeltaTimes.init(rawValue:)),
+            let uncompressedSize = json["uncompressedSize"]?.integer
+        else { throw .damaged(objectKey) }
+        self.init(
+            stack: key.stack, from: key.from, to: key.to, architecture: key.architecture, layer: layer,
+            uncompressedSize: uncompressedSize, rootfsSize: rootfsSize, changed: Int(changed), gone: Int(gone),
+            times: times, computed: Timestamp(seconds: computed), computedBy: computedBy)
+    }
+}

@@ -1,0 +1,166 @@
+internal import Archive
+internal import OCI
+
+/// Writes a delta's tar: first directories and whiteouts in the order of their names, then files and links in the order
+/// in which the new tree's layers have their contents, each followed by its other names.
+final class DeltaWriter<Writer: LayerWriter> {
+    private let encoder: LayerEncoder<Writer>
+    private var output = LayerOutput(group: .rest)
+    private var hasher = DigestHasher(.sha256)
+
+    init(_ settings: DeltaSettings, _ writer: Writer) throws {
+        encoder = LayerEncoder(settings.compression, try Compressor(settings.compression), writer)
+        output.give([UInt8](repeating: 0, count: LayerOutput.blockSize))
+    }
+
+    func write(
+        _ changes: TreeChanges, of tree: FileTree, reading layers: [some LayerSource], limits: ConversionLimits
+    ) async throws {
+        try await writeGone(changes.gone[FileTree.root], [])
+        for directory in changes.directories {
+            let path = tree.path(directory)
+            try await write(header(tree.file(directory), path + [EntryName.slash]))
+            try await writeGone(changes.gone[directory], path + [EntryName.slash])
+        }
+        var wanted = [[UInt32: FileTree.FileID]](repeating: [:], count: layers.count)
+        for file in changes.files.keys {
+            let record = tree.files[file]
+            guard Int(record.layer) < layers.count else { throw changed }
+            wanted[Int(record.layer)][record.entry] = file
+        }
+        for (layer, wanted) in zip(layers, wanted) where !wanted.isEmpty {
+            try await write(wanted, of: layer, changes, tree, limits)
+        }
+    }
+
+    func finish() async throws -> ConvertedLayer<Writer.Stored> {
+        try await write([UInt8](repeating: 0, count: TarWriter.endLength)[...])
+        let total = output.total
+        let (block, count) = output.take()
+        block.withUnsafeBytes { hasher.update(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+        try await encoder.write(try encoder.compress(block, count: count, isLast: true))
+        return try await encoder.finish(.rest, diffID: hasher.finish(), total: total)
+    }
+
+    func abort() async { await encoder.abort() }
+
+    private func writeGone(_ gone: [TreeChanges.Gone]?, _ directory: [UInt8]) async throws {
+        for gone in gone ?? [] {
+            var bytes: [UInt8] = []
+            TarWriter.append(
+                TarEntry(
+                    kind: .file, name: directory + EntryName.whiteout + gone.name, mode: 0o644,
+                    modified: TarTime(seconds: 0)), to: &bytes)
+            try await write(bytes[...])
+        }
+    }
+
+    /// Writes the wanted entries of one layer, by their numbers.
+    private func write<Source: LayerSource>(
+        _ wanted: [UInt32: FileTree.FileID], of layer: Source, _ changes: TreeChanges, _ tree: FileTree,
+        _ limits: ConversionLimits
+    ) async throws {
+        var scan = LayerScan(layer, limits: limits)
+        var index: UInt32 = 0
+        var left = wanted.count
+        var current: FileTree.FileID?
+        var missing: Int64 = 0
+        while left > 0 {
+            switch try await scan.next() {
+            case .entry(let entry):
+                guard current == nil else { throw changed }
+                current = wanted[index]
+                index += 1
+                if let current {
+                    missing = try await begin(entry, tree.files[current], changes.files[current] ?? [], tree)
+                }
+            case .content(let range):
+                guard current != nil else { continue }
+                try await write(scan.window[range])
+                missing -= Int64(range.count)
+            case .hole(let length):
+                guard current != nil else { continue }
+                try await writeZeros(length)
+                missing -= length
+            case .end: throw changed
+            }
+            if let file = current, missing == 0 {
+                try await end(tree.files[file], changes.files[file] ?? [], tree)
+                current = nil
+                left -= 1
+            }
+        }
+    }
+
+    /// - Returns: how many bytes of content are to come.
+    private func begin(
+        _ entry: TarEntry, _ file: FileRecord, _ names: [FileTree.NodeID], _ tree: FileTree
+    ) async throws -> Int64 {
+        guard let name = names.first else { throw changed }
+        switch (file.kind, entry.kind) {
+        case (.file, .file): guard file.size == entry.size else { throw changed }
+        case (.symbolicLink, .symbolicLink):
+            guard file.content == ContentDigest(of: entry.linkName) else { throw changed }
+        default: throw changed
+        }
+        try await write(header(file, tree.path(name), linkName: entry.linkName))
+        return file.size
+    }
+
+    /// Writes what comes after a file's content: padding, and its other names.
+    private func end(_ file: FileRecord, _ names: [FileTree.NodeID], _ tree: FileTree) async throws {
+        try await writeZeros(Int64(TarWriter.padding(file.size)))
+        guard let target = names.first.map({ tree.path($0) }) else { return }
+        for name in names.dropFirst() {
+            try await write(header(file, tree.path(name), hardLink: true, linkName: target))
+        }
+    }
+
+    private func header(
+        _ file: FileRecord, _ name: [UInt8], hardLink: Bool = false, linkName: [UInt8] = []
+    ) -> ArraySlice<UInt8> {
+        let kind: TarEntry.Kind =
+            switch file.kind {
+            case _ where hardLink: .hardLink
+            case .file: .file
+            case .directory: .directory
+            case .symbolicLink: .symbolicLink
+            }
+        var bytes: [UInt8] = []
+        TarWriter.append(
+            TarEntry(
+                kind: kind, name: name, linkName: linkName, mode: UInt32(file.mode), userID: file.userID,
+                groupID: file.groupID, modified: file.modified, size: kind == .file ? file.size : 0,
+                records: file.records ?? []), to: &bytes)
+        return bytes[...]
+    }
+
+    private func writeZeros(_ count: Int64) async throws {
+        var left = count
+        while left > 0 {
+            left -= output.appendZeros(left)
+            try await flush()
+        }
+    }
+
+    private func write(_ bytes: ArraySlice<UInt8>) async throws {
+        var rest = bytes
+        while !rest.isEmpty {
+            rest = rest.dropFirst(output.append(rest.span))
+            try await flush()
+        }
+    }
+
+    /// Hands a full block on.
+    private func flush() async throws {
+        guard output.isFull else { return }
+        let (block, count) = output.take()
+        block.withUnsafeBytes { hasher.update($0) }
+        try await encoder.write(try encoder.compress(block, count: count, isLast: false))
+        output.give(block)
+    }
+
+    private var changed: ConversionError {
+        ConversionError(.invalid, "the new tree's layers are not what they were")
+    }
+}

@@ -1,0 +1,90 @@
+internal import Archive
+internal import OCI
+
+/// What a file, directory or symbolic link is, whatever it is called: an inode. 96 bytes, and its attributes if it has any.
+struct FileRecord: Sendable {
+    enum Kind: UInt8, Sendable {
+        case file
+        case directory
+        case symbolicLink
+    }
+
+    var kind: Kind
+    /// 07777.
+    var mode: UInt16
+    var userID: Int64
+    var groupID: Int64
+    var modified: TarTime
+    /// Of a file's content, in bytes.
+    var size: Int64 = 0
+    /// Of a file's content, or of a symbolic link's target.
+    var content = ContentDigest.none
+    /// Extended attributes and other PAX records, sorted by key.
+    var records: [TarRecord]?
+    /// How many names it has.
+    var names: UInt32 = 0
+    /// Where its content stands: the layer, counted from the bottom.
+    var layer: UInt16
+    /// Where its content stands: the entry of that layer, counted from 0.
+    var entry: UInt32
+
+    init(_ entry: TarEntry, _ kind: Kind, layer: UInt16, index: UInt32) {
+        self.kind = kind
+        mode = UInt16(truncatingIfNeeded: entry.mode & 0o7777)
+        userID = entry.userID
+        groupID = entry.groupID
+        modified = entry.modified
+        size = kind == .file ? entry.size : 0
+        let sorted = entry.records.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
+        records = sorted.isEmpty ? nil : sorted
+        self.layer = layer
+        self.entry = index
+    }
+
+    /// A directory that no entry says anything about, or about which only layers above it do.
+    static func plainDirectory(layer: UInt16) -> FileRecord {
+        FileRecord(
+            TarEntry(kind: .directory, name: [], mode: 0o755, modified: TarTime(seconds: 0)), .directory, layer: layer,
+            index: .max)
+    }
+
+    /// Whether a reader of the files could not tell them apart. Where their content stands and how many names they have
+    /// makes no difference.
+    func isSame(as other: FileRecord, times: DeltaTimes) -> Bool {
+        kind == other.kind && (mode == other.mode || kind == .symbolicLink) && userID == other.userID
+            && groupID == other.groupID && size == other.size && content == other.content && records == other.records
+            && (times == .ignored || modified == other.modified)
+    }
+}
+
+/// A SHA-256 in place.
+struct ContentDigest: Hashable, Sendable {
+    private let words: (UInt64, UInt64, UInt64, UInt64)
+
+    static let none = ContentDigest(words: (0, 0, 0, 0))
+
+    private init(words: (UInt64, UInt64, UInt64, UInt64)) { self.words = words }
+
+    init(_ hasher: DigestHasher) {
+        var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+        withUnsafeMutableBytes(of: &words) { $0.copyBytes(from: hasher.bytes()) }
+        self.words = words
+    }
+
+    init(of bytes: [UInt8]) {
+        var hasher = DigestHasher(.sha256)
+        hasher.update(bytes)
+        self.init(hasher)
+    }
+
+    static func == (left: ContentDigest, right: ContentDigest) -> Bool { left.words == right.words }
+
+    func hash(into hasher: inout Hasher) { hasher.combine(words.0) }
+}
+
+/// Whether modification times make a difference.
+public enum DeltaTimes: String, Sendable, Hashable, CaseIterable {
+    case compared
+    /// What differs in nothing else stays as it is.
+    case ignored
+}

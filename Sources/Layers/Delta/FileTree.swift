@@ -1,0 +1,227 @@
+internal import Archive
+
+/// The index of a file tree: what is where, without the contents.
+///
+/// A name costs 36 bytes and its last component's, a file 96. Names that are gone keep their place until they come again.
+public struct FileTree: Sendable {
+    typealias NodeID = Int
+    typealias FileID = Int
+
+    /// A name.
+    struct Node: Sendable {
+        fileprivate(set) var parent: UInt32
+        fileprivate var firstChild: UInt32 = .max
+        fileprivate var nextSibling: UInt32 = .max
+        fileprivate var nameStart: UInt32
+        fileprivate var nameLength: UInt16
+        /// The layer that said something about it last.
+        var layer: UInt16
+        /// `.max`: the name is gone.
+        fileprivate var fileIndex: UInt32 = .max
+        fileprivate var liveChildren: UInt32 = 0
+        /// It has no entry; only what lies in it says that it is there.
+        var isImplied = false
+    }
+
+    static let root: NodeID = 0
+
+    private(set) var nodes: [Node]
+    private(set) var files: [FileRecord]
+    private var nameBytes: [UInt8] = []
+    /// Where nodes are found by parent and name: a node's index plus one, or 0.
+    private var slots: [UInt32]
+    /// How many names there are, the root not counted.
+    private(set) var count = 0
+    /// How many layers it is made of.
+    var layers = 0
+
+    init() {
+        nodes = [Node(parent: .max, nameStart: 0, nameLength: 0, layer: 0)]
+        files = [.plainDirectory(layer: 0)]
+        slots = [UInt32](repeating: 0, count: 256)
+        nodes[0].fileIndex = 0
+        nodes[0].isImplied = true
+        files[0].names = 1
+    }
+
+    // MARK: Reading
+
+    func isLive(_ node: NodeID) -> Bool { nodes[node].fileIndex != .max }
+
+    /// Which file a living name belongs to.
+    func fileID(_ node: NodeID) -> FileID { Int(nodes[node].fileIndex) }
+
+    func file(_ node: NodeID) -> FileRecord { files[fileID(node)] }
+
+    func parent(_ node: NodeID) -> NodeID { Int(nodes[node].parent) }
+
+    /// A name's last component.
+    func component(_ node: NodeID) -> ArraySlice<UInt8> {
+        let start = Int(nodes[node].nameStart)
+        return nameBytes[start..<start + Int(nodes[node].nameLength)]
+    }
+
+    /// A whole name, as it stands in a tar, without a slash at its end.
+    func path(_ node: NodeID) -> [UInt8] {
+        var components: [NodeID] = []
+        var next = node
+        while next != Self.root {
+            components.append(next)
+            next = parent(next)
+        }
+        var path: [UInt8] = []
+        for component in components.reversed() {
+            if !path.isEmpty { path.append(EntryName.slash) }
+            path += self.component(component)
+        }
+        return path
+    }
+
+    /// The living name below a directory, if there is one.
+    func child(_ parent: NodeID, _ name: ArraySlice<UInt8>) -> NodeID? {
+        guard let node = known(parent, name), isLive(node) else { return nil }
+        return node
+    }
+
+    /// What lies in a directory, in the order of its bytes.
+    func children(_ directory: NodeID) -> [NodeID] {
+        var living: [NodeID] = []
+        living.reserveCapacity(Int(nodes[directory].liveChildren))
+        forEachChild(directory) { if isLive($0) { living.append($0) } }
+        return living.sorted { component($0).lexicographicallyPrecedes(component($1)) }
+    }
+
+    /// A directory and everything in it, each before what lies in it, siblings in the order of their bytes.
+    func forEachNode(below directory: NodeID = FileTree.root, _ body: (NodeID) -> Void) {
+        var stack: [NodeID] = children(directory).reversed()
+        while let node = stack.popLast() {
+            body(node)
+            if nodes[node].liveChildren > 0 { stack += children(node).reversed() }
+        }
+    }
+
+    /// The living name of a path, if there is one.
+    func find(_ path: [UInt8]) -> NodeID? {
+        var node = Self.root
+        for component in path.split(separator: EntryName.slash) {
+            guard let next = child(node, component) else { return nil }
+            node = next
+        }
+        return node
+    }
+
+    // MARK: Changing
+
+    /// Makes a name one of a file.
+    mutating func set(_ node: NodeID, to file: FileID, layer: UInt16) {
+        if isLive(node) {
+            files[fileID(node)].names -= 1
+        } else {
+            nodes[parent(node)].liveChildren += 1
+            count += 1
+        }
+        files[file].names += 1
+        nodes[node].fileIndex = UInt32(file)
+        nodes[node].layer = layer
+        nodes[node].isImplied = false
+    }
+
+    mutating func add(_ file: FileRecord) -> FileID {
+        files.append(file)
+        return files.count - 1
+    }
+
+    /// Changes a file in place, under all of its names.
+    mutating func update(_ file: FileID, _ change: (inout FileRecord) -> Void) { change(&files[file]) }
+
+    /// Makes a directory that has no entry.
+    mutating func imply(_ node: NodeID, layer: UInt16) {
+        set(node, to: add(.plainDirectory(layer: layer)), layer: layer)
+        nodes[node].isImplied = true
+    }
+
+    /// Takes a name away, with everything below it, as far as it comes from layers below the given one. What the layer
+    /// itself has put there stays, in a directory that has no entry any more.
+    mutating func hide(_ node: NodeID, below layer: UInt16) {
+        for node in subtree(node).reversed() where nodes[node].layer < layer {
+            if nodes[node].liveChildren > 0 { imply(node, layer: layer) } else { remove(node) }
+        }
+    }
+
+    /// Takes a name away, with everything below it.
+    mutating func removeAll(_ node: NodeID) {
+        for node in subtree(node).reversed() { remove(node) }
+    }
+
+    private mutating func remove(_ node: NodeID) {
+        guard isLive(node) else { return }
+        files[fileID(node)].names -= 1
+        nodes[node].fileIndex = .max
+        nodes[parent(node)].liveChildren -= 1
+        count -= 1
+    }
+
+    /// Living names, each before what lies below it.
+    func subtree(_ node: NodeID) -> [NodeID] {
+        var found = [node]
+        var position = 0
+        while position < found.count {
+            if nodes[found[position]].liveChildren > 0 {
+                forEachChild(found[position]) { if isLive($0) { found.append($0) } }
+            }
+            position += 1
+        }
+        return found
+    }
+
+    func hasChildren(_ node: NodeID) -> Bool { nodes[node].liveChildren > 0 }
+
+    private func forEachChild(_ node: NodeID, _ body: (NodeID) -> Void) {
+        var next = nodes[node].firstChild
+        while next != .max {
+            body(Int(next))
+            next = nodes[Int(next)].nextSibling
+        }
+    }
+
+    // MARK: Names
+
+    /// The place of a name below a directory, made if it was never there.
+    mutating func place(_ parent: NodeID, _ name: ArraySlice<UInt8>) -> NodeID {
+        if let node = known(parent, name) { return node }
+        if nodes.count * 4 >= slots.count * 3 { grow() }
+        let node = nodes.count
+        nodes.append(
+            Node(
+                parent: UInt32(parent), nextSibling: nodes[parent].firstChild, nameStart: UInt32(nameBytes.count),
+                nameLength: UInt16(name.count), layer: 0))
+        nodes[parent].firstChild = UInt32(node)
+        nameBytes += name
+        slots[slot(parent, name)] = UInt32(node) + 1
+        return node
+    }
+
+    private func known(_ parent: NodeID, _ name: ArraySlice<UInt8>) -> NodeID? {
+        let found = slots[slot(parent, name)]
+        return found == 0 ? nil : Int(found) - 1
+    }
+
+    /// Where a name is, or would be.
+    private func slot(_ parent: NodeID, _ name: ArraySlice<UInt8>) -> Int {
+        var hasher = Hasher()
+        hasher.combine(parent)
+        name.withUnsafeBytes { hasher.combine(bytes: $0) }
+        var index = hasher.finalize() & (slots.count - 1)
+        while slots[index] != 0 {
+            let node = Int(slots[index]) - 1
+            if nodes[node].parent == UInt32(parent), component(node) == name { break }
+            index = (index + 1) & (slots.count - 1)
+        }
+        return index
+    }
+
+    private mutating func grow() {
+        slots = [UInt32](repeating: 0, count: slots.count * 2)
+        for node in nodes.indices.dropFirst() { slots[slot(parent(node), component(node))] = UInt32(node) + 1 }
+    }
+}

@@ -1,0 +1,74 @@
+internal import Archive
+internal import OCI
+
+/// Reads a stored layer from its beginning, entry by entry, one window of 256 KiB at a time.
+struct LayerScan<Source: LayerSource>: ~Copyable {
+    enum Event {
+        case entry(TarEntry)
+        /// This part of the window is content of the last entry.
+        case content(Range<Int>)
+        /// So many zeros are.
+        case hole(Int64)
+        case end
+    }
+
+    private(set) var window = [UInt8](repeating: 0, count: 256 << 10)
+    private var source: ArchiveSource<Source.Bytes>
+    private var reader: TarReader
+    private var hasher: DigestHasher?
+    private let diffID: Digest?
+    private var filled = 0
+    private var position = 0
+    private var isRead = false
+
+    init(_ layer: Source, limits: ConversionLimits) {
+        source = ArchiveSource(layer.bytes(), limits: limits)
+        reader = TarReader(limits: limits.reader)
+        diffID = layer.diffID
+        hasher = layer.diffID.map { DigestHasher($0.algorithm) }
+    }
+
+    /// - Throws: `ConversionError` for what is no tar, or not the one promised; `CancellationError`; what the source throws.
+    mutating func next() async throws -> Event {
+        while true {
+            switch try step() {
+            case .needsInput:
+                guard isRead else {
+                    try await fill()
+                    continue
+                }
+                do { try reader.finish() } catch { throw ConversionError(error) }
+                guard hasher?.finish() == diffID else {
+                    throw ConversionError(.invalid, "the layer's tar does not have its diffID")
+                }
+                return .end
+            case .entry(let entry): return .entry(entry)
+            case .content(let count):
+                let range = position..<position + count
+                position += count
+                return .content(range)
+            case .hole(let length): return .hole(length)
+            }
+        }
+    }
+
+    private mutating func step() throws(ConversionError) -> TarReader.Event {
+        var consumed = 0
+        let window = window
+        do {
+            let event = try reader.next(window.span.extracting(position..<filled), consumed: &consumed)
+            position += consumed
+            return event
+        } catch { throw ConversionError(error) }
+    }
+
+    private mutating func fill() async throws {
+        let kept = filled - position
+        for index in 0..<kept { window[index] = window[position + index] }
+        position = 0
+        filled = try await source.fill(&window, from: kept)
+        isRead = filled < window.count
+        try source.checkRatio(written: 0)
+        window.withUnsafeBytes { hasher?.update(UnsafeRawBufferPointer(rebasing: $0[kept..<filled])) }
+    }
+}

@@ -1,0 +1,148 @@
+internal import Archive
+
+/// What must be said in a layer so that it turns one tree into another.
+struct TreeChanges {
+    /// A name that is gone, by the directory of the new tree in which it was.
+    struct Gone {
+        let directory: FileTree.NodeID
+        let name: [UInt8]
+    }
+
+    /// Directories to be said, each before what lies in it, siblings in the order of their bytes.
+    private(set) var directories: [FileTree.NodeID] = []
+    /// By directory, in the order of their bytes.
+    private(set) var gone: [FileTree.NodeID: [Gone]] = [:]
+    /// The files that are said whole, with all of their names, the smallest of which gets the content.
+    private(set) var files: [FileTree.FileID: [FileTree.NodeID]] = [:]
+    /// How many names are new or changed, the directories that are said only for what lies in them not counted.
+    private(set) var changedNames = 0
+    /// How many whiteouts there are.
+    private(set) var goneNames = 0
+
+    private let old: FileTree
+    private let new: FileTree
+    private let times: DeltaTimes
+    /// For each file of the new tree what its names were in the old one.
+    private var origins: [Origin]
+    /// For each name of the new tree whether the layer has it.
+    private var isSaid: [Bool]
+
+    private enum Origin {
+        case unseen
+        /// All names so far were this file's, and it is the same.
+        case file(FileTree.FileID)
+        case changed
+    }
+
+    init(from old: FileTree, to new: FileTree, times: DeltaTimes) {
+        self.old = old
+        self.new = new
+        self.times = times
+        origins = [Origin](repeating: .unseen, count: new.files.count)
+        isSaid = [Bool](repeating: false, count: new.nodes.count)
+        compare()
+        separate()
+        collect()
+    }
+
+    /// Walks through both trees side by side.
+    private mutating func compare() {
+        var pairs: [(old: FileTree.NodeID?, new: FileTree.NodeID)] = [(FileTree.root, FileTree.root)]
+        while let pair = pairs.popLast() {
+            let olds = pair.old.map { old.children($0) } ?? []
+            let news = new.children(pair.new)
+            var (left, right) = (0, 0)
+            var found: [(old: FileTree.NodeID?, new: FileTree.NodeID)] = []
+            while left < olds.count || right < news.count {
+                switch order(left < olds.count ? olds[left] : nil, right < news.count ? news[right] : nil) {
+                case .onlyOld:
+                    gone[pair.new, default: []].append(
+                        Gone(directory: pair.new, name: Array(old.component(olds[left]))))
+                    goneNames += 1
+                    say(pair.new)
+                    left += 1
+                case .onlyNew:
+                    found.append((nil, news[right]))
+                    right += 1
+                case .both:
+                    found.append((olds[left], news[right]))
+                    left += 1
+                    right += 1
+                }
+            }
+            for (before, node) in found { note(before, node) }
+            pairs += found.reversed().compactMap { before, node in
+                guard new.file(node).kind == .directory else { return nil }
+                let wasDirectory = before.map { old.file($0).kind == .directory } ?? false
+                return (wasDirectory ? before : nil, node)
+            }
+        }
+    }
+
+    private enum Order { case onlyOld, onlyNew, both }
+
+    private func order(_ left: FileTree.NodeID?, _ right: FileTree.NodeID?) -> Order {
+        guard let left else { return .onlyNew }
+        guard let right else { return .onlyOld }
+        let (one, other) = (old.component(left), new.component(right))
+        if one == other { return .both }
+        return one.lexicographicallyPrecedes(other) ? .onlyOld : .onlyNew
+    }
+
+    /// Takes note of what a name was before.
+    private mutating func note(_ before: FileTree.NodeID?, _ node: FileTree.NodeID) {
+        let id = new.fileID(node)
+        let same = before.flatMap { old.file($0).isSame(as: new.files[id], times: times) ? old.fileID($0) : nil }
+        if new.files[id].kind == .directory {
+            if same == nil {
+                say(node)
+                changedNames += 1
+            }
+            return
+        }
+        switch (origins[id], same) {
+        case (.unseen, let same?): origins[id] = .file(same)
+        case (.file(let first), let same) where first == same: break
+        default: origins[id] = .changed
+        }
+    }
+
+    /// Two files that were one are one no longer: the one of them with the smallest name may stay as it is.
+    private mutating func separate() {
+        var seen = Set<FileTree.FileID>()
+        var taken = Set<FileTree.FileID>()
+        var separated: [FileTree.FileID] = []
+        new.forEachNode { node in
+            let id = new.fileID(node)
+            guard case .file(let origin) = origins[id], seen.insert(id).inserted else { return }
+            if !taken.insert(origin).inserted { separated.append(id) }
+        }
+        for id in separated { origins[id] = .changed }
+    }
+
+    /// Says everything that changed, with the directories above it.
+    private mutating func collect() {
+        var changed: [FileTree.NodeID] = []
+        new.forEachNode { node in
+            if case .changed = origins[new.fileID(node)] { changed.append(node) }
+        }
+        for node in changed {
+            files[new.fileID(node), default: []].append(node)
+            say(node)
+        }
+        changedNames += changed.count
+        var directories: [FileTree.NodeID] = []
+        new.forEachNode { if isSaid[$0], new.file($0).kind == .directory { directories.append($0) } }
+        self.directories = directories
+    }
+
+    /// The layer has this name, and every directory above it: a reader that makes the directories of a layer anew would
+    /// otherwise have to guess their owners and modes.
+    private mutating func say(_ node: FileTree.NodeID) {
+        var next = node
+        while next != FileTree.root, !isSaid[next] {
+            isSaid[next] = true
+            next = new.parent(next)
+        }
+    }
+}

@@ -1,0 +1,90 @@
+import Archive
+import Images
+import JSON
+import Layers
+import OCI
+import Testing
+
+@Suite("What images on a rootfs version are made of")
+struct DeltaFormTests {
+    private static let droplet = TestTar.droplet("app")
+
+    private func delta(_ house: TestHouse, _ from: String, _ to: String) async throws -> LayerReference {
+        try await house.rootfs.computeDelta(
+            DeltaRequest(
+                stack: try StackName(TestHouse.stack), from: try VersionName(from), to: try VersionName(to),
+                architecture: .amd64, times: .compared, compression: .gzip, by: "tester")
+        ).delta.layer
+    }
+
+    private func layers(_ image: ComposedImage) throws -> [Digest] {
+        try Manifest(json: try JSONValue(parsing: image.manifest)).layers.map(\.digest)
+    }
+
+    @Test("deltas follow one another up to the length that is allowed, then there are the version's own layers")
+    func chain() async throws {
+        let policy = DeltaPolicy(maximumPercent: 1000, maximumLength: 2)
+        let house = try await TestHouse(deltas: policy)
+        for version in ["1", "2", "3", "4"] { try await house.importRootfs(version) }
+        let hash = try await house.upload("app", Self.droplet).hash
+        try await house.promote("1")
+        let one = try layers(try await house.image("app", hash))
+        var expected = one
+        for (old, new) in [("1", "2"), ("2", "3")] {
+            expected.append(try await delta(house, old, new).digest)
+            try await house.promote(new)
+            #expect(try layers(try await house.image("app", hash)) == expected)
+        }
+        _ = try await delta(house, "3", "4")
+        try await house.promote("4")
+        let four = try layers(try await house.image("app", hash))
+        #expect(four.count == one.count && four.first != one.first && four.dropFirst() == one.dropFirst())
+
+        // After a restart, and with other settings, everything is what it was.
+        for policy in [nil, policy, DeltaPolicy(maximumPercent: 0, maximumLength: 1)] {
+            let again = try await TestHouse(store: house.store, deltas: policy)
+            #expect(try layers(try await again.image("app", "\(hash)-3")) == expected)
+            #expect(try layers(try await again.image("app", "\(hash)-4")) == four)
+        }
+        // Nor does another lifecycle change it.
+        let upgraded = try await TestHouse(store: house.store, launch: "launch 2", deltas: policy)
+        let layersThen = try layers(try await upgraded.image("app", "\(hash)-3"))
+        #expect(layersThen.count == expected.count && layersThen.last == expected.last && layersThen != expected)
+    }
+
+    @Test("an image that was there before the delta stays as it is")
+    func frozen() async throws {
+        let house = try await TestHouse(deltas: DeltaPolicy(maximumPercent: 1000, maximumLength: 5))
+        for version in ["1", "2"] { try await house.importRootfs(version) }
+        let hash = try await house.upload("app", Self.droplet).hash
+        try await house.promote("1")
+        let before = try await house.image("app", "\(hash)-2")
+        _ = try await delta(house, "1", "2")
+        try await house.promote("2")
+        #expect(try await house.image("app", hash).manifestDigest == before.manifestDigest)
+        let docker = try await house.image("app", hash, .docker)
+        #expect(try layers(docker) == layers(before))
+    }
+
+    @Test("what they are made of is a root for garbage collection, whichever version it came with")
+    func roots() async throws {
+        let house = try await TestHouse(deltas: DeltaPolicy(maximumPercent: 1000, maximumLength: 5))
+        for version in ["1", "2"] { try await house.importRootfs(version) }
+        let hash = try await house.upload("app", Self.droplet).hash
+        try await house.promote("1")
+        let layer = try await delta(house, "1", "2")
+        #expect(try await roots(house).contains(layer.digest))
+        try await house.promote("2")
+        let image = try await house.image("app", hash)
+        try await house.images.remove(try StackName(TestHouse.stack), try VersionName("1"))
+        #expect(try await roots(house).isSuperset(of: layers(image)))
+        #expect(try await house.visibleKeys().allSatisfy { !$0.contains("delta-from") })
+        #expect(try await house.image("app", hash).manifestDigest == image.manifestDigest)
+    }
+
+    private func roots(_ house: TestHouse) async throws -> Set<Digest> {
+        var roots = Set<Digest>()
+        for try await digests in house.images.roots { roots.formUnion(digests) }
+        return roots
+    }
+}
