@@ -95,7 +95,7 @@ extension StoreEngine {
     }
 
     private func apply(_ change: JournalRecord.Change, to key: ObjectKey) throws(FileSystemError) {
-        try tree.withLock { (_) throws(FileSystemError) in
+        try tree.change { () throws(FileSystemError) in
             let tree = ObjectTree(files)
             switch change {
             case .put(let bytes, let modified):

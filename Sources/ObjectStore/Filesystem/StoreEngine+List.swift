@@ -113,7 +113,7 @@ extension StoreEngine {
         _ path: String, _ each: (UnsafeRawBufferPointer, EntryKind) -> Void
     ) throws(FileSystemError) {
         let path = path.utf8.last == UInt8(ascii: "/") ? String(decoding: path.utf8.dropLast(), as: UTF8.self) : path
-        try tree.withLock { (_) throws(FileSystemError) in try files.entries(of: path, each) }
+        try tree.read { () throws(FileSystemError) in try files.entries(of: path, each) }
     }
 
     /// Pending changes of the keys that are wanted, as readers see them; nil is a key that is gone.

@@ -23,9 +23,7 @@ final class StoreEngine: Sendable {
     /// Held from checking a change's condition until it is taken, so that of two changes one sees the other. Looking
     /// at the tree meanwhile costs microseconds, once its directories are in memory.
     let changing = Mutex<Void>(())
-    /// Held while a change is applied and while one directory is read, for file systems whose readdir may miss a file
-    /// that is being replaced.
-    let tree = Mutex<Void>(())
+    let tree = TreeLock()
     let readers = BlockingPool(name: "store-read", threads: 4)
     let writers = BlockingPool(name: "store-write", threads: 8)
     let ownership: Ownership?
