@@ -27,8 +27,8 @@ public struct CollectionReport: Hashable, Sendable {
 /// older than the mark's start less the grace period. Writers renew a lease *before* they write a reference down, so
 /// whatever they refer to while the mark runs is younger than that. Nobody is locked out.
 public struct GarbageCollector: Sendable {
-    /// Blobs that are looked at at the same time.
-    static let concurrency = 32
+    /// Blobs that are retired at the same time: few, for clients wait behind them.
+    static let concurrency = 4
     static let page = 1000
     /// Repositories whose manifests are read at the same time.
     static let repositories = 8
