@@ -5,7 +5,7 @@ import OCI
 import ObjectStore
 import Testing
 
-@Suite("Quotas of droplets", .timeLimit(.minutes(1)))
+@Suite("Quotas of droplets", .timeLimit(.minutes(5)))
 struct DropletQuotaTests {
     private static func book(_ bytes: Int64) -> QuotaBook {
         let book = QuotaBook()

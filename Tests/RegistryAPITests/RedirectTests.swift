@@ -14,7 +14,7 @@ import Testing
 
 @testable import Service
 
-@Suite("Redirects to a store that presigns", .timeLimit(.minutes(2)))
+@Suite("Redirects to a store that presigns", .timeLimit(.minutes(5)))
 struct RedirectTests {
     /// A registry on one port, its store on another.
     private struct Pair: Sendable {

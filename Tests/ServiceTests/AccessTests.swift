@@ -3,7 +3,7 @@ import Testing
 
 @testable import Service
 
-@Suite("Rights on repositories", .timeLimit(.minutes(2)))
+@Suite("Rights on repositories", .timeLimit(.minutes(5)))
 struct AccessTests {
     private static func authenticator() throws -> Authenticator {
         var users = Htpasswd()

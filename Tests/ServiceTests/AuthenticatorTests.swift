@@ -4,7 +4,7 @@ import Testing
 
 @testable import Service
 
-@Suite("The authenticator", .timeLimit(.minutes(2)))
+@Suite("The authenticator", .timeLimit(.minutes(5)))
 struct AuthenticatorTests {
     private final class Clock: Sendable {
         private let time = Mutex(NIODeadline.uptimeNanoseconds(1_000_000_000))

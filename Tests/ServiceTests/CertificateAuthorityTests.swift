@@ -3,7 +3,7 @@ import Testing
 
 @testable import Service
 
-@Suite("The certificate authority", .timeLimit(.minutes(2)))
+@Suite("The certificate authority", .timeLimit(.minutes(5)))
 struct CertificateAuthorityTests {
     private static var routes: Routes {
         var routes = Routes()

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Service
 
-@Suite("Client certificates", .timeLimit(.minutes(2)))
+@Suite("Client certificates", .timeLimit(.minutes(5)))
 struct ClientCertificateTests {
     private static var routes: Routes {
         var routes = Routes()

@@ -2,7 +2,7 @@ import Testing
 
 @testable import Service
 
-@Suite("Clients that take their time", .timeLimit(.minutes(2)))
+@Suite("Clients that take their time", .timeLimit(.minutes(5)))
 struct DeadlineTests {
     private static var routes: Routes {
         var routes = Routes()

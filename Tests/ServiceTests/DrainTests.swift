@@ -5,7 +5,7 @@ import UnixSignals
 
 @testable import Service
 
-@Suite("Stopping", .timeLimit(.minutes(2)), .serialized)
+@Suite("Stopping", .timeLimit(.minutes(5)), .serialized)
 struct DrainTests {
     private static func routes(_ path: String, uploads: Count = Count()) -> Routes {
         var routes = Routes()

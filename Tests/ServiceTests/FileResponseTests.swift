@@ -5,7 +5,7 @@ import Testing
 
 @testable import Service
 
-@Suite("Files as bodies", .timeLimit(.minutes(2)))
+@Suite("Files as bodies", .timeLimit(.minutes(5)))
 struct FileResponseTests {
     /// Counts how often files were opened and closed.
     private final class Files: Sendable {

@@ -9,7 +9,7 @@ import Testing
 
 @testable import Service
 
-@Suite("Stopping with HTTP/2", .timeLimit(.minutes(2)), .serialized)
+@Suite("Stopping with HTTP/2", .timeLimit(.minutes(5)), .serialized)
 struct HTTP2DrainTests {
     private static func routes(uploads: Count = Count(), downloads: Count = Count()) -> Routes {
         var routes = Routes()

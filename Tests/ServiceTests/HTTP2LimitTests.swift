@@ -6,7 +6,7 @@ import Testing
 
 @testable import Service
 
-@Suite("HTTP/2 clients that take their time or too much", .timeLimit(.minutes(2)), .serialized)
+@Suite("HTTP/2 clients that take their time or too much", .timeLimit(.minutes(5)), .serialized)
 struct HTTP2LimitTests {
     /// Requests that wait until the test lets them go on.
     private final class Gate: Sendable {

@@ -7,7 +7,7 @@ import Testing
 
 @testable import Service
 
-@Suite("HTTP/2", .timeLimit(.minutes(2)), .serialized)
+@Suite("HTTP/2", .timeLimit(.minutes(5)), .serialized)
 struct HTTP2Tests {
     private static func routes(_ path: String? = nil) -> Routes {
         var routes = Routes()

@@ -6,7 +6,7 @@ import Testing
 
 @testable import Service
 
-@Suite("Logs", .timeLimit(.minutes(1)))
+@Suite("Logs", .timeLimit(.minutes(5)))
 struct LogTests {
     @Test("Each request leaves one line of JSON without secrets")
     func access() async throws {

@@ -148,7 +148,7 @@ struct MultipartTests {
         #expect(error?.status == .badRequest)
     }
 
-    @Test("A form that is uploaded over a connection gives its file to the route", .timeLimit(.minutes(1)))
+    @Test("A form that is uploaded over a connection gives its file to the route", .timeLimit(.minutes(5)))
     func live() async throws {
         let content = [UInt8](repeating: 13, count: 3_000_000)
         var routes = Routes()

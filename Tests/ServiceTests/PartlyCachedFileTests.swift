@@ -3,7 +3,7 @@ import Testing
 
 @testable import Service
 
-@Suite("Files that the system has only a part of in memory", .timeLimit(.minutes(1)))
+@Suite("Files that the system has only a part of in memory", .timeLimit(.minutes(5)))
 struct PartlyCachedFileTests {
     /// Drops a part of a file from the system's memory. Does nothing where a file system has no such memory.
     private static func forget(_ path: String, from offset: Int, count: Int) {

@@ -173,7 +173,7 @@ struct PolicyTests {
         #expect(!Principal(name: "x", roles: []).may(.pull))
     }
 
-    @Test("A first start makes an operator and a pull user; a second one changes nothing", .timeLimit(.minutes(1)))
+    @Test("A first start makes an operator and a pull user; a second one changes nothing", .timeLimit(.minutes(5)))
     func firstStart() async throws {
         let directory = try TemporaryDirectory()
         let paths = FirstUsers.Paths(data: directory.path)

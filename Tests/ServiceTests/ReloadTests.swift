@@ -5,7 +5,7 @@ import Testing
 
 @testable import Service
 
-@Suite("Files that are replaced while the server runs", .timeLimit(.minutes(2)))
+@Suite("Files that are replaced while the server runs", .timeLimit(.minutes(5)))
 struct ReloadTests {
     /// A data directory, what was read from it, and a reloader for it.
     private struct Setup {

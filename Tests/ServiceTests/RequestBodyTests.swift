@@ -4,7 +4,7 @@ import Testing
 
 @testable import Service
 
-@Suite("Request bodies", .timeLimit(.minutes(2)))
+@Suite("Request bodies", .timeLimit(.minutes(5)))
 struct RequestBodyTests {
     /// What the route saw of a body.
     private final class Seen: Sendable {

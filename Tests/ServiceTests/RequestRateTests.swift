@@ -4,7 +4,7 @@ import Testing
 
 @testable import Service
 
-@Suite("Request rates of addresses", .timeLimit(.minutes(2)))
+@Suite("Request rates of addresses", .timeLimit(.minutes(5)))
 struct RequestRateTests {
     private final class Clock: Sendable {
         private let time = Mutex(NIODeadline.uptimeNanoseconds(1_000_000_000_000))

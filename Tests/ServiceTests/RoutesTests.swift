@@ -84,7 +84,7 @@ struct RoutesTests {
         #expect(throws: ServerError.address(text)) { try ListenAddress(parsing: text) }
     }
 
-    @Test("Readiness tells which checks fail and nothing else", .timeLimit(.minutes(1)))
+    @Test("Readiness tells which checks fail and nothing else", .timeLimit(.minutes(5)))
     func readiness() async throws {
         struct Broken: Error { let secret = "/data/store" }
         let routes = Routes.health([ReadinessCheck("store") {}, ReadinessCheck("users") { throw Broken() }])
@@ -99,7 +99,7 @@ struct RoutesTests {
         }
     }
 
-    @Test("A check that does not come back fails, and a server that is well or stops says so", .timeLimit(.minutes(1)))
+    @Test("A check that does not come back fails, and a server that is well or stops says so", .timeLimit(.minutes(5)))
     func readinessTimes() async throws {
         let slow = Routes.health(
             [ReadinessCheck("slow") { try await Task.sleep(for: .seconds(3600)) }], timeout: .milliseconds(50))

@@ -31,7 +31,7 @@ struct SendfileHandlerTests {
     }
 
     @Test(
-        "A file handed to a TLS connection is an error; nothing is sent and the process lives", .timeLimit(.minutes(1)))
+        "A file handed to a TLS connection is an error; nothing is sent and the process lives", .timeLimit(.minutes(5)))
     func secure() async throws {
         let directory = try TemporaryDirectory()
         let authority = CertificateAuthority(directory: directory.path)

@@ -2,7 +2,7 @@ import HTTPTypes
 import Service
 import Testing
 
-@Suite("The server", .timeLimit(.minutes(2)))
+@Suite("The server", .timeLimit(.minutes(5)))
 struct ServerTests {
     private static var routes: Routes {
         var routes = Routes()

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Registry
 
-@Suite("Counting what quotas limit", .timeLimit(.minutes(1)))
+@Suite("Counting what quotas limit", .timeLimit(.minutes(5)))
 struct CountTests {
     @Test("after a restart a push waits for the first count, which finds what was there")
     func restart() async throws {

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Registry
 
-@Suite("Quotas of repositories", .timeLimit(.minutes(1)))
+@Suite("Quotas of repositories", .timeLimit(.minutes(5)))
 struct QuotaTests {
     @Test("what fits exactly is taken; one byte more is refused, with the limit, what is used and what was asked for")
     func boundary() async throws {

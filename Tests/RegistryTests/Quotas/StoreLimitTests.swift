@@ -5,7 +5,7 @@ import Testing
 
 @testable import Registry
 
-@Suite("The store's limit", .timeLimit(.minutes(1)))
+@Suite("The store's limit", .timeLimit(.minutes(5)))
 struct StoreLimitTests {
     @Test("content is taken up to the last byte, shared content once, and what is refused leaves nothing")
     func boundary() async throws {

@@ -135,7 +135,7 @@ extension ServerTests {
 
         @Test(
             "Each hostile droplet gets its 422 or 413, by name of the entry, and leaves nothing",
-            .timeLimit(.minutes(3)))
+            .timeLimit(.minutes(5)))
         func hostile() async throws {
             let droplets = try await Fixtures.hostile()
             #expect(droplets.count > 100)
@@ -162,7 +162,7 @@ extension ServerTests {
             }
         }
 
-        @Test("Each awkward droplet is taken, and comes back byte by byte", .timeLimit(.minutes(3)))
+        @Test("Each awkward droplet is taken, and comes back byte by byte", .timeLimit(.minutes(5)))
         func awkward() async throws {
             try await World.with(["--stack", "tiny"]) { world in
                 try await world.server.importTinyRootfs()
