@@ -17,7 +17,7 @@ extension ServerTests {
 
         @Test(
             "32 of them, others who stage and promote, and collections: nothing fails, nothing acknowledged is lost",
-            .timeLimit(.minutes(20)))
+            .timeLimit(.minutes(30)))
         func crowd() async throws {
             try await withTemporaryDirectory { directory in
                 let data = directory + "/data"
