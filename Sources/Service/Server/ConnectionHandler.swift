@@ -19,8 +19,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private let since: NIODeadline
     private let scheme: String
     private var state: ConnectionState
-    private var timer: Scheduled<Void>?
-    private var timerDeadline = NIODeadline.distantFuture
+    private var timer = DeadlineTimer()
     /// A head, or a head and body, that is not handed on yet.
     private var unsent: ByteBuffer?
     private var isChunked = false
@@ -48,11 +47,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
         context.fireChannelActive()
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) { timer?.cancel() }
+    func handlerRemoved(context: ChannelHandlerContext) { timer.cancel() }
 
     func channelInactive(context: ChannelHandlerContext) {
-        timer?.cancel()
-        timer = nil
+        timer.cancel()
         // A body that broke off must never look like one that ended.
         if state.isBodyOpen { context.fireErrorCaught(ConnectionError.cut) }
         context.fireChannelInactive()
@@ -275,16 +273,11 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     /// Makes sure that the timer fires no later than a time.
     private func startTimer(_ context: ChannelHandlerContext, by deadline: NIODeadline) {
-        if timer != nil {
-            guard deadline < timerDeadline else { return }
-            timer?.cancel()
-        }
-        timerDeadline = deadline
-        timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { self.timerFired(context) }
+        timer.start(context, by: deadline) { self.timerFired(context) }
     }
 
     private func timerFired(_ context: ChannelHandlerContext) {
-        timer = nil
+        timer.fired()
         switch state.check(now: context.eventLoop.now) {
         case .again(let deadline): startTimer(context, by: deadline)
         case .close: context.cut()

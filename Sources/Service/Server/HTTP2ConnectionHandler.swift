@@ -15,8 +15,7 @@ final class HTTP2ConnectionHandler: ChannelDuplexHandler {
     private let streams: StreamQueue
     private let since: NIODeadline
     private var state: ConnectionState
-    private var timer: Scheduled<Void>?
-    private var timerDeadline = NIODeadline.distantFuture
+    private var timer = DeadlineTimer()
     private var context: ChannelHandlerContext?
     private var lastStream = HTTP2StreamID.rootStream
     private var wasGoAwaySent = false
@@ -63,14 +62,13 @@ final class HTTP2ConnectionHandler: ChannelDuplexHandler {
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        timer?.cancel()
+        timer.cancel()
         self.context = nil
         streams.finish()
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        timer?.cancel()
-        timer = nil
+        timer.cancel()
         streams.finish()
         context.fireChannelInactive()
     }
@@ -162,16 +160,11 @@ final class HTTP2ConnectionHandler: ChannelDuplexHandler {
 
     /// Makes sure that the timer fires no later than a time.
     private func startTimer(_ context: ChannelHandlerContext, by deadline: NIODeadline) {
-        if timer != nil {
-            guard deadline < timerDeadline else { return }
-            timer?.cancel()
-        }
-        timerDeadline = deadline
-        timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { self.timerFired(context) }
+        timer.start(context, by: deadline) { self.timerFired(context) }
     }
 
     private func timerFired(_ context: ChannelHandlerContext) {
-        timer = nil
+        timer.fired()
         switch state.check(now: context.eventLoop.now) {
         case .again(let deadline): startTimer(context, by: deadline)
         case .close: context.cut()

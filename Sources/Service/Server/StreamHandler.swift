@@ -17,8 +17,7 @@ final class StreamHandler: ChannelDuplexHandler {
 
     private let connection: Connection
     private var state: ConnectionState
-    private var timer: Scheduled<Void>?
-    private var timerDeadline = NIODeadline.distantFuture
+    private var timer = DeadlineTimer()
     /// What is not written yet, since the stream's end may go with it.
     private var unsentHead: HPACKHeaders?
     private var unsentBody: ByteBuffer?
@@ -45,11 +44,10 @@ final class StreamHandler: ChannelDuplexHandler {
 
     // MARK: life
 
-    func handlerRemoved(context: ChannelHandlerContext) { timer?.cancel() }
+    func handlerRemoved(context: ChannelHandlerContext) { timer.cancel() }
 
     func channelInactive(context: ChannelHandlerContext) {
-        timer?.cancel()
-        timer = nil
+        timer.cancel()
         // A body that broke off must never look like one that ended.
         if state.isBodyOpen { context.fireErrorCaught(ConnectionError.cut) }
         context.fireChannelInactive()
@@ -220,16 +218,11 @@ final class StreamHandler: ChannelDuplexHandler {
 
     /// Makes sure that the timer fires no later than a time.
     private func startTimer(_ context: ChannelHandlerContext, by deadline: NIODeadline) {
-        if timer != nil {
-            guard deadline < timerDeadline else { return }
-            timer?.cancel()
-        }
-        timerDeadline = deadline
-        timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { self.timerFired(context) }
+        timer.start(context, by: deadline) { self.timerFired(context) }
     }
 
     private func timerFired(_ context: ChannelHandlerContext) {
-        timer = nil
+        timer.fired()
         switch state.check(now: context.eventLoop.now) {
         case .again(let deadline): startTimer(context, by: deadline)
         case .close: context.close(promise: nil)
