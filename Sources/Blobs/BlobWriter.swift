@@ -86,12 +86,9 @@ public struct StagedBlob: Sendable {
         return hasher.finish()
     }
 
-    /// Removes the bytes. A failure leaves garbage, which collection removes.
+    /// Removes the bytes. A failure leaves garbage, which counts until collection removes it.
     public func discard() async {
-        guard let key = try? id.key() else { return }
-        do {
-            try await store.delete(key, ifVersion: nil)
-            quotas?.deletedData(id.text, size)
-        } catch {}
+        guard let key = try? id.key(), (try? await store.delete(key, ifVersion: nil)) != nil else { return }
+        quotas?.deletedData(id.text, size)
     }
 }
