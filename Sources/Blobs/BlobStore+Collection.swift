@@ -5,22 +5,18 @@ public import ObjectStore
 public enum Retirement: Hashable, Sendable {
     /// Its bytes are given back.
     case retired(bytes: Int64)
-    /// It was collected before; nobody needs to know of it any more.
-    case forgotten
+    /// There was none, or it was collected before.
+    case missing
     /// Somebody relied on it of late, or does now.
     case kept
-    /// It is gone, and that is still to be known.
-    case tombstone
 }
 
 /// The collector's side of the lease protocol (Tests/RegistryTests/Collection/Model has it as a model; its steps bear these names).
 extension BlobStore {
-    /// How long it stays known that content was there and was collected, in nanoseconds: seven days.
-    public static let tombstones: Int64 = 7 * 24 * 3600 * 1_000_000_000
-
     /// Retires a blob that nothing refers to: its record is swapped from live to gone if nobody renewed its lease since
     /// `cutoff`, and only then are its bytes deleted. Two collectors, or a collector and a writer, can't hurt each other:
-    /// one swap wins, and a new upload of the digest has bytes of its own.
+    /// one swap wins, and a new upload of the digest has bytes of its own. The record goes last: a crash before that
+    /// leaves it, and so the next collection finds the bytes.
     /// - Parameters:
     ///   - cutoff: the time before which a lease counts for nothing: the mark's start less the grace period and what
     ///     clocks may differ by, in nanoseconds since 1970.
@@ -28,31 +24,35 @@ extension BlobStore {
     public func retire(
         _ digest: Digest, cutoff: Int64, dryRun: Bool, in reading: (any ObjectStore)? = nil
     ) async throws(BlobError) -> Retirement {
-        guard let (record, version) = try await record(of: digest, in: reading ?? store) else { return .forgotten }
-        guard record.lease < cutoff else { return record.state == .gone ? .tombstone : .kept }
+        guard let (record, version) = try await record(of: digest, in: reading ?? store) else { return .missing }
         switch record.state {
         case .live, .quarantined:
+            guard record.lease < cutoff else { return .kept }
             if dryRun { return .retired(bytes: record.size) }
             var gone = record
             gone.state = .gone
-            guard try await swap(digest, gone, version) else { return .kept }
+            guard let version = try await swap(digest, gone, version) else { return .kept }
             try await deleteData(record)
+            try await forget(digest, version)
             quotas?.deletedData(record.data.text, record.size)
             return .retired(bytes: record.size)
         case .gone:
-            // A crash may have left the bytes.
-            if !dryRun { try await deleteData(record) }
-            guard record.lease < cutoff - Self.tombstones else { return .tombstone }
-            if !dryRun { try await forget(digest, version) }
-            return .forgotten
+            // A crash left it, or another collector is not done with it.
+            if !dryRun {
+                try await deleteData(record)
+                try await forget(digest, version)
+            }
+            return .missing
         }
     }
 
-    func swap(_ digest: Digest, _ record: BlobRecord, _ version: ObjectVersion) async throws(BlobError) -> Bool {
+    /// - Returns: the new record's version; nil if it was changed meanwhile.
+    func swap(
+        _ digest: Digest, _ record: BlobRecord, _ version: ObjectVersion
+    ) async throws(BlobError) -> ObjectVersion? {
         do {
-            try await store.put(try BlobRecord.key(digest), record.bytes, if: .version(version))
-            return true
-        } catch .exists, .changed, .missing { return false } catch { throw .store(error) }
+            return try await store.put(try BlobRecord.key(digest), record.bytes, if: .version(version))
+        } catch .exists, .changed, .missing { return nil } catch { throw .store(error) }
     }
 
     private func forget(_ digest: Digest, _ version: ObjectVersion) async throws(BlobError) {

@@ -77,7 +77,7 @@ extension BlobStore {
         guard let (record, version) = try await record(of: digest), record.state == .live else { return false }
         var quarantined = record
         quarantined.state = .quarantined
-        return try await swap(digest, quarantined, version)
+        return try await swap(digest, quarantined, version) != nil
     }
 
     public func isQuarantined(_ digest: Digest) async -> Bool {

@@ -38,7 +38,7 @@ extension CollectionReport {
         [
             "blobs": .integer(blobs), "damaged": .integer(damaged), "leased": .integer(leased),
             "marked": .integer(marked), "repositories": .integer(repositories), "retired": .integer(retired),
-            "retiredBytes": .integer(retiredBytes), "tombstones": .integer(tombstones),
+            "retiredBytes": .integer(retiredBytes),
             "retention": [
                 "droplets": .integer(retention.droplets), "manifests": .integer(retention.manifests),
                 "rootfsVersions": .integer(retention.rootfsVersions),

@@ -51,7 +51,8 @@ final class BlockingPool: Sendable {
         return try result.get()
     }
 
-    private func submit(_ work: @escaping @Sendable () -> Void) {
+    /// Runs work on one of the threads, at some time.
+    func submit(_ work: @escaping @Sendable () -> Void) {
         enum Next { case queued, needsThread, runHere }
         let next: Next = monitor.withLock { state in
             if state.isStopped { return .runHere }

@@ -40,6 +40,8 @@ protocol FileSystem: Sendable {
         of directory: String, _ each: (UnsafeRawBufferPointer, EntryKind) -> Void
     ) throws(FileSystemError)
     func space() throws(FileSystemError) -> FileSystemSpace
+    /// Waits until the bytes of all files are free that were removed or replaced before: that may take a while longer.
+    func settle()
 }
 
 enum FileAccess: Sendable {

@@ -4,6 +4,7 @@ import Glibc
 /// A directory of a real file system, reached through openat2(2), which keeps every path below it.
 final class LinuxFileSystem: FileSystem {
     private let root: Int32
+    private let releaser = FileReleaser()
 
     /// Opens the directory, which is made if there is none.
     init(root path: String) throws(FileSystemError) {
@@ -21,7 +22,10 @@ final class LinuxFileSystem: FileSystem {
         }
     }
 
-    deinit { Glibc.close(root) }
+    deinit {
+        releaser.stop()
+        Glibc.close(root)
+    }
 
     func open(_ path: String, _ access: FileAccess) throws(FileSystemError) -> Int32 {
         switch access {
@@ -138,21 +142,21 @@ final class LinuxFileSystem: FileSystem {
     }
 
     func remove(_ path: String) throws(FileSystemError) {
-        try inParent(of: path, "removing") { (parent, name) in unlinkat(parent, name, 0) }
+        try inParent(of: path, "removing", unlink)
     }
 
     func rename(_ old: String, to new: String) throws(FileSystemError) {
-        try inParents(old, new, "renaming", Self.replace)
+        try inParents(old, new, "renaming", replace)
     }
 
     /// Renames over what may be there, as `renameat` does but without its price: ext4 writes a file's bytes out when it
     /// replaces another one, each by itself. What makes them durable here is the flush of the whole tree, and until then
     /// the journal.
-    private static func replace(_ parent: Int32, _ name: String, _ newParent: Int32, _ newName: String) -> Int32 {
+    private func replace(_ parent: Int32, _ name: String, _ newParent: Int32, _ newName: String) -> Int32 {
         func rename(_ flags: UInt32) -> Int32 { clinux_rename(parent, name, newParent, newName, flags) }
         if rename(clinux_rename_new_flag()) == 0 { return 0 }
         if errno == EEXIST, rename(clinux_rename_exchange_flag()) == 0 {
-            if unlinkat(parent, name, 0) == 0 { return 0 }
+            if unlink(parent, name) == 0 { return 0 }
             // It was a directory, which stays.
             let error = errno
             _ = rename(clinux_rename_exchange_flag())
@@ -162,6 +166,19 @@ final class LinuxFileSystem: FileSystem {
         // Gone meanwhile, or a file system that knows of no flags; other errors come again.
         return renameat(parent, name, newParent, newName)
     }
+
+    /// Takes a file's name away; its bytes are given back by and by.
+    private func unlink(_ parent: Int32, _ name: String) -> Int32 {
+        let file = openat(parent, name, clinux_path_flag() | O_NOFOLLOW | O_CLOEXEC)
+        let result = unlinkat(parent, name, 0)
+        guard file >= 0 else { return result }
+        let error = errno
+        if result == 0 { releaser.release(file) } else { Glibc.close(file) }
+        errno = error
+        return result
+    }
+
+    func settle() { releaser.settle() }
 
     func link(_ old: String, to new: String) throws(FileSystemError) {
         try inParents(old, new, "linking") { linkat($0, $1, $2, $3, 0) }

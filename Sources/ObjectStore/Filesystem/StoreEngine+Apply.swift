@@ -35,6 +35,8 @@ extension StoreEngine {
                 failure = failure ?? error
             }
             restoreReserve()
+            // They wait for room.
+            if !pass.waiters.isEmpty { files.settle() }
             finish(pass, failure)
             retryTime = failure == nil ? nil : monotonicNow() + 1_000_000_000
         }

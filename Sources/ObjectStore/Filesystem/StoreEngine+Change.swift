@@ -209,7 +209,11 @@ extension StoreEngine {
     }
 
     /// Gets the key's directories into memory before the lock is taken.
-    private func warm(_ key: ObjectKey) { _ = try? files.look(at: StorePaths.object(key)) }
+    private func warm(_ key: ObjectKey) {
+        // What is pending is looked at no further.
+        guard monitor.withLock({ $0.overlay[key] }) == nil else { return }
+        _ = try? files.look(at: StorePaths.object(key))
+    }
 
     /// What is there for a change to meet: streamed objects that are becoming durable included.
     private func current(_ key: ObjectKey) throws(ObjectStoreError) -> FileInformation? {

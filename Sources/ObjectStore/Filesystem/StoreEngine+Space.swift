@@ -39,6 +39,7 @@ extension StoreEngine {
         logger.warning("the disk is full; the store gives up its reserve so that deletes go on")
         do throws(FileSystemError) {
             try files.remove(StorePaths.reserve)
+            files.settle()
             return true
         } catch {
             return false

@@ -14,7 +14,6 @@ public struct CollectionReport: Hashable, Sendable {
     public internal(set) var retiredBytes: Int64 = 0
     /// Nothing refers to them, but somebody relied on them of late.
     public internal(set) var leased = 0
-    public internal(set) var tombstones = 0
     /// Records that could not be read: they stay, and verification says more.
     public internal(set) var damaged = 0
     /// What went before, by the retention policies. A dry run counts its content as still in use.
@@ -169,8 +168,7 @@ public struct GarbageCollector: Sendable {
                     report.retired += 1
                     report.retiredBytes += bytes
                 case .success(.kept): report.leased += 1
-                case .success(.tombstone): report.tombstones += 1
-                case .success(.forgotten): break
+                case .success(.missing): break
                 case .failure(.damaged): report.damaged += 1
                 case .failure(let error): throw .blob(error)
                 }

@@ -229,6 +229,8 @@ final class SimulatedFileSystem: FileSystem {
             FileSystemSpace(bytes: 1 << 40, hasFreeFiles: true, isReadOnly: false)
         }
     }
+
+    func settle() {}
 }
 
 extension SimulatedFileSystem.State {

@@ -159,22 +159,25 @@ proctype Collector() {
             if
             :: seen == live && seen_lease + GRACE < start ->
 #ifdef NO_SWAP
-                atomic { state = gone; version++ }
-                data[seen_id] = 0
+                atomic { state = gone; version++; seen_version = version }
 #else
                 atomic {
                     if
-                    :: version == seen_version -> state = gone; version++
+                    :: version == seen_version -> state = gone; version++; seen_version = version
                     :: else -> goto next
                     fi
                 }
-                data[seen_id] = 0
 #endif
-            :: seen == gone && seen_lease + GRACE < start ->
-                /* A crash may have left the bytes. */
-                data[seen_id] = 0
-            :: else -> skip
-            fi
+            :: seen == gone -> skip         /* A crash left it, or another collector is not done with it. */
+            :: else -> goto next
+            fi;
+            data[seen_id] = 0;              /* deleteData */
+            atomic {                        /* forget */
+                if
+                :: version == seen_version -> state = absent; version++
+                :: else -> skip
+                fi
+            }
         fi;
 next:   skip
 }
