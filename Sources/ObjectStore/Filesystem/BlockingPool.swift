@@ -34,10 +34,11 @@ final class BlockingPool: Sendable {
         self.maximumThreads = threads
     }
 
-    /// Runs work on one of the threads and waits for it.
+    /// Runs work on one of the threads and waits for it; in place on a thread that may block.
     func run<Value: Sendable>(
         _ work: @escaping @Sendable () throws(ObjectStoreError) -> Value
     ) async throws(ObjectStoreError) -> Value {
+        if BackgroundExecutor.isCurrent { return try work() }
         let result = await withCheckedContinuation {
             (continuation: CheckedContinuation<Result<Value, ObjectStoreError>, Never>) in
             submit {

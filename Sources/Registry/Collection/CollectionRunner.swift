@@ -30,16 +30,20 @@ public final class CollectionRunner: Sendable {
     private let retire: @Sendable (_ dryRun: Bool) async throws -> Retired
     private let roots: @Sendable () -> Roots
     private let now: @Sendable () -> Int64
+    private let executor: (any TaskExecutor)?
     private let state = Mutex(Status())
 
     /// - Parameters:
     ///   - roots: what must stay besides what repositories have; asked anew for each collection.
     ///   - retire: takes out what the retention policies no longer want, before each collection.
     ///   - now: nanoseconds since 1970.
+    ///   - executor: where collections run.
     public init(
         collector: GarbageCollector, roots: @escaping @Sendable () -> Roots,
-        retire: @escaping @Sendable (_ dryRun: Bool) async throws -> Retired, now: @escaping @Sendable () -> Int64
+        retire: @escaping @Sendable (_ dryRun: Bool) async throws -> Retired, now: @escaping @Sendable () -> Int64,
+        executor: (any TaskExecutor)? = nil
     ) {
+        self.executor = executor
         self.collector = collector
         self.retire = retire
         self.roots = roots
@@ -60,8 +64,10 @@ public final class CollectionRunner: Sendable {
         defer { state.withLock { $0.running = nil } }
         let retired: Retired
         do { retired = try await retire(dryRun) } catch { throw error as? RegistryError ?? .input(error) }
-        var report = try await collector.collect(roots: roots(), dryRun: dryRun) { progress in
-            state.withLock { $0.running = progress }
+        var report = try await withTaskExecutorPreference(executor) { () throws(RegistryError) in
+            try await collector.collect(roots: roots(), dryRun: dryRun) { progress in
+                state.withLock { $0.running = progress }
+            }
         }
         report.retention = retired
         if !dryRun {

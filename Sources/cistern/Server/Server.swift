@@ -64,9 +64,10 @@ struct Server {
 
         let registry = Registry(store: store, blobs: blobs, quotas: quotas, now: wallClock)
         let uploads = UploadBook(registry: registry)
+        let background = BackgroundExecutor(threads: 4)
         let counter = UsageCounter(
             quotas: quotas, registry: registry, reading: files, others: { try await droplets.countUsage($0) },
-            now: wallClock)
+            now: wallClock, executor: background)
         let verifications = VerificationRunner(
             verifier: Verifier(
                 registry: registry, blobs: blobs, reading: files, users: { try await images.users(of: $0) }),
@@ -78,7 +79,7 @@ struct Server {
             retire: Retirement(
                 images: images, registry: registry, pins: pins, policy: settings.retention,
                 untagged: settings.untaggedAge, grace: settings.collectionGrace, now: wallClock
-            ).callAsFunction, now: wallClock)
+            ).callAsFunction, now: wallClock, executor: background)
 
         var routes = Routes.health([
             ReadinessCheck("store") { try await store.sync() }
