@@ -4,7 +4,7 @@
 /// which the sink takes bytes. README.md beside this file has the rules for entries.
 /// - Parameters:
 ///   - input: the droplet as it was uploaded: tar, gzip or zstd, in chunks of any size.
-///   - watch: files and paths that the caller wants to know of, where the layers have them: below `home/vcap`.
+///   - watch: files and paths that the caller wants to know of, by their names in the archive.
 ///   - sink: receives the layers. If anything fails, every writer that was begun and not finished is aborted. Layers are
 ///     finished only after all of the input was read and found valid; should then one of several fail to finish, those
 ///     finished before it stay with the sink.

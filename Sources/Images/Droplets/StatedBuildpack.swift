@@ -22,10 +22,10 @@ public struct StatedBuildpack: Hashable, Sendable {
 
     /// How many dependencies of a droplet are looked at.
     private static let maximumIndex = 32
-    private static let stagingInfo = "home/vcap/staging_info.yml"
+    private static let stagingInfo = "staging_info.yml"
 
     /// What each buildpack writes down of itself.
-    private static func config(_ index: Int) -> String { "home/vcap/deps/\(index)/config.yml" }
+    private static func config(_ index: Int) -> String { "deps/\(index)/config.yml" }
 
     static let watch = RootfsWatch(
         files: Dictionary(

@@ -123,7 +123,8 @@ private struct APKVersion {
         var following: Kind?
         switch kind {
         case .fraction where rest.first == UInt8(ascii: "0"):
-            let zeros = rest.prefix { $0 == UInt8(ascii: "0") }.count
+            // Of zeros in front, all but the last one count on their own; what comes then is a number again.
+            let zeros = rest.prefix { $0 == UInt8(ascii: "0") }.count - 1
             rest = rest.dropFirst(zeros)
             value = .small(-zeros)
             following = .number
