@@ -29,7 +29,7 @@ extension RegistryAPI {
         return .bytes(index.json.canonicalBytes, contentType: MediaType.ociIndex.text, headers: headers)
     }
 
-    private static func merge(
+    static func merge(
         _ derived: [Descriptor], into page: Page<Descriptor>, after last: String?
     ) -> Page<Descriptor> {
         let pushed = Set(page.elements.map(\.digest))
