@@ -75,6 +75,21 @@ struct RootfsTests {
         #expect(findings.files["etc/missing"] == nil)
     }
 
+    @Test("gives the files of a folder, and says so where there are too many")
+    func folders() async throws {
+        func findings(_ limit: Int) async throws -> [String: RootfsFindings.File] {
+            try await convertRootfs(
+                Chunks(Self.tar, sizes: [100]), watch: RootfsWatch(folders: ["usr/lib": limit, "nowhere": limit]),
+                sink: MemorySink()
+            ).findings.files
+        }
+        let release = RootfsFindings.File.bytes(Array("ID=debian\n".utf8))
+        #expect(try await findings(4096)["usr/lib/os-release"] == release)
+        #expect(try await findings(4096).keys.allSatisfy { $0.hasPrefix("usr/lib/") })
+        let full = try await findings(520)
+        #expect(full.count == 1 && full["usr/lib"] == .tooLarge(522))
+    }
+
     @Test(
         "is refused for the same faults of structure as a droplet",
         arguments: [Hostile.names, Hostile.links, Hostile.headers].flatMap { $0 })

@@ -10,10 +10,9 @@ struct PackageURL {
         case .apk: type = "apk"
         case .none: return nil
         }
-        let release = distribution.version.isEmpty ? distribution.id : "\(distribution.id)-\(distribution.version)"
         text =
             "pkg:\(type)/\(Self.escaped(distribution.id))/\(Self.escaped(package.name))@\(Self.escaped(package.version))"
-            + "?arch=\(Self.escaped(package.architecture))&distro=\(Self.escaped(release))"
+            + "?arch=\(Self.escaped(package.architecture))&distro=\(Self.escaped(distribution.description))"
     }
 
     /// Everything but unreserved characters and colons, percent-encoded.

@@ -24,8 +24,7 @@ struct RootfsSBOM: Sendable {
             SPDXDocument.Package(
                 id: document.makeID("rootfs"), name: version.stack.text, version: version.version.text,
                 purpose: "OPERATING_SYSTEM", sha256: version.source.hex,
-                comment: "The checksum is that of the file that was imported. It says that it is "
-                    + "\(list.distribution.id) \(list.distribution.version)."))
+                comment: "The checksum is that of the file that was imported. Its os-release says \(list.distribution)."))
         document.relate(SPDXDocument.itself, "DESCRIBES", Self.element)
         for layer in version.layers {
             let package = document.package(for: layer, "rootfs layer")

@@ -1,7 +1,7 @@
 import JSON
 
 /// What a rootfs says that it is, in its os-release (os-release(5)).
-public struct Distribution: Hashable, Sendable {
+public struct Distribution: Hashable, Sendable, CustomStringConvertible {
     /// `ID`, or `linux` as os-release(5) has it where it is missing or no identifier.
     public let id: String
     /// `VERSION_ID`; empty if it is missing or no identifier.
@@ -28,6 +28,9 @@ public struct Distribution: Hashable, Sendable {
         }
         self.init(id: id, version: version)
     }
+
+    /// As in `debian-12`.
+    public var description: String { version.isEmpty ? id : "\(id)-\(version)" }
 
     init?(json: JSONValue) {
         guard let id = json["id"]?.string, let version = json["version"]?.string else { return nil }
