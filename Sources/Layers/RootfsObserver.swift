@@ -67,7 +67,10 @@ struct RootfsObserver {
                 return
             }
             files[name] = .bytes([])
-            if entry.size > 0 { capturing = name }
+            if entry.size > 0 {
+                capturing = name
+                captured.reserveCapacity(Int(entry.size))
+            }
         case .symbolicLink:
             linkBytes += name.count + entry.linkName.count + 64
             guard linkBytes <= Self.maximumLinkBytes else {

@@ -62,9 +62,11 @@ extension DerivedImages {
         guard digest.algorithm == .sha256, !recipes.isEmpty else { return nil }
         if digest == DerivedReferrer.emptyConfigDigest { return .blob(DerivedReferrer.emptyConfig) }
         for recipe in recipes {
-            guard let referrer = try await readable({ () throws(ImageError) in
-                try await baseReferrer(composeBase(recipe), recipe)
-            }) else { continue }
+            guard
+                let referrer = try await readable({ () throws(ImageError) in
+                    try await baseReferrer(composeBase(recipe), recipe)
+                })
+            else { continue }
             if referrer.descriptor.digest == digest { return .manifest(referrer) }
             if referrer.documentDigest == digest, let version = rootfs.version(of: recipe) {
                 return try await bill(of: version).map { .blob($0.bytes) }

@@ -32,7 +32,8 @@ enum ImageSBOM {
             document.relate(Self.image, "CONTAINS", package.id)
             document.relate(package.id, "GENERATED_FROM", Self.droplet)
         }
-        for (layer, name) in [(recipe.lifecycle, "lifecycle layer")] + recipe.delta.map({ ($0, "rootfs delta layer") }) {
+        for (layer, name) in [(recipe.lifecycle, "lifecycle layer")] + recipe.delta.map({ ($0, "rootfs delta layer") })
+        {
             let package = document.package(for: layer, name)
             document.add(package)
             document.relate(Self.image, "CONTAINS", package.id)

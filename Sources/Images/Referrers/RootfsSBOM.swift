@@ -24,7 +24,8 @@ struct RootfsSBOM: Sendable {
             SPDXDocument.Package(
                 id: document.makeID("rootfs"), name: version.stack.text, version: version.version.text,
                 purpose: "OPERATING_SYSTEM", sha256: version.source.hex,
-                comment: "The checksum is that of the file that was imported. Its os-release says \(list.distribution)."))
+                comment: "The checksum is that of the file that was imported. Its os-release says \(list.distribution)."
+            ))
         document.relate(SPDXDocument.itself, "DESCRIBES", Self.element)
         for layer in version.layers {
             let package = document.package(for: layer, "rootfs layer")

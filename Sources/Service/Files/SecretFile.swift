@@ -18,7 +18,9 @@ public enum SecretFile {
         var bytes = [UInt8](repeating: 0, count: maximum + 1)
         var count = 0
         while count < bytes.count {
-            let read = bytes.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress?.advanced(by: count), $0.count - count) }
+            let read = bytes.withUnsafeMutableBytes {
+                Glibc.read(descriptor, $0.baseAddress?.advanced(by: count), $0.count - count)
+            }
             if read < 0, errno == EINTR { continue }
             guard read >= 0 else { throw failure(path) }
             guard read > 0 else { break }

@@ -75,7 +75,8 @@ struct Setting: Hashable, Sendable {
         key: "rootfs.delta-chain", fallback: "5", help: "how many deltas an image may have")
     static let provenanceKey = Setting(
         key: "provenance.key", fallback: "",
-        help: "PEM files with Ed25519 private keys that provenance is signed with, separated by commas; empty: it is not")
+        help:
+            "PEM files with Ed25519 private keys that provenance is signed with, separated by commas; empty: it is not")
     static let drainSeconds = Setting(
         key: "drain-seconds", fallback: "25", help: "how long running transfers may go on after SIGTERM")
     static let logLevel = Setting(

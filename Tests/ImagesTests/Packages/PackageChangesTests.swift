@@ -26,9 +26,12 @@ struct PackageChangesTests {
             ])
         let changes = try await house.changes("1", "2")
         #expect(changes.added.map(\.name) == ["comes"] && changes.removed.map(\.name) == ["goes"])
-        #expect(changes.upgraded.map { "\($0.to.name) \($0.from.version) \($0.to.version)" } == ["both 1 2", "up 1.9 1.10"])
+        #expect(
+            changes.upgraded.map { "\($0.to.name) \($0.from.version) \($0.to.version)" } == ["both 1 2", "up 1.9 1.10"])
         #expect(changes.downgraded.map(\.to.name) == ["down"])
-        #expect(changes.changed.map { "\($0.to.name) \($0.from.architecture) \($0.to.architecture)" } == ["turns all amd64"])
+        #expect(
+            changes.changed.map { "\($0.to.name) \($0.from.architecture) \($0.to.architecture)" } == ["turns all amd64"]
+        )
         #expect(changes.unchanged == 2 && changes.isComplete)
         let back = try await house.changes("2", "1")
         #expect(back.added == changes.removed && back.removed == changes.added)
@@ -47,7 +50,9 @@ struct PackageChangesTests {
     @Test("dpkg orders versions as this does")
     func dpkgOrder() throws {
         var random = SeededNumbers(seed: 7)
-        let parts = ["1", "2", "10", "09", "a", "b", "~", "~~", "+", ".", "-1", "deb12u1", "~rc1", "+b1", "0", "z", "-0"]
+        let parts = [
+            "1", "2", "10", "09", "a", "b", "~", "~~", "+", ".", "-1", "deb12u1", "~rc1", "+b1", "0", "z", "-0",
+        ]
         func version() -> String {
             let epoch = ["", "", "", "0:", "1:"][Int(random.next() % 5)]
             return epoch + "1" + (0..<Int(random.next() % 5)).map { _ in parts[Int(random.next() % 17)] }.joined()
@@ -69,10 +74,12 @@ struct PackageChangesTests {
         arguments: [
             [
                 "1.0_alpha", "1.0_alpha1", "1.0_alpha2", "1.0_beta1", "1.0_pre1", "1.0_rc1", "1.0_rc2", "1.0",
-                "1.0-r0", "1.0-r1", "1.0-r10", "1.0_cvs1", "1.0_svn1", "1.0_git20240101", "1.0_hg1", "1.0_p1", "1.0_p10",
+                "1.0-r0", "1.0-r1", "1.0-r10", "1.0_cvs1", "1.0_svn1", "1.0_git20240101", "1.0_hg1", "1.0_p1",
+                "1.0_p10",
                 "1.0a", "1.0b", "1.0.1", "1.1", "1.2", "1.10", "2", "10",
             ],
-            ["0.001", "0.01", "0.1", "0.2", "0.10"], ["1.00", "1.0", "1.05", "1.5"], ["3.3.1-r2", "3.3.1-r3", "3.3.2-r0"], ["1.2.4", "1.2.5-r0"],
+            ["0.001", "0.01", "0.1", "0.2", "0.10"], ["1.00", "1.0", "1.05", "1.5"],
+            ["3.3.1-r2", "3.3.1-r3", "3.3.2-r0"], ["1.2.4", "1.2.5-r0"],
             ["20240101", "20240102", "99999999999999999999998", "99999999999999999999999"],
         ])
     func apkOrder(_ versions: [String]) {

@@ -138,7 +138,8 @@ struct PackageListTests {
             ("ID=\"$(reboot)\"\nVERSION_ID=1 2\n", "linux", ""), ("", "linux", ""),
             ("ID=a\nID=b\nVERSION_ID=\u{0}\n", "b", ""), ("ID=de/bian\nVERSION_ID=12?x=y\n", "linux", ""),
             ("ID=\"\"\nVERSION_ID=\"\n", "linux", ""), ("#ID=x\n ID=y\nIDX=z\n", "linux", ""),
-            ("ID=" + String(repeating: "a", count: 65), "linux", ""), ("ID=ubuntu\r\nVERSION_ID=24.04\n", "linux", "24.04"),
+            ("ID=" + String(repeating: "a", count: 65), "linux", ""),
+            ("ID=ubuntu\r\nVERSION_ID=24.04\n", "linux", "24.04"),
         ])
     func release(_ text: String, _ id: String, _ version: String) async throws {
         let house = try await TestHouse()
@@ -187,7 +188,7 @@ struct PackageListTests {
         do {
             _ = try await older.packages("1")
             Issue.record("nothing is recorded")
-        } catch ImageError.noPackages { }
+        } catch ImageError.noPackages {}
         #expect(try await older.importRootfs("1", release: Status.debian, [Status.sample]) == imported)
         #expect(try await older.packages("1").packages.count == 3)
     }

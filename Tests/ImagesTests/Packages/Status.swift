@@ -5,7 +5,9 @@ enum Status {
     static let path = "var/lib/dpkg/status"
     static let debian = "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n"
 
-    static func stanza(_ name: String, _ version: String, _ architecture: String = "amd64", _ more: String = "") -> String {
+    static func stanza(_ name: String, _ version: String, _ architecture: String = "amd64", _ more: String = "")
+        -> String
+    {
         "Package: \(name)\nStatus: install ok installed\nPriority: optional\nMaintainer: Somebody <s@example.org>\n"
             + "Architecture: \(architecture)\nVersion: \(version)\n\(more)Description: short\n long: goes on\n .\n Version: 9\n"
     }

@@ -141,7 +141,8 @@ struct DerivedReferrerTests {
             for house in [house, again] {
                 let manifest = try await house.images.baseReferrerContent(stack, referrer.descriptor.digest)
                 #expect(manifest == .manifest(referrer))
-                guard case .blob(let bytes)? = try await house.images.baseReferrerContent(stack, referrer.documentDigest)
+                guard
+                    case .blob(let bytes)? = try await house.images.baseReferrerContent(stack, referrer.documentDigest)
                 else {
                     Issue.record("the document is not there")
                     continue
@@ -156,7 +157,8 @@ struct DerivedReferrerTests {
 
         // What images' SBOMs point to is just this document.
         let image = try await house.image("app", droplet.hash)
-        let bill = try #require(try await house.images.referrers(try DropletGUID("app"), of: image.manifestDigest).first)
+        let bill = try #require(
+            try await house.images.referrers(try DropletGUID("app"), of: image.manifestDigest).first)
         let json = try JSONValue(parsing: try #require(bill.document))
         guard case .blob(let bytes)? = try await house.images.baseReferrerContent(stack, try #require(documents.first))
         else { return }
@@ -181,18 +183,21 @@ struct DerivedReferrerTests {
         try await Self.walk(try await Self.house(store: house.store), listed)
     }
 
-    @Test("a droplet says which buildpacks staged it, and only words are taken", arguments: [
-        ([("deps/0/config.yml", "---\nname: nodejs\nconfig: {}\nversion: '1.8.24'\n")], ["nodejs 1.8.24"]),
-        (
-            [("deps/0/config.yml", "name: apt\n"), ("deps/1/config.yml", "name: \"ruby\"\nversion: 1.10.0\n")],
-            ["apt ", "ruby 1.10.0"]
-        ),
-        ([("staging_info.yml", #"{"detected_buildpack":"python"}"#)], ["python "]),
-        ([("staging_info.yml", #"{"detected_buildpack":"two words"}"#)], []),
-        ([("staging_info.yml", "detected_buildpack: [")], []),
-        ([("deps/0/config.yml", "name: ev\u{0}il\n")], []), ([("deps/0/config.yml", "config:\n  name: inner\n")], []),
-        ([("deps/0/config.yml", "name: " + String(repeating: "x", count: 70_000))], []),
-    ] as [([(String, String)], [String])])
+    @Test(
+        "a droplet says which buildpacks staged it, and only words are taken",
+        arguments: [
+            ([("deps/0/config.yml", "---\nname: nodejs\nconfig: {}\nversion: '1.8.24'\n")], ["nodejs 1.8.24"]),
+            (
+                [("deps/0/config.yml", "name: apt\n"), ("deps/1/config.yml", "name: \"ruby\"\nversion: 1.10.0\n")],
+                ["apt ", "ruby 1.10.0"]
+            ),
+            ([("staging_info.yml", #"{"detected_buildpack":"python"}"#)], ["python "]),
+            ([("staging_info.yml", #"{"detected_buildpack":"two words"}"#)], []),
+            ([("staging_info.yml", "detected_buildpack: [")], []),
+            ([("deps/0/config.yml", "name: ev\u{0}il\n")], []),
+            ([("deps/0/config.yml", "config:\n  name: inner\n")], []),
+            ([("deps/0/config.yml", "name: " + String(repeating: "x", count: 70_000))], []),
+        ] as [([(String, String)], [String])])
     func buildpacks(_ files: [(String, String)], _ expected: [String]) async throws {
         let (house, _) = try await Self.filled()
         let tar = TestTar(

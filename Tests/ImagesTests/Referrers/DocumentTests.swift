@@ -38,7 +38,8 @@ struct DocumentTests {
     }
 
     static func referrers(
-        _ family: MediaTypeFamily, delta: [LayerReference] = [], keys: [SigningKey] = [], _ droplet: DropletContent? = nil
+        _ family: MediaTypeFamily, delta: [LayerReference] = [], keys: [SigningKey] = [],
+        _ droplet: DropletContent? = nil
     ) throws -> ImageReferrers {
         let recipe = try Samples.recipe(family: family, delta: delta)
         let droplet = try droplet ?? Self.droplet()
@@ -93,7 +94,8 @@ struct DocumentTests {
         let lists = [
             Self.list(), Self.list(.none, []), Self.list(.apk, [licensed, licensed]), Self.list(.dpkg, alike),
             PackageList(
-                manager: .dpkg, distribution: Distribution(id: "linux", version: ""), packages: Self.packages, skipped: 3,
+                manager: .dpkg, distribution: Distribution(id: "linux", version: ""), packages: Self.packages,
+                skipped: 3,
                 isComplete: false),
         ]
         for list in lists {
@@ -226,7 +228,9 @@ struct DocumentTests {
 
     @Test(
         "what is no Ed25519 key is refused, and the reason has nothing of it",
-        arguments: ["", "secret text", SigningKey.pem("PRIVATE KEY", [0x30, 0]), SigningKey.pem("PUBLIC KEY", [0x30, 0])])
+        arguments: [
+            "", "secret text", SigningKey.pem("PRIVATE KEY", [0x30, 0]), SigningKey.pem("PUBLIC KEY", [0x30, 0]),
+        ])
     func keys(_ text: String) {
         do {
             _ = try SigningKey(pem: Array(text.utf8))

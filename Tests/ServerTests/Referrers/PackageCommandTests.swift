@@ -60,7 +60,8 @@ extension ServerTests {
             let expected = said.split(separator: "\n").map { $0.split(separator: "|") }
                 .filter { present.contains(String($0[0])) }.map { String($0[1]) }
             let answer = try await SharedServer.world().client.get(
-                "/api/v1/rootfs/own/1/packages", as: "operator").json
+                "/api/v1/rootfs/own/1/packages", as: "operator"
+            ).json
             let listed = (answer["packages"]?.array ?? []).map { package in
                 ["name", "version", "architecture", "source", "sourceVersion"].map { package[$0]?.string ?? "" }
                     .joined(separator: " ")

@@ -46,14 +46,16 @@ extension ServerTests {
                 #expect(manifest.json["subject"]?["digest"]?.string == subject)
                 #expect(manifest.json["artifactType"] == descriptor["artifactType"])
                 #expect(manifest.json["annotations"] == descriptor["annotations"])
-                let config = try await world.client.get("\(root)/blobs/\(manifest.json["config"]?["digest"]?.string ?? "")")
+                let config = try await world.client.get(
+                    "\(root)/blobs/\(manifest.json["config"]?["digest"]?.string ?? "")")
                 #expect(config.status == 200 && config.text == "{}")
                 let blob = manifest.json["layers"]?.array?.first?["digest"]?.string ?? ""
                 let document = try await world.client.get("\(root)/blobs/\(blob)")
                 try #require(document.status == 200 && Digest.of(document.body).description == blob)
                 let size = manifest.json["layers"]?.array?.first?["size"]?.integer
                 #expect(size == Int64(document.body.count))
-                #expect(try await world.client.head("\(root)/blobs/\(blob)")["Content-Length"] == "\(document.body.count)")
+                #expect(
+                    try await world.client.head("\(root)/blobs/\(blob)")["Content-Length"] == "\(document.body.count)")
                 let part = try await world.client.get("\(root)/blobs/\(blob)", ["Range": "bytes=2-9"])
                 #expect(part.status == 206 && part.body == Array(document.body[2...9]))
                 let type = descriptor["artifactType"]?.string ?? ""
@@ -71,7 +73,9 @@ extension ServerTests {
             return Digest.of(answer.body).description
         }
 
-        @Test("An image has an SBOM and signed provenance, which openssl verifies, in both vocabularies and after a restart")
+        @Test(
+            "An image has an SBOM and signed provenance, which openssl verifies, in both vocabularies and after a restart"
+        )
         func walks() async throws {
             try await withTemporaryDirectory { directory in
                 let (data, key) = (directory + "/data", directory + "/key.pem")
@@ -81,8 +85,9 @@ extension ServerTests {
                 var all: [Fetched] = []
                 all = try await World.with(data: data, settings) { world in
                     try await RootfsFolder(
-                        directory + "/root", status: RootfsFolder.stanza("libc6", "2.36-9"))
-                        .importAs("1", of: "tiny", world.server, ["--promote"])
+                        directory + "/root", status: RootfsFolder.stanza("libc6", "2.36-9")
+                    )
+                    .importAs("1", of: "tiny", world.server, ["--promote"])
                     try await world.upload(droplet, guid: "app")
                     var all: [Fetched] = []
                     for type in [Self.oci, Self.docker] {
@@ -201,7 +206,8 @@ extension ServerTests {
                 let listed = try await repo.referrers(of: subject).compactMap { $0["digest"]?.string }
                 #expect(listed == (derived + pushed).sorted())
                 let rest = try await repo.referrers(
-                    of: subject, "?last=sha256-\(listed[1].dropFirst(7))").compactMap { $0["digest"]?.string }
+                    of: subject, "?last=sha256-\(listed[1].dropFirst(7))"
+                ).compactMap { $0["digest"]?.string }
                 #expect(rest == Array(listed.dropFirst(2)))
                 // A copy of a derived one, pushed: it is listed once.
                 let copy = try await repo.get("manifests/\(derived[0])")
@@ -217,7 +223,8 @@ extension ServerTests {
                 let key = directory + "/key.pem"
                 func errors(_ paths: String) async throws -> String {
                     let result = try await run(
-                        "cistern", ["serve", "--data", directory + "/data", "--provenance-key", paths, "--print-config"],
+                        "cistern",
+                        ["serve", "--data", directory + "/data", "--provenance-key", paths, "--print-config"],
                         timeout: .seconds(20))
                     #expect(result.status == 1 || result.status == 2 || result.errors.isEmpty)
                     return result.errors

@@ -59,14 +59,16 @@ extension PackageList {
     /// Where images without a package manager say what they are made of.
     private static let dpkgFolder = "var/lib/dpkg/status.d"
     private static let apk = ["lib/apk/db/installed", "usr/lib/apk/db/installed"]
-    private static let maximumDatabase = 64 << 20
+    /// In bytes: Debian's with all that it has in one architecture. The others are read beside it.
+    private static let maximumStatus = 64 << 20
+    private static let maximumOther = 16 << 20
 
     /// The files to watch for.
     static let files: [String: Int] = {
-        let databases = ([dpkgStatus] + apk).map { ($0, maximumDatabase) }
-        return Dictionary(uniqueKeysWithValues: databases + osRelease.map { ($0, 64 << 10) })
+        let others = apk.map { ($0, maximumOther) } + osRelease.map { ($0, 64 << 10) }
+        return Dictionary(uniqueKeysWithValues: [(dpkgStatus, maximumStatus)] + others)
     }()
-    static let folders = [dpkgFolder: maximumDatabase]
+    static let folders = [dpkgFolder: maximumOther]
 
     public init(_ findings: RootfsFindings) {
         var dpkg = PackageDatabase()

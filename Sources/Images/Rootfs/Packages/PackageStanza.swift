@@ -22,7 +22,8 @@ struct PackageStanza {
         isEmpty = false
         // The line before goes on.
         if line.first == UInt8(ascii: " ") || line.first == UInt8(ascii: "\t") { return }
-        guard let colon = line.prefix(Self.maximumWord).firstIndex(of: UInt8(ascii: ":")), colon > line.startIndex else {
+        guard let colon = line.prefix(Self.maximumWord).firstIndex(of: UInt8(ascii: ":")), colon > line.startIndex
+        else {
             isMalformed = true
             return
         }

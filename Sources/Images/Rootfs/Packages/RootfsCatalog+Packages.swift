@@ -43,15 +43,13 @@ extension RootfsCatalog {
         let kept = try? self.version(version.stack, version.version, version.architecture)
         // Another file under a name that is taken: its import fails.
         guard kept == nil || kept?.source == version.source else { return }
+        let stored: (list: PackageList, source: Digest)?
+        do { stored = try await storedPackages(version) } catch .damaged { stored = nil } catch { throw error }
+        // Once written it stays as it is, unless an import that came to nothing left it.
+        guard stored?.source != version.source else { return }
         do {
-            let key = try PackageList.key(version)
-            do throws(ObjectStoreError) {
-                try await store.put(key, list.bytes(source: version.source), if: .absent)
-            } catch .exists {
-                // Once written it stays as it is, unless an import that came to nothing left it.
-                if let stored = try? await storedPackages(version), stored.source == version.source { return }
-                try await store.put(key, list.bytes(source: version.source), if: .always)
-            }
+            try await store.put(
+                try PackageList.key(version), list.bytes(source: version.source), if: .always)
         } catch { throw .store(error) }
         packageLists.remove(version)
         state.withLock { $0.packageChanges += 1 }
