@@ -10,8 +10,13 @@ public struct RootfsWatch: Sendable {
     /// Folders whose files are to be read, those of its own folders not, and up to how many bytes in all; each file
     /// counts 512 bytes besides. Links are not followed.
     public var folders: [String: Int]
+    /// Without it links lead nowhere, and none is remembered: an archive may then have any number of them.
+    public var followsLinks: Bool
 
-    public init(files: [String: Int] = [:], paths: [String] = [], folders: [String: Int] = [:]) {
+    public init(
+        files: [String: Int] = [:], paths: [String] = [], folders: [String: Int] = [:], followsLinks: Bool = true
+    ) {
+        self.followsLinks = followsLinks
         self.files = files
         self.paths = paths
         self.folders = folders
@@ -71,7 +76,7 @@ struct RootfsObserver {
                 capturing = name
                 captured.reserveCapacity(Int(entry.size))
             }
-        case .symbolicLink:
+        case .symbolicLink where watch.followsLinks:
             linkBytes += name.count + entry.linkName.count + 64
             guard linkBytes <= Self.maximumLinkBytes else {
                 throw ConversionError(.tooLarge, "too many symbolic links", entry: name)

@@ -29,7 +29,8 @@ public struct StatedBuildpack: Hashable, Sendable {
 
     static let watch = RootfsWatch(
         files: Dictionary(
-            uniqueKeysWithValues: ([stagingInfo] + (0..<maximumIndex).map(config)).map { ($0, 64 << 10) }))
+            uniqueKeysWithValues: ([stagingInfo] + (0..<maximumIndex).map(config)).map { ($0, 64 << 10) }),
+        followsLinks: false)
 
     /// Those of `deps/<index>/config.yml`, in the order in which they ran; else the one that staging_info.yml says was
     /// detected.
