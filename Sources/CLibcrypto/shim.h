@@ -2,3 +2,7 @@
 // The low-level contexts are what can be copied and saved in the middle of a stream; the EVP ones can't.
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/sha.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>

@@ -1,5 +1,6 @@
 public import Blobs
 public import Layers
+public import OCI
 public import ObjectStore
 
 /// Why an image, a droplet or a rootfs could not be had or made.
@@ -17,6 +18,8 @@ public enum ImageError: Error, Sendable {
     /// The rootfs lacks what apps can't be started without.
     case unsuitableRootfs(missing: String)
     case unknownDelta(StackName, from: VersionName, to: VersionName)
+    /// The version came in when no package lists were made.
+    case noPackages(StackName, VersionName, Architecture)
     /// No layer turns the one version into the other, or the one computed does not: why.
     case unsuitableDelta(String)
     /// A version that is current, or was before it, can't be removed.
@@ -38,6 +41,8 @@ public enum ImageError: Error, Sendable {
     case contended(ObjectKey)
     case blob(BlobError)
     case store(ObjectStoreError)
+    /// Provenance can't be signed.
+    case signing(OCIError)
     /// The sender failed or went away.
     case input(any Error)
     case cancelled
@@ -60,6 +65,9 @@ extension ImageError: CustomStringConvertible {
         case .unknownDelta(let stack, let from, let to):
             "there is no delta from \(from) to \(to) of the stack \(stack): compute it first "
                 + "(cistern rootfs delta \(from) \(to) --stack \(stack))"
+        case .noPackages(let stack, let version, let architecture):
+            "the packages of \(stack) \(version) (\(architecture)) are not recorded, since an earlier Cistern imported it: "
+                + "import the same file again as \(version)"
         case .unsuitableRootfs(let missing):
             "the rootfs has no \(missing): name the shell that it has (--shell), or choose another file"
         case .noLifecycle(let architecture): "this server has no lifecycle programs for \(architecture)"
@@ -72,6 +80,7 @@ extension ImageError: CustomStringConvertible {
         case .contended(let key): "the record \(key) changes too often"
         case .blob(let error): error.description
         case .store(let error): error.description
+        case .signing(let error): error.description
         case .input: "the transfer broke off"
         case .cancelled: "cancelled"
         }

@@ -63,6 +63,8 @@ public struct ConvertedDroplet<Stored: Sendable>: Sendable {
     /// Bottom up: dependencies in the order of their indexes, the rest on top.
     public let layers: [ConvertedLayer<Stored>]
     public let summary: ConversionSummary
+    /// nil if nothing was watched for.
+    public let findings: RootfsFindings?
 }
 
 public struct ConvertedRootfs<Stored: Sendable>: Sendable {

@@ -7,10 +7,19 @@ public struct RootfsWatch: Sendable {
     public var files: [String: Int]
     /// Paths that may or may not exist.
     public var paths: [String]
+    /// Folders whose files are to be read, those of its own folders not, and up to how many bytes in all; each file
+    /// counts 512 bytes besides. Links are not followed.
+    public var folders: [String: Int]
+    /// Without it links lead nowhere, and none is remembered: an archive may then have any number of them.
+    public var followsLinks: Bool
 
-    public init(files: [String: Int] = [:], paths: [String] = []) {
+    public init(
+        files: [String: Int] = [:], paths: [String] = [], folders: [String: Int] = [:], followsLinks: Bool = true
+    ) {
+        self.followsLinks = followsLinks
         self.files = files
         self.paths = paths
+        self.folders = folders
     }
 }
 
@@ -22,6 +31,8 @@ public struct RootfsFindings: Sendable, Hashable {
         case tooLarge(Int64)
     }
 
+    /// A folder's files are among them, as `folder/name`. A folder that has more than wanted stands for itself as too
+    /// large, and some of its files are missing.
     public let files: [String: File]
     /// Symbolic links were followed inside the tree; one that leads nowhere does not exist.
     public let existing: Set<String>
@@ -34,6 +45,9 @@ struct RootfsObserver {
 
     private let watch: RootfsWatch
     private let wanted: [[UInt8]: Int]
+    private let folders: [(path: [UInt8], limit: Int)]
+    /// What the files of each folder count so far.
+    private var folderBytes: [Int]
     private var files: [[UInt8]: RootfsFindings.File] = [:]
     private var symbolicLinks: [[UInt8]: [UInt8]] = [:]
     private var hardLinks: [[UInt8]: [UInt8]] = [:]
@@ -45,19 +59,24 @@ struct RootfsObserver {
         self.watch = watch
         wanted = Dictionary(
             watch.files.map { (Self.clean($0.key), $0.value) }, uniquingKeysWith: { max($0, $1) })
+        folders = watch.folders.map { (Self.clean($0.key) + [EntryName.slash], $0.value) }
+        folderBytes = folders.map { _ in 0 }
     }
 
     mutating func entry(_ entry: TarEntry, name: [UInt8]) throws(ConversionError) {
         switch entry.kind {
         case .file:
-            guard let limit = wanted[name] else { return }
+            guard let limit = wanted[name] ?? folderLimit(name, entry.size) else { return }
             guard entry.size <= limit else {
                 files[name] = .tooLarge(entry.size)
                 return
             }
             files[name] = .bytes([])
-            if entry.size > 0 { capturing = name }
-        case .symbolicLink:
+            if entry.size > 0 {
+                capturing = name
+                captured.reserveCapacity(Int(entry.size))
+            }
+        case .symbolicLink where watch.followsLinks:
             linkBytes += name.count + entry.linkName.count + 64
             guard linkBytes <= Self.maximumLinkBytes else {
                 throw ConversionError(.tooLarge, "too many symbolic links", entry: name)
@@ -67,6 +86,22 @@ struct RootfsObserver {
             if wanted[name] != nil { hardLinks[name] = entry.linkName }
         default: return
         }
+    }
+
+    /// How large a file may be that lies in a folder of the watch: as large as it is, unless the folder has too much.
+    private mutating func folderLimit(_ name: [UInt8], _ size: Int64) -> Int? {
+        for (index, folder) in folders.enumerated() where name.starts(with: folder.path) {
+            guard !name[folder.path.count...].contains(EntryName.slash) else { continue }
+            let cost = Int64(folderBytes[index]) + min(size, Int64(folder.limit)) + 512
+            guard cost <= folder.limit else {
+                folderBytes[index] = folder.limit
+                files[Array(folder.path.dropLast())] = .tooLarge(cost)
+                return nil
+            }
+            folderBytes[index] = Int(cost)
+            return Int(size)
+        }
+        return nil
     }
 
     mutating func content(_ bytes: Span<UInt8>) {
@@ -91,6 +126,14 @@ struct RootfsObserver {
         for path in watch.files.keys {
             guard let name = resolve(Self.clean(path), names) else { continue }
             if let file = files[name] ?? hardLinks[name].flatMap({ files[$0] }) { found[path] = file }
+        }
+        for (path, _) in folders {
+            if let folder = files[Array(path.dropLast())] {
+                found[String(decoding: path.dropLast(), as: UTF8.self)] = folder
+            }
+            for (name, file) in files where name.starts(with: path) && names[name]?.kind == .file {
+                found[String(decoding: name, as: UTF8.self)] = file
+            }
         }
         let existing = watch.paths.filter { resolve(Self.clean($0), names) != nil }
         return RootfsFindings(files: found, existing: Set(existing))

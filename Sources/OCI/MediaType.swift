@@ -39,6 +39,11 @@ extension MediaType {
     public static let dockerLayer = MediaType(known: "application/vnd.docker.image.rootfs.diff.tar")
     public static let dockerLayerGzip = MediaType(known: "application/vnd.docker.image.rootfs.diff.tar.gzip")
 
+    // What is said about an image: SPDX 2.3, in-toto attestations and their envelopes (DSSE 1.0).
+    public static let spdx = MediaType(known: "application/spdx+json")
+    public static let inToto = MediaType(known: "application/vnd.in-toto+json")
+    public static let dsse = MediaType(known: "application/vnd.dsse.envelope.v1+json")
+
     public static let octetStream = MediaType(known: "application/octet-stream")
 }
 

@@ -51,6 +51,7 @@ public struct OperatorAPI: Sendable {
         var routes = Routes(errors: OperatorErrors())
         addRootfsRoutes(to: &routes)
         addDeltaRoutes(to: &routes)
+        addPackageRoutes(to: &routes)
         addDropletRoutes(to: &routes)
         addCollectionRoutes(to: &routes)
         addVerificationRoutes(to: &routes)

@@ -16,6 +16,7 @@ struct OperatorErrors: ErrorEnvelope {
         case .invalidName: return HTTPFailure(.badRequest, message, code: "invalid-name")
         case .unknownStack, .unknownVersion, .nothingPromoted, .noVariant, .unknownDroplet, .unknownDelta:
             return HTTPFailure(.notFound, message, code: "unknown")
+        case .noPackages: return HTTPFailure(.notFound, message, code: "not-recorded")
         case .unsuitableReport: return HTTPFailure(.badRequest, message, code: "invalid-report")
         case .rootfsInUse: return HTTPFailure(.conflict, message, code: "in-use")
         case .rootfsExists, .aliasTaken, .contended: return HTTPFailure(.conflict, message, code: "exists")

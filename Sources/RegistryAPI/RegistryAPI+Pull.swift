@@ -17,7 +17,7 @@ extension RegistryAPI {
             if let image = try await repository.image(reference, MediaTypeFamily(accept: request), in: images) {
                 return answer(image, reference, request)
             }
-            return try await pushedManifest(name, reference, request)
+            return try await referrerManifest(name, reference, request)
         } catch let derived as ImageError {
             // What is not derived may have been pushed beside it: a signature, an SBOM.
             guard case .manifestUnknown? = RegistryFailure(derived),
@@ -34,6 +34,21 @@ extension RegistryAPI {
         if case .tag = reference { headers[.vary] = "Accept" }
         if request.has(tag) { return Response(status: .notModified, headers: headers) }
         return .bytes(image.manifest, contentType: image.mediaType.text, headers: headers)
+    }
+
+    /// What was pushed beside derived images, else a document about one of them.
+    private func referrerManifest(
+        _ name: RepositoryName, _ reference: Reference, _ request: Request
+    ) async throws -> Response {
+        do { return try await pushedManifest(name, reference, request) } catch let error as RegistryError {
+            guard error.isUnknown, case .digest(let digest) = reference,
+                case .manifest(let referrer)? = try await Repository(name).referrerContent(digest, in: images)
+            else { throw error }
+            let tag = EntityTag(digest.description)
+            let headers: HTTPFields = [.contentDigest: digest.description, .eTag: tag.text]
+            if request.has(tag) { return Response(status: .notModified, headers: headers) }
+            return .bytes(referrer.manifest, contentType: referrer.descriptor.mediaType.text, headers: headers)
+        }
     }
 
     private func pushedManifest(
@@ -70,7 +85,7 @@ extension RegistryAPI {
         let derived = try await derivedContent(name, digest)
         if let redirect = try await redirect(name, digest, derived, request) { return redirect }
         switch derived {
-        case .config(let bytes)?: file = ResponseFile(bytes)
+        case .config(let bytes)?, .document(let bytes)?: file = ResponseFile(bytes)
         case .layer?: file = ResponseFile(try await blobs.open(digest).reader)
         case .manifest?, nil:
             if request.method == .head { _ = try await registry.blob(name, digest) }
@@ -91,7 +106,7 @@ extension RegistryAPI {
         guard !request.has(tag) else { return nil }
         let url: String?
         switch derived {
-        case .config?: return nil
+        case .config?, .document?: return nil
         case .layer?: url = try await blobs.presignedURL(for: digest, lifetime: Self.redirectLifetime)
         case .manifest?, nil:
             url = try await registry.presignedURL(name, digest, lifetime: Self.redirectLifetime)
@@ -107,7 +122,16 @@ extension RegistryAPI {
     private func derivedContent(_ name: RepositoryName, _ digest: Digest) async throws -> ImageContent? {
         let repository = Repository(name)
         guard repository.isReserved else { return nil }
-        return try await repository.content(digest, in: images)
+        if let content = try await repository.content(digest, in: images) { return content }
+        // What was pushed need not be searched for.
+        do {
+            _ = try await registry.blob(name, digest)
+            return nil
+        } catch {
+            guard error.isUnknown, case .blob(let bytes)? = try await repository.referrerContent(digest, in: images)
+            else { return nil }
+            return .document(bytes)
+        }
     }
 
     /// "Listing tags": at most `n` of them, those after `last`.
@@ -137,23 +161,6 @@ extension RegistryAPI {
         if let next = page.next { headers[.link] = link("/v2/\(name)/tags/list?n=\(page.elements.count)", next) }
         return .json(
             ["name": .string(name.text), "tags": .array(page.elements.map { .string($0) })], headers: headers)
-    }
-
-    /// "Listing Referrers".
-    func referrers(_ name: RepositoryName, _ subject: Digest, _ request: Request) async throws -> Response {
-        try request.requirePull(name, missing: .nameUnknown("there is no repository '\(name)'"))
-        // Media types have a plus and no space, whatever a form's escaping makes of it.
-        let type = try query("artifactType", request).map { String($0.map { $0 == " " ? "+" : $0 }) }
-        let page = try await registry.referrers(
-            name, of: subject, artifactType: type, after: try query("last", request))
-        var headers: HTTPFields = [:]
-        if type != nil { headers[.ociFiltersApplied] = "artifactType" }
-        if let next = page.next {
-            let filter = type.map { "artifactType=\(escaped($0))&" } ?? ""
-            headers[.link] = "</v2/\(name)/referrers/\(subject)?\(filter)last=\(next)>; rel=\"next\""
-        }
-        let index = Index(mediaType: .ociIndex, manifests: page.elements)
-        return .bytes(index.json.canonicalBytes, contentType: MediaType.ociIndex.text, headers: headers)
     }
 
     /// The repositories that were pushed to and that the user may read.
@@ -206,7 +213,7 @@ extension RegistryAPI {
 }
 
 /// Percent-escapes what may not stand in a query's value.
-private func escaped(_ text: String) -> String {
+func escaped(_ text: String) -> String {
     var result = ""
     for byte in text.utf8 {
         let scalar = Unicode.Scalar(byte)
@@ -219,6 +226,15 @@ private func escaped(_ text: String) -> String {
         }
     }
     return result
+}
+
+extension RegistryError {
+    fileprivate var isUnknown: Bool {
+        switch self {
+        case .unknownManifest, .unknownRepository, .unknownBlob: true
+        default: false
+        }
+    }
 }
 
 extension MediaTypeFamily {

@@ -62,6 +62,24 @@ enum Repository: Hashable {
         }
     }
 
+    /// The derived documents about an image.
+    func referrers(of subject: Digest, in images: DerivedImages) async throws(ImageError) -> [DerivedReferrer] {
+        switch self {
+        case .droplet(let guid): try await images.referrers(guid, of: subject)
+        case .stack(let stack): try await images.baseReferrers(stack, of: subject)
+        case .nothing, .pushed: []
+        }
+    }
+
+    /// What a digest stands for among the derived documents about images.
+    func referrerContent(_ digest: Digest, in images: DerivedImages) async throws(ImageError) -> ReferrerContent? {
+        switch self {
+        case .droplet(let guid): try await images.referrerContent(guid, digest)
+        case .stack(let stack): try await images.baseReferrerContent(stack, digest)
+        case .nothing, .pushed: nil
+        }
+    }
+
     /// The tags of derived images; nil if there is nothing of the name.
     func tags(in images: DerivedImages) async throws(ImageError) -> [String]? {
         switch self {

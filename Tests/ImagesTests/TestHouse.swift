@@ -21,7 +21,8 @@ struct TestHouse {
     ///   - now: nanoseconds since 1970.
     init(
         store: MemoryObjectStore = MemoryObjectStore(), launch: String = "launch 1", quotas: QuotaBook = QuotaBook(),
-        deltas: DeltaPolicy? = nil, now: @escaping @Sendable () -> Int64 = { 1_800_000_000_000_000_000 }
+        deltas: DeltaPolicy? = nil, keys: [SigningKey] = [],
+        now: @escaping @Sendable () -> Int64 = { 1_800_000_000_000_000_000 }
     ) async throws {
         self.store = store
         blobs = BlobStore(store: store, now: now)
@@ -31,19 +32,25 @@ struct TestHouse {
             droplets: droplets, rootfs: rootfs, recipes: try await RecipeBook(store: store),
             lifecycle: [
                 .amd64: try await LifecycleLayer.install(launch: Array(launch.utf8), in: blobs, store: store)
-            ], deltas: deltas)
+            ], deltas: deltas, signingKeys: keys)
     }
 
     static let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
+    /// - Parameters:
+    ///   - release: its os-release.
+    ///   - others: what it has besides.
     @discardableResult
-    func importRootfs(_ version: String, content: String? = nil, checksum: Checksum? = nil) async throws
-        -> RootfsVersion
-    {
-        let tar = TestTar([
-            .directory("bin"), .file("bin/bash", "#!"), .directory("etc"),
-            .file("etc/os-release", "PRETTY_NAME=\"Test \(version)\"\n"), .file("content", content ?? version),
-        ])
+    func importRootfs(
+        _ version: String, content: String? = nil, checksum: Checksum? = nil, release: String? = nil,
+        _ others: [TestTar.Entry] = []
+    ) async throws -> RootfsVersion {
+        let tar = TestTar(
+            [
+                .directory("bin"), .file("bin/bash", "#!"), .directory("etc"),
+                .file("etc/os-release", release ?? "PRETTY_NAME=\"Test \(version)\"\n"),
+                .file("content", content ?? version),
+            ] + others)
         return try await rootfs.importRootfs(
             RootfsImport(
                 stack: try StackName(Self.stack), version: try VersionName(version), architecture: .amd64,

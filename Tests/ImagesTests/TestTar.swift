@@ -3,6 +3,8 @@ struct TestTar {
     enum Entry {
         case directory(String)
         case file(String, String)
+        case bytes(String, [UInt8])
+        case symbolicLink(String, to: String)
         case hardLink(String, to: String)
         case fifo(String)
     }
@@ -12,10 +14,12 @@ struct TestTar {
     init(_ entries: [Entry]) {
         for entry in entries {
             switch entry {
-            case .directory(let name): add(name + "/", type: "5", content: "")
-            case .file(let name, let content): add(name, type: "0", content: content)
-            case .hardLink(let name, let target): add(name, type: "1", content: "", link: target)
-            case .fifo(let name): add(name, type: "6", content: "")
+            case .directory(let name): add(name + "/", type: "5", content: [])
+            case .file(let name, let content): add(name, type: "0", content: Array(content.utf8))
+            case .bytes(let name, let content): add(name, type: "0", content: content)
+            case .symbolicLink(let name, let target): add(name, type: "2", content: [], link: target)
+            case .hardLink(let name, let target): add(name, type: "1", content: [], link: target)
+            case .fifo(let name): add(name, type: "6", content: [])
             }
         }
         bytes += [UInt8](repeating: 0, count: 1024)
@@ -26,7 +30,7 @@ struct TestTar {
         TestTar([.directory("./app"), .file("./app/index.html", content), .file("./staging_info.yml", "{}")])
     }
 
-    private mutating func add(_ name: String, type: String, content: String, link: String = "") {
+    private mutating func add(_ name: String, type: String, content: [UInt8], link: String = "") {
         var header = [UInt8](repeating: 0, count: 512)
         func put(_ text: String, at offset: Int) {
             header.replaceSubrange(offset..<offset + text.utf8.count, with: text.utf8)
@@ -39,7 +43,7 @@ struct TestTar {
         put(octal(type == "5" ? 0o755 : 0o644, 7), at: 100)
         put(octal(0, 7), at: 108)
         put(octal(0, 7), at: 116)
-        put(octal(content.utf8.count, 11), at: 124)
+        put(octal(content.count, 11), at: 124)
         put(octal(1_700_000_000, 11), at: 136)
         put("        ", at: 148)
         put(type, at: 156)
@@ -47,7 +51,7 @@ struct TestTar {
         put("ustar\u{0}00", at: 257)
         put(octal(header.reduce(0) { $0 + Int($1) }, 6) + "\u{0} ", at: 148)
         bytes += header
-        bytes += Array(content.utf8)
-        bytes += [UInt8](repeating: 0, count: (512 - content.utf8.count % 512) % 512)
+        bytes += content
+        bytes += [UInt8](repeating: 0, count: (512 - content.count % 512) % 512)
     }
 }

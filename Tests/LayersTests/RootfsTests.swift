@@ -1,7 +1,8 @@
 import Archive
-import Layers
 import OCI
 import Testing
+
+@testable import Layers
 
 @Suite("A root filesystem")
 struct RootfsTests {
@@ -73,6 +74,32 @@ struct RootfsTests {
         #expect(findings.files["etc-alias/passwd"] == findings.files["/etc/passwd"])
         #expect(findings.files["var/lib/dpkg/status"] == .tooLarge(1100))
         #expect(findings.files["etc/missing"] == nil)
+    }
+
+    @Test("remembers a bounded number of links, and none where they are not followed", arguments: [true, false])
+    func links(areFollowed: Bool) throws {
+        var observer = RootfsObserver(RootfsWatch(followsLinks: areFollowed))
+        let link = TarEntry(
+            kind: .symbolicLink, name: Array("link".utf8), linkName: [UInt8](repeating: 0x74, count: 4000), mode: 0o777,
+            modified: TarTime(seconds: 0))
+        var taken = 0
+        while taken < 5000, (try? observer.entry(link, name: link.name)) != nil { taken += 1 }
+        #expect(areFollowed ? taken < 5000 && taken > 4000 : taken == 5000)
+    }
+
+    @Test("gives the files of a folder, and says so where there are too many")
+    func folders() async throws {
+        func findings(_ limit: Int) async throws -> [String: RootfsFindings.File] {
+            try await convertRootfs(
+                Chunks(Self.tar, sizes: [100]), watch: RootfsWatch(folders: ["usr/lib": limit, "nowhere": limit]),
+                sink: MemorySink()
+            ).findings.files
+        }
+        let release = RootfsFindings.File.bytes(Array("ID=debian\n".utf8))
+        #expect(try await findings(4096)["usr/lib/os-release"] == release)
+        #expect(try await findings(4096).keys.allSatisfy { $0.hasPrefix("usr/lib/") })
+        let full = try await findings(520)
+        #expect(full.count == 1 && full["usr/lib"] == .tooLarge(522))
     }
 
     @Test(

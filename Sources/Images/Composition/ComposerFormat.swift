@@ -22,9 +22,12 @@ public func compose(_ recipe: Recipe, _ droplet: DropletContent) -> ComposedImag
 }
 
 /// Makes the documents of a recipe's rootfs alone, which is the base image of all images of that recipe.
-public func composeBase(_ recipe: Recipe) -> ComposedImage {
+public func composeBase(_ recipe: Recipe) -> ComposedImage { composeBase(recipe, recipe.family) }
+
+/// The same in one of the vocabularies.
+func composeBase(_ recipe: Recipe, _ family: MediaTypeFamily) -> ComposedImage {
     switch recipe.format {
-    case .v1: FormatV1(recipe: recipe).base(recipe.family)
+    case .v1: FormatV1(recipe: recipe).base(family)
     }
 }
 

@@ -7,6 +7,8 @@ public enum ImageContent: Hashable, Sendable {
     case config([UInt8])
     /// A layer, whose bytes are a blob.
     case layer(size: Int64)
+    /// A document about an image.
+    case document([UInt8])
 }
 
 extension DerivedImages {
@@ -34,11 +36,19 @@ extension DerivedImages {
 
     /// The manifest or config with a digest among all images of a droplet's repository.
     private func document(_ guid: DropletGUID, _ digest: Digest) async throws(ImageError) -> ImageContent? {
+        guard let (recipe, droplet) = try await origin(guid, digest) else { return nil }
+        return content(image(recipe, droplet.content), digest)
+    }
+
+    /// What the image was composed of whose manifest or config has a digest, among all of a droplet's repository.
+    func origin(
+        _ guid: DropletGUID, _ digest: Digest
+    ) async throws(ImageError) -> (recipe: Recipe, droplet: DropletRecord)? {
         let records = try await droplets.droplets(of: guid)
         if let key = found.origin(digest), let recipe = recipes.recipe(key.recipe),
             let droplet = records.first(where: { $0.content.digest == key.droplet && $0.fits(recipe) })
         {
-            return content(image(recipe, droplet.content), digest)
+            return (recipe, droplet)
         }
         let pairs = records.map { ($0, recipes.recipes($0.stack, $0.architecture)) }
         let question = FoundDigests.Question(guid: guid, digest: digest)
@@ -54,9 +64,7 @@ extension DerivedImages {
             // The youngest recipes first: they are the likeliest.
             for recipe in recipes.reversed() where left > 0 {
                 left -= 1
-                if let content = content(compose(recipe, droplet.content), digest) {
-                    return self.content(image(recipe, droplet.content), digest) ?? content
-                }
+                if content(compose(recipe, droplet.content), digest) != nil { return (recipe, droplet) }
             }
             await Task.yield()
         }

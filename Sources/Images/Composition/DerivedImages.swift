@@ -1,4 +1,4 @@
-import OCI
+public import OCI
 import ObjectStore
 import Synchronization
 
@@ -25,14 +25,22 @@ public final class DerivedImages: Sendable {
     private let composed = BoundedCache<ImageKey, ComposedImage>(maximumCost: 24 << 20)
     private let keeping = SingleFlight<String, Bool>()
     let found = FoundDigests()
+    /// What provenance is signed with.
+    let signingKeys: [SigningKey]
+    let referrerIndex = ReferrerIndex()
+    let madeReferrers = BoundedCache<ImageKey, MadeReferrers>(maximumCost: 4 << 20)
+    let rootfsBills = BoundedCache<RootfsVersion, RootfsSBOM>(maximumCost: 16 << 20)
+    let billReferences = BoundedCache<RootfsVersion, RootfsSBOM.Reference>(maximumCost: 2000)
 
     /// - Parameters:
     ///   - lifecycle: the layer of each architecture that this server can make images for.
     ///   - deltas: when images on a version that is new are made with a delta; nil: never.
+    ///   - signingKeys: what provenance is signed with; without any it is not signed.
     public init(
         droplets: DropletCatalog, rootfs: RootfsCatalog, recipes: RecipeBook,
-        lifecycle: [Architecture: LifecycleLayer], deltas: DeltaPolicy? = nil
+        lifecycle: [Architecture: LifecycleLayer], deltas: DeltaPolicy? = nil, signingKeys: [SigningKey] = []
     ) {
+        self.signingKeys = signingKeys
         self.deltas = deltas
         self.droplets = droplets
         self.rootfs = rootfs

@@ -33,11 +33,12 @@ struct Conversion: Hashable, Sendable {
     }
 
     var bytes: [UInt8] {
-        let json: JSONValue = [
+        var json: [String: JSONValue] = [
             "digest": .string(content.digest.description), "layers": .array(content.layers.map(\.json)),
             "mode": .string(mode.rawValue), "newestEntry": .integer(content.newestEntry.seconds),
             "sha1": .string(sha1), "size": .integer(size),
         ]
-        return json.canonicalBytes
+        if !content.buildpacks.isEmpty { json["buildpacks"] = .array(content.buildpacks.map(\.json)) }
+        return JSONValue.object(json).canonicalBytes
     }
 }

@@ -141,7 +141,8 @@ extension DropletCatalog {
             Conversion(
                 content: DropletContent(
                     digest: intake.digest, layers: layers.layers.map { LayerReference($0) },
-                    newestEntry: Timestamp(seconds: layers.summary.newestEntry?.seconds ?? 0)),
+                    newestEntry: Timestamp(seconds: layers.summary.newestEntry?.seconds ?? 0),
+                    buildpacks: StatedBuildpack.all(in: layers.findings)),
                 sha1: intake.sha1Hex, size: intake.size, mode: mode),
             upload.layout)
     }
@@ -172,7 +173,7 @@ extension DropletCatalog {
     ) async throws -> ConvertedDroplet<BlobWriter> where Input.Element == [UInt8] {
         try await convertDroplet(
             input, settings: LayerSettings(compression: upload.layout.compression, mode: mode, limits: upload.limits),
-            sink: BlobLayerSink(blobs: blobs, room: room))
+            watch: StatedBuildpack.watch, sink: BlobLayerSink(blobs: blobs, room: room))
     }
 
     /// Writes a conversion down unless there is one. Not durable before `sync()`.

@@ -8,8 +8,13 @@ public struct DropletContent: Hashable, Sendable {
     public let layers: [LayerReference]
     /// The latest modification time among the droplet's entries.
     public let newestEntry: Timestamp
+    /// Those that staged it, as it says itself; empty for what earlier Cisterns converted.
+    public let buildpacks: [StatedBuildpack]
 
-    public init(digest: Digest, layers: [LayerReference], newestEntry: Timestamp) {
+    public init(
+        digest: Digest, layers: [LayerReference], newestEntry: Timestamp, buildpacks: [StatedBuildpack] = []
+    ) {
+        self.buildpacks = buildpacks
         self.digest = digest
         self.layers = layers
         self.newestEntry = newestEntry

@@ -30,13 +30,14 @@ public struct DropletRecord: Hashable, Sendable {
     }
 
     var bytes: [UInt8] {
-        let json: JSONValue = [
+        var json: [String: JSONValue] = [
             "architecture": .string(architecture.rawValue), "digest": .string(content.digest.description),
             "layers": .array(content.layers.map(\.json)), "mode": .string(mode.rawValue),
             "newestEntry": .integer(content.newestEntry.seconds), "sha1": .string(sha1), "size": .integer(size),
             "stack": .string(stack.text), "uploaded": .integer(uploaded.seconds), "uploadedBy": .string(uploadedBy),
         ]
-        return json.canonicalBytes
+        if !content.buildpacks.isEmpty { json["buildpacks"] = .array(content.buildpacks.map(\.json)) }
+        return JSONValue.object(json).canonicalBytes
     }
 }
 
@@ -62,6 +63,8 @@ extension DropletContent {
             let layers = json["layers"]?.elements(LayerReference.init(json:)),
             let newestEntry = json["newestEntry"]?.integer
         else { return nil }
-        self.init(digest: digest, layers: layers, newestEntry: Timestamp(seconds: newestEntry))
+        let buildpacks = json["buildpacks"]?.elements(StatedBuildpack.init(json:)) ?? []
+        self.init(
+            digest: digest, layers: layers, newestEntry: Timestamp(seconds: newestEntry), buildpacks: buildpacks)
     }
 }

@@ -48,8 +48,9 @@ extension RootfsCatalog {
         var converted: ConvertedRootfs<BlobWriter>?
         do {
             let watch = RootfsWatch(
-                files: Dictionary(uniqueKeysWithValues: Self.osRelease.map { ($0, Self.maximumOSRelease) }),
-                paths: [request.shell])
+                files: Dictionary(uniqueKeysWithValues: Self.osRelease.map { ($0, Self.maximumOSRelease) })
+                    .merging(PackageList.files) { $1 },
+                paths: [request.shell], folders: PackageList.folders)
             converted = try await convertRootfs(
                 intake, settings: LayerSettings(compression: request.compression, limits: request.limits), watch: watch,
                 sink: BlobLayerSink(blobs: blobs))
@@ -66,7 +67,10 @@ extension RootfsCatalog {
         do { try await blobs.commit([(converted.layer.stored, converted.layer.digest)]) } catch { throw .blob(error) }
         converted.summary.notes.log(to: logger)
         let system = Self.osRelease.compactMap { prettyName(converted.findings.files[$0]) }.first ?? ""
+        let packages = PackageList(converted.findings)
+        packages.log(to: logger, stack: request.stack, version: request.version)
         return try await keep(
+            packages,
             RootfsVersion(
                 stack: request.stack, version: request.version, architecture: request.architecture,
                 layers: [LayerReference(converted.layer)], source: intake.digest, sourceSize: intake.size,
@@ -74,6 +78,14 @@ extension RootfsCatalog {
                 created: Timestamp(seconds: converted.summary.newestEntry?.seconds ?? 0), shell: request.shell,
                 system: system,
                 imported: Timestamp(seconds: now() / 1_000_000_000), importedBy: request.by))
+    }
+
+    /// The package list first: what a crash leaves of it nobody sees.
+    private func keep(_ packages: PackageList, _ version: RootfsVersion) async throws(ImageError) -> RootfsVersion {
+        try await changes.run { () throws(ImageError) in
+            try await keepPackages(packages, of: version)
+            return try await keep(version)
+        }
     }
 
     private func keep(_ version: RootfsVersion) async throws(ImageError) -> RootfsVersion {

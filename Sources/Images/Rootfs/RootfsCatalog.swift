@@ -16,6 +16,8 @@ public final class RootfsCatalog: Sendable {
         var deltas: [RootfsDelta.Key: RootfsDelta] = [:]
         var forms: [Variant: RootfsForm] = [:]
         var promotions: [StackName: PromotionHistory] = [:]
+        /// How often a package list came or went.
+        var packageChanges = 0
     }
 
     let store: any ObjectStore
@@ -26,6 +28,9 @@ public final class RootfsCatalog: Sendable {
     let changes = Limiter(1)
     /// Two indexes of file trees are memory enough.
     let deltaLimit = Limiter(1)
+    /// Package lists that were read of late.
+    let packageLists = BoundedCache<RootfsVersion, PackageList>(maximumCost: 16 << 20)
+    let packageReading = SingleFlight<RootfsVersion, PackageList?>()
 
     /// Reads what is there: a few objects for each rootfs version.
     /// - Parameter now: nanoseconds since 1970.
@@ -35,7 +40,8 @@ public final class RootfsCatalog: Sendable {
         self.store = store
         self.blobs = blobs
         self.now = now
-        try await forEachObject(in: store, prefix: "rootfs/") { (object) throws(ImageError) in
+        try await forEachObject(in: store, prefix: "rootfs/", where: { !PackageList.isKey($0) }) {
+            (object) throws(ImageError) in
             let parts = object.info.key.text.split(separator: "/")
             if parts.count == 3, parts[2] == "current" {
                 let stack = try StackName(parts[1])
@@ -141,6 +147,7 @@ public final class RootfsCatalog: Sendable {
                     state.variants[key] = nil
                     state.forms[key] = nil
                 }
+                state.packageChanges += 1
             }
         }
     }
@@ -152,6 +159,7 @@ public final class RootfsCatalog: Sendable {
                 let key = try RootfsVersion.key(variant.stack, variant.version, variant.architecture)
                 try await store.delete(key, ifVersion: nil)
                 try await store.delete(try RootfsForm.key(variant), ifVersion: nil)
+                try await store.delete(try PackageList.key(variant), ifVersion: nil)
             }
             try await store.sync()
         } catch { throw .store(error) }

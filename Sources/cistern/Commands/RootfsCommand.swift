@@ -7,7 +7,8 @@ import Transfer
 struct RootfsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rootfs", abstract: "Root filesystems: bring them in, look at them, make one current.",
-        subcommands: [Import.self, List.self, Show.self, Promote.self, RootfsDeltaCommand.self])
+        subcommands: [Import.self, List.self, Show.self, Promote.self, RootfsDeltaCommand.self]
+            + [RootfsDiffCommand.self, RootfsPackagesCommand.self])
 
     struct Import: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Bring in a root filesystem from a tar archive.")

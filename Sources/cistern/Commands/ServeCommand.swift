@@ -49,6 +49,7 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "auto or off: images on a new rootfs version are those before and a delta.") var rootfsDelta: String?
     @Option(help: "How large an image's deltas may be, of the new version's layers.") var rootfsDeltaPercent: String?
     @Option(help: "How many deltas an image may have.") var rootfsDeltaChain: String?
+    @Option(help: "A PEM file with the Ed25519 private key that provenance is signed with.") var provenanceKey: String?
     @Option(help: "How long running transfers may go on after SIGTERM.") var drainSeconds: String?
     @Option(help: "trace, debug, info, notice, warning, error or critical.") var logLevel: String?
 
@@ -67,7 +68,7 @@ struct ServeCommand: AsyncParsableCommand {
             (.keptDroplets, retentionDroplets), (.keptRootfs, retentionRootfs),
             (.untaggedAge, retentionUntaggedSeconds), (.reportAge, retentionReportSeconds),
             (.rootfsDelta, rootfsDelta), (.deltaShare, rootfsDeltaPercent), (.deltaChain, rootfsDeltaChain),
-            (.drainSeconds, drainSeconds), (.logLevel, logLevel),
+            (.provenanceKey, provenanceKey), (.drainSeconds, drainSeconds), (.logLevel, logLevel),
         ]
         return Dictionary(uniqueKeysWithValues: given.compactMap { setting, value in value.map { (setting.key, $0) } })
     }

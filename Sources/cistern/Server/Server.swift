@@ -60,7 +60,7 @@ struct Server {
         }
         let images = DerivedImages(
             droplets: droplets, rootfs: rootfs, recipes: try await RecipeBook(store: store), lifecycle: layers,
-            deltas: settings.deltas)
+            deltas: settings.deltas, signingKeys: settings.signingKeys)
 
         let registry = Registry(store: store, blobs: blobs, quotas: quotas, now: wallClock)
         let uploads = UploadBook(registry: registry)

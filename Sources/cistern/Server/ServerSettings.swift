@@ -2,6 +2,7 @@ import Archive
 import Images
 import Layers
 import Logging
+import OCI
 import Service
 
 /// What the server runs with, checked before anything starts.
@@ -35,6 +36,8 @@ struct ServerSettings: Sendable {
     let untaggedAge: Int64?
     /// nil: images have no deltas, but for those that had them already.
     let deltas: DeltaPolicy?
+    /// What provenance is signed with; without any it is not signed.
+    let signingKeys: [SigningKey]
     let drainTime: Duration
     let logLevel: Logger.Level
 
@@ -90,6 +93,7 @@ struct ServerSettings: Sendable {
             maximumPercent: try source.value(.deltaShare) { Self.number($0, 0...100) },
             maximumLength: Int(try source.value(.deltaChain) { Self.number($0, 1...20) }))
         deltas = hasDeltas ? policy : nil
+        signingKeys = try SigningKey.read(source.text(.provenanceKey))
         drainTime = .seconds(try source.value(.drainSeconds) { Self.number($0, 0...3600) })
         logLevel = try source.value(.logLevel, Logger.Level.init(rawValue:))
     }

@@ -73,6 +73,10 @@ struct Setting: Hashable, Sendable {
         help: "how large an image's deltas may be, in percent of the new version's layers")
     static let deltaChain = Setting(
         key: "rootfs.delta-chain", fallback: "5", help: "how many deltas an image may have")
+    static let provenanceKey = Setting(
+        key: "provenance.key", fallback: "",
+        help:
+            "PEM files with Ed25519 private keys that provenance is signed with, separated by commas; empty: it is not")
     static let drainSeconds = Setting(
         key: "drain-seconds", fallback: "25", help: "how long running transfers may go on after SIGTERM")
     static let logLevel = Setting(
@@ -83,6 +87,7 @@ struct Setting: Hashable, Sendable {
         listen, plainListen, certificate, privateKey, clientAuthority, http2, redirects, layersMode, layersCompression,
         defaultStack, defaultArchitecture, maximumDroplet, maximumUnpacked, maximumEntries, conversions,
         connectionsOfAddress, requestsOfAddress, storeBytes, countInterval, collectionInterval, collectionGrace,
-        keptDroplets, keptRootfs, untaggedAge, reportAge, rootfsDelta, deltaShare, deltaChain, drainSeconds, logLevel,
+        keptDroplets, keptRootfs, untaggedAge, reportAge, rootfsDelta, deltaShare, deltaChain, provenanceKey,
+        drainSeconds, logLevel,
     ]
 }

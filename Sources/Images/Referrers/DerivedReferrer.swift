@@ -1,0 +1,96 @@
+import JSON
+public import OCI
+
+/// A document about an image, offered as an artifact that refers to it (OCI image specification, manifest.md, "Guidelines
+/// for Artifact Usage"). Derived like the image, never stored.
+public struct DerivedReferrer: Hashable, Sendable {
+    /// As lists of referrers show it.
+    public let descriptor: Descriptor
+    public let manifest: [UInt8]
+    /// Its only layer. nil: it is made again when somebody asks for it.
+    public let document: [UInt8]?
+    public let documentDigest: Digest
+
+    /// The artifact's config: `{}`.
+    public static let emptyConfig = Array("{}".utf8)
+    public static let emptyConfigDigest = Digest.of(emptyConfig)
+
+    init(_ type: MediaType, _ document: [UInt8], about image: ComposedImage, _ annotations: [String: String]) {
+        self.init(
+            type, digest: Digest.of(document), size: Int64(document.count), document, about: image, annotations)
+    }
+
+    init(
+        _ type: MediaType, digest: Digest, size: Int64, _ document: [UInt8]? = nil, about image: ComposedImage,
+        _ annotations: [String: String]
+    ) {
+        let manifest = Manifest(
+            mediaType: .ociManifest,
+            config: Descriptor(
+                mediaType: .ociEmpty, digest: Self.emptyConfigDigest, size: Int64(Self.emptyConfig.count)),
+            layers: [Descriptor(mediaType: type, digest: digest, size: size)], annotations: annotations,
+            artifactType: type,
+            subject: Descriptor(
+                mediaType: image.mediaType, digest: image.manifestDigest, size: Int64(image.manifest.count)))
+        self.manifest = manifest.json.canonicalBytes
+        self.document = document
+        documentDigest = digest
+        descriptor = Descriptor(
+            mediaType: .ociManifest, digest: Digest.of(self.manifest), size: Int64(self.manifest.count),
+            annotations: annotations, artifactType: type)
+    }
+
+    /// Roughly the bytes it takes in memory.
+    var cost: Int { manifest.count + (document?.count ?? 0) + 1024 }
+}
+
+/// What refers to one image. The bytes are a promise as an image's are, since policies may know them by their digests: a
+/// better form is listed instead of the old one, which stays among all.
+struct ImageReferrers: Sendable {
+    /// In lists.
+    let listed: [DerivedReferrer]
+    /// Known by their digests.
+    let all: [DerivedReferrer]
+
+    static let none = ImageReferrers(listed: [], all: [])
+
+    var cost: Int { all.reduce(256) { $0 + $1.cost } }
+
+    /// Makes what refers to a droplet's image: a pure function.
+    /// - Parameters:
+    ///   - sbom: the rootfs' own; nil: its packages are not recorded, so nothing is said of what the image has.
+    ///   - keys: an envelope for each. Without any, the statement itself is listed.
+    /// - Throws: `OCIError.signingKey`.
+    static func make(
+        _ image: ComposedImage, _ recipe: Recipe, _ droplet: DropletContent, on rootfs: RootfsVersion,
+        _ sbom: RootfsSBOM.Reference?, keys: [SigningKey]
+    ) throws(OCIError) -> ImageReferrers {
+        let created = max(recipe.rootfsCreated, droplet.newestEntry)
+        var bills: [DerivedReferrer] = []
+        if let sbom {
+            let document = ImageSBOM.bytes(of: image, recipe, droplet, on: sbom)
+            bills = [DerivedReferrer(.spdx, document, about: image, annotations(created))]
+        }
+        let statement = Provenance.statement(for: image, recipe, droplet, on: rootfs)
+        let predicate = ["in-toto.io/predicate-type": Provenance.predicateType]
+        let metadata = annotations(created).merging(predicate) { $1 }
+        let plain = DerivedReferrer(.inToto, statement, about: image, metadata)
+        var signed: [DerivedReferrer] = []
+        for key in keys {
+            let envelope = try Envelope.bytes(of: statement, type: .inToto, signedBy: key)
+            signed.append(DerivedReferrer(.dsse, envelope, about: image, metadata))
+        }
+        return ImageReferrers(
+            listed: bills + (signed.isEmpty ? [plain] : signed), all: bills + signed + [plain])
+    }
+
+    /// What refers to a rootfs version's base image.
+    static func make(_ base: ComposedImage, _ recipe: Recipe, _ sbom: RootfsSBOM.Reference) -> DerivedReferrer {
+        DerivedReferrer(
+            .spdx, digest: sbom.digest, size: sbom.size, about: base, annotations(recipe.rootfsCreated))
+    }
+
+    private static func annotations(_ created: Timestamp) -> [String: String] {
+        ["org.opencontainers.image.created": created.rfc3339]
+    }
+}

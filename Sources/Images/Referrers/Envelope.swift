@@ -1,0 +1,23 @@
+import FoundationEssentials
+import JSON
+import OCI
+
+/// A signed statement (DSSE 1.0).
+enum Envelope {
+    /// - Throws: `OCIError.signingKey`.
+    static func bytes(of payload: [UInt8], type: MediaType, signedBy key: SigningKey) throws(OCIError) -> [UInt8] {
+        let signature = try key.signature(of: preAuthenticationEncoding(payload, type))
+        let json: JSONValue = [
+            "payload": .string(Data(payload).base64EncodedString()), "payloadType": .string(type.text),
+            "signatures": [
+                ["keyid": .string(key.id), "sig": .string(Data(signature).base64EncodedString())]
+            ],
+        ]
+        return json.canonicalBytes
+    }
+
+    /// What is signed: the payload with its type and both lengths (DSSE 1.0, "PAE").
+    static func preAuthenticationEncoding(_ payload: [UInt8], _ type: MediaType) -> [UInt8] {
+        Array("DSSEv1 \(type.text.utf8.count) \(type.text) \(payload.count) ".utf8) + payload
+    }
+}

@@ -1,0 +1,60 @@
+import JSON
+import OCI
+
+/// How an image came about: an in-toto statement (version 1) with SLSA's provenance (version 1). A pure function.
+enum Provenance {
+    static let predicateType = "https://slsa.dev/provenance/v1"
+    /// Composing an image of a droplet and a rootfs version, which README.md describes.
+    private static let buildType = "\(SPDXDocument.space)/compose/v1"
+    private static let builder = SPDXDocument.space
+
+    /// - Parameter rootfs: the version that the recipe was made for.
+    static func statement(
+        for image: ComposedImage, _ recipe: Recipe, _ droplet: DropletContent, on rootfs: RootfsVersion
+    ) -> [UInt8] {
+        var dependencies = [
+            dependency("droplet", droplet.digest),
+            // As in the image's own annotation: always OCI's.
+            dependency("rootfs", composeBase(recipe, .oci).manifestDigest),
+            dependency("rootfs source", rootfs.source),
+        ]
+        dependencies += recipe.rootfs.map { dependency("rootfs layer", $0.digest) }
+        dependencies.append(dependency("lifecycle layer", recipe.lifecycle.digest))
+        dependencies += recipe.delta.map { dependency("rootfs delta layer", $0.digest) }
+        var parameters: [String: JSONValue] = [
+            "architecture": .string(recipe.architecture.rawValue), "droplet": .string(droplet.digest.description),
+            "mediaTypes": .string(recipe.family.rawValue), "rootfsVersion": .string(recipe.version.text),
+            "stack": .string(recipe.stack.text),
+        ]
+        // The droplet's own words. Buildpacks by digest are dependencies, as soon as staging says them.
+        if !droplet.buildpacks.isEmpty {
+            parameters["buildpacksByDroplet"] = .array(droplet.buildpacks.map(\.json))
+        }
+        let statement: JSONValue = [
+            "_type": "https://in-toto.io/Statement/v1",
+            "predicate": [
+                "buildDefinition": [
+                    "buildType": .string(buildType), "externalParameters": .object(parameters),
+                    "internalParameters": [
+                        "composerFormat": .integer(recipe.format.rawValue), "recipe": .string(recipe.id),
+                    ],
+                    "resolvedDependencies": .array(dependencies),
+                ],
+                "runDetails": ["builder": ["id": .string(builder)]],
+            ],
+            "predicateType": .string(predicateType),
+            "subject": [
+                [
+                    "digest": ["sha256": .string(image.manifestDigest.hex)],
+                    // No app's name: the same droplet of two apps has one image.
+                    "name": .string("droplet \(droplet.digest.hex)"),
+                ]
+            ],
+        ]
+        return statement.canonicalBytes
+    }
+
+    private static func dependency(_ name: String, _ digest: Digest) -> JSONValue {
+        ["digest": .object([digest.algorithm.rawValue: .string(digest.hex)]), "name": .string(name)]
+    }
+}

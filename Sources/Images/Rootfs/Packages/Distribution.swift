@@ -1,0 +1,55 @@
+import JSON
+
+/// What a rootfs says that it is, in its os-release (os-release(5)).
+public struct Distribution: Hashable, Sendable, CustomStringConvertible {
+    /// `ID`, or `linux` as os-release(5) has it where it is missing or no identifier.
+    public let id: String
+    /// `VERSION_ID`; empty if it is missing or no identifier.
+    public let version: String
+
+    public init(id: String, version: String) {
+        self.id = id
+        self.version = version
+    }
+
+    /// - Parameter osRelease: the file's bytes; anything may stand in it.
+    init(osRelease: [UInt8]) {
+        var id = "linux"
+        var version = ""
+        forEachLine(osRelease) { line in
+            guard let equals = line.firstIndex(of: UInt8(ascii: "=")) else { return }
+            let name = line[..<equals]
+            // As in a shell, the last one counts.
+            if name.elementsEqual("ID".utf8) {
+                id = Self.identifier(line[(equals + 1)...]) ?? "linux"
+            } else if name.elementsEqual("VERSION_ID".utf8) {
+                version = Self.identifier(line[(equals + 1)...]) ?? ""
+            }
+        }
+        self.init(id: id, version: version)
+    }
+
+    /// As in `debian-12`.
+    public var description: String { version.isEmpty ? id : "\(id)-\(version)" }
+
+    init?(json: JSONValue) {
+        guard let id = json["id"]?.string, let version = json["version"]?.string else { return nil }
+        self.init(id: id, version: version)
+    }
+
+    var json: JSONValue { ["id": .string(id), "version": .string(version)] }
+
+    /// `[a-z0-9._-]{1,64}`, in quotes or not.
+    private static func identifier(_ value: ArraySlice<UInt8>) -> String? {
+        var value = value
+        for quote in "\"'".utf8 where value.count >= 2 && value.first == quote && value.last == quote {
+            value = value.dropFirst().dropLast()
+        }
+        let isOne = value.allSatisfy { byte in
+            (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
+                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || "._-".utf8.contains(byte)
+        }
+        guard (1...64).contains(value.count), isOne else { return nil }
+        return String(decoding: value, as: UTF8.self)
+    }
+}
