@@ -17,6 +17,11 @@ struct OperatorErrors: ErrorEnvelope {
         case .unknownStack, .unknownVersion, .nothingPromoted, .noVariant, .unknownDroplet, .unknownDelta:
             return HTTPFailure(.notFound, message, code: "unknown")
         case .unsuitableReport: return HTTPFailure(.badRequest, message, code: "invalid-report")
+        case .versionBlocked: return HTTPFailure(.conflict, message, code: "blocked")
+        case .nothingBefore: return HTTPFailure(.conflict, message, code: "nothing-before")
+        case .promotedMeanwhile: return HTTPFailure(.conflict, message, code: "promoted-meanwhile")
+        case .rootfsNeeded: return HTTPFailure(.conflict, message, code: "needed")
+        case .notOneLayer: return HTTPFailure(.unprocessableContent, message, code: "several-layers")
         case .rootfsInUse: return HTTPFailure(.conflict, message, code: "in-use")
         case .rootfsExists, .aliasTaken, .contended: return HTTPFailure(.conflict, message, code: "exists")
         case .noLifecycle: return HTTPFailure(.unprocessableContent, message, code: "no-lifecycle")

@@ -80,6 +80,7 @@ struct Server {
                 untagged: settings.untaggedAge, grace: settings.collectionGrace, now: wallClock
             ).callAsFunction, now: wallClock)
 
+        await warnOfRedirects(store, logger)
         var routes = Routes.health([
             ReadinessCheck("store") { try await store.sync() }
         ])
@@ -97,7 +98,9 @@ struct Server {
         routes.add(
             OperatorAPI(
                 rootfs: rootfs, droplets: droplets, images: images, collections: collections,
-                verifications: verifications, pins: pins, usage: counter,
+                verifications: verifications, pins: pins,
+                retention: Retention(images: images, pins: pins, policy: settings.retention, now: wallClock),
+                usage: counter,
                 settings: OperatorAPI.Settings(
                     maximumRootfs: settings.maximumUpload, limits: settings.limits,
                     compression: settings.layout.compression, computesDeltas: settings.deltas != nil)
