@@ -1,6 +1,8 @@
+import Archive
 import Blobs
 import Images
 import JSON
+import Layers
 import ObjectStore
 import Testing
 

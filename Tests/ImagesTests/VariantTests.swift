@@ -21,26 +21,23 @@ struct VariantTests {
         arguments: [
             (
                 MediaTypeFamily.oci, MediaType.ociIndex,
-                "sha256:OCI"
+                "sha256:cd1c18a4679fe33724a960c5dc6c414b2f59e6b70cf24d0f3337b9d95aac6949"
             ),
             (
                 .docker, .dockerManifestList,
-                "sha256:DOCKER"
+                "sha256:d5f4b1efd05426fd54f3c85b4b5c0393e603e1d871734bca1e51b6af8cc7ec68"
             ),
         ])
     func golden(family: MediaTypeFamily, type: MediaType, digest: String) throws {
         let images = try Architecture.allCases.map { ($0, composeBase(try Self.recipe($0, family))) }
-        for images in [images, images.reversed()] {
-            let index = composeIndex(images)
-            #expect(index.mediaType == type && index.digest.description == digest)
+        for shuffled in [images, images.reversed()] {
+            let index = composeIndex(shuffled)
+            #expect(index.mediaType == type)
+            #expect(index.digest.description == digest)
             #expect(Digest.of(index.bytes) == index.digest)
             let parsed = try Index(json: try JSONValue(parsing: index.bytes))
             #expect(parsed.manifests.map(\.platform?.architecture) == ["amd64", "arm64"])
-            #expect(
-                parsed.manifests.map(\.digest)
-                    == [images.min { "\($0.0)" < "\($1.0)" }, images.max { "\($0.0)" < "\($1.0)" }].map {
-                        $0?.1.manifestDigest
-                    })
+            #expect(parsed.manifests.map(\.digest) == images.map(\.1.manifestDigest))
         }
     }
 

@@ -56,7 +56,10 @@ extension ServerTests {
                 #expect(kept.status == 1 && kept.errors.contains("--force"), "\(kept.errors)")
                 says(try await cistern("rootfs remove --version 2 --force"), "removed")
                 #expect(try await cistern("rootfs show --version 2").status == 1)
-                #expect(try await cistern("rootfs block --version 1").status == 2, "a reason is needed")
+                for words in ["rootfs block --version 1", "rootfs promote --version 1 --expect", "rootfs promote"] {
+                    let usage = try await cistern(words)
+                    #expect(usage.status == 2 && usage.output.isEmpty, "\(words): \(usage.output)")
+                }
             }
         }
 

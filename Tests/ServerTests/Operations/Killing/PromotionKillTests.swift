@@ -36,7 +36,7 @@ extension ServerTests {
                         let reasons = (current["history"]?.array ?? []).compactMap { $0["reason"]?.string }
                         #expect(done.isSubset(of: reasons), "KILL_SEED=\(seed), before round \(number), \(moment)")
                         #expect(before.isSuperset(of: reasons), "nothing that nobody asked for")
-                        #expect(reasons.count - 2 == Set(reasons).subtracting(["imported"]).count, "each is there once")
+                        #expect(reasons.count - 3 == Set(reasons).subtracting(["imported"]).count, "each is there once")
                         let image = try await server.client.get(
                             "/v2/cloudfoundry/app/manifests/\(droplet.sha256)", as: "operator")
                         #expect(image["Docker-Content-Digest"] == digests[current["version"]?.string ?? ""])
