@@ -150,8 +150,9 @@ extension DerivedImages {
     /// Forgets a rootfs version with its recipes, durably: images on it are gone. Its bytes go with garbage collection.
     /// - Throws: `.unknownVersion`; `.rootfsInUse` for a version that is current.
     public func remove(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
-        try await rootfs.remove(stack, version)
+        try await rootfs.remove(stack, version, recipes)
         forgetWanted(stack, version)
+        // Of who was composing when the version went.
         try await recipes.remove(stack, version)
     }
 }

@@ -113,42 +113,6 @@ public final class RootfsCatalog: Sendable {
         throw .noVariant(stack, version, architecture)
     }
 
-    /// Forgets all variants of a version, durably, its state, and the deltas from it and to it.
-    /// - Throws: `.unknownVersion`; `.rootfsInUse` if it is current.
-    func remove(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
-        try await changes.run { () throws(ImageError) in
-            let variants = try versions(stack).filter { $0.version == version }
-            guard !variants.isEmpty else { throw .unknownVersion(stack, version) }
-            guard history(stack)?.current != version else { throw .rootfsInUse(stack, version) }
-            let deltas = allDeltas.filter { $0.stack == stack && ($0.from == version || $0.to == version) }
-            try await delete(variants, deltas)
-            state.withLock { state in
-                for delta in deltas { state.deltas[delta.key] = nil }
-                state.states[Name(stack: stack, version: version)] = nil
-                for variant in variants {
-                    let key = Variant(stack: stack, version: version, architecture: variant.architecture)
-                    state.variants[key] = nil
-                    state.forms[key] = nil
-                }
-            }
-        }
-    }
-
-    private func delete(_ variants: [RootfsVersion], _ deltas: [RootfsDelta]) async throws(ImageError) {
-        do {
-            for delta in deltas { try await store.delete(try delta.objectKey, ifVersion: nil) }
-            for name in Set(variants.map { Name(stack: $0.stack, version: $0.version) }) {
-                try await store.delete(try VersionState.key(name.stack, name.version), ifVersion: nil)
-            }
-            for variant in variants {
-                let key = try RootfsVersion.key(variant.stack, variant.version, variant.architecture)
-                try await store.delete(key, ifVersion: nil)
-                try await store.delete(try RootfsForm.key(variant), ifVersion: nil)
-            }
-            try await store.sync()
-        } catch { throw .store(error) }
-    }
-
     func keepInMemory(_ version: RootfsVersion) {
         let variant = Variant(
             stack: version.stack, version: version.version, architecture: version.architecture)
