@@ -126,7 +126,8 @@ struct Server {
                     UploadExpiry(uploads: uploads), BackgroundVerification(verifications: verifications),
                     ScheduledCollection(
                         collections: collections, interval: settings.collectionInterval, logger: logger),
-                    ScheduledCount(counter: counter, logger: logger), makeReloader(authenticator, quotas, tls, logger),
+                    ScheduledCount(counter: counter, logger: logger),
+                    FirstCount(droplets: droplets, logger: logger), makeReloader(authenticator, quotas, tls, logger),
                     server,
                 ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()
