@@ -18,7 +18,8 @@ extension Schema {
                 "state": state, "system": .string, "source": .digest, "size": .integer, "uncompressedSize": .integer,
                 "created": .time, "shell": .string, "imported": .time, "importedBy": .string,
                 "layers": .list(.named("Layer")),
-            ], optional: ["packages": .integer]),
+            ],
+            optional: ["packages": .integer, "sourceKind": .string, "sourceName": .string, "signedBy": .string]),
         "VersionDetails": .object([
             "stack": .string, "version": .string, "current": .boolean, "state": .named("State"),
             "promotions": .list(.named("Promotion")), "droplets": .integer, "versions": .list(.named("Version")),
