@@ -148,6 +148,13 @@ let package = Package(
                 "Blobs", "Images", "JSON", "OCI", "ObjectStore", "Registry", "RegistryAPI", "Service", "TestSupport",
                 httpTypes, logging, serviceLifecycle,
             ], swiftSettings: strict),
+        .testTarget(
+            name: "OperatorAPITests",
+            dependencies: [
+                "Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "OperatorAPI", "Registry",
+                "Service",
+                httpTypes,
+            ], swiftSettings: strict),
         .testTarget(name: "LauncherTests", dependencies: ["JSON", "Launcher"], swiftSettings: strict),
         .testTarget(
             name: "ServiceTests",

@@ -24,6 +24,16 @@ public enum ImageError: Error, Sendable {
     case unsuitableDelta(String)
     /// A version that is current, or was before it, can't be removed.
     case rootfsInUse(StackName, VersionName)
+    /// A version that may run somewhere, or that one would go back to, is only removed by force, or not at all: why.
+    case rootfsNeeded(StackName, VersionName, reason: String)
+    /// A blocked version is not promoted, and nothing new is made of it.
+    case versionBlocked(StackName, VersionName, reason: String)
+    /// Nothing was current before what is, of what is there still and not blocked.
+    case nothingBefore(StackName, current: VersionName)
+    /// Another version is current than the one who promotes believes: how it came to that; nil if nothing ever was.
+    case promotedMeanwhile(StackName, PromotionHistory.Promotion?)
+    /// The version is no single layer.
+    case notOneLayer(StackName, VersionName)
     /// A cluster's report of what runs there that can't be taken.
     case unsuitableReport(String)
     /// No `launch` for the architecture was given to this server.
@@ -61,6 +71,20 @@ extension ImageError: CustomStringConvertible {
             "rootfs version \(version) of the stack \(stack) (\(architecture)) exists with other content: "
                 + "choose another version"
         case .rootfsInUse(let stack, let version): "\(stack) \(version) is current: promote another version first"
+        case .rootfsNeeded(_, _, let reason): reason
+        case .versionBlocked(let stack, let version, let reason):
+            "\(stack) \(version) is blocked\(reason.isEmpty ? "" : " (\(reason))"): choose another version, or allow it again "
+                + "(cistern rootfs allow --stack \(stack) --version \(version))"
+        case .nothingBefore(let stack, let current):
+            "there is nothing before \(current) to go back to that is still there and not blocked: "
+                + "promote the version you want (cistern rootfs list --stack \(stack) shows them)"
+        case .promotedMeanwhile(let stack, let promotion?):
+            "\(stack) is on \(promotion.version) since \(promotion.at.rfc3339): \(promotion.by) "
+                + (promotion.kind == .rollback ? "went back to it" : "promoted it")
+                + "\(promotion.reason.isEmpty ? "" : " (\(promotion.reason))"); look at it, then say so again"
+        case .promotedMeanwhile(let stack, nil): "nothing of the stack \(stack) is promoted yet"
+        case .notOneLayer(let stack, let version):
+            "\(stack) \(version) has several layers: copy the image cistern/\(stack):\(version) instead"
         case .unsuitableReport(let reason), .unsuitableDelta(let reason): reason
         case .unknownDelta(let stack, let from, let to):
             "there is no delta from \(from) to \(to) of the stack \(stack): compute it first "

@@ -7,13 +7,7 @@ import Service
 
 extension OperatorAPI {
     func addCollectionRoutes(to routes: inout Routes) {
-        routes.get("/api/v1/gc", access: .role(.operator)) { _ in
-            let status = collections.status
-            return .json([
-                "running": status.running?.json ?? .null, "last": status.last?.json ?? .null,
-                "lastEnded": status.lastEnded.map { .string(Timestamp(seconds: $0 / 1_000_000_000).rfc3339) } ?? .null,
-            ])
-        }
+        routes.get("/api/v1/gc", access: .role(.operator)) { _ in .json(collections.status.json) }
         routes.post("/api/v1/gc", access: .role(.operator)) { request in
             let dryRun: Bool
             switch try request.query("dry-run") {
@@ -30,6 +24,15 @@ extension OperatorAPI {
                 ])
             return .json(report.json)
         }
+    }
+}
+
+extension CollectionRunner.Status {
+    var json: JSONValue {
+        [
+            "running": running?.json ?? .null, "last": last?.json ?? .null,
+            "lastEnded": lastEnded.map { .string(Timestamp(seconds: $0 / 1_000_000_000).rfc3339) } ?? .null,
+        ]
     }
 }
 

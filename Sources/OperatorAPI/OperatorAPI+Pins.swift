@@ -11,17 +11,7 @@ extension OperatorAPI {
 
     func addPinRoutes(to routes: inout Routes) {
         routes.get("/api/v1/pins", access: .role(.operator)) { _ in
-            let clusters = try await pins.clusters()
-            return .json([
-                "clusters": .array(
-                    clusters.map { cluster in
-                        [
-                            "cluster": .string(cluster.cluster.text), "complete": .bool(cluster.isComplete),
-                            "digests": .integer(cluster.digests.count),
-                            "reported": .string(Timestamp(seconds: cluster.reported / 1_000_000_000).rfc3339),
-                        ]
-                    })
-            ])
+            .json(["clusters": .array(try await pins.clusters().map(\.json))])
         }
         routes.post("/api/v1/pins/:cluster", access: .role(.operator)) { request in
             let cluster = try ClusterName(request.parameters["cluster"])
@@ -53,5 +43,15 @@ extension OperatorAPI {
             digests.append(digest)
         }
         return (Int(json["shard"]?.integer ?? 0), Int(json["shards"]?.integer ?? 1), digests)
+    }
+}
+
+extension ClusterPins {
+    /// `digests` is their number.
+    var json: JSONValue {
+        [
+            "cluster": .string(cluster.text), "complete": .bool(isComplete), "digests": .integer(digests.count),
+            "reported": .string(Timestamp(seconds: reported / 1_000_000_000).rfc3339),
+        ]
     }
 }

@@ -14,55 +14,11 @@ extension OperatorAPI {
         routes.get("/api/v1/rootfs/:stack", access: .role(.operator)) { request in
             .json(["versions": .array(try self.versions(of: try StackName(request.parameters["stack"])))])
         }
-        routes.get("/api/v1/rootfs/:stack/current", access: .role(.operator)) { request in
-            .json(try self.current(of: try StackName(request.parameters["stack"])))
-        }
-        routes.put("/api/v1/rootfs/:stack/current", access: .role(.operator)) { try await promote($0) }
-        routes.get("/api/v1/rootfs/:stack/:version", access: .role(.operator)) { request in
-            let stack = try StackName(request.parameters["stack"])
-            let version = try VersionName(request.parameters["version"])
-            let variants = try rootfs.versions(stack).filter { $0.version == version }
-            guard !variants.isEmpty else { throw ImageError.unknownVersion(stack, version) }
-            return .json(["versions": .array(variants.map { $0.json(isCurrent: isCurrent($0)) })])
-        }
         routes.put("/api/v1/rootfs/:stack/:version", access: .role(.operator)) { try await importRootfs($0) }
     }
 
     private func versions(of stack: StackName) throws(ImageError) -> [JSONValue] {
-        try rootfs.versions(stack).map { $0.json(isCurrent: isCurrent($0)) }
-    }
-
-    private func isCurrent(_ version: RootfsVersion) -> Bool {
-        rootfs.history(version.stack)?.current == version.version
-    }
-
-    /// The current version and how it came to that, newest first.
-    private func current(of stack: StackName) throws(ImageError) -> JSONValue {
-        let version = try rootfs.current(stack)
-        let history = (rootfs.history(stack)?.promotions ?? []).map { promotion -> JSONValue in
-            [
-                "version": .string(promotion.version.text), "at": .string(promotion.at.rfc3339),
-                "by": .string(promotion.by), "reason": .string(promotion.reason),
-            ]
-        }
-        return ["stack": .string(stack.text), "version": .string(version.text), "history": .array(history)]
-    }
-
-    private func promote(_ request: Request) async throws -> Response {
-        let stack = try StackName(request.parameters["stack"])
-        let body = try await request.body(maximum: 64 << 10).collect()
-        guard let json = try? JSONValue(parsing: body), let version = json["version"]?.string else {
-            throw HTTPFailure(.badRequest, #"the body must be {"version": "…", "reason": "…"}"#, code: "invalid-body")
-        }
-        let reason = json["reason"]?.string ?? ""
-        guard reason.utf8.count <= 1000 else {
-            throw HTTPFailure(.badRequest, "the reason has more than 1000 bytes", code: "invalid-body")
-        }
-        let history = try await rootfs.promote(
-            stack, try VersionName(version), by: request.principal?.name ?? "", reason: reason)
-        request.logger.notice(
-            "rootfs promoted", metadata: ["stack": "\(stack)", "version": "\(history.current)"])
-        return .json(try current(of: stack))
+        try rootfs.versions(stack).map { json(of: $0) }
     }
 
     /// Query: `arch`, `sha256`, `shell`, `promote`. The body is the file.
@@ -92,7 +48,7 @@ extension OperatorAPI {
         if try request.query("promote") == "true" {
             try await rootfs.promote(stack, version, by: request.principal?.name ?? "", reason: "imported")
         }
-        return .json(imported.json(isCurrent: isCurrent(imported)), status: .created)
+        return .json(json(of: imported), status: .created)
     }
 }
 

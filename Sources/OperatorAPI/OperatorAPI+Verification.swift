@@ -10,14 +10,7 @@ extension OperatorAPI {
     private static let rate: Int64 = 64 << 20
 
     func addVerificationRoutes(to routes: inout Routes) {
-        routes.get("/api/v1/verify", access: .role(.operator)) { _ in
-            let status = verifications.status
-            return .json([
-                "running": status.running?.json ?? .null, "last": status.last?.json ?? .null,
-                "lastEnded": status.lastEnded.map { .string(Timestamp(seconds: $0 / 1_000_000_000).rfc3339) } ?? .null,
-                "failure": status.failure.map { .string($0) } ?? .null,
-            ])
-        }
+        routes.get("/api/v1/verify", access: .role(.operator)) { _ in .json(verifications.status.json) }
         // Query: `repair=true`, `rate` in bytes a second. What it finds is told by GET.
         routes.post("/api/v1/verify", access: .role(.operator)) { request in
             let rate = try request.query("rate").map { Int64($0) ?? 0 } ?? Self.rate
@@ -29,6 +22,16 @@ extension OperatorAPI {
             try verifications.begin(VerificationRunner.Request(rate: rate, repair: repair == "true"))
             return Response(status: .accepted)
         }
+    }
+}
+
+extension VerificationRunner.Status {
+    var json: JSONValue {
+        [
+            "running": running?.json ?? .null, "last": last?.json ?? .null,
+            "lastEnded": lastEnded.map { .string(Timestamp(seconds: $0 / 1_000_000_000).rfc3339) } ?? .null,
+            "failure": failure.map { .string($0) } ?? .null,
+        ]
     }
 }
 

@@ -12,6 +12,7 @@ public struct OperatorAPI: Sendable {
     let collections: CollectionRunner
     let verifications: VerificationRunner
     let pins: PinBook
+    let retention: Retention
     let usage: UsageCounter
     let settings: Settings
 
@@ -35,8 +36,10 @@ public struct OperatorAPI: Sendable {
 
     public init(
         rootfs: RootfsCatalog, droplets: DropletCatalog, images: DerivedImages, collections: CollectionRunner,
-        verifications: VerificationRunner, pins: PinBook, usage: UsageCounter, settings: Settings
+        verifications: VerificationRunner, pins: PinBook, retention: Retention, usage: UsageCounter,
+        settings: Settings
     ) {
+        self.retention = retention
         self.verifications = verifications
         self.pins = pins
         self.usage = usage
@@ -50,6 +53,8 @@ public struct OperatorAPI: Sendable {
     public var routes: Routes {
         var routes = Routes(errors: OperatorErrors())
         addRootfsRoutes(to: &routes)
+        addPromotionRoutes(to: &routes)
+        addVersionRoutes(to: &routes)
         addDeltaRoutes(to: &routes)
         addPackageRoutes(to: &routes)
         addDropletRoutes(to: &routes)
@@ -57,6 +62,8 @@ public struct OperatorAPI: Sendable {
         addVerificationRoutes(to: &routes)
         addPinRoutes(to: &routes)
         addUsageRoutes(to: &routes)
+        addOverviewRoute(to: &routes)
+        addDocumentRoute(to: &routes)
         return routes
     }
 }

@@ -5,19 +5,26 @@ extension MediaTypeFamily {
     /// The family that a client wants: OCI's, unless it accepts Docker's and not OCI's.
     /// - Parameter accept: the values of all `Accept` headers (RFC 9110, section 12.5.1).
     init(accept: [String]) {
-        var acceptsDocker = false
-        for field in accept {
-            for item in field.utf8.split(separator: UInt8(ascii: ",")) {
-                guard let type = acceptedType(item) else { continue }
-                if [MediaType.ociManifest.text, "*/*", "application/*"].contains(where: type.isIgnoringCase) {
-                    self = .oci
-                    return
-                }
-                acceptsDocker = acceptsDocker || type.isIgnoringCase(MediaType.dockerManifest.text)
-            }
+        let types = acceptedTypes(accept)
+        let acceptsOCI = types.contains { type in
+            [MediaType.ociManifest.text, "*/*", "application/*"].contains(where: type.isIgnoringCase)
         }
-        self = acceptsDocker ? .docker : .oci
+        self = !acceptsOCI && types.contains { $0.isIgnoringCase(MediaType.dockerManifest.text) } ? .docker : .oci
     }
+
+    /// The family in which a client wants an index; nil for one that names none: it gets an image.
+    /// - Parameter accept: as above.
+    static func ofIndex(accept: [String]) -> MediaTypeFamily? {
+        let types = acceptedTypes(accept)
+        func accepts(_ type: String) -> Bool { types.contains { $0.isIgnoringCase(type) } }
+        if accepts(MediaType.ociIndex.text) { return .oci }
+        if accepts(MediaType.dockerManifestList.text) { return .docker }
+        return accepts("*/*") || accepts("application/*") ? MediaTypeFamily(accept: accept) : nil
+    }
+}
+
+private func acceptedTypes(_ accept: [String]) -> [Substring.UTF8View] {
+    accept.flatMap { $0.utf8.split(separator: UInt8(ascii: ",")).compactMap(acceptedType) }
 }
 
 /// The media type of an item as in `a/b;q=0.5`; nil if its weight says that it is not accepted.

@@ -14,8 +14,12 @@ extension RegistryAPI {
         let repository = Repository(name)
         guard repository.isReserved else { return try await pushedManifest(name, reference, request) }
         do {
+            let accept = request.headers[values: .accept]
+            if let index = try await repository.index(reference, accept: accept, in: images) {
+                return answer(index.bytes, index.mediaType, index.digest, reference, request)
+            }
             if let image = try await repository.image(reference, MediaTypeFamily(accept: request), in: images) {
-                return answer(image, reference, request)
+                return answer(image.manifest, image.mediaType, image.manifestDigest, reference, request)
             }
             return try await referrerManifest(name, reference, request)
         } catch let derived as ImageError {
@@ -27,13 +31,15 @@ extension RegistryAPI {
         }
     }
 
-    private func answer(_ image: ComposedImage, _ reference: Reference, _ request: Request) -> Response {
-        let digest = image.manifestDigest.description
+    private func answer(
+        _ bytes: [UInt8], _ mediaType: MediaType, _ digest: Digest, _ reference: Reference, _ request: Request
+    ) -> Response {
+        let digest = digest.description
         let tag = EntityTag(digest)
         var headers: HTTPFields = [.contentDigest: digest, .eTag: tag.text]
         if case .tag = reference { headers[.vary] = "Accept" }
         if request.has(tag) { return Response(status: .notModified, headers: headers) }
-        return .bytes(image.manifest, contentType: image.mediaType.text, headers: headers)
+        return .bytes(bytes, contentType: mediaType.text, headers: headers)
     }
 
     /// What was pushed beside derived images, else a document about one of them.

@@ -54,6 +54,21 @@ enum Repository: Hashable {
         }
     }
 
+    /// The index of a rootfs version with several variants; nil if the reference is not one's, or by a tag the client
+    /// wants none.
+    /// - Parameter accept: the values of all `Accept` headers.
+    func index(
+        _ reference: Reference, accept: [String], in images: DerivedImages
+    ) async throws(ImageError) -> ComposedIndex? {
+        switch (self, reference) {
+        case (.stack(let stack), .tag(let tag)):
+            guard let family = MediaTypeFamily.ofIndex(accept: accept) else { return nil }
+            do { return try await images.baseIndex(stack, tag.text, family) } catch .invalidName { return nil }
+        case (.stack(let stack), .digest(let digest)): return images.baseIndex(stack, digest)
+        default: return nil
+        }
+    }
+
     func content(_ digest: Digest, in images: DerivedImages) async throws(ImageError) -> ImageContent? {
         switch self {
         case .droplet(let guid): try await images.content(guid, digest)

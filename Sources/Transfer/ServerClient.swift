@@ -9,8 +9,8 @@ public struct ServerClient: Sendable {
     /// The largest answer that is read, in bytes.
     static let maximumAnswer = 16 << 20
 
-    private let connection: ServerConnection
-    private let http: HTTPClient
+    let connection: ServerConnection
+    let http: HTTPClient
 
     /// Runs a body with a client and closes its connections afterwards.
     public static func with<Result: Sendable>(
@@ -71,7 +71,7 @@ public struct ServerClient: Sendable {
         case delete = "DELETE"
     }
 
-    private func request(_ method: String, _ path: String) -> HTTPClientRequest {
+    func request(_ method: String, _ path: String) -> HTTPClientRequest {
         var request = HTTPClientRequest(url: connection.url + path)
         request.method = .init(rawValue: method)
         request.headers.add(name: "User-Agent", value: "cistern")
@@ -95,16 +95,20 @@ public struct ServerClient: Sendable {
         }
         let json = body.readableBytes == 0 ? nil : try? JSONValue(parsing: body.readableBytesView)
         guard (200..<300).contains(response.status.code) else {
-            let (code, message) = Self.refusal(json)
-            throw TransferError.refused(
-                status: Int(response.status.code), code: code, message: message,
-                requestID: Self.printable(response.headers.first(name: "X-Request-Id") ?? "", 64))
+            throw Self.refusal(response, json)
         }
         guard let json else {
             guard body.readableBytes == 0 else { throw TransferError.unexpected("it is not JSON") }
             return .null
         }
         return json
+    }
+
+    static func refusal(_ response: HTTPClientResponse, _ json: JSONValue?) -> TransferError {
+        let (code, message) = refusal(json)
+        return .refused(
+            status: Int(response.status.code), code: code, message: message,
+            requestID: printable(response.headers.first(name: "X-Request-Id") ?? "", 64))
     }
 
     /// The code and message of an error body, whichever of the server's forms it has.
@@ -121,7 +125,7 @@ public struct ServerClient: Sendable {
     }
 
     /// Why there is no answer, and what to look at.
-    private func reason(_ error: any Error) -> String {
+    func reason(_ error: any Error) -> String {
         let text = String(describing: error)
         return if text.contains("CERTIFICATE_VERIFY_FAILED") {
             connection.authorityFile == nil

@@ -9,9 +9,8 @@ struct Cistern: AsyncParsableCommand {
         abstract: "Serves Cloud Foundry droplets as container images.",
         discussion: """
             Commands that need a server take --server, --user, --password-file and --ca, or CISTERN_SERVER, \
-            CISTERN_USER, CISTERN_PASSWORD_FILE and CISTERN_CA.
+            CISTERN_USER, CISTERN_PASSWORD_FILE and CISTERN_CA. cistern --version shows Cistern's version.
             """,
-        version: "0.1.0",
         subcommands: [
             ServeCommand.self, RootfsCommand.self, DropletCommand.self, CollectCommand.self, VerifyCommand.self,
             UsageCommand.self, UserCommand.self,
@@ -19,6 +18,9 @@ struct Cistern: AsyncParsableCommand {
 
     /// Exit codes: 0 done, 1 failed, 2 usage.
     static func main() async {
+        // The parser's own flag would answer for every command whose arguments are not complete: a rootfs' version is given
+        // by the same name.
+        if CommandLine.arguments.dropFirst() == ["--version"] { return print("0.1.0") }
         do {
             var command = try parseAsRoot()
             if var command = command as? any AsyncParsableCommand {

@@ -119,6 +119,17 @@ struct RetentionTests {
         await #expect(throws: ImageError.self) { try await again.promote("1") }
     }
 
+    @Test("what a rollback leads to stays, however long ago it was current")
+    func goingBack() async throws {
+        let world = try await World()
+        try await world.house.rootfs.rollBack(world.stack, by: "tester", reason: "")
+        #expect(world.house.rootfs.rollbackTarget(world.stack)?.text == "1", "from 2, back from 3")
+        try await world.report()
+        #expect(try await world.apply(rootfs: 1).rootfs.isEmpty)
+        try await world.house.rootfs.rollBack(world.stack, by: "tester", reason: "")
+        #expect(try world.house.rootfs.current(world.stack).text == "1")
+    }
+
     @Test("what is current can't be removed")
     func current() async throws {
         let world = try await World()

@@ -21,18 +21,18 @@ struct TestHouse {
     ///   - now: nanoseconds since 1970.
     init(
         store: MemoryObjectStore = MemoryObjectStore(), launch: String = "launch 1", quotas: QuotaBook = QuotaBook(),
-        deltas: DeltaPolicy? = nil, keys: [SigningKey] = [],
+        deltas: DeltaPolicy? = nil, architectures: [Architecture] = [.amd64], keys: [SigningKey] = [],
         now: @escaping @Sendable () -> Int64 = { 1_800_000_000_000_000_000 }
     ) async throws {
         self.store = store
         blobs = BlobStore(store: store, now: now)
         droplets = DropletCatalog(store: store, blobs: blobs, quotas: quotas, conversions: 4, now: now)
         rootfs = try await RootfsCatalog(store: store, blobs: blobs, now: now)
+        let layer = try await LifecycleLayer.install(launch: Array(launch.utf8), in: blobs, store: store)
         images = DerivedImages(
             droplets: droplets, rootfs: rootfs, recipes: try await RecipeBook(store: store),
-            lifecycle: [
-                .amd64: try await LifecycleLayer.install(launch: Array(launch.utf8), in: blobs, store: store)
-            ], deltas: deltas, signingKeys: keys)
+            lifecycle: Dictionary(uniqueKeysWithValues: architectures.map { ($0, layer) }), deltas: deltas,
+            signingKeys: keys)
     }
 
     static let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -42,18 +42,18 @@ struct TestHouse {
     ///   - others: what it has besides.
     @discardableResult
     func importRootfs(
-        _ version: String, content: String? = nil, checksum: Checksum? = nil, release: String? = nil,
-        _ others: [TestTar.Entry] = []
+        _ version: String, content: String? = nil, checksum: Checksum? = nil, architecture: Architecture = .amd64,
+        release: String? = nil, _ others: [TestTar.Entry] = []
     ) async throws -> RootfsVersion {
         let tar = TestTar(
             [
                 .directory("bin"), .file("bin/bash", "#!"), .directory("etc"),
                 .file("etc/os-release", release ?? "PRETTY_NAME=\"Test \(version)\"\n"),
-                .file("content", content ?? version),
+                .file("content", content ?? version + (architecture == .amd64 ? "" : " (\(architecture))")),
             ] + others)
         return try await rootfs.importRootfs(
             RootfsImport(
-                stack: try StackName(Self.stack), version: try VersionName(version), architecture: .amd64,
+                stack: try StackName(Self.stack), version: try VersionName(version), architecture: architecture,
                 checksum: checksum, shell: "/bin/bash", compression: .gzip, limits: ConversionLimits(), by: "tester"),
             from: Chunks(tar.bytes), logger: Self.logger)
     }
@@ -66,11 +66,12 @@ struct TestHouse {
 
     @discardableResult
     func upload(
-        _ guid: String, _ tar: TestTar, checksum: Checksum? = nil, mode: LayerMode = .single
+        _ guid: String, _ tar: TestTar, checksum: Checksum? = nil, mode: LayerMode = .single,
+        architecture: Architecture = .amd64
     ) async throws -> DropletRecord {
         try await droplets.upload(
             DropletUpload(
-                guid: try DropletGUID(guid), stack: try StackName(Self.stack), architecture: .amd64,
+                guid: try DropletGUID(guid), stack: try StackName(Self.stack), architecture: architecture,
                 checksum: checksum, layout: DropletLayout(mode: mode), limits: ConversionLimits(), by: "tester"),
             from: Chunks(tar.bytes), logger: Self.logger)
     }

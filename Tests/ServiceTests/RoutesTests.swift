@@ -99,7 +99,7 @@ struct RoutesTests {
         }
     }
 
-    @Test("A check that does not come back fails, and a server that is well or stops says so", .timeLimit(.minutes(5)))
+    @Test("A check that does not come back fails, and a server that is well says so", .timeLimit(.minutes(5)))
     func readinessTimes() async throws {
         let slow = Routes.health(
             [ReadinessCheck("slow") { try await Task.sleep(for: .seconds(3600)) }], timeout: .milliseconds(50))
@@ -108,14 +108,10 @@ struct RoutesTests {
                 #expect(try await client.request("GET", "/readyz").status == 503)
             }
         }
-        for isDraining in [false, true] {
-            try await TestServer.run(Routes.health([ReadinessCheck("x") {}], isDraining: { isDraining })) {
-                server async throws in
-                try await RawClient.with(port: server.plain) { client async throws in
-                    let answer = try await client.request("GET", "/readyz")
-                    #expect(answer.status == (isDraining ? 503 : 200))
-                    #expect(answer.text.contains(isDraining ? "draining" : "ready"))
-                }
+        try await TestServer.run(Routes.health([ReadinessCheck("x") {}])) { server async throws in
+            try await RawClient.with(port: server.plain) { client async throws in
+                let answer = try await client.request("GET", "/readyz")
+                #expect(answer.status == 200 && answer.text.contains(#""ready""#))
             }
         }
     }

@@ -1,7 +1,7 @@
 public import OCI
 
 extension DerivedImages {
-    /// The base image of a rootfs version.
+    /// The base image of a rootfs version: of the first of its architectures, if it has several.
     /// - Parameter tag: a version's name, or `current`.
     /// - Throws: `.invalidName`, `.unknownStack`, `.unknownVersion`, `.nothingPromoted`, `.noLifecycle`.
     public func base(
@@ -12,7 +12,7 @@ extension DerivedImages {
         guard let architecture = Architecture.allCases.first(where: variants.contains) else {
             throw .unknownVersion(stack, version)
         }
-        return composeBase(try await recipe(stack, version, architecture, family))
+        return composeBase(try await baseRecipe(stack, version, architecture, family))
     }
 
     /// What a digest stands for among the base images of a stack, for as long as their recipes exist.

@@ -72,7 +72,8 @@ public final class DerivedImages: Sendable {
             let versions = ((try? rootfs.versions(record.stack)) ?? []).filter {
                 $0.architecture == record.architecture
             }
-            if rootfs.history(record.stack) != nil { tags.append(record.hash) }
+            let current = rootfs.history(record.stack)?.current
+            if versions.contains(where: { $0.version == current }) { tags.append(record.hash) }
             tags.append(contentsOf: versions.map { "\(record.hash)-\($0.version)" })
         }
         return tags.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }

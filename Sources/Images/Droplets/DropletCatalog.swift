@@ -14,6 +14,7 @@ public final class DropletCatalog: Sendable {
     private let cache = BoundedCache<DropletGUID, [DropletRecord]>(maximumCost: 8 << 20)
     private let loading = SingleFlight<DropletGUID, [DropletRecord]>()
     let conversions: Limiter
+    let tally = DropletTally()
 
     /// - Parameters:
     ///   - conversions: how many droplets are converted at the same time; the senders of others are made to wait.
@@ -93,6 +94,7 @@ public final class DropletCatalog: Sendable {
         do {
             try await store.delete(try DropletRecord.key(guid, record.hash), ifVersion: nil)
             cache.remove(guid)
+            tally.removed(record)
             quotas.removed()
             try await store.sync()
         } catch { throw .store(error) }
@@ -111,6 +113,7 @@ public final class DropletCatalog: Sendable {
         do {
             _ = try await store.put(key, record.bytes, if: .absent)
             room.commit(record)
+            tally.added(record)
             return record
         } catch .exists {
             return try await read(key) ?? record

@@ -33,8 +33,8 @@ public struct RetentionReport: Hashable, Sendable {
 /// Without a fresh and complete report from every known cluster nothing is retired, and without any known cluster
 /// neither: that nobody said what runs does not mean that nothing does.
 public struct Retention: Sendable {
-    private let images: DerivedImages
-    private let pins: PinBook
+    let images: DerivedImages
+    let pins: PinBook
     private let policy: RetentionPolicy
     private let now: @Sendable () -> Int64
 
@@ -57,7 +57,8 @@ public struct Retention: Sendable {
         return report
     }
 
-    private func reasonToWait(_ clusters: [ClusterPins]) -> String? {
+    /// Why it is not known what runs; nil if it is.
+    func reasonToWait(_ clusters: [ClusterPins]) -> String? {
         guard !clusters.isEmpty else { return "no cluster has reported what runs there" }
         let oldest = now() - policy.reportAge
         for cluster in clusters {
@@ -97,9 +98,8 @@ public struct Retention: Sendable {
             for variant in try images.rootfs.versions(stack) where !versions.contains(variant.version) {
                 versions.append(variant.version)
             }
-            // What is current, and what one would go back to.
-            let promoted = (images.rootfs.history(stack)?.promotions ?? []).prefix(2).map(\.version)
-            for version in versions.dropFirst(max(count, 1)) where !promoted.contains(version) {
+            let needed = neededForGoingBack(stack)
+            for version in versions.dropFirst(max(count, 1)) where !needed.contains(version) {
                 guard try await !images.runs(stack, version, running) else {
                     report.pinned += 1
                     continue
@@ -108,6 +108,15 @@ public struct Retention: Sendable {
                 report.rootfs.append("\(stack)/\(version)")
             }
         }
+    }
+}
+
+extension Retention {
+    /// What is current, what was before it, and what a rollback leads to.
+    func neededForGoingBack(_ stack: StackName) -> Set<VersionName> {
+        var versions = Set((images.rootfs.history(stack)?.promotions ?? []).prefix(2).map(\.version))
+        if let target = images.rootfs.rollbackTarget(stack) { versions.insert(target) }
+        return versions
     }
 }
 
@@ -141,8 +150,9 @@ extension DerivedImages {
     /// Forgets a rootfs version with its recipes, durably: images on it are gone. Its bytes go with garbage collection.
     /// - Throws: `.unknownVersion`; `.rootfsInUse` for a version that is current.
     public func remove(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
-        try await rootfs.remove(stack, version)
+        try await rootfs.remove(stack, version, recipes)
         forgetWanted(stack, version)
+        // Of who was composing when the version went.
         try await recipes.remove(stack, version)
     }
 }

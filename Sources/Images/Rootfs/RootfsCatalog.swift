@@ -18,13 +18,20 @@ public final class RootfsCatalog: Sendable {
         var promotions: [StackName: PromotionHistory] = [:]
         /// How often a package list came or went.
         var packageChanges = 0
+        var states: [Name: VersionState] = [:]
+    }
+
+    /// A version with all its variants.
+    struct Name: Hashable {
+        let stack: StackName
+        let version: VersionName
     }
 
     let store: any ObjectStore
     let blobs: BlobStore
     let now: @Sendable () -> Int64
     let state = Mutex(State())
-    /// A version is not promoted, and no delta of it kept, while it is removed.
+    /// A version is not promoted, and no delta of it kept, while it is removed or blocked.
     let changes = Limiter(1)
     /// Two indexes of file trees are memory enough.
     let deltaLimit = Limiter(1)
@@ -47,6 +54,10 @@ public final class RootfsCatalog: Sendable {
                 let stack = try StackName(parts[1])
                 let history = try PromotionHistory(parsing: object.bytes, at: object.info.key)
                 state.withLock { $0.promotions[stack] = history }
+            } else if parts.count == 4, parts[3] == VersionState.name {
+                let name = Name(stack: try StackName(parts[1]), version: try VersionName(parts[2]))
+                let versionState = try VersionState(parsing: object.bytes, at: object.info.key)
+                state.withLock { $0.states[name] = versionState }
             } else if parts.count == 4 {
                 keepInMemory(
                     try RootfsVersion(
@@ -106,101 +117,6 @@ public final class RootfsCatalog: Sendable {
             throw .unknownVersion(stack, version)
         }
         throw .noVariant(stack, version, architecture)
-    }
-
-    /// Makes a version its stack's current one: one conditional write, durable when it returns. Promoting what is
-    /// current already changes nothing.
-    /// - Throws: `.unknownStack`, `.unknownVersion`, `.contended`.
-    @discardableResult
-    public func promote(
-        _ stack: StackName, _ version: VersionName, by: String, reason: String
-    ) async throws(ImageError) -> PromotionHistory {
-        guard try versions(stack).contains(where: { $0.version == version }) else {
-            throw .unknownVersion(stack, version)
-        }
-        let promotion = PromotionHistory.Promotion(
-            version: version, at: Timestamp(seconds: now() / 1_000_000_000), by: by, reason: reason)
-        return try await changes.run { () throws(ImageError) in
-            guard try versions(stack).contains(where: { $0.version == version }) else {
-                throw .unknownVersion(stack, version)
-            }
-            for _ in 0..<16 {
-                if let history = try await add(promotion, to: stack) { return history }
-            }
-            throw .contended(try promotionKey(stack))
-        }
-    }
-
-    /// Forgets all variants of a version, durably, and the deltas from it and to it.
-    /// - Throws: `.unknownVersion`; `.rootfsInUse` if it is current.
-    func remove(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
-        try await changes.run { () throws(ImageError) in
-            let variants = try versions(stack).filter { $0.version == version }
-            guard !variants.isEmpty else { throw .unknownVersion(stack, version) }
-            guard history(stack)?.current != version else { throw .rootfsInUse(stack, version) }
-            let deltas = allDeltas.filter { $0.stack == stack && ($0.from == version || $0.to == version) }
-            try await delete(variants, deltas)
-            state.withLock { state in
-                for delta in deltas { state.deltas[delta.key] = nil }
-                for variant in variants {
-                    let key = Variant(stack: stack, version: version, architecture: variant.architecture)
-                    state.variants[key] = nil
-                    state.forms[key] = nil
-                }
-                state.packageChanges += 1
-            }
-        }
-    }
-
-    private func delete(_ variants: [RootfsVersion], _ deltas: [RootfsDelta]) async throws(ImageError) {
-        do {
-            for delta in deltas { try await store.delete(try delta.objectKey, ifVersion: nil) }
-            for variant in variants {
-                let key = try RootfsVersion.key(variant.stack, variant.version, variant.architecture)
-                try await store.delete(key, ifVersion: nil)
-                try await store.delete(try RootfsForm.key(variant), ifVersion: nil)
-                try await store.delete(try PackageList.key(variant), ifVersion: nil)
-            }
-            try await store.sync()
-        } catch { throw .store(error) }
-    }
-
-    /// One try at a conditional write; nil if somebody else promoted meanwhile.
-    private func add(
-        _ promotion: PromotionHistory.Promotion, to stack: StackName
-    ) async throws(ImageError) -> PromotionHistory? {
-        let key = try promotionKey(stack)
-        var next = PromotionHistory(first: promotion)
-        var condition = PutCondition.absent
-        var isCurrent = false
-        if let (history, version) = try await storedHistory(key) {
-            isCurrent = history.current == promotion.version
-            next = isCurrent ? history : history.adding(promotion)
-            condition = .version(version)
-        }
-        if !isCurrent {
-            do {
-                _ = try await store.put(key, next.bytes, if: condition)
-            } catch .changed, .exists, .missing { return nil } catch { throw .store(error) }
-        }
-        // Nobody gets an image of a promotion that may not be there after a restart.
-        do { try await store.sync() } catch { throw .store(error) }
-        state.withLock { state in
-            if state.promotions[stack]?.generation ?? 0 < next.generation { state.promotions[stack] = next }
-        }
-        return next
-    }
-
-    private func storedHistory(
-        _ key: ObjectKey
-    ) async throws(ImageError) -> (history: PromotionHistory, version: ObjectVersion)? {
-        let object: StoredObject
-        do { object = try await store.get(key) } catch .missing { return nil } catch { throw .store(error) }
-        return (try PromotionHistory(parsing: object.bytes, at: key), object.info.version)
-    }
-
-    private func promotionKey(_ stack: StackName) throws(ImageError) -> ObjectKey {
-        do { return try PromotionHistory.key(stack) } catch { throw .store(error) }
     }
 
     func keepInMemory(_ version: RootfsVersion) {

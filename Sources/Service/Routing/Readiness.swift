@@ -17,21 +17,19 @@ public struct ReadinessCheck: Sendable {
 
 extension Routes {
     /// `/healthz`, which says that the process lives, and `/readyz`, which asks some checks: both open to everybody, so
-    /// they tell names and whether they are well, and no more. Answers are kept for a second.
+    /// they tell names and whether they are well, and no more. Answers are kept for a second. A server that drains takes no
+    /// new connections: who asks it learns that without an answer.
     /// - Parameter checks: asked one after the other; each may take `timeout`.
-    public static func health(
-        _ checks: [ReadinessCheck], timeout: Duration = .seconds(5),
-        isDraining: @escaping @Sendable () -> Bool = { false }
-    ) -> Routes {
+    public static func health(_ checks: [ReadinessCheck], timeout: Duration = .seconds(5)) -> Routes {
         let readiness = Readiness(checks: checks, timeout: timeout)
         var routes = Routes()
         routes.get("/healthz", access: .open, execution: .eventLoop) { _ in .text("ok\n") }
         routes.get("/readyz", access: .open) { request in
-            let failed = isDraining() ? ["draining"] : await readiness.failures(request)
+            let failed = await readiness.failures(request)
             let members = checks.map { ($0.name, JSONValue.string(failed.contains($0.name) ? "failed" : "ok")) }
             return .json(
                 [
-                    "status": .string(failed.isEmpty ? "ready" : failed == ["draining"] ? "draining" : "not ready"),
+                    "status": .string(failed.isEmpty ? "ready" : "not ready"),
                     "checks": .object(Dictionary(members, uniquingKeysWith: { $1 })),
                 ], status: failed.isEmpty ? .ok : .serviceUnavailable)
         }

@@ -9,10 +9,13 @@ public struct RoutePattern: Sendable, ExpressibleByStringLiteral {
         var rank: Int { if case .text = self { 0 } else { 1 } }
     }
 
+    /// As it was written.
+    public let text: String
     let components: [Component]
     let takesRest: Bool
 
     public init(stringLiteral pattern: String) {
+        text = pattern
         var parts = pattern.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
         takesRest = parts.last == "**"
         if takesRest { parts.removeLast() }

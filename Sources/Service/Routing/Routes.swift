@@ -27,6 +27,11 @@ public struct Routes: Sendable {
     /// - Parameter errors: how failures of the routes added here are worded.
     public init(errors: any ErrorEnvelope = PlainErrors()) { self.errors = errors }
 
+    /// The methods and patterns of all routes, in the order in which they are tried; nil takes every method.
+    public var patterns: [(method: HTTPRequest.Method?, pattern: RoutePattern)] {
+        routes.map { ($0.method, $0.pattern) }
+    }
+
     /// Adds a route.
     /// - Parameters:
     ///   - method: nil takes every method. A route for GET answers HEAD too, unless HEAD has its own.

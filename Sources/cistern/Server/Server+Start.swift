@@ -1,6 +1,7 @@
 import Blobs
 import Foundation
 import Logging
+import ObjectStore
 import Service
 
 extension Server {
@@ -42,6 +43,17 @@ extension Server {
         return CredentialReloader(
             users: paths.users, policy: paths.policy, authenticator: authenticator,
             onPolicy: { quotas.replace($0.quotas.map(Quota.init)) }, tls: tls, renew: renew, logger: logger)
+    }
+
+    /// Says that nobody is redirected, where that is wanted and the store can't.
+    func warnOfRedirects(_ store: any ObjectStore, _ logger: Logger) async {
+        guard settings.redirects else { return }
+        // Whether the object is there does not matter.
+        let url = (try? ObjectKey("data")).map { key in
+            { () async in (try? await store.presignedURL(for: key, lifetime: .seconds(1))) ?? nil }
+        }
+        guard await url?() == nil else { return }
+        logger.warning("this store gives no URLs: blobs are sent by the server itself, whatever 'redirects' says")
     }
 
     /// Says where the server is and what to type next, and writes the addresses down for programs.

@@ -81,6 +81,7 @@ struct Server {
                 untagged: settings.untaggedAge, grace: settings.collectionGrace, now: wallClock
             ).callAsFunction, now: wallClock, executor: background)
 
+        await warnOfRedirects(store, logger)
         var routes = Routes.health([
             ReadinessCheck("store") { try await store.sync() }
         ])
@@ -98,7 +99,9 @@ struct Server {
         routes.add(
             OperatorAPI(
                 rootfs: rootfs, droplets: droplets, images: images, collections: collections,
-                verifications: verifications, pins: pins, usage: counter,
+                verifications: verifications, pins: pins,
+                retention: Retention(images: images, pins: pins, policy: settings.retention, now: wallClock),
+                usage: counter,
                 settings: OperatorAPI.Settings(
                     maximumRootfs: settings.maximumUpload, limits: settings.limits,
                     compression: settings.layout.compression, computesDeltas: settings.deltas != nil)
@@ -124,7 +127,8 @@ struct Server {
                     UploadExpiry(uploads: uploads), BackgroundVerification(verifications: verifications),
                     ScheduledCollection(
                         collections: collections, interval: settings.collectionInterval, logger: logger),
-                    ScheduledCount(counter: counter, logger: logger), makeReloader(authenticator, quotas, tls, logger),
+                    ScheduledCount(counter: counter, logger: logger),
+                    FirstCount(droplets: droplets, logger: logger), makeReloader(authenticator, quotas, tls, logger),
                     server,
                 ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()

@@ -17,6 +17,17 @@ struct Podman: ContainerClient {
         try await podman(["pull", "--quiet", "--cert-dir", certificates, "--creds", registry.credentials, image])
     }
 
+    func pull(_ image: String, architecture: String) async throws {
+        try await podman([
+            "pull", "--quiet", "--arch", architecture, "--cert-dir", certificates, "--creds", registry.credentials,
+            image,
+        ])
+    }
+
+    func architecture(of image: String) async throws -> String {
+        try await podman(["image", "inspect", "--format", "{{.Architecture}}", image]).output
+    }
+
     func push(_ image: String) async throws {
         try await podman(["push", "--quiet", "--cert-dir", certificates, "--creds", registry.credentials, image])
     }

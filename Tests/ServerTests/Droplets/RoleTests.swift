@@ -25,6 +25,11 @@ extension ServerTests {
             ("DELETE", "/droplets/b/HASH", ["stage", "operator"]),
             ("GET", "/api/v1/droplets", ["operator"]), ("GET", "/api/v1/droplets/a", ["operator"]),
             ("GET", "/api/v1/rootfs", ["operator"]), ("GET", "/api/v1/rootfs/tiny/current", ["operator"]),
+            ("GET", "/api/v1/overview", ["operator"]), ("POST", "/api/v1/rootfs/tiny/rollback", ["operator"]),
+            ("PUT", "/api/v1/rootfs/tiny/9/state", ["operator"]), ("DELETE", "/api/v1/rootfs/tiny/9", ["operator"]),
+            ("GET", "/api/v1/rootfs/tiny/9/export", ["operator"]),
+            ("GET", "/api/v1/rootfs/tiny/9/prepull", ["operator"]),
+            ("GET", "/api/v1/openapi.json", ["pull", "push", "stage", "operator", "nobody"]),
             ("PUT", "/api/v1/rootfs/tiny/current", ["operator"]), ("PUT", "/api/v1/rootfs/tiny/9", ["operator"]),
         ]
 

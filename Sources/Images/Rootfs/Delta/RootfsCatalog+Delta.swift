@@ -38,7 +38,7 @@ extension RootfsCatalog {
     /// One is computed at a time. What is there already is not computed again.
     ///
     /// - Returns: the delta, and whether it is new.
-    /// - Throws: `.unknownStack`, `.unknownVersion`, `.noVariant`; `.unsuitableDelta` if no such layer can be, or the one
+    /// - Throws: `.unknownStack`, `.unknownVersion`, `.noVariant`, `.versionBlocked`; `.unsuitableDelta` if no such layer can be, or the one
     ///   computed does not do what it should; `.rejected`, `.blob`, `.store`, `.cancelled`.
     public func computeDelta(_ request: DeltaRequest) async throws(ImageError) -> (delta: RootfsDelta, isNew: Bool) {
         guard request.from != request.to else {
@@ -46,6 +46,7 @@ extension RootfsCatalog {
         }
         let old = try version(request.stack, request.from, request.architecture)
         let new = try version(request.stack, request.to, request.architecture)
+        try requireNotBlocked(request.stack, request.to)
         return try await deltaLimit.run { () throws(ImageError) in
             if let kept = try? delta(request.stack, request.from, request.to, request.architecture),
                 kept.times == request.times, kept.layer.compression == request.compression,
@@ -132,11 +133,12 @@ extension RootfsCatalog {
         version.layers.map { StoredLayer($0, in: blobs) }
     }
 
-    /// Writes a delta down, unless one of its versions was removed meanwhile. Then its blob is garbage.
+    /// Writes a delta down, unless one of its versions was removed meanwhile, or the new one blocked. Then its blob is garbage.
     private func keep(_ delta: RootfsDelta) async throws(ImageError) -> RootfsDelta {
         try await changes.run { () throws(ImageError) in
             _ = try version(delta.stack, delta.from, delta.architecture)
             _ = try version(delta.stack, delta.to, delta.architecture)
+            try requireNotBlocked(delta.stack, delta.to)
             do throws(ObjectStoreError) {
                 try await store.put(try delta.objectKey, delta.bytes, if: .always)
                 try await store.sync()

@@ -1,0 +1,20 @@
+import Images
+import Logging
+import ServiceLifecycle
+
+/// Counts the droplets once after the start, so that nobody who asks how many there are has to wait for it.
+struct FirstCount: Service {
+    let droplets: DropletCatalog
+    let logger: Logger
+
+    func run() async throws {
+        try? await cancelWhenGracefulShutdown {
+            do throws(ImageError) { _ = try await droplets.counts() } catch {
+                // Who asks counts anew.
+                if case .cancelled = error { return }
+                logger.error("droplets can't be counted", metadata: ["reason": "\(error)"])
+            }
+            try await gracefulShutdown()
+        }
+    }
+}

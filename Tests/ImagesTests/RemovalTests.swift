@@ -1,0 +1,72 @@
+import Archive
+import Blobs
+import Images
+import Layers
+import ObjectStore
+import Synchronization
+import Testing
+
+@Suite("Removing a rootfs version")
+struct RemovalTests {
+    /// Lets a number of deletions pass, and fails the next.
+    private final class Fuse: Sendable {
+        private let left: Mutex<Int>
+
+        init(_ count: Int) { left = Mutex(count) }
+
+        func check(_ operation: ObjectOperation) throws(ObjectStoreError) {
+            guard operation == .delete else { return }
+            let isBurnt = left.withLock { left in
+                left -= 1
+                return left == -1
+            }
+            if isBurnt { throw .full }
+        }
+    }
+
+    /// Version 1 with two recipes, a delta from it, and a state; version 2 is current.
+    private static func house() async throws -> TestHouse {
+        let house = try await TestHouse(deltas: DeltaPolicy(maximumPercent: 1000, maximumLength: 5))
+        let (stack, one, two) = (try StackName(TestHouse.stack), try VersionName("1"), try VersionName("2"))
+        for version in ["1", "2"] { try await house.importRootfs(version) }
+        let hash = try await house.upload("app", .droplet("app")).hash
+        _ = try await house.rootfs.computeDelta(
+            DeltaRequest(
+                stack: stack, from: one, to: two, architecture: .amd64, times: .compared, compression: .gzip, by: "x"))
+        for family in [MediaTypeFamily.oci, .docker] { _ = try await house.image("app", "\(hash)-1", family) }
+        _ = try await house.rootfs.setState(stack, one, .blocked, by: "x", reason: "no")
+        try await house.promote("2")
+        return house
+    }
+
+    @Test("interrupted anywhere it leaves no recipe without its version; then it goes on", arguments: 0...6)
+    func interrupted(deletions: Int) async throws {
+        let house = try await Self.house()
+        let (stack, one) = (try StackName(TestHouse.stack), try VersionName("1"))
+        let fuse = Fuse(deletions)
+        let store = InstrumentedObjectStore(house.store) { (operation, _) throws(ObjectStoreError) in
+            try fuse.check(operation)
+        }
+        let rootfs = try await RootfsCatalog(store: store, blobs: house.blobs, now: { 1 })
+        let images = DerivedImages(
+            droplets: house.droplets, rootfs: rootfs, recipes: try await RecipeBook(store: store), lifecycle: [:])
+        // Two recipes, the delta, the form, the variant, the state.
+        let isRemoved = (try? await images.remove(stack, one)) != nil
+        #expect(isRemoved == (deletions == 6))
+        if !isRemoved {
+            let keys = try await house.visibleKeys()
+            var hasRecipes = false
+            for key in keys where key.hasPrefix("recipes/") {
+                let recipe = String(decoding: try await house.store.get(try ObjectKey(key)).bytes, as: UTF8.self)
+                hasRecipes = hasRecipes || recipe.contains(#""version":"1""#)
+            }
+            #expect(!hasRecipes || keys.contains("rootfs/\(TestHouse.stack)/1/amd64"))
+            #expect(rootfs.availability(stack, one) == .blocked)
+            // Here, and after a restart where anything of it is left.
+            try await images.remove(stack, one)
+        }
+        #expect(try await house.visibleKeys().allSatisfy { !$0.contains("/1/") })
+        let again = try await TestHouse(store: house.store)
+        #expect(try again.rootfs.versions(stack).map(\.version.text) == ["2"])
+    }
+}
