@@ -40,10 +40,9 @@ struct TestHouse {
     func importRootfs(_ version: String, content: String? = nil, checksum: Checksum? = nil) async throws
         -> RootfsVersion
     {
-        let tar = TestTar([
-            .directory("bin"), .file("bin/bash", "#!"), .directory("etc"),
-            .file("etc/os-release", "PRETTY_NAME=\"Test \(version)\"\n"), .file("content", content ?? version),
-        ])
+        let tar = TestRootfs(
+            osRelease: "PRETTY_NAME=\"Test \(version)\"\n", more: [.file("content", content ?? version)]
+        ).tar
         return try await rootfs.importRootfs(
             RootfsImport(
                 stack: try StackName(Self.stack), version: try VersionName(version), architecture: .amd64,

@@ -5,6 +5,9 @@ struct TestTar {
         case file(String, String)
         case hardLink(String, to: String)
         case fifo(String)
+        case symbolicLink(String, to: String)
+        /// A file of any bytes that may be executed.
+        case program(String, [UInt8], mode: Int = 0o755)
     }
 
     private(set) var bytes: [UInt8] = []
@@ -16,6 +19,8 @@ struct TestTar {
             case .file(let name, let content): add(name, type: "0", content: content)
             case .hardLink(let name, let target): add(name, type: "1", content: "", link: target)
             case .fifo(let name): add(name, type: "6", content: "")
+            case .symbolicLink(let name, let target): add(name, type: "2", content: "", link: target)
+            case .program(let name, let bytes, let mode): add(name, type: "0", bytes: bytes, mode: mode)
             }
         }
         bytes += [UInt8](repeating: 0, count: 1024)
@@ -27,6 +32,10 @@ struct TestTar {
     }
 
     private mutating func add(_ name: String, type: String, content: String, link: String = "") {
+        add(name, type: type, bytes: Array(content.utf8), mode: type == "5" ? 0o755 : 0o644, link: link)
+    }
+
+    private mutating func add(_ name: String, type: String, bytes content: [UInt8], mode: Int, link: String = "") {
         var header = [UInt8](repeating: 0, count: 512)
         func put(_ text: String, at offset: Int) {
             header.replaceSubrange(offset..<offset + text.utf8.count, with: text.utf8)
@@ -36,10 +45,10 @@ struct TestTar {
             return String(repeating: "0", count: width - text.utf8.count) + text
         }
         put(name, at: 0)
-        put(octal(type == "5" ? 0o755 : 0o644, 7), at: 100)
+        put(octal(mode, 7), at: 100)
         put(octal(0, 7), at: 108)
         put(octal(0, 7), at: 116)
-        put(octal(content.utf8.count, 11), at: 124)
+        put(octal(content.count, 11), at: 124)
         put(octal(1_700_000_000, 11), at: 136)
         put("        ", at: 148)
         put(type, at: 156)
@@ -47,7 +56,7 @@ struct TestTar {
         put("ustar\u{0}00", at: 257)
         put(octal(header.reduce(0) { $0 + Int($1) }, 6) + "\u{0} ", at: 148)
         bytes += header
-        bytes += Array(content.utf8)
-        bytes += [UInt8](repeating: 0, count: (512 - content.utf8.count % 512) % 512)
+        bytes += content
+        bytes += [UInt8](repeating: 0, count: (512 - content.count % 512) % 512)
     }
 }

@@ -35,6 +35,7 @@ struct ServerSettings: Sendable {
     let untaggedAge: Int64?
     /// nil: images have no deltas, but for those that had them already.
     let deltas: DeltaPolicy?
+    let rootfsMustBeSigned: Bool
     let drainTime: Duration
     let logLevel: Logger.Level
 
@@ -90,6 +91,7 @@ struct ServerSettings: Sendable {
             maximumPercent: try source.value(.deltaShare) { Self.number($0, 0...100) },
             maximumLength: Int(try source.value(.deltaChain) { Self.number($0, 1...20) }))
         deltas = hasDeltas ? policy : nil
+        rootfsMustBeSigned = try source.value(.rootfsSignatures) { ["required": true, "optional": false][$0] }
         drainTime = .seconds(try source.value(.drainSeconds) { Self.number($0, 0...3600) })
         logLevel = try source.value(.logLevel, Logger.Level.init(rawValue:))
     }
