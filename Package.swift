@@ -127,7 +127,8 @@ let package = Package(
             name: "ObjectStoreCrashWriter", dependencies: ["ObjectStore", logging],
             path: "Tests/ObjectStoreCrashWriter",
             swiftSettings: strict),
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        .target(
+            name: "TestSupport", dependencies: ["JSON", "OCI"], path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(name: "HouseTests", swiftSettings: strict),
         .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: strict),
         .testTarget(name: "OCITests", dependencies: ["JSON", "OCI"], swiftSettings: strict),

@@ -1,6 +1,6 @@
 import CLibcrypto
 
-/// Base64 (RFC 4648, section 4), strictly: padded, without white space.
+/// Base64 (RFC 4648, section 4), strictly: padded, without white space, and only as an encoder writes it.
 enum Base64 {
     static func decode(_ text: some StringProtocol) -> [UInt8]? {
         let input = Array(text.utf8)
@@ -12,6 +12,10 @@ enum Base64 {
         var output = [UInt8](repeating: 0, count: input.count / 4 * 3)
         guard EVP_DecodeBlock(&output, input, Int32(input.count)) == output.count else { return nil }
         output.removeLast(padding)
+        var again = [UInt8](repeating: 0, count: input.count + 1)
+        guard EVP_EncodeBlock(&again, output, Int32(output.count)) == input.count, again.starts(with: input) else {
+            return nil
+        }
         return output
     }
 }

@@ -43,11 +43,21 @@ struct TestHouse {
         let tar = TestRootfs(
             osRelease: "PRETTY_NAME=\"Test \(version)\"\n", more: [.file("content", content ?? version)]
         ).tar
-        return try await rootfs.importRootfs(
+        return try await take(tar.bytes, version: version, checksum: checksum)
+    }
+
+    /// Imports whatever bytes there are.
+    @discardableResult
+    func take(
+        _ bytes: [UInt8], version: String = "1", checksum: Checksum? = nil, shell: String = "/bin/bash",
+        architecture: Architecture = .amd64, limits: ConversionLimits = ConversionLimits(),
+        source: RootfsSource = RootfsSource()
+    ) async throws -> RootfsVersion {
+        try await rootfs.importRootfs(
             RootfsImport(
-                stack: try StackName(Self.stack), version: try VersionName(version), architecture: .amd64,
-                checksum: checksum, shell: "/bin/bash", compression: .gzip, limits: ConversionLimits(), by: "tester"),
-            from: Chunks(tar.bytes), logger: Self.logger)
+                stack: try StackName(Self.stack), version: try VersionName(version), architecture: architecture,
+                checksum: checksum, shell: shell, compression: .gzip, limits: limits, by: "tester", source: source),
+            from: Chunks(bytes), logger: Self.logger)
     }
 
     @discardableResult
@@ -72,6 +82,11 @@ struct TestHouse {
     ) async throws -> ComposedImage {
         guard let tag = DropletTag(try Tag(parsing: tag)) else { throw OCIError.tag(tag) }
         return try await images.image(try DropletGUID(guid), tag, family)
+    }
+
+    /// Every key that there is.
+    func allKeys() async throws -> Set<String> {
+        Set(try await store.list(prefix: "", startAfter: nil, limit: 100_000).map(\.key.text))
     }
 
     /// Every key that names something a client could see.

@@ -1,6 +1,6 @@
 /// A ustar archive made from a few entries.
 struct TestTar {
-    enum Entry {
+    enum Entry: Sendable {
         case directory(String)
         case file(String, String)
         case hardLink(String, to: String)

@@ -1,13 +1,15 @@
 /// The entries of the smallest rootfs that is taken, and what a test wants to be different.
-struct TestRootfs {
+struct TestRootfs: Sendable {
     var shell: TestTar.Entry? = .program("bin/bash", TestRootfs.elf())
     var passwd: String? = "root:x:0:0:root:/root:/bin/bash\nvcap:x:2000:2000::/home/vcap:/bin/bash\n"
     var group: String? = "root:x:0:\nvcap:x:2000:\n"
     var osRelease: String? = "PRETTY_NAME=\"Test\"\n"
     var more: [TestTar.Entry] = []
+    /// Directories that it does not have.
+    var without: Set<String> = []
 
     var entries: [TestTar.Entry] {
-        var entries: [TestTar.Entry] = [.directory("bin"), .directory("etc")]
+        var entries = ["bin", "etc"].filter { !without.contains($0) }.map { TestTar.Entry.directory($0) }
         if let shell { entries.append(shell) }
         if let passwd { entries.append(.file("etc/passwd", passwd)) }
         if let group { entries.append(.file("etc/group", group)) }
