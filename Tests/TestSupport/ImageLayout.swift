@@ -15,6 +15,9 @@ public struct ImageLayout: Sendable {
         try setIndex([])
     }
 
+    /// One that is there.
+    public init(at directory: String) { self.directory = directory }
+
     public func write(_ bytes: [UInt8], _ name: String) throws {
         try Data(bytes).write(to: URL(fileURLWithPath: "\(directory)/\(name)"))
     }
