@@ -141,7 +141,9 @@ let package = Package(
         .testTarget(name: "LayersTests", dependencies: ["Archive", "Layers", "OCI"], swiftSettings: strict),
         .testTarget(
             name: "ImagesTests",
-            dependencies: ["Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Signatures", logging],
+            dependencies: [
+                "Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Signatures", logging,
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "RegistryTests", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Registry"],

@@ -28,7 +28,8 @@ public struct ELFProgram: Sendable, Hashable {
         isLittleEndian = reader.isLittleEndian
         let wide = is64Bit
         guard let machine = reader.number(at: 18, bytes: 2), let table = reader.number(at: wide ? 32 : 28, wide: wide),
-            let size = reader.number(at: wide ? 54 : 42, bytes: 2), let count = reader.number(at: wide ? 56 : 44, bytes: 2)
+            let size = reader.number(at: wide ? 54 : 42, bytes: 2),
+            let count = reader.number(at: wide ? 56 : 44, bytes: 2)
         else { return nil }
         self.machine = UInt16(truncatingIfNeeded: machine)
         interpreter = Self.interpreter(reader, table: table, entrySize: size, count: count, wide: wide)

@@ -17,20 +17,19 @@ extension OperatorAPI {
             source.digest = digest
         }
         if let name = try request.query("name") {
-            guard (1...1024).contains(name.utf8.count), name.unicodeScalars.allSatisfy({ $0.value >= 32 && $0.value != 127 })
+            guard (1...1024).contains(name.utf8.count),
+                name.unicodeScalars.allSatisfy({ $0.value >= 32 && $0.value != 127 })
             else { throw HTTPFailure(.badRequest, "the source's name can't be taken", code: "invalid-query") }
             source.name = name
         }
-        if let text = request.headers[Self.signatureHeader] {
+        // The signature file's bytes in base64.
+        if let name = HTTPField.Name("Cistern-Signature"), let text = request.headers[name] {
             do throws(SignatureError) { source.signature = try DetachedSignature(base64: text) } catch {
                 throw ImageError.untrusted("\(error)")
             }
         }
         return source
     }
-
-    /// The signature file's bytes in base64.
-    private static let signatureHeader = HTTPField.Name("Cistern-Signature") ?? .authorization
 
     /// A body is taken for an image only if its sender says so.
     private static func form(_ contentType: String?) -> RootfsSource.Form {

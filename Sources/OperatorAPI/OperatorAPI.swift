@@ -28,7 +28,8 @@ public struct OperatorAPI: Sendable {
         public let trusted: @Sendable () -> TrustedKeys
 
         public init(
-            maximumRootfs: Int64, limits: ConversionLimits, compression: CompressionFormat, computesDeltas: Bool = false,
+            maximumRootfs: Int64, limits: ConversionLimits, compression: CompressionFormat,
+            computesDeltas: Bool = false,
             rootfsMustBeSigned: Bool = false, trusted: @escaping @Sendable () -> TrustedKeys = { TrustedKeys() }
         ) {
             self.rootfsMustBeSigned = rootfsMustBeSigned

@@ -34,7 +34,7 @@ struct ImportedImageTests {
                     "bash", ["-c", Self.make, "bash", directory, rootfs, "/bin/busybox"], timeout: .seconds(120))
                 let take = ["rootfs", "import", "--stack", "tiny", "--shell", "/bin/sh", "--version"]
                 try await server.cisternSuccessfully(take + ["1", "--promote", directory + "/layout"])
-                let skopeo = try await Skopeo(server.access(), in: directory)
+                let skopeo = try await Skopeo(server.access(as: .operator), in: directory)
                 try await skopeo.copy("\(server.address)/cistern/tiny:1", toLayout: directory + "/imported")
 
                 let expected = try FileTree(

@@ -28,7 +28,9 @@ struct Notary {
         try await runSuccessfully("sh", ["-c", "cd \"$1\" && \(script)", "sh", directory])
     }
 
-    func file(_ name: String) throws -> [UInt8] { Array(try Data(contentsOf: URL(fileURLWithPath: "\(directory)/\(name)"))) }
+    func file(_ name: String) throws -> [UInt8] {
+        Array(try Data(contentsOf: URL(fileURLWithPath: "\(directory)/\(name)")))
+    }
 
     var keys: TrustedKeys { TrustedKeys(directory: directory + "/keys") }
 }
@@ -49,7 +51,9 @@ struct SignatureTests {
                 }
                 let others = TrustedKeys(keys: notary.keys.keys.filter { $0.name != key })
                 let error = #expect(throws: SignatureError.self) { try signature.signer(of: message, among: others) }
-                for other in others.keys { #expect("\(error, default: "")".contains(other.name), "it says who is trusted") }
+                for other in others.keys {
+                    #expect("\(error, default: "")".contains(other.name), "it says who is trusted")
+                }
             }
         }
     }
@@ -99,7 +103,8 @@ struct SignatureTests {
             #expect(notary.keys.keys.map(\.name) == ["a", "b", "m", "n"] && notary.keys.broken == [])
             try await notary.sh(
                 "rm keys/b.pem keys/n.pub; echo x > keys/bad.pem; : > keys/empty.pub; echo x > keys/README; "
-                    + "openssl genpkey -algorithm x25519 | openssl pkey -pubout -out keys/x25519.pem; cp a.key keys/private.pem")
+                    + "openssl genpkey -algorithm x25519 | openssl pkey -pubout -out keys/x25519.pem; cp a.key keys/private.pem"
+            )
             #expect(notary.keys.keys.map(\.name) == ["a", "m"])
             let broken = notary.keys.broken.joined(separator: "\n")
             for name in ["bad.pem", "empty.pub", "x25519.pem", "private.pem"] { #expect(broken.contains(name)) }

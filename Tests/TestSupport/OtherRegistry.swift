@@ -24,7 +24,10 @@ public struct OtherRegistry: Sendable {
         try await withTemporaryDirectory { directory in
             let process = try ChildProcess(
                 "python3",
-                [Programs.repository + "/fixtures/registry.py", layout.directory, directory + "/address", directory + "/log"]
+                [
+                    Programs.repository + "/fixtures/registry.py", layout.directory, directory + "/address",
+                    directory + "/log",
+                ]
                     + options, log: directory + "/errors")
             do {
                 let address = try await waitFor("the other registry") {

@@ -49,7 +49,9 @@ struct RegistryClientTests {
 
     @Test(
         "gets what it is promised, whatever the registry and the way to it are like",
-        arguments: [[], ["redirect"], ["same-host"], ["busy"], ["cut"], ["cut", "no-range"], ["redirect", "cut", "busy"]])
+        arguments: [
+            [], ["redirect"], ["same-host"], ["busy"], ["cut"], ["cut", "no-range"], ["redirect", "cut", "busy"],
+        ])
     func reads(faults: [String]) async throws {
         try await Self.with(faults) { client, registry, pauses in
             #expect(try await Self.read(client) == Self.layers)
@@ -134,7 +136,8 @@ struct ImageLocationTests {
     @Test(
         "is refused otherwise",
         arguments: [
-            "docker://", "docker:///a", "docker://h", "docker://h/", "docker://u:p@h/a", "docker://h/A", "docker://h /a",
+            "docker://", "docker:///a", "docker://h", "docker://h/", "docker://u:p@h/a", "docker://h/A",
+            "docker://h /a",
             "docker://h/../a", "docker://h:/a", "docker://h?x/a", "docker://h#x/a", "docker://u@h/a",
         ])
     func bad(text: String) {

@@ -32,7 +32,8 @@ public struct ImageFinder {
         var found: [FoundImage] = []
         while let (descriptor, path) = search.waiting.popLast() {
             guard search.seen.insert(descriptor.digest).inserted else { continue }
-            let isWanted = digest == nil || digest == descriptor.digest || path.contains { $0.descriptor.digest == digest }
+            let isWanted =
+                digest == nil || digest == descriptor.digest || path.contains { $0.descriptor.digest == digest }
             switch descriptor.mediaType {
             case .ociIndex, .dockerManifestList:
                 guard path.count < Self.maximumDepth else { throw UnsuitableImage("the indexes nest too deep") }

@@ -50,7 +50,8 @@ public struct ImageLocation: Hashable, Sendable, CustomStringConvertible {
         if allowed == nil, parts.count > 2 || parts.contains(where: \.isEmpty) { return false }
         return text.unicodeScalars.allSatisfy { scalar in
             allowed.map { $0.unicodeScalars.contains(scalar) }
-                ?? (scalar.isASCII && (scalar.properties.isAlphabetic || "0123456789.-:".unicodeScalars.contains(scalar)))
+                ?? (scalar.isASCII
+                    && (scalar.properties.isAlphabetic || "0123456789.-:".unicodeScalars.contains(scalar)))
         }
     }
 }

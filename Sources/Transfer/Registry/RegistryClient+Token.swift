@@ -10,7 +10,9 @@ extension RegistryClient {
     /// Answers a registry's challenge.
     /// - Returns: the value of `Authorization`.
     func authorize(_ challenges: [Challenge]) async throws -> String {
-        if let bearer = challenges.first(where: { $0.scheme == "bearer" }) { return "Bearer \(try await token(bearer))" }
+        if let bearer = challenges.first(where: { $0.scheme == "bearer" }) {
+            return "Bearer \(try await token(bearer))"
+        }
         guard challenges.contains(where: { $0.scheme == "basic" }) else {
             throw refused("it asks for a kind of credentials that are not known here")
         }

@@ -1,6 +1,5 @@
 import AsyncHTTPClient
 import Foundation
-
 import NIOCore
 import NIOHTTP1
 import NIOSSL
@@ -145,8 +144,10 @@ public final class RegistryClient: Sendable {
     static func mayGetBetter(_ error: any Error) -> Bool {
         if error is TransferError || error is CancellationError || error is UnsuitableImage { return false }
         let text = String(describing: error)
-        return !["CERTIFICATE", "ValidateCertificate", "ValidateHostname", "WRONG_VERSION", "UnknownHost", "invalidURL"]
-            .contains { text.contains($0) }
+        return ![
+            "CERTIFICATE", "ValidateCertificate", "ValidateHostname", "WRONG_VERSION", "UnknownHost", "invalidURL",
+        ]
+        .contains { text.contains($0) }
     }
 
     func failure(_ error: any Error) -> any Error {

@@ -48,7 +48,8 @@ public struct RemoteBlob: AsyncSequence, Sendable {
                     let bytes = Array(buffer.readableBytesView.dropFirst(Int(again)))
                     guard !bytes.isEmpty else { continue }
                     guard Int64(bytes.count) <= descriptor.size - offset else {
-                        throw UnsuitableImage("the registry's \(descriptor.digest) has more than \(descriptor.size) bytes")
+                        throw UnsuitableImage(
+                            "the registry's \(descriptor.digest) has more than \(descriptor.size) bytes")
                     }
                     offset += Int64(bytes.count)
                     hasher.update(bytes)
@@ -91,7 +92,8 @@ public struct RemoteBlob: AsyncSequence, Sendable {
 
         private func end() throws -> [UInt8]? {
             guard hasher.finish() == descriptor.digest else {
-                throw UnsuitableImage("what the registry \(client.location.host) calls \(descriptor.digest) has other bytes")
+                throw UnsuitableImage(
+                    "what the registry \(client.location.host) calls \(descriptor.digest) has other bytes")
             }
             return nil
         }

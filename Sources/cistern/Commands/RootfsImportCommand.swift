@@ -40,6 +40,9 @@ extension RootfsCommand {
             guard digest.map({ (try? Digest(parsing: $0)) != nil }) ?? true else {
                 throw ValidationError("--digest takes sha256: and 64 hexadecimal digits.")
             }
+            guard !other.isHalf else {
+                throw ValidationError("--source-user and --source-password-file go together.")
+            }
             guard isRemote || other.isEmpty else {
                 throw ValidationError("--source-user, --source-ca and --plain-http are for docker://… only.")
             }

@@ -16,13 +16,10 @@ struct SourceOptions: ParsableArguments {
     @Flag(help: "Ask that registry without TLS.")
     var plainHttp = false
 
-    func validate() throws {
-        guard (sourceUser == nil) == (sourcePasswordFile == nil) else {
-            throw ValidationError("--source-user and --source-password-file go together.")
-        }
-    }
+    /// Whether a user comes without a password, or the reverse.
+    var isHalf: Bool { (sourceUser == nil) != (sourcePasswordFile == nil) }
 
-    var isEmpty: Bool { sourceUser == nil && sourceCa == nil && !plainHttp }
+    var isEmpty: Bool { sourceUser == nil && sourcePasswordFile == nil && sourceCa == nil && !plainHttp }
 
     func access() throws -> RegistryAccess {
         var password = ""

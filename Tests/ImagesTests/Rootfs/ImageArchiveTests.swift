@@ -1,5 +1,6 @@
 import Blobs
 import Images
+import JSON
 import Layers
 import OCI
 import ObjectStore
@@ -8,7 +9,8 @@ import Testing
 @Suite("A rootfs from an image")
 struct ImageArchiveTests {
     private static let base = TestRootfs(more: [
-        .directory("opt"), .file("opt/gone", "x"), .file("opt/kept", "x"), .directory("opaque"), .file("opaque/gone", "x"),
+        .directory("opt"), .file("opt/gone", "x"), .file("opt/kept", "x"), .directory("opaque"),
+        .file("opaque/gone", "x"),
     ]).tar.bytes
     private static let top = TestTar([
         .file("opt/.wh.gone", ""), .file("opaque/.wh..wh..opq", ""), .file("opaque/new", "x"),
@@ -52,12 +54,28 @@ struct ImageArchiveTests {
         #expect(again.map(\.origin.kind) == [.oci, .oci], "it is written down")
     }
 
+    @Test("of before, whose record says nothing of where it came from, is read as it was")
+    func earlierRecord() async throws {
+        let house = try await TestHouse()
+        let taken = try await house.importRootfs("1")
+        #expect(taken.origin.kind == .tar)
+        let key = try ObjectKey("rootfs/\(TestHouse.stack)/1/amd64")
+        let object = try await house.store.get(key)
+        var members = try #require(try JSONValue(parsing: object.bytes).object)
+        for name in ["sourceKind", "sourceName", "signedBy"] { members[name] = nil }
+        try await house.store.put(key, JSONValue.object(members).canonicalBytes, if: .always)
+        let version = try #require(
+            try await TestHouse(store: house.store).rootfs.versions(try StackName(TestHouse.stack)).first)
+        #expect(version.source == taken.source && version.layers == taken.layers && version.origin.kind == nil)
+    }
+
     @Test("is the one for the architecture, in indexes within indexes")
     func architecture() async throws {
         let house = try await TestHouse()
         var archive = TestArchive()
         let amd64 = archive.addImage([Self.base])
-        let arm64 = archive.addImage([TestRootfs(shell: .program("bin/bash", TestRootfs.elf(machine: 183))).tar.bytes], "arm64")
+        let arm64 = archive.addImage(
+            [TestRootfs(shell: .program("bin/bash", TestRootfs.elf(machine: 183))).tar.bytes], "arm64")
         let index = archive.addIndex([arm64, archive.addIndex([amd64])])
         let bytes = archive.layout([index])
         let one = try await house.take(bytes, version: "1", source: RootfsSource(form: .oci))
@@ -120,7 +138,9 @@ struct ImageArchiveTests {
         let house = try await TestHouse()
         let before = try await house.allKeys()
         var archive = TestArchive()
-        let large = TestRootfs(more: [.program("noise", (0..<5_000_000).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 7) })]).tar
+        let large = TestRootfs(more: [
+            .program("noise", (0..<5_000_000).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 7) })
+        ]).tar
         let layer = fault == .largeBlob ? large.bytes : Self.base
         var image = archive.addImage([layer], diffIDs: fault == .diffID ? [Digest.of([])] : nil)
         switch fault {
@@ -179,9 +199,9 @@ struct ImageArchiveTests {
         let before = try await house.allKeys()
         var archive = TestArchive()
         let bytes = archive.layout([archive.addImage([Self.base, Self.top])])
-        for change in [{ $0.outputBytes = 2000 }, { $0.entries = 3 }, { $0.inputBytes = 2000 }] as [
-            (inout ConversionLimits) -> Void
-        ] {
+        for change in [{ $0.outputBytes = 2000 }, { $0.entries = 3 }, { $0.inputBytes = 2000 }]
+            as [(inout ConversionLimits) -> Void]
+        {
             var limits = ConversionLimits()
             change(&limits)
             await #expect(throws: ImageError.self) {

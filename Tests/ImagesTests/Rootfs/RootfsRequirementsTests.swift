@@ -31,7 +31,8 @@ struct RootfsRequirementsTests {
                 shell: .program("usr/bin/bash", dynamic),
                 more: [
                     .program("usr/lib64/ld.so", [1]), .symbolicLink("lib64", to: "usr/lib64"),
-                    .symbolicLink("usr/lib64/ld-linux-x86-64.so.2", to: "ld.so"), .symbolicLink("usr/bin/sh", to: "bash"),
+                    .symbolicLink("usr/lib64/ld-linux-x86-64.so.2", to: "ld.so"),
+                    .symbolicLink("usr/bin/sh", to: "bash"),
                 ]
             ).moved("bin", to: "usr/bin"),
             TestRootfs(
@@ -39,7 +40,9 @@ struct RootfsRequirementsTests {
                 more: [.hardLink("bin/box2", to: "bin/box"), .hardLink("bin/bash", to: "bin/box2")]),
             TestRootfs(
                 osRelease: nil,
-                more: [.file("usr/lib/os-release", "ID=x"), .symbolicLink("etc/os-release", to: "../usr/lib/os-release")]),
+                more: [
+                    .file("usr/lib/os-release", "ID=x"), .symbolicLink("etc/os-release", to: "../usr/lib/os-release"),
+                ]),
             TestRootfs(passwd: "vcap:x:2000:2000:a user:/:/bin/false", group: "vcap:!:2000"),
         ])
     func whole(rootfs: TestRootfs) async throws {
@@ -72,7 +75,8 @@ struct RootfsRequirementsTests {
         ])
     func missing(rootfs: TestRootfs, words: String) async throws {
         let missing = try await Self.take(rootfs)
-        #expect(missing?.contains(words) == true && missing?.contains(";") == false, "\(missing ?? "nothing is missing")")
+        #expect(
+            missing?.contains(words) == true && missing?.contains(";") == false, "\(missing ?? "nothing is missing")")
     }
 
     @Test("is named all at once")

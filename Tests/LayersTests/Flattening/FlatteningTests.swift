@@ -12,7 +12,9 @@ struct FlatteningTests {
         return (try decompressed(sink.bytes(converted.layer.stored)), converted)
     }
 
-    private static func layer(_ fill: (inout HandMadeTar) -> Void) -> MemoryLayer { MemoryLayer(HandMadeTar.make(fill)) }
+    private static func layer(_ fill: (inout HandMadeTar) -> Void) -> MemoryLayer {
+        MemoryLayer(HandMadeTar.make(fill))
+    }
 
     @Test("are the tree that they make, for random chains", arguments: 0..<20)
     func random(seed: UInt64) async throws {

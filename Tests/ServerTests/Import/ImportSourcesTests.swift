@@ -20,7 +20,10 @@ extension ServerTests {
                     "cp", [world.server.certificateAuthority, image.directory + "/certificates/ca.crt"])
                 try await runSuccessfully(
                     "bash",
-                    ["-c", push, "bash", image.directory + "/certificates", password, image.directory + "/layout", name])
+                    [
+                        "-c", push, "bash", image.directory + "/certificates", password, image.directory + "/layout",
+                        name,
+                    ])
                 let remote = "docker://\(name)@\(image.digest)"
                 let access = [
                     "--source-user", "operator", "--source-password-file", password, "--source-ca",
@@ -38,7 +41,8 @@ extension ServerTests {
                     let result = try await world.take(source.version, arguments)
                     #expect(result.status == 0, "\(source): \(result.errors)")
                     let version = try #require(try await world.version(source.version))
-                    #expect(version["sourceKind"]?.string == source.kind && version["sourceName"]?.string == source.name)
+                    #expect(
+                        version["sourceKind"]?.string == source.kind && version["sourceName"]?.string == source.name)
                     if source.kind != "docker" {
                         #expect(version["source"]?.string == image.digest.description)
                         #expect(result.output.contains(image.digest.description))
@@ -46,7 +50,9 @@ extension ServerTests {
                     layers.insert(version["layers"] ?? .null)
                 }
                 #expect(layers.count == 1, "the same files in the same layer: \(layers)")
-                let shown = try await world.server.cisternSuccessfully(["rootfs", "show", "--stack", "s", "--version", "6"])
+                let shown = try await world.server.cisternSuccessfully([
+                    "rootfs", "show", "--stack", "s", "--version", "6",
+                ])
                 #expect(shown.output.contains("from          \(remote)"))
                 #expect(shown.output.contains("Cistern tiny"))
             }
@@ -66,7 +72,8 @@ extension ServerTests {
                     (["--digest", other, image.directory + "/base.tar"], "it is no image"),
                     (["--sha256", String(repeating: "0", count: 64), layout], "--sha256 is for a file"),
                     (["--arch", "arm64", layout], "no image for linux/arm64"),
-                    (["--plain-http", layout], "docker://"), (["--source-user", "x", "docker://h/a@\(other)"], "go together"),
+                    (["--plain-http", layout], "docker://"),
+                    (["--source-user", "x", "docker://h/a@\(other)"], "go together"),
                 ] {
                     let result = try await world.take("1", arguments)
                     #expect(result.status != 0 && result.errors.contains(words), "\(arguments): \(result.errors)")
@@ -214,8 +221,9 @@ extension ServerTests {
 }
 
 extension World {
-    /// The objects, once the tree has caught up with the journal.
+    /// The objects, once the tree has caught up with the journal, and the journal with what was deleted.
     func objectsAtRest() async throws -> Set<String> {
+        #expect(try await client.get("/readyz", as: nil).status == 200, "it flushes the store")
         var seen = store.objects()
         var since = ContinuousClock.now
         try await waitUntil("the store to be at rest") {

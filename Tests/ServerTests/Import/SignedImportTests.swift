@@ -34,15 +34,18 @@ extension ServerTests {
 
         /// What is imported with which signature, and whose it is.
         private static let good = [
-            ("base.tar", "file.ops", "ops"), ("base.tar", "file.mini", "mini"), ("base.tar", "file.mini-legacy", "mini"),
-            ("layout", "manifest.ops", "ops"), ("layout", "manifest.mini", "mini"), ("oci.tar.gz", "manifest.ops", "ops"),
+            ("base.tar", "file.ops", "ops"), ("base.tar", "file.mini", "mini"),
+            ("base.tar", "file.mini-legacy", "mini"),
+            ("layout", "manifest.ops", "ops"), ("layout", "manifest.mini", "mini"),
+            ("oci.tar.gz", "manifest.ops", "ops"),
             ("docker.tar", "docker.ops", "ops"),
         ]
 
         @Test("Each form is checked, and the version tells whose it is; keys are taken without a restart")
         func good() async throws {
             try await Self.with(["--rootfs-signatures", "required"]) { image, world in
-                let before = try await world.take("0", ["--signature", "\(image.directory)/file.ops", "\(image.directory)/base.tar"])
+                let before = try await world.take(
+                    "0", ["--signature", "\(image.directory)/file.ops", "\(image.directory)/base.tar"])
                 #expect(before.status == 1 && before.errors.contains("no key is trusted here"), "\(before.errors)")
                 for key in ["ops.pem", "mini.pub"] {
                     try await runSuccessfully("cp", ["\(image.directory)/\(key)", world.directory + "/trust/"])
@@ -50,10 +53,13 @@ extension ServerTests {
                 for (index, (file, signature, key)) in Self.good.enumerated() {
                     let result = try await world.take(
                         "\(index)", ["--signature", "\(image.directory)/\(signature)", "\(image.directory)/\(file)"])
-                    #expect(result.status == 0 && result.output.contains("signed by \(key)"), "\(file): \(result.errors)")
+                    #expect(
+                        result.status == 0 && result.output.contains("signed by \(key)"), "\(file): \(result.errors)")
                     #expect(try await world.version("\(index)")?["signedBy"]?.string == key)
                 }
-                let shown = try await world.server.cisternSuccessfully(["rootfs", "show", "--stack", "s", "--version", "1"])
+                let shown = try await world.server.cisternSuccessfully([
+                    "rootfs", "show", "--stack", "s", "--version", "1",
+                ])
                 #expect(shown.output.contains("signed by     mini"))
             }
         }
@@ -68,7 +74,8 @@ extension ServerTests {
                 let objects = try await world.objectsAtRest()
                 for (file, signature) in [
                     ("base.tar", "file.other"), ("base.tar", "file.mini"), ("base.tar", "file.mini-legacy"),
-                    ("base.tar", "manifest.ops"), ("base.tar", "junk"), ("base.tar", "base.tar"), ("layout", "file.ops"),
+                    ("base.tar", "manifest.ops"), ("base.tar", "junk"), ("base.tar", "base.tar"),
+                    ("layout", "file.ops"),
                     ("layout", "manifest.mini"), ("docker.tar", "manifest.ops"), ("docker.tar", "file.ops"),
                 ] {
                     let result = try await world.take(
@@ -84,7 +91,8 @@ extension ServerTests {
                     #expect(unsigned.errors.contains("422 untrusted") && unsigned.errors.contains("--signature"))
                     #expect(unsigned.errors.contains("trusted are ops"))
                     #expect(world.store.unfinished() == [])
-                    #expect(try await world.objectsAtRest() == objects)
+                    let left = try await world.objectsAtRest().symmetricDifference(objects)
+                    #expect(left == [])
                 } else {
                     #expect(try await world.version("2")?["signedBy"] == nil)
                 }

@@ -2,6 +2,7 @@ import Blobs
 import Glibc
 import ObjectStore
 import Signatures
+import Synchronization
 
 /// Checks a detached signature of a file that goes by: its BLAKE2b is made on the way if that is what was signed; else
 /// the file is kept until it is all there, and mapped, since Ed25519 takes its message whole. Mapped pages are the
@@ -13,8 +14,8 @@ final class FileVoucher: Sendable {
     private let signature: DetachedSignature
     private let trusted: TrustedKeys
     private let hasher: BLAKE2bHasher?
-    /// Where the bytes are kept meanwhile.
-    private let kept: BlobWriter?
+    /// Where the bytes are kept meanwhile; nil once they are looked at.
+    private let kept: Mutex<BlobWriter?>
 
     /// - Returns: nil if there is no signature.
     init?(_ source: RootfsSource, in blobs: BlobStore) async throws(BlobError) {
@@ -22,21 +23,28 @@ final class FileVoucher: Sendable {
         self.signature = signature
         trusted = source.trusted
         hasher = signature.isPrehashed ? BLAKE2bHasher() : nil
-        kept = signature.isPrehashed ? nil : try await blobs.begin()
+        kept = Mutex(signature.isPrehashed ? nil : try await blobs.begin())
     }
 
     func take(_ bytes: [UInt8]) async throws(BlobError) {
         bytes.withUnsafeBytes { hasher?.update($0) }
-        try await kept?.write(bytes)
+        try await kept.withLock { $0 }?.write(bytes)
     }
 
-    /// Called instead of `signer` if there is nothing to check any more.
-    func abort() async { await kept?.abort() }
+    /// Called if there is nothing to check any more, after `signer` too.
+    func abort() async { await takeKept()?.abort() }
+
+    private func takeKept() -> BlobWriter? {
+        kept.withLock { kept in
+            defer { kept = nil }
+            return kept
+        }
+    }
 
     /// Who signed all that was taken.
     /// - Throws: `.untrusted`, `.blob`, `.store`.
     func signer() async throws(ImageError) -> TrustedKey {
-        guard let kept else {
+        guard let kept = takeKept() else {
             let digest = hasher?.finish() ?? []
             return try verdict(digest.withUnsafeBytes { Self.check(signature, $0, trusted) })
         }

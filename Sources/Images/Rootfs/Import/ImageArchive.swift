@@ -141,7 +141,8 @@ extension ImageArchive {
             throw UnsuitableImage("what the archive calls \(digest) has other bytes")
         }
         open = nil
-        files[file.name] = if let writer = file.writer { .staged(try await writer.finish()) } else { .memory(file.memory) }
+        files[file.name] =
+            if let writer = file.writer { .staged(try await writer.finish()) } else { .memory(file.memory) }
     }
 
     /// A name inside the archive, joined by single slashes.
@@ -152,7 +153,9 @@ extension ImageArchive {
         var parts = folder.split(separator: "/")
         for part in text.split(separator: "/") where part != "." {
             if part == ".." {
-                guard parts.popLast() != nil else { throw UnsuitableImage("the archive has a link that leads out of it") }
+                guard parts.popLast() != nil else {
+                    throw UnsuitableImage("the archive has a link that leads out of it")
+                }
             } else {
                 parts.append(part)
             }
