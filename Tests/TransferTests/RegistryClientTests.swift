@@ -105,6 +105,16 @@ struct RegistryClientTests {
         }
     }
 
+    @Test("answers nobody's challenge but the registry's")
+    func trap() async throws {
+        let access = RegistryAccess(user: "me", password: "my secret", isPlain: true)
+        try await Self.with(["--user=me:my secret", "redirect", "trap"], access: access) { client, registry, _ in
+            await #expect(throws: TransferError.self) { try await Self.read(client) }
+            let requests = try registry.requests()
+            #expect(requests.count { $0.server == "token" } == 1 && requests.contains { $0.server == "elsewhere" })
+        }
+    }
+
     @Test("does not begin without TLS, nor asks a token server without it, unless it was told to")
     func noTLS() async throws {
         try await Self.with([], access: RegistryAccess()) { client, registry, _ in

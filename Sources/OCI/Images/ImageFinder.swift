@@ -9,6 +9,8 @@ public struct ImageFinder {
     public static let maximumLayers = 127
     private static let maximumDepth = 4
     private static let maximumDocuments = 256
+    /// Of all documents that are read.
+    private static let maximumBytes = 32 << 20
     private static let maximumTold = 20
 
     private let architecture: String
@@ -28,7 +30,8 @@ public struct ImageFinder {
     /// - Throws: `UnsuitableImage`, which lists what there is if none fits or several do; what reading throws.
     public func find(in entries: [Descriptor], digest: Digest? = nil) async throws -> FoundImage {
         var search = Search()
-        search.waiting = entries.reversed().map { (descriptor: $0, path: []) }
+        let named = entries.filter { $0.digest == digest }
+        search.waiting = (named.isEmpty ? entries : named).reversed().map { (descriptor: $0, path: []) }
         var found: [FoundImage] = []
         while let (descriptor, path) = search.waiting.popLast() {
             guard search.seen.insert(descriptor.digest).inserted else { continue }
@@ -57,6 +60,7 @@ public struct ImageFinder {
         var waiting: [(descriptor: Descriptor, path: [FoundImage.Document])] = []
         var seen: Set<Digest> = []
         var documents = 0
+        var bytes: Int64 = 0
         var told: [String] = []
     }
 
@@ -101,10 +105,13 @@ public struct ImageFinder {
     }
 
     private func document(_ descriptor: Descriptor, _ search: inout Search) async throws -> FoundImage.Document {
-        search.documents += 1
-        guard search.documents <= Self.maximumDocuments else { throw UnsuitableImage("too many manifests to look at") }
         guard descriptor.size <= Int64(Self.maximumDocument) else {
             throw UnsuitableImage("\(descriptor.digest) has more than \(Self.maximumDocument) bytes")
+        }
+        search.documents += 1
+        search.bytes += descriptor.size
+        guard search.documents <= Self.maximumDocuments, search.bytes <= Self.maximumBytes else {
+            throw UnsuitableImage("there are too many manifests to look at")
         }
         let bytes = try await read(descriptor)
         guard bytes.count == descriptor.size, Digest.of(bytes, descriptor.digest.algorithm) == descriptor.digest else {

@@ -76,14 +76,15 @@ public final class RegistryClient: Sendable {
         while true {
             attempt += 1
             let response: HTTPClientResponse
-            do { response = try await follow(base + "/v2/\(location.name)/" + path, accept, offset) } catch {
+            let isOwn: Bool
+            do { (response, isOwn) = try await follow(base + "/v2/\(location.name)/" + path, accept, offset) } catch {
                 guard Self.mayGetBetter(error), attempt < Self.maximumAttempts else { throw failure(error) }
                 try await wait(attempt)
                 continue
             }
             switch response.status.code {
             case 200, 206: return response
-            case 401 where !wasAuthorized:
+            case 401 where isOwn && !wasAuthorized:
                 wasAuthorized = true
                 attempt -= 1
                 let value = try await authorize(response.headers["WWW-Authenticate"].flatMap(Challenge.parse))
@@ -104,20 +105,24 @@ public final class RegistryClient: Sendable {
     }
 
     /// One request, and those to which it is redirected.
-    private func follow(_ start: String, _ accept: [String], _ offset: Int64) async throws -> HTTPClientResponse {
+    /// - Returns: the last answer, and whether it is the registry's own: nobody else's challenge is answered.
+    private func follow(
+        _ start: String, _ accept: [String], _ offset: Int64
+    ) async throws -> (HTTPClientResponse, isOwn: Bool) {
         var url = start
         for _ in 0...Self.maximumRedirects {
             var request = HTTPClientRequest(url: url)
             request.headers.add(name: "User-Agent", value: "cistern")
             for type in accept { request.headers.add(name: "Accept", value: type) }
             if offset > 0 { request.headers.add(name: "Range", value: "bytes=\(offset)-") }
-            if Self.origin(url) == Self.origin(base), let value = authorization.withLock({ $0 }) {
+            let isOwn = Self.origin(url) == Self.origin(base)
+            if isOwn, let value = authorization.withLock({ $0 }) {
                 request.headers.add(name: "Authorization", value: value)
             }
             let response = try await http.execute(request, timeout: .hours(12))
             guard [301, 302, 303, 307, 308].contains(response.status.code),
                 let target = response.headers.first(name: "Location")
-            else { return response }
+            else { return (response, isOwn) }
             guard let next = URL(string: target, relativeTo: URL(string: url))?.absoluteURL,
                 next.scheme == "https" || (access.isPlain && next.scheme == "http"), next.host != nil
             else { throw refused("it redirects to where nothing can be fetched from safely") }

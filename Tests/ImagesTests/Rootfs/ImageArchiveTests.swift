@@ -103,6 +103,11 @@ struct ImageArchiveTests {
         #expect(try await house.allKeys() == before)
         let taken = try await house.take(bytes, source: RootfsSource(form: .oci, digest: two.digest))
         #expect(taken.source == two.digest)
+        // An index may be named that leads to an image which is there by itself too.
+        let index = archive.addIndex([one, arm64])
+        let both = archive.layout([one, two, index])
+        let named = try await house.take(both, version: "2", source: RootfsSource(form: .oci, digest: index.digest))
+        #expect(named.source == one.digest)
     }
 
     /// What is wrong with an archive, and a word of the refusal.

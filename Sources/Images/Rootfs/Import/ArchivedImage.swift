@@ -26,14 +26,14 @@ extension ArchivedImage {
             throw UnsuitableImage("index.json: \(error)")
         }
         let finder = ImageFinder(architecture: architecture.rawValue) { descriptor in
-            try await archive.document(Self.path(descriptor.digest))
+            try await archive.document(ImageArchive.path(descriptor.digest))
         }
         let found = try await finder.find(in: index.manifests, digest: digest)
         self.digest = found.digest
         signable = found.documents.map(\.bytes)
         var layers: [ArchivedLayer] = []
         for (layer, diffID) in zip(found.manifest.layers, found.diffIDs) {
-            guard let file = archive.file(Self.path(layer.digest)) else {
+            guard let file = archive.blob(layer.digest) else {
                 throw UnsuitableImage("the archive has no layer \(layer.digest)")
             }
             guard file.size == layer.size else {
@@ -43,8 +43,6 @@ extension ArchivedImage {
         }
         self.layers = layers
     }
-
-    private static func path(_ digest: Digest) -> String { "blobs/\(digest.algorithm.rawValue)/\(digest.hex)" }
 }
 
 extension ArchivedImage {

@@ -66,6 +66,11 @@ final class ImageArchive {
         return nil
     }
 
+    /// The blob of that digest, which its bytes have; nil if there is none.
+    func blob(_ digest: Digest) -> ArchivedFile? { files[Self.path(digest)] }
+
+    static func path(_ digest: Digest) -> String { "blobs/\(digest.algorithm.rawValue)/\(digest.hex)" }
+
     /// A document's bytes.
     /// - Throws: `UnsuitableImage` if it is not there, or too large.
     func document(_ name: String) async throws -> [UInt8] {
