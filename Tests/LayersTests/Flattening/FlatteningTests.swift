@@ -123,6 +123,17 @@ struct FlatteningTests {
         }
     }
 
+    @Test(
+        "of which the lowest is hostile are refused like a tar that is, alone and below another",
+        arguments: [Hostile.names, Hostile.links, Hostile.headers].flatMap { $0 })
+    func hostile(_ hostile: Hostile) async throws {
+        for layers in [[MemoryLayer(hostile.bytes)], [MemoryLayer(hostile.bytes), Self.layer { $0.file("zz", "z") }]] {
+            let sink = MemorySink()
+            await #expect(throws: ConversionError.self) { try await convertRootfs(layers: layers, sink: sink) }
+            #expect(sink.openWriters == 0 && sink.finishedLayers == 0)
+        }
+    }
+
     @Test("leave nothing when the sink fails", arguments: [0, 100_000, 1_000_000] as [Int64])
     func failingSink(bytes: Int64) async throws {
         let noise = SampleDroplet.noise(3_000_000, seed: 5)
