@@ -67,12 +67,14 @@ let package = Package(
 
         .target(name: "JSON", swiftSettings: strict),
         .target(name: "OCI", dependencies: ["JSON", "CLibcrypto"], swiftSettings: strict),
+        .target(name: "Signatures", dependencies: ["CLibcrypto"], swiftSettings: strict),
         .target(name: "Archive", dependencies: ["CISAL", "CZstd"], swiftSettings: strict),
         .target(name: "ObjectStore", dependencies: ["CLinux", "OCI", logging], swiftSettings: strict),
         .target(name: "Blobs", dependencies: ["JSON", "OCI", "ObjectStore", logging], swiftSettings: strict),
         .target(name: "Layers", dependencies: ["Archive", "OCI"], exclude: ["README.md"], swiftSettings: strict),
         .target(
-            name: "Images", dependencies: ["Archive", "Blobs", "JSON", "Layers", "OCI", "ObjectStore", logging],
+            name: "Images",
+            dependencies: ["Archive", "Blobs", "JSON", "Layers", "OCI", "ObjectStore", "Signatures", logging],
             swiftSettings: strict),
         .target(
             name: "Registry", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", logging], swiftSettings: strict),
@@ -105,8 +107,8 @@ let package = Package(
         .target(
             name: "OperatorAPI",
             dependencies: [
-                "Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Registry", "Service", httpTypes,
-                logging,
+                "Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Registry", "Service",
+                "Signatures", httpTypes, logging,
             ],
             swiftSettings: strict),
 
@@ -114,8 +116,8 @@ let package = Package(
             name: "cistern",
             dependencies: [
                 "Archive", "BitsAPI", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "OperatorAPI",
-                "Registry", "RegistryAPI", "Service", "Transfer", argumentParser, configuration, logging, nioSSL,
-                serviceLifecycle, unixSignals, yams,
+                "Registry", "RegistryAPI", "Service", "Signatures", "Transfer", argumentParser, configuration, logging,
+                nioCore, nioSSL, serviceLifecycle, unixSignals, yams,
             ], swiftSettings: strict),
 
         .target(
@@ -125,7 +127,8 @@ let package = Package(
             name: "ObjectStoreCrashWriter", dependencies: ["ObjectStore", logging],
             path: "Tests/ObjectStoreCrashWriter",
             swiftSettings: strict),
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        .target(
+            name: "TestSupport", dependencies: ["JSON", "OCI"], path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(name: "HouseTests", swiftSettings: strict),
         .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: strict),
         .testTarget(name: "OCITests", dependencies: ["JSON", "OCI"], swiftSettings: strict),
@@ -133,11 +136,14 @@ let package = Package(
             name: "ObjectStoreTests",
             dependencies: ["ObjectStore", "ObjectStoreCrashWriter", "ObjectStoreTesting", logging],
             swiftSettings: strict),
+        .testTarget(name: "SignaturesTests", dependencies: ["Signatures", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "ArchiveTests", dependencies: ["Archive"], swiftSettings: strict),
         .testTarget(name: "LayersTests", dependencies: ["Archive", "Layers", "OCI"], swiftSettings: strict),
         .testTarget(
             name: "ImagesTests",
-            dependencies: ["Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", logging],
+            dependencies: [
+                "Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Signatures", logging,
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "RegistryTests", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Registry"],
@@ -155,6 +161,8 @@ let package = Package(
                 "Service",
                 httpTypes,
             ], swiftSettings: strict),
+        .testTarget(
+            name: "TransferTests", dependencies: ["JSON", "OCI", "TestSupport", "Transfer"], swiftSettings: strict),
         .testTarget(name: "LauncherTests", dependencies: ["JSON", "Launcher"], swiftSettings: strict),
         .testTarget(
             name: "ServiceTests",

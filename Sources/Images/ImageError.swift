@@ -15,8 +15,12 @@ public enum ImageError: Error, Sendable {
     case noVariant(StackName, VersionName, Architecture)
     /// A version is immutable: another content was imported under the same name.
     case rootfsExists(StackName, VersionName, Architecture)
-    /// The rootfs lacks what apps can't be started without.
-    case unsuitableRootfs(missing: String)
+    /// The rootfs lacks what apps can't be started without: all of it.
+    case unsuitableRootfs(missing: [String])
+    /// An image archive that is broken, or has no image that can be taken: why.
+    case unsuitableImage(String)
+    /// What came is not signed by a trusted key: why, and which are.
+    case untrusted(String)
     case unknownDelta(StackName, from: VersionName, to: VersionName)
     /// The version came in when no package lists were made.
     case noPackages(StackName, VersionName, Architecture)
@@ -93,7 +97,8 @@ extension ImageError: CustomStringConvertible {
             "the packages of \(stack) \(version) (\(architecture)) are not recorded, since an earlier Cistern imported it: "
                 + "import the same file again as \(version)"
         case .unsuitableRootfs(let missing):
-            "the rootfs has no \(missing): name the shell that it has (--shell), or choose another file"
+            "no app can be started on this rootfs; it has \(missing.joined(separator: "; "))"
+        case .unsuitableImage(let reason), .untrusted(let reason): reason
         case .noLifecycle(let architecture): "this server has no lifecycle programs for \(architecture)"
         case .unknownDroplet(let guid, let hash): "there is no droplet \(hash) of \(guid)"
         case .checksumMismatch(let announced, let received):

@@ -10,16 +10,20 @@ public struct RootfsWatch: Sendable {
     /// Folders whose files are to be read, those of its own folders not, and up to how many bytes in all; each file
     /// counts 512 bytes besides. Links are not followed.
     public var folders: [String: Int]
+    /// Paths of programs.
+    public var programs: [String]
     /// Without it links lead nowhere, and none is remembered: an archive may then have any number of them.
     public var followsLinks: Bool
 
     public init(
-        files: [String: Int] = [:], paths: [String] = [], folders: [String: Int] = [:], followsLinks: Bool = true
+        files: [String: Int] = [:], paths: [String] = [], folders: [String: Int] = [:], programs: [String] = [],
+        followsLinks: Bool = true
     ) {
         self.followsLinks = followsLinks
         self.files = files
         self.paths = paths
         self.folders = folders
+        self.programs = programs
     }
 }
 
@@ -31,9 +35,20 @@ public struct RootfsFindings: Sendable, Hashable {
         case tooLarge(Int64)
     }
 
+    public enum Program: Sendable, Hashable {
+        /// It is there, and is no file, or not one that may be executed.
+        case notExecutable
+        /// A file that may be executed, but no ELF program.
+        case other
+        /// And whether the loader that it names exists.
+        case elf(ELFProgram, hasLoader: Bool)
+    }
+
     /// A folder's files are among them, as `folder/name`. A folder that has more than wanted stands for itself as too
     /// large, and some of its files are missing.
     public let files: [String: File]
+    /// Of those programs that exist.
+    public let programs: [String: Program]
     /// Symbolic links were followed inside the tree; one that leads nowhere does not exist.
     public let existing: Set<String>
 }
@@ -52,11 +67,13 @@ struct RootfsObserver {
     private var symbolicLinks: [[UInt8]: [UInt8]] = [:]
     private var hardLinks: [[UInt8]: [UInt8]] = [:]
     private var linkBytes = 0
+    private var programs: RootfsPrograms?
     private var capturing: [UInt8]?
     private var captured: [UInt8] = []
 
     init(_ watch: RootfsWatch) {
         self.watch = watch
+        programs = watch.programs.isEmpty ? nil : RootfsPrograms()
         wanted = Dictionary(
             watch.files.map { (Self.clean($0.key), $0.value) }, uniquingKeysWith: { max($0, $1) })
         folders = watch.folders.map { (Self.clean($0.key) + [EntryName.slash], $0.value) }
@@ -64,6 +81,7 @@ struct RootfsObserver {
     }
 
     mutating func entry(_ entry: TarEntry, name: [UInt8]) throws(ConversionError) {
+        try programs?.entry(entry, name: name)
         switch entry.kind {
         case .file:
             guard let limit = wanted[name] ?? folderLimit(name, entry.size) else { return }
@@ -105,16 +123,19 @@ struct RootfsObserver {
     }
 
     mutating func content(_ bytes: Span<UInt8>) {
+        bytes.withUnsafeBufferPointer { programs?.content($0) }
         guard capturing != nil else { return }
         bytes.withUnsafeBufferPointer { captured.append(contentsOf: $0) }
     }
 
     mutating func hole(_ length: Int64) {
+        programs?.hole(length)
         guard capturing != nil else { return }
         captured += [UInt8](repeating: 0, count: Int(length))
     }
 
-    mutating func endContent() {
+    mutating func endContent() throws(ConversionError) {
+        try programs?.endContent()
         guard let name = capturing else { return }
         files[name] = .bytes(captured)
         capturing = nil
@@ -136,7 +157,19 @@ struct RootfsObserver {
             }
         }
         let existing = watch.paths.filter { resolve(Self.clean($0), names) != nil }
-        return RootfsFindings(files: found, existing: Set(existing))
+        var programs: [String: RootfsFindings.Program] = [:]
+        for path in watch.programs {
+            if let name = resolve(Self.clean(path), names) { programs[path] = program(name, names) }
+        }
+        return RootfsFindings(files: found, programs: programs, existing: Set(existing))
+    }
+
+    private func program(_ name: [UInt8], _ names: NameTable) -> RootfsFindings.Program {
+        guard let mark = names[name], mark.kind == .file, mark.mode & 0o111 != 0 else { return .notExecutable }
+        guard let program = programs?.programs[name] else { return .other }
+        guard case .path(let loader) = program.interpreter else { return .elf(program, hasLoader: false) }
+        let found = resolve(Self.clean(String(decoding: loader, as: UTF8.self)), names)
+        return .elf(program, hasLoader: found.flatMap { names[$0]?.kind } == .file)
     }
 
     /// Where a path leads, links followed within the tree.

@@ -72,7 +72,7 @@ struct TarRewriter {
         while true {
             if pendingPosition < pending.count || zeros > 0 || contentInWindow > 0 {
                 if outputs[current].wantsBlock { return .block(current) }
-                write(window, &position)
+                try write(window, &position)
                 if outputs[current].isFull { return .full(current) }
                 continue
             }
@@ -109,7 +109,7 @@ struct TarRewriter {
         return false
     }
 
-    private mutating func write(_ window: Span<UInt8>, _ position: inout Int) {
+    private mutating func write(_ window: Span<UInt8>, _ position: inout Int) throws(ConversionError) {
         if pendingPosition < pending.count {
             let headers = pending
             pendingPosition += outputs[current].append(headers.span.extracting(pendingPosition..<headers.count))
@@ -121,15 +121,15 @@ struct TarRewriter {
             observer?.content(content.extracting(0..<count))
             position += count
             contentInWindow -= count
-            takeContent(Int64(count))
+            try takeContent(Int64(count))
         }
     }
 
-    private mutating func takeContent(_ count: Int64) {
+    private mutating func takeContent(_ count: Int64) throws(ConversionError) {
         contentLeft -= count
         if contentLeft == 0 {
             zeros += Int64(contentPadding)
-            observer?.endContent()
+            try observer?.endContent()
         }
     }
 
@@ -140,7 +140,7 @@ struct TarRewriter {
         }
         observer?.hole(length)
         zeros = length
-        takeContent(length)
+        try takeContent(length)
     }
 
     private mutating func begin(_ original: TarEntry) throws(ConversionError) {

@@ -21,7 +21,7 @@ extension OperatorAPI {
         try rootfs.versions(stack).map { json(of: $0) }
     }
 
-    /// Query: `arch`, `sha256`, `shell`, `promote`. The body is the file.
+    /// Query: `arch`, `sha256`, `shell`, `promote`, and what `source(of:)` reads. The body is the file.
     private func importRootfs(_ request: Request) async throws -> Response {
         let stack = try StackName(request.parameters["stack"])
         let version = try VersionName(request.parameters["version"])
@@ -42,7 +42,8 @@ extension OperatorAPI {
         let imported = try await rootfs.importRootfs(
             RootfsImport(
                 stack: stack, version: version, architecture: architecture, checksum: checksum, shell: shell,
-                compression: settings.compression, limits: settings.limits, by: request.principal?.name ?? ""),
+                compression: settings.compression, limits: settings.limits, by: request.principal?.name ?? "",
+                source: try source(of: request)),
             from: try request.body(maximum: settings.maximumRootfs), logger: request.logger)
         if settings.computesDeltas { try await computeDelta(to: imported, request) }
         if try request.query("promote") == "true" {
@@ -54,7 +55,7 @@ extension OperatorAPI {
 
 extension RootfsVersion {
     func json(isCurrent: Bool) -> JSONValue {
-        [
+        let members: [String: JSONValue] = [
             "stack": .string(stack.text), "version": .string(version.text),
             "architecture": .string(architecture.rawValue), "current": .bool(isCurrent), "system": .string(system),
             "source": .string(source.description), "size": .integer(sourceSize),
@@ -62,6 +63,7 @@ extension RootfsVersion {
             "shell": .string(shell), "imported": .string(imported.rfc3339), "importedBy": .string(importedBy),
             "layers": .array(layers.map(\.publicJSON)),
         ]
+        return .object(members.merging(origin.members) { own, _ in own })
     }
 }
 

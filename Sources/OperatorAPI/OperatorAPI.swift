@@ -3,6 +3,7 @@ public import Images
 public import Layers
 public import Registry
 public import Service
+public import Signatures
 
 /// The operators' routes below `/api/v1/`.
 public struct OperatorAPI: Sendable {
@@ -23,10 +24,17 @@ public struct OperatorAPI: Sendable {
         public let compression: CompressionFormat
         /// Whether an import computes the delta from the stack's current version.
         public let computesDeltas: Bool
+        public let rootfsMustBeSigned: Bool
+        /// Whose signatures of a rootfs count: read for each import.
+        public let trusted: @Sendable () -> TrustedKeys
 
         public init(
-            maximumRootfs: Int64, limits: ConversionLimits, compression: CompressionFormat, computesDeltas: Bool = false
+            maximumRootfs: Int64, limits: ConversionLimits, compression: CompressionFormat,
+            computesDeltas: Bool = false,
+            rootfsMustBeSigned: Bool = false, trusted: @escaping @Sendable () -> TrustedKeys = { TrustedKeys() }
         ) {
+            self.rootfsMustBeSigned = rootfsMustBeSigned
+            self.trusted = trusted
             self.computesDeltas = computesDeltas
             self.maximumRootfs = maximumRootfs
             self.limits = limits

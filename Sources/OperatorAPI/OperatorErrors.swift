@@ -27,6 +27,8 @@ struct OperatorErrors: ErrorEnvelope {
         case .rootfsExists, .aliasTaken, .contended: return HTTPFailure(.conflict, message, code: "exists")
         case .noLifecycle: return HTTPFailure(.unprocessableContent, message, code: "no-lifecycle")
         case .unsuitableRootfs: return HTTPFailure(.unprocessableContent, message, code: "unsuitable-rootfs")
+        case .unsuitableImage: return HTTPFailure(.unprocessableContent, message, code: "unsuitable-image")
+        case .untrusted: return HTTPFailure(.unprocessableContent, message, code: "untrusted")
         case .unsuitableDelta: return HTTPFailure(.unprocessableContent, message, code: "unsuitable-delta")
         case .checksumMismatch: return HTTPFailure(.unprocessableContent, message, code: "checksum-mismatch")
         case .rejected(let reason):

@@ -1,26 +1,26 @@
-import NIOCore
-
-/// A file as a request's body, read when the connection asks for more.
-struct FileChunks: AsyncSequence, Sendable {
+/// A file's bytes, read when they are asked for: as many as it had when it was opened.
+public struct FileChunks: AsyncSequence, Sendable {
     let file: UploadFile
-    let progress: @Sendable (Int64) -> Void
 
-    func makeAsyncIterator() -> Iterator { Iterator(chunks: self) }
+    public func makeAsyncIterator() -> Iterator { Iterator(file: file) }
 
-    struct Iterator: AsyncIteratorProtocol {
-        let chunks: FileChunks
+    public struct Iterator: AsyncIteratorProtocol {
+        let file: UploadFile
         var offset: Int64 = 0
 
-        mutating func next() async throws(TransferError) -> ByteBuffer? {
-            guard offset < chunks.file.size else { return nil }
-            let bytes = try chunks.file.read(at: offset, maximum: 256 << 10)
+        /// - Throws: `TransferError.file`.
+        public mutating func next() async throws(TransferError) -> [UInt8]? {
+            guard offset < file.size else { return nil }
+            let bytes = try file.read(at: offset, maximum: Int(Swift.min(256 << 10, file.size - offset)))
             guard !bytes.isEmpty else {
-                throw .file(path: chunks.file.path, reason: "the file became shorter while it was sent")
+                throw .file(path: file.path, reason: "the file became shorter while it was sent")
             }
-            let rest = chunks.file.size - offset
-            offset += Swift.min(Int64(bytes.count), rest)
-            chunks.progress(offset)
-            return ByteBuffer(bytes: bytes.prefix(Int(clamping: rest)))
+            offset += Int64(bytes.count)
+            return bytes
         }
     }
+}
+
+extension UploadFile {
+    public var chunks: FileChunks { FileChunks(file: self) }
 }

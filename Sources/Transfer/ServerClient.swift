@@ -3,6 +3,7 @@ public import JSON
 import NIOCore
 import NIOHTTP1
 import NIOSSL
+import OCI
 
 /// A client of a Cistern server's own API.
 public struct ServerClient: Sendable {
@@ -58,9 +59,17 @@ public struct ServerClient: Sendable {
     public func upload(
         _ file: UploadFile, to path: String, progress: @escaping @Sendable (Int64) -> Void
     ) async throws -> JSONValue {
+        try await upload(UploadBody(file.chunks, length: file.size), to: path, progress: progress)
+    }
+
+    /// Sends whatever a sequence gives, as fast as the server takes it.
+    public func upload<Bytes>(
+        _ body: UploadBody<Bytes>, to path: String, progress: @escaping @Sendable (Int64) -> Void
+    ) async throws -> JSONValue {
         var request = request("PUT", path)
-        request.headers.add(name: "Content-Type", value: "application/octet-stream")
-        request.body = .stream(FileChunks(file: file, progress: progress), length: .known(file.size))
+        request.headers.add(name: "Content-Type", value: body.contentType)
+        for (name, value) in body.headers { request.headers.add(name: name, value: value) }
+        request.body = .stream(CountedChunks(bytes: body.bytes, progress: progress), length: .known(body.length))
         return try await answer(to: request, deadline: .hours(24))
     }
 
@@ -87,6 +96,8 @@ public struct ServerClient: Sendable {
             response = try await http.execute(request, timeout: deadline)
             body = try await response.body.collect(upTo: Self.maximumAnswer)
         } catch let error as TransferError {
+            throw error
+        } catch let error as UnsuitableImage {
             throw error
         } catch is CancellationError {
             throw CancellationError()

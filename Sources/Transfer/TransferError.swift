@@ -7,6 +7,8 @@ public enum TransferError: Error, Hashable, Sendable {
     /// The server answered something that is no answer of Cistern's.
     case unexpected(String)
     case file(path: String, reason: String)
+    /// Another registry, from which an image is to come, refused.
+    case source(String)
     /// A URL, a CA file or another setting that can't be used.
     case configuration(String)
 }
@@ -24,7 +26,7 @@ extension TransferError: CustomStringConvertible {
                 + "\(message.isEmpty ? "no reason given" : message)\(requestID.isEmpty ? "" : " [request \(requestID)]")"
         case .unexpected(let reason): "the server's answer is not understood: \(reason)"
         case .file(let path, let reason): "\(path): \(reason)"
-        case .configuration(let reason): reason
+        case .configuration(let reason), .source(let reason): reason
         }
     }
 }

@@ -35,6 +35,13 @@ public final class UploadFile: Sendable {
         return bytes
     }
 
+    /// All of a file that is known to be small.
+    public func bytes() throws(TransferError) -> [UInt8] {
+        let bytes = try read(at: 0, maximum: Int(size) + 1)
+        guard bytes.count == size else { throw .file(path: path, reason: "the file changes while it is read") }
+        return bytes
+    }
+
     /// The file's digest.
     public func digest(_ algorithm: DigestAlgorithm) throws(TransferError) -> Digest {
         var hasher = DigestHasher(algorithm)

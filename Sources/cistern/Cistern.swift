@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import OCI
 import Transfer
 
 @main
@@ -29,6 +30,8 @@ struct Cistern: AsyncParsableCommand {
                 try command.run()
             }
         } catch let error as TransferError {
+            finish("cistern: \(error)\n", code: 1)
+        } catch let error as UnsuitableImage {
             finish("cistern: \(error)\n", code: 1)
         } catch {
             let code = exitCode(for: error)

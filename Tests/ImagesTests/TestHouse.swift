@@ -45,17 +45,26 @@ struct TestHouse {
         _ version: String, content: String? = nil, checksum: Checksum? = nil, architecture: Architecture = .amd64,
         release: String? = nil, _ others: [TestTar.Entry] = []
     ) async throws -> RootfsVersion {
-        let tar = TestTar(
-            [
-                .directory("bin"), .file("bin/bash", "#!"), .directory("etc"),
-                .file("etc/os-release", release ?? "PRETTY_NAME=\"Test \(version)\"\n"),
-                .file("content", content ?? version + (architecture == .amd64 ? "" : " (\(architecture))")),
-            ] + others)
-        return try await rootfs.importRootfs(
+        let content = content ?? version + (architecture == .amd64 ? "" : " (\(architecture))")
+        let tar = TestRootfs(
+            shell: .program("bin/bash", TestRootfs.elf(machine: architecture == .amd64 ? 62 : 183)),
+            osRelease: release ?? "PRETTY_NAME=\"Test \(version)\"\n", more: [.file("content", content)] + others
+        ).tar
+        return try await take(tar.bytes, version: version, checksum: checksum, architecture: architecture)
+    }
+
+    /// Imports whatever bytes there are.
+    @discardableResult
+    func take(
+        _ bytes: [UInt8], version: String = "1", checksum: Checksum? = nil, shell: String = "/bin/bash",
+        architecture: Architecture = .amd64, limits: ConversionLimits = ConversionLimits(),
+        source: RootfsSource = RootfsSource()
+    ) async throws -> RootfsVersion {
+        try await rootfs.importRootfs(
             RootfsImport(
                 stack: try StackName(Self.stack), version: try VersionName(version), architecture: architecture,
-                checksum: checksum, shell: "/bin/bash", compression: .gzip, limits: ConversionLimits(), by: "tester"),
-            from: Chunks(tar.bytes), logger: Self.logger)
+                checksum: checksum, shell: shell, compression: .gzip, limits: limits, by: "tester", source: source),
+            from: Chunks(bytes), logger: Self.logger)
     }
 
     @discardableResult
@@ -81,6 +90,11 @@ struct TestHouse {
     ) async throws -> ComposedImage {
         guard let tag = DropletTag(try Tag(parsing: tag)) else { throw OCIError.tag(tag) }
         return try await images.image(try DropletGUID(guid), tag, family)
+    }
+
+    /// Every key that there is.
+    func allKeys() async throws -> Set<String> {
+        Set(try await store.list(prefix: "", startAfter: nil, limit: 100_000).map(\.key.text))
     }
 
     /// Every key that names something a client could see.

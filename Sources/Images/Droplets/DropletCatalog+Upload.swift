@@ -209,6 +209,7 @@ func imageError(_ error: any Error) -> ImageError {
     switch error {
     case let error as ImageError: error
     case let error as ConversionError: .rejected(error)
+    case let error as UnsuitableImage: .unsuitableImage("\(error)")
     case let error as BlobError: .blob(error)
     case let error as ObjectStoreError: .store(error)
     case is CancellationError: .cancelled

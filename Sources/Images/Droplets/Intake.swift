@@ -10,6 +10,7 @@ final class Intake<Source: AsyncSequence>: AsyncSequence, @unchecked Sendable wh
     private var iterator: Source.AsyncIterator
     private let original: BlobWriter?
     private let room: DropletRoom?
+    private let voucher: FileVoucher?
     private var sha256 = DigestHasher(.sha256)
     private var sha1 = SHA1Hasher()
     private(set) var size: Int64 = 0
@@ -17,7 +18,9 @@ final class Intake<Source: AsyncSequence>: AsyncSequence, @unchecked Sendable wh
     /// - Parameters:
     ///   - original: where the bytes are kept as they came.
     ///   - room: counts them; nil: nobody does.
-    init(_ source: Source, original: BlobWriter?, room: DropletRoom? = nil) {
+    ///   - voucher: checks their signature; nil: they have none.
+    init(_ source: Source, original: BlobWriter?, room: DropletRoom? = nil, voucher: FileVoucher? = nil) {
+        self.voucher = voucher
         self.room = room
         self.iterator = source.makeAsyncIterator()
         self.original = original
@@ -41,6 +44,7 @@ final class Intake<Source: AsyncSequence>: AsyncSequence, @unchecked Sendable wh
         do {
             try await room?.add(original: chunk.count)
             try await original?.write(chunk)
+            try await voucher?.take(chunk)
         } catch { throw .blob(error) }
         return chunk
     }

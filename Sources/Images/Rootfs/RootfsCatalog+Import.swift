@@ -10,18 +10,20 @@ public struct RootfsImport: Sendable {
     public let stack: StackName
     public let version: VersionName
     public let architecture: Architecture
-    /// Of the file; verified before anything is kept.
+    /// Of the file that comes in; verified before anything is kept.
     public let checksum: Checksum?
     /// The absolute path of the shell that apps are started with.
     public let shell: String
     public let compression: CompressionFormat
     public let limits: ConversionLimits
     public let by: String
+    public let source: RootfsSource
 
     public init(
         stack: StackName, version: VersionName, architecture: Architecture, checksum: Checksum?, shell: String,
-        compression: CompressionFormat, limits: ConversionLimits, by: String
+        compression: CompressionFormat, limits: ConversionLimits, by: String, source: RootfsSource = RootfsSource()
     ) {
+        self.source = source
         self.stack = stack
         self.version = version
         self.architecture = architecture
@@ -34,50 +36,30 @@ public struct RootfsImport: Sendable {
 }
 
 extension RootfsCatalog {
-    private static let osRelease = ["etc/os-release", "usr/lib/os-release"]
-    private static let maximumOSRelease = 64 << 10
-
-    /// Takes a rootfs tar in (plain, gzip or zstd) as one layer. Durable when it returns; nothing is visible if it
-    /// fails. Importing the same file under the same name again changes nothing.
-    /// - Throws: `.rootfsExists` if the name has other content; `.rejected`, `.checksumMismatch`, `.input`, `.blob`,
-    ///   `.store`, `.cancelled`.
+    /// Takes a rootfs in as one layer: a tar (plain, gzip or zstd), or an image whose layers are flattened. Durable when it
+    /// returns; nothing is visible if it fails. Importing the same under the same name again changes nothing.
+    /// - Throws: `.rootfsExists` if the name has other content; `.unsuitableRootfs`, `.unsuitableImage`, `.untrusted`,
+    ///   `.rejected`, `.checksumMismatch`, `.input`, `.blob`, `.store`, `.cancelled`.
     public func importRootfs<Source: AsyncSequence & Sendable>(
         _ request: RootfsImport, from source: Source, logger: Logger
     ) async throws(ImageError) -> RootfsVersion where Source.Element == [UInt8] {
-        let intake = Intake(source, original: nil)
-        var converted: ConvertedRootfs<BlobWriter>?
-        do {
-            let watch = RootfsWatch(
-                files: Dictionary(uniqueKeysWithValues: Self.osRelease.map { ($0, Self.maximumOSRelease) })
-                    .merging(PackageList.files) { $1 },
-                paths: [request.shell], folders: PackageList.folders)
-            converted = try await convertRootfs(
-                intake, settings: LayerSettings(compression: request.compression, limits: request.limits), watch: watch,
-                sink: BlobLayerSink(blobs: blobs))
-            guard converted?.findings.existing.contains(request.shell) == true else {
-                throw ImageError.unsuitableRootfs(missing: request.shell)
-            }
-            try await intake.drain()
-            try request.checksum?.check(sha256: intake.digest.hex, sha1: intake.sha1Hex)
-        } catch {
-            await converted?.layer.stored.abort()
-            throw imageError(error)
-        }
-        guard let converted else { throw .cancelled }
+        let received: ReceivedRootfs
+        do { received = try await receive(request, from: source) } catch { throw imageError(error) }
+        let converted = received.converted
         do { try await blobs.commit([(converted.layer.stored, converted.layer.digest)]) } catch { throw .blob(error) }
         converted.summary.notes.log(to: logger)
-        let system = Self.osRelease.compactMap { prettyName(converted.findings.files[$0]) }.first ?? ""
+        let releases = RootfsRequirements.osRelease.compactMap { prettyName(converted.findings.files[$0]) }
         let packages = PackageList(converted.findings)
         packages.log(to: logger, stack: request.stack, version: request.version)
         return try await keep(
             packages,
             RootfsVersion(
                 stack: request.stack, version: request.version, architecture: request.architecture,
-                layers: [LayerReference(converted.layer)], source: intake.digest, sourceSize: intake.size,
+                layers: [LayerReference(converted.layer)], source: received.source, sourceSize: received.sourceSize,
                 uncompressedSize: converted.layer.uncompressedSize,
                 created: Timestamp(seconds: converted.summary.newestEntry?.seconds ?? 0), shell: request.shell,
-                system: system,
-                imported: Timestamp(seconds: now() / 1_000_000_000), importedBy: request.by))
+                system: releases.first ?? "",
+                imported: Timestamp(seconds: now() / 1_000_000_000), importedBy: request.by, origin: received.origin))
     }
 
     /// The package list first: what a crash leaves of it nobody sees.

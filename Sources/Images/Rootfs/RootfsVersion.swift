@@ -9,7 +9,7 @@ public struct RootfsVersion: Hashable, Sendable {
     public let architecture: Architecture
     /// Bottom up.
     public let layers: [LayerReference]
-    /// SHA-256 of the file that was imported.
+    /// SHA-256 of the file that was imported; of an image its manifest's digest, or its configuration's where it has none.
     public let source: Digest
     /// Of the file that was imported.
     public let sourceSize: Int64
@@ -23,6 +23,7 @@ public struct RootfsVersion: Hashable, Sendable {
     public let system: String
     public let imported: Timestamp
     public let importedBy: String
+    public let origin: RootfsOrigin
 
     static func folder(_ stack: StackName) -> String { "rootfs/\(stack)/" }
 
@@ -35,13 +36,13 @@ public struct RootfsVersion: Hashable, Sendable {
     }
 
     var bytes: [UInt8] {
-        let json: JSONValue = [
+        let members: [String: JSONValue] = [
             "created": .integer(created.seconds), "imported": .integer(imported.seconds),
             "importedBy": .string(importedBy), "layers": .array(layers.map(\.json)), "shell": .string(shell),
             "source": .string(source.description), "sourceSize": .integer(sourceSize), "system": .string(system),
             "uncompressedSize": .integer(uncompressedSize),
         ]
-        return json.canonicalBytes
+        return JSONValue.object(members.merging(origin.members) { own, _ in own }).canonicalBytes
     }
 }
 
@@ -59,6 +60,7 @@ extension RootfsVersion {
         self.init(
             stack: stack, version: version, architecture: architecture, layers: layers, source: source,
             sourceSize: sourceSize, uncompressedSize: uncompressedSize, created: Timestamp(seconds: created),
-            shell: shell, system: system, imported: Timestamp(seconds: imported), importedBy: importedBy)
+            shell: shell, system: system, imported: Timestamp(seconds: imported), importedBy: importedBy,
+            origin: RootfsOrigin(json: json))
     }
 }

@@ -101,6 +101,7 @@ final class DeltaWriter<Writer: LayerWriter> {
         case (.file, .file): guard file.size == entry.size else { throw changed }
         case (.symbolicLink, .symbolicLink):
             guard file.content == ContentDigest(of: entry.linkName) else { throw changed }
+        case (.node, .characterDevice), (.node, .blockDevice), (.node, .fifo): break
         default: throw changed
         }
         try await write(header(file, tree.path(name), linkName: entry.linkName))
@@ -125,6 +126,8 @@ final class DeltaWriter<Writer: LayerWriter> {
             case .file: .file
             case .directory: .directory
             case .symbolicLink: .symbolicLink
+            // Of whichever kind: only those keep them who leave all of them out afterwards.
+            case .node: .fifo
             }
         var bytes: [UInt8] = []
         TarWriter.append(

@@ -7,6 +7,8 @@ struct FileRecord: Sendable {
         case file
         case directory
         case symbolicLink
+        /// A device or fifo.
+        case node
     }
 
     var kind: Kind

@@ -9,21 +9,33 @@ extension FileTree {
     ///
     /// - Parameters:
     ///   - layers: bottom up.
-    ///   - limits: for each of the layers; names of all of them together count as entries.
+    ///   - limits: for each of the layers; names and contents of all of them together count too.
     /// - Throws: `ConversionError` for a layer that is broken, against the rules (README.md of this module, "Deltas") or
     ///   over a limit; `CancellationError`; what a source throws.
     public init(reading layers: [some LayerSource], limits: ConversionLimits = ConversionLimits()) async throws {
+        try await self.init(reading: layers, limits: limits, nodes: .refused)
+    }
+
+    /// What becomes of devices and fifos.
+    enum Nodes: Sendable {
+        case refused
+        case kept
+    }
+
+    init(reading layers: [some LayerSource], limits: ConversionLimits, nodes: Nodes) async throws {
         self.init()
-        for layer in layers { try await add(layer, limits: limits) }
+        for layer in layers { try await add(layer, limits: limits, nodes: nodes) }
     }
 
     /// Puts one more layer on top.
-    mutating func add<Source: LayerSource>(_ layer: Source, limits: ConversionLimits) async throws {
+    mutating func add<Source: LayerSource>(
+        _ layer: Source, limits: ConversionLimits, nodes: Nodes = .refused
+    ) async throws {
         guard layers < Self.maximumLayers else {
             throw ConversionError(.tooLarge, "more than \(Self.maximumLayers) layers")
         }
         var scan = LayerScan(layer, limits: limits)
-        var application = LayerApplication(over: self, limits: limits)
+        var application = LayerApplication(over: self, limits: limits, nodes: nodes)
         // Else the index would be copied with the first change.
         self = FileTree()
         var hasher = DigestHasher(.sha256)

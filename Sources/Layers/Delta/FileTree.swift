@@ -34,6 +34,8 @@ public struct FileTree: Sendable {
     private(set) var count = 0
     /// How many layers it is made of.
     var layers = 0
+    /// What the files of these layers have together, in bytes.
+    var contentBytes: Int64 = 0
 
     init() {
         nodes = [Node(parent: .max, nameStart: 0, nameLength: 0, layer: 0)]

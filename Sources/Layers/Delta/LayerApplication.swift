@@ -7,16 +7,20 @@ internal import Archive
 struct LayerApplication {
     private let layer: UInt16
     private let maximumEntries: Int
+    private let maximumBytes: Int64
+    private let nodes: FileTree.Nodes
     private(set) var tree: FileTree
     private var index: UInt32 = 0
     /// The file whose content comes.
     private(set) var open: FileTree.FileID?
 
     /// - Parameter tree: what the layers below made. In the lowest one there is nothing to hide.
-    init(over tree: consuming FileTree, limits: ConversionLimits) {
+    init(over tree: consuming FileTree, limits: ConversionLimits, nodes: FileTree.Nodes) {
         layer = UInt16(tree.layers)
         self.tree = tree
         maximumEntries = limits.entries
+        maximumBytes = limits.outputBytes
+        self.nodes = nodes
     }
 
     /// The tree with the layer.
@@ -38,6 +42,10 @@ struct LayerApplication {
         }
         self.index += 1
         let path = try clean(entry.name, of: entry)
+        guard entry.size <= maximumBytes - tree.contentBytes else {
+            throw ConversionError(.tooLarge, "the layers are larger than allowed", entry: entry.name)
+        }
+        tree.contentBytes += entry.size
         guard tree.nodes.count <= maximumEntries else {
             throw ConversionError(.tooLarge, "more than \(maximumEntries) names", entry: entry.name)
         }
@@ -74,7 +82,9 @@ struct LayerApplication {
             }
             try clear(node, for: entry)
             tree.set(node, to: tree.fileID(found), layer: layer)
-        case .characterDevice, .blockDevice, .fifo: throw invalid("a device or fifo", entry)
+        case .characterDevice, .blockDevice, .fifo:
+            guard nodes == .kept else { throw invalid("a device or fifo", entry) }
+            try put(FileRecord(entry, .node, layer: layer, index: index), node, entry)
         }
     }
 

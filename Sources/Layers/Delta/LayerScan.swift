@@ -20,10 +20,13 @@ struct LayerScan<Source: LayerSource>: ~Copyable {
     private var filled = 0
     private var position = 0
     private var isRead = false
+    private var holes: Int64 = 0
+    private let maximumHoles: Int64
 
     init(_ layer: Source, limits: ConversionLimits) {
         source = ArchiveSource(layer.bytes(), limits: limits)
         reader = TarReader(limits: limits.reader)
+        maximumHoles = limits.holeBytes
         diffID = layer.diffID
         hasher = layer.diffID.map { DigestHasher($0.algorithm) }
     }
@@ -47,7 +50,13 @@ struct LayerScan<Source: LayerSource>: ~Copyable {
                 let range = position..<position + count
                 position += count
                 return .content(range)
-            case .hole(let length): return .hole(length)
+            case .hole(let length):
+                holes += length
+                guard holes <= maximumHoles else {
+                    throw ConversionError(.tooLarge, "the holes of sparse files are too large")
+                }
+                try source.checkRatio(written: source.archiveBytes + holes)
+                return .hole(length)
             }
         }
     }

@@ -46,6 +46,7 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "A stack's newest rootfs versions that are kept; 0: all.") var retentionRootfs: String?
     @Option(help: "Seconds that manifests stay which no tag needs; 0: for ever.") var retentionUntaggedSeconds: String?
     @Option(help: "Seconds that a cluster's report is believed.") var retentionReportSeconds: String?
+    @Option(help: "required: a rootfs must be signed by a trusted key; optional.") var rootfsSignatures: String?
     @Option(help: "auto or off: images on a new rootfs version are those before and a delta.") var rootfsDelta: String?
     @Option(help: "How large an image's deltas may be, of the new version's layers.") var rootfsDeltaPercent: String?
     @Option(help: "How many deltas an image may have.") var rootfsDeltaChain: String?
@@ -67,8 +68,9 @@ struct ServeCommand: AsyncParsableCommand {
             (.collectionInterval, gcIntervalSeconds), (.collectionGrace, gcGraceSeconds),
             (.keptDroplets, retentionDroplets), (.keptRootfs, retentionRootfs),
             (.untaggedAge, retentionUntaggedSeconds), (.reportAge, retentionReportSeconds),
-            (.rootfsDelta, rootfsDelta), (.deltaShare, rootfsDeltaPercent), (.deltaChain, rootfsDeltaChain),
-            (.provenanceKey, provenanceKey), (.drainSeconds, drainSeconds), (.logLevel, logLevel),
+            (.rootfsSignatures, rootfsSignatures), (.rootfsDelta, rootfsDelta), (.deltaShare, rootfsDeltaPercent),
+            (.deltaChain, rootfsDeltaChain), (.provenanceKey, provenanceKey), (.drainSeconds, drainSeconds),
+            (.logLevel, logLevel),
         ]
         return Dictionary(uniqueKeysWithValues: given.compactMap { setting, value in value.map { (setting.key, $0) } })
     }

@@ -9,6 +9,8 @@ struct DataDirectory: Sendable {
     var secrets: String { path + "/secrets" }
     /// What is served, one URL a line: there while the server runs.
     var address: String { path + "/address" }
+    /// Public keys whose signatures of a rootfs count.
+    var trust: String { path + "/trust" }
     var authority: String { tls + "/ca.pem" }
 
     func password(of user: String) -> String { "\(secrets)/\(user).password" }

@@ -9,6 +9,7 @@ import Registry
 import RegistryAPI
 import Service
 import ServiceLifecycle
+import Signatures
 import UnixSignals
 
 /// The server: everything put together, from the directory up to the sockets.
@@ -104,7 +105,9 @@ struct Server {
                 usage: counter,
                 settings: OperatorAPI.Settings(
                     maximumRootfs: settings.maximumUpload, limits: settings.limits,
-                    compression: settings.layout.compression, computesDeltas: settings.deltas != nil)
+                    compression: settings.layout.compression, computesDeltas: settings.deltas != nil,
+                    rootfsMustBeSigned: settings.rootfsMustBeSigned,
+                    trusted: { [path = directory.trust] in TrustedKeys(directory: path) })
             ).routes)
 
         var limits = ServerLimits()

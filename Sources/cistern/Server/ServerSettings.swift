@@ -38,6 +38,7 @@ struct ServerSettings: Sendable {
     let deltas: DeltaPolicy?
     /// What provenance is signed with; without any it is not signed.
     let signingKeys: [SigningKey]
+    let rootfsMustBeSigned: Bool
     let drainTime: Duration
     let logLevel: Logger.Level
 
@@ -94,6 +95,7 @@ struct ServerSettings: Sendable {
             maximumLength: Int(try source.value(.deltaChain) { Self.number($0, 1...20) }))
         deltas = hasDeltas ? policy : nil
         signingKeys = try SigningKey.read(source.text(.provenanceKey))
+        rootfsMustBeSigned = try source.value(.rootfsSignatures) { ["required": true, "optional": false][$0] }
         drainTime = .seconds(try source.value(.drainSeconds) { Self.number($0, 0...3600) })
         logLevel = try source.value(.logLevel, Logger.Level.init(rawValue:))
     }

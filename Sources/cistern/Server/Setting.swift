@@ -65,6 +65,9 @@ struct Setting: Hashable, Sendable {
     static let reportAge = Setting(
         key: "retention.report-seconds", fallback: "3600",
         help: "how old a cluster's report of what runs there may be, lest nothing is retired")
+    static let rootfsSignatures = Setting(
+        key: "rootfs.signatures", fallback: "optional",
+        help: "required: a rootfs is imported only with a signature by a key in DIR/trust")
     static let rootfsDelta = Setting(
         key: "rootfs.delta", fallback: "off",
         help: "auto: images on a new rootfs version are those on the one before and a delta, where it is small")
@@ -87,7 +90,8 @@ struct Setting: Hashable, Sendable {
         listen, plainListen, certificate, privateKey, clientAuthority, http2, redirects, layersMode, layersCompression,
         defaultStack, defaultArchitecture, maximumDroplet, maximumUnpacked, maximumEntries, conversions,
         connectionsOfAddress, requestsOfAddress, storeBytes, countInterval, collectionInterval, collectionGrace,
-        keptDroplets, keptRootfs, untaggedAge, reportAge, rootfsDelta, deltaShare, deltaChain, provenanceKey,
+        keptDroplets, keptRootfs, untaggedAge, reportAge, rootfsSignatures, rootfsDelta, deltaShare, deltaChain,
+        provenanceKey,
         drainSeconds, logLevel,
     ]
 }

@@ -48,6 +48,10 @@ struct Docker: ContainerClient {
         try await docker(["load", "--quiet", "--input", archive])
     }
 
+    func save(_ image: String, to archive: String) async throws {
+        try await docker(["save", "--output", archive, image])
+    }
+
     func identity(of image: String) async throws -> String {
         try await docker(["image", "inspect", "--format", "{{.Id}}", image]).output
     }

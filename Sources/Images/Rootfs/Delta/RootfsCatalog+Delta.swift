@@ -95,6 +95,7 @@ extension RootfsCatalog {
         // They came in under the limits of their time.
         settings.limits.ratio = .max
         settings.limits.inputBytes = .max
+        settings.limits.outputBytes = .max
         let (oldLayers, newLayers) = (sources(old), sources(new))
         async let oldTree = FileTree(reading: oldLayers, limits: settings.limits)
         async let newTree = FileTree(reading: newLayers, limits: settings.limits)

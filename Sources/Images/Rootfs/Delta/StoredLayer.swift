@@ -13,7 +13,7 @@ struct StoredLayer: LayerSource {
         open = { () async throws(BlobError) in try await blobs.open(layer.digest).reader }
     }
 
-    init(_ staged: StagedBlob, diffID: Digest) {
+    init(_ staged: StagedBlob, diffID: Digest?) {
         self.diffID = diffID
         open = { () async throws(BlobError) in try await staged.open() }
     }

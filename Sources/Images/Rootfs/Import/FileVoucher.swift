@@ -1,0 +1,120 @@
+import Blobs
+import Glibc
+import ObjectStore
+import Signatures
+import Synchronization
+
+/// Checks a detached signature of a file that goes by: its BLAKE2b is made on the way if that is what was signed; else
+/// the file is kept until it is all there, and mapped, since Ed25519 takes its message whole. Mapped pages are the
+/// system's cache and no memory of this process' own.
+final class FileVoucher: Sendable {
+    /// Where the store has no file to map.
+    private static let maximumInMemory: Int64 = 64 << 20
+
+    private let signature: DetachedSignature
+    private let trusted: TrustedKeys
+    private let hasher: BLAKE2bHasher?
+    /// Where the bytes are kept meanwhile; nil once they are looked at.
+    private let kept: Mutex<BlobWriter?>
+
+    /// - Returns: nil if there is no signature.
+    init?(_ source: RootfsSource, in blobs: BlobStore) async throws(BlobError) {
+        guard let signature = source.signature else { return nil }
+        self.signature = signature
+        trusted = source.trusted
+        hasher = signature.isPrehashed ? BLAKE2bHasher() : nil
+        kept = Mutex(signature.isPrehashed ? nil : try await blobs.begin())
+    }
+
+    func take(_ bytes: [UInt8]) async throws(BlobError) {
+        bytes.withUnsafeBytes { hasher?.update($0) }
+        try await kept.withLock { $0 }?.write(bytes)
+    }
+
+    /// Called if there is nothing to check any more, after `signer` too.
+    func abort() async { await takeKept()?.abort() }
+
+    private func takeKept() -> BlobWriter? {
+        kept.withLock { kept in
+            defer { kept = nil }
+            return kept
+        }
+    }
+
+    /// Who signed all that was taken.
+    /// - Throws: `.untrusted`, `.blob`, `.store`.
+    func signer() async throws(ImageError) -> TrustedKey {
+        guard let kept = takeKept() else {
+            let digest = hasher?.finish() ?? []
+            return try verdict(digest.withUnsafeBytes { Self.check(signature, $0, trusted) })
+        }
+        let staged: StagedBlob
+        do { staged = try await kept.finish() } catch { throw .blob(error) }
+        do throws(ImageError) {
+            let key = try await signer(of: staged)
+            await staged.discard()
+            return key
+        } catch {
+            await staged.discard()
+            throw error
+        }
+    }
+
+    private typealias Verdict = Result<TrustedKey, SignatureError>
+
+    private func signer(of staged: StagedBlob) async throws(ImageError) -> TrustedKey {
+        let reader: any ObjectReader
+        do { reader = try await staged.open() } catch { throw .blob(error) }
+        let verdict: Verdict?
+        if let descriptor = reader.fileDescriptor {
+            verdict = await mapped(descriptor, Int(staged.size))
+        } else {
+            guard staged.size <= Self.maximumInMemory else {
+                await reader.close()
+                throw .untrusted(
+                    "a signature of a file of more than \(Self.maximumInMemory) bytes can't be checked over this store: "
+                        + "sign it with minisign, which hashes it first")
+            }
+            let bytes: [UInt8]
+            do { bytes = try await reader.read(at: 0, maximum: Int(staged.size)) } catch { throw .store(error) }
+            verdict = bytes.withUnsafeBytes { Self.check(signature, $0, trusted) }
+        }
+        await reader.close()
+        guard let verdict else { throw .store(.io("the signed file can't be read again")) }
+        return try self.verdict(verdict)
+    }
+
+    private func verdict(_ verdict: Verdict) throws(ImageError) -> TrustedKey {
+        do { return try verdict.get() } catch { throw .untrusted("\(error)") }
+    }
+
+    /// On a thread of its own: it reads the file, perhaps from disk.
+    private func mapped(_ descriptor: Int32, _ size: Int) async -> Verdict? {
+        let (signature, trusted) = (signature, trusted)
+        return await withCheckedContinuation { (done: CheckedContinuation<Verdict?, Never>) in
+            let isStarted = SystemThread.start(named: "signature") {
+                guard size > 0 else {
+                    done.resume(returning: Self.check(signature, UnsafeRawBufferPointer(start: nil, count: 0), trusted))
+                    return
+                }
+                guard let start = mmap(nil, size, PROT_READ, MAP_SHARED, descriptor, 0), start != MAP_FAILED else {
+                    done.resume(returning: nil)
+                    return
+                }
+                madvise(start, size, MADV_SEQUENTIAL)
+                let verdict = Self.check(signature, UnsafeRawBufferPointer(start: start, count: size), trusted)
+                munmap(start, size)
+                done.resume(returning: verdict)
+            }
+            if !isStarted { done.resume(returning: nil) }
+        }
+    }
+
+    private static func check(
+        _ signature: DetachedSignature, _ message: UnsafeRawBufferPointer, _ trusted: TrustedKeys
+    ) -> Verdict {
+        do throws(SignatureError) { return .success(try signature.signer(of: message, among: trusted)) } catch {
+            return .failure(error)
+        }
+    }
+}

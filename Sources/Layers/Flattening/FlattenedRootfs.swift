@@ -1,0 +1,66 @@
+internal import Archive
+
+/// Converts an image's layers into the one layer of a root filesystem, under the same rules as a tar.
+///
+/// A single layer is converted as it is. Of several, the tree that they make is found first (whiteouts and opaque
+/// directories applied), then written as one archive, in which every file comes whole with all of its names, while the
+/// conversion reads it: nothing is unpacked. Devices are handed on, so that the rootfs' rules drop and note them.
+/// - Parameters:
+///   - layers: bottom up; each must have the diffID that it promises.
+///   - settings: its limits hold for each layer, for what the layers have together, and for the result.
+/// - Throws: as `convertRootfs`, and for layers against the rules (README.md of this module, "Flattening").
+public func convertRootfs<Source: LayerSource, Sink: LayerSink>(
+    layers: [Source], settings: LayerSettings = LayerSettings(), watch: RootfsWatch = RootfsWatch(), sink: Sink
+) async throws -> ConvertedRootfs<Sink.Writer.Stored> {
+    if layers.count == 1 {
+        return try await convertRootfs(
+            LayerTar(layer: layers[0], limits: settings.limits), settings: settings.forPlainTar, watch: watch,
+            sink: sink)
+    }
+    let plan = try DeltaPlan(
+        from: FileTree(), to: try await FileTree(reading: layers, limits: settings.limits, nodes: .kept),
+        settings: DeltaSettings(compression: .none, limits: settings.limits))
+    let pipe = LayerPipe()
+    return try await withThrowingTaskGroup(of: ConvertedRootfs<Sink.Writer.Stored>?.self) { group in
+        group.addTask {
+            _ = try await plan.write(reading: layers, to: pipe)
+            return nil
+        }
+        group.addTask {
+            do {
+                return try await convertRootfs(pipe, settings: settings.forPlainTar, watch: watch, sink: sink)
+            } catch {
+                pipe.stop()
+                throw error
+            }
+        }
+        var converted: ConvertedRootfs<Sink.Writer.Stored>?
+        var failure: (any Error)?
+        while let outcome = await group.nextResult() {
+            switch outcome {
+            case .success(let result): converted = result ?? converted
+            case .failure(let error):
+                // The side that only lost its other one does not know why.
+                if failure == nil || failure is LayerPipe.Lost { failure = error }
+                group.cancelAll()
+            }
+        }
+        if let failure { throw failure }
+        guard let converted else { throw ConversionError(.invalid, "the layers gave no root filesystem") }
+        return converted
+    }
+}
+
+extension LayerPipe {
+    typealias Lost = AsyncQueue<[UInt8]?>.Closed
+}
+
+extension LayerSettings {
+    /// Of what was decompressed and counted before.
+    fileprivate var forPlainTar: LayerSettings {
+        var settings = self
+        settings.limits.ratio = .max
+        settings.limits.inputBytes = .max
+        return settings
+    }
+}

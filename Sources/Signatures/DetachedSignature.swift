@@ -1,0 +1,100 @@
+/// A signature in a file of its own, as `openssl pkeyutl -sign -rawin` or minisign write it.
+public struct DetachedSignature: Sendable, Hashable {
+    /// The largest file that is looked at, in bytes.
+    public static let maximumFile = 8 << 10
+
+    private let bytes: [UInt8]
+    /// What minisign adds; nil: the signature alone.
+    private let minisign: Minisign?
+
+    private struct Minisign: Sendable, Hashable {
+        let keyID: [UInt8]
+        /// Of the file's BLAKE2b-512, not of the file.
+        let isPrehashed: Bool
+        let comment: [UInt8]
+        /// Of the signature and the comment.
+        let commentSignature: [UInt8]
+    }
+
+    /// - Throws: `.unreadable`.
+    public init(parsing file: [UInt8]) throws(SignatureError) {
+        if file.count == Ed25519.signatureLength {
+            bytes = file
+            minisign = nil
+            return
+        }
+        let lines = String(decoding: file.prefix(Self.maximumFile), as: UTF8.self)
+            .split(whereSeparator: \.isNewline).map(String.init)
+        let prefix = "trusted comment: "
+        guard lines.count == 4, lines[0].hasPrefix("untrusted comment:"), lines[2].hasPrefix(prefix),
+            let signature = Base64.decode(lines[1]), signature.count == 2 + 8 + Ed25519.signatureLength,
+            let second = Base64.decode(lines[3]), second.count == Ed25519.signatureLength
+        else {
+            throw .unreadable(
+                "the signature is neither 64 bytes (openssl pkeyutl -sign -rawin) nor a .minisig file of minisign's")
+        }
+        let isPrehashed: Bool
+        switch signature[..<2] {
+        case [UInt8(ascii: "E"), UInt8(ascii: "d")]: isPrehashed = false
+        case [UInt8(ascii: "E"), UInt8(ascii: "D")]: isPrehashed = true
+        default: throw .unreadable("the minisign signature is of an unknown kind")
+        }
+        bytes = Array(signature[10...])
+        minisign = Minisign(
+            keyID: Array(signature[2..<10]), isPrehashed: isPrehashed,
+            comment: Array(lines[2].utf8.dropFirst(prefix.utf8.count)), commentSignature: second)
+    }
+
+    /// From a file's bytes in base64.
+    /// - Throws: `.unreadable`.
+    public init(base64 text: String) throws(SignatureError) {
+        guard text.utf8.count <= 2 * Self.maximumFile, let bytes = Base64.decode(text) else {
+            throw .unreadable("the signature is not in base64")
+        }
+        try self.init(parsing: bytes)
+    }
+
+    /// Whether a BLAKE2b-512 of the message is enough to check it; else all of the message is needed at once.
+    public var isPrehashed: Bool { minisign?.isPrehashed == true }
+
+    /// Finds the trusted key that made this signature.
+    ///
+    /// - Parameter message: all of it, or its BLAKE2b-512 if `isPrehashed`. Hashed once for each key that may have made it.
+    /// - Throws: `.untrusted`.
+    public func signer(of message: UnsafeRawBufferPointer, among trusted: TrustedKeys) throws(SignatureError)
+        -> TrustedKey
+    {
+        let candidates = trusted.keys.filter { key in
+            minisign.map { key.minisignID == nil || key.minisignID == $0.keyID } ?? true
+        }
+        guard let key = candidates.first(where: { Ed25519.isValid(bytes, of: message, by: $0.bytes) }) else {
+            throw .untrusted(
+                "no trusted key made this signature of these bytes: \(trusted.description)")
+        }
+        if let minisign {
+            let commented = (bytes + minisign.comment).withUnsafeBytes {
+                Ed25519.isValid(minisign.commentSignature, of: $0, by: key.bytes)
+            }
+            guard commented else {
+                throw .untrusted("the signature is by \(key.name), but its trusted comment was changed")
+            }
+        }
+        return key
+    }
+
+    /// The same for a message in memory, hashed first if that is what was signed.
+    public func signer(of message: [UInt8], among trusted: TrustedKeys) throws(SignatureError) -> TrustedKey {
+        var signed = message
+        if isPrehashed {
+            let hasher = BLAKE2bHasher()
+            message.withUnsafeBytes { hasher.update($0) }
+            signed = hasher.finish()
+        }
+        let result: Result<TrustedKey, SignatureError> = signed.withUnsafeBytes { bytes in
+            do throws(SignatureError) { return .success(try signer(of: bytes, among: trusted)) } catch {
+                return .failure(error)
+            }
+        }
+        return try result.get()
+    }
+}

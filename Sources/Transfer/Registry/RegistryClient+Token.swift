@@ -1,0 +1,69 @@
+import AsyncHTTPClient
+import Foundation
+import JSON
+import NIOCore
+import NIOHTTP1
+
+extension RegistryClient {
+    private static let maximumTokenAnswer = 64 << 10
+
+    /// Answers a registry's challenge.
+    /// - Returns: the value of `Authorization`.
+    func authorize(_ challenges: [Challenge]) async throws -> String {
+        if let bearer = challenges.first(where: { $0.scheme == "bearer" }) {
+            return "Bearer \(try await token(bearer))"
+        }
+        guard challenges.contains(where: { $0.scheme == "basic" }) else {
+            throw refused("it asks for a kind of credentials that are not known here")
+        }
+        guard let basic else { throw refused("it asks who reads: give --source-user and --source-password-file") }
+        return basic
+    }
+
+    private var basic: String? {
+        access.user.map { "Basic " + Data("\($0):\(access.password)".utf8).base64EncodedString() }
+    }
+
+    /// Asks the token server that the registry names for a token to pull this repository, and nothing more
+    /// (distribution, "Token Authentication Specification").
+    private func token(_ challenge: Challenge) async throws -> String {
+        guard let realm = challenge.parameters["realm"], var url = URLComponents(string: realm), url.host != nil,
+            url.scheme == "https" || (access.isPlain && url.scheme == "http"), url.user == nil
+        else { throw refused("the token server that it names can't be asked safely") }
+        var query = url.queryItems ?? []
+        if let service = challenge.parameters["service"] { query.append(URLQueryItem(name: "service", value: service)) }
+        query.append(URLQueryItem(name: "scope", value: "repository:\(location.name):pull"))
+        url.queryItems = query
+        guard let text = url.string else { throw refused("the token server that it names has no URL") }
+        var request = HTTPClientRequest(url: text)
+        request.headers.add(name: "User-Agent", value: "cistern")
+        if let basic { request.headers.add(name: "Authorization", value: basic) }
+        let server = url.host ?? ""
+        for attempt in 1...Self.maximumAttempts {
+            let response: HTTPClientResponse
+            do { response = try await http.execute(request, timeout: .seconds(60)) } catch {
+                guard Self.mayGetBetter(error), attempt < Self.maximumAttempts else { throw failure(error) }
+                try await wait(attempt)
+                continue
+            }
+            switch response.status.code {
+            case 200:
+                let body = try await response.body.collect(upTo: Self.maximumTokenAnswer)
+                let json = try? JSONValue(parsing: body.readableBytesView)
+                guard let token = json?["token"]?.string ?? json?["access_token"]?.string, !token.isEmpty,
+                    token.utf8.allSatisfy({ $0 > 32 && $0 < 127 })
+                else { throw refused("its token server \(server) gave no token") }
+                return token
+            case 401, 403:
+                throw refused(
+                    "its token server \(server) gives no token to "
+                        + "\(access.user.map { "'\($0)'" } ?? "those who don't say who they are"): "
+                        + "check --source-user and --source-password-file")
+            case let status where [429, 500, 502, 503, 504].contains(status) && attempt < Self.maximumAttempts:
+                try await wait(attempt, asked: response.headers.first(name: "Retry-After").flatMap(Double.init))
+            default: throw refused("its token server \(server) answered \(response.status.code)")
+            }
+        }
+        throw refused("its token server \(server) does not answer")
+    }
+}

@@ -1,0 +1,181 @@
+import AsyncHTTPClient
+import Foundation
+import NIOCore
+import NIOHTTP1
+import NIOSSL
+import OCI
+import Synchronization
+
+/// Reads one repository of another registry (OCI distribution specification, "Pull"). What it gives was verified against
+/// its digest.
+///
+/// Credentials go to the registry, or to the token server that it names; a token goes to the registry alone. Redirects
+/// are followed without either, unless they stay on the same host and port.
+public final class RegistryClient: Sendable {
+    /// How often in a row something is tried that may get better by itself.
+    static let maximumAttempts = 6
+    private static let maximumRedirects = 5
+    private static let longestPause: Double = 30
+
+    public let location: ImageLocation
+    let access: RegistryAccess
+    let http: HTTPClient
+    private let pause: @Sendable (Duration) async throws -> Void
+    /// The value of `Authorization`, once it is known.
+    private let authorization = Mutex<String?>(nil)
+
+    private init(
+        _ location: ImageLocation, _ access: RegistryAccess, _ http: HTTPClient,
+        _ pause: @escaping @Sendable (Duration) async throws -> Void
+    ) {
+        self.location = location
+        self.access = access
+        self.http = http
+        self.pause = pause
+    }
+
+    /// Runs a body with a client and closes its connections afterwards.
+    /// - Parameter pause: waits before something is tried again.
+    public static func with<Result: Sendable>(
+        _ location: ImageLocation, _ access: RegistryAccess,
+        pause: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) },
+        _ body: (RegistryClient) async throws -> Result
+    ) async throws -> Result {
+        var configuration = HTTPClient.Configuration()
+        configuration.timeout = .init(connect: .seconds(10), read: .seconds(60))
+        configuration.redirectConfiguration = .disallow
+        configuration.httpVersion = .http1Only
+        configuration.connectionPool.retryConnectionEstablishment = false
+        if let file = access.authorityFile {
+            do {
+                var tls = TLSConfiguration.makeClientConfiguration()
+                tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMFile(file))
+                configuration.tlsConfiguration = tls
+            } catch { throw TransferError.configuration("the certificate authority '\(file)' can't be read") }
+        }
+        let http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+        do {
+            let result = try await body(RegistryClient(location, access, http, pause))
+            try await http.shutdown()
+            return result
+        } catch {
+            try? await http.shutdown()
+            throw error
+        }
+    }
+
+    private var base: String { "\(access.isPlain ? "http" : "https")://\(location.host)" }
+
+    // MARK: Requests
+
+    /// Asks until there is an answer to use: 200, or 206 if a range was asked for.
+    /// - Parameter offset: of the first byte that is wanted.
+    func get(_ path: String, accept: [String], from offset: Int64 = 0) async throws -> HTTPClientResponse {
+        var attempt = 0
+        var wasAuthorized = false
+        while true {
+            attempt += 1
+            let response: HTTPClientResponse
+            let isOwn: Bool
+            do { (response, isOwn) = try await follow(base + "/v2/\(location.name)/" + path, accept, offset) } catch {
+                guard Self.mayGetBetter(error), attempt < Self.maximumAttempts else { throw failure(error) }
+                try await wait(attempt)
+                continue
+            }
+            switch response.status.code {
+            case 200, 206: return response
+            case 401 where isOwn && !wasAuthorized:
+                wasAuthorized = true
+                attempt -= 1
+                let value = try await authorize(response.headers["WWW-Authenticate"].flatMap(Challenge.parse))
+                authorization.withLock { $0 = value }
+            case 401, 403:
+                throw refused(
+                    "it does not let \(access.user.map { "'\($0)'" } ?? "those who don't say who they are") read "
+                        + "\(location.name): check --source-user and --source-password-file")
+            case 404: throw refused("it has no \(path.split(separator: "/").last ?? "") in \(location.name)")
+            case 429, 500, 502, 503, 504:
+                guard attempt < Self.maximumAttempts else {
+                    throw refused("it answered \(response.status.code), \(attempt) times over: try again later")
+                }
+                try await wait(attempt, asked: response.headers.first(name: "Retry-After").flatMap(Double.init))
+            default: throw refused("it answered \(response.status.code)")
+            }
+        }
+    }
+
+    /// One request, and those to which it is redirected.
+    /// - Returns: the last answer, and whether it is the registry's own: nobody else's challenge is answered.
+    private func follow(
+        _ start: String, _ accept: [String], _ offset: Int64
+    ) async throws -> (HTTPClientResponse, isOwn: Bool) {
+        var url = start
+        for _ in 0...Self.maximumRedirects {
+            var request = HTTPClientRequest(url: url)
+            request.headers.add(name: "User-Agent", value: "cistern")
+            for type in accept { request.headers.add(name: "Accept", value: type) }
+            if offset > 0 { request.headers.add(name: "Range", value: "bytes=\(offset)-") }
+            let isOwn = Self.origin(url) == Self.origin(base)
+            if isOwn, let value = authorization.withLock({ $0 }) {
+                request.headers.add(name: "Authorization", value: value)
+            }
+            let response = try await http.execute(request, timeout: .hours(12))
+            guard [301, 302, 303, 307, 308].contains(response.status.code),
+                let target = response.headers.first(name: "Location")
+            else { return (response, isOwn) }
+            guard let next = URL(string: target, relativeTo: URL(string: url))?.absoluteURL,
+                next.scheme == "https" || (access.isPlain && next.scheme == "http"), next.host != nil
+            else { throw refused("it redirects to where nothing can be fetched from safely") }
+            url = next.absoluteString
+        }
+        throw refused("it redirects too often")
+    }
+
+    /// Scheme, host and port.
+    private static func origin(_ url: String) -> [String]? {
+        guard let url = URL(string: url), let scheme = url.scheme, let host = url.host else { return nil }
+        return [scheme, host.lowercased(), String(url.port ?? (scheme == "https" ? 443 : 80))]
+    }
+
+    // MARK: Trying again
+
+    func wait(_ attempt: Int, asked seconds: Double? = nil) async throws {
+        let own = 0.5 * Double(1 << min(attempt - 1, 6)) * Double.random(in: 0.75...1.25)
+        let seconds = seconds.map { $0.isFinite && $0 > own ? $0 : own } ?? own
+        try await pause(.milliseconds(Int(min(seconds, Self.longestPause) * 1000)))
+    }
+
+    /// Whether an error is one of the network's, and not of who is there.
+    static func mayGetBetter(_ error: any Error) -> Bool {
+        if error is TransferError || error is CancellationError || error is UnsuitableImage { return false }
+        let text = String(describing: error)
+        return ![
+            "CERTIFICATE", "ValidateCertificate", "ValidateHostname", "WRONG_VERSION", "UnknownHost", "invalidURL",
+        ]
+        .contains { text.contains($0) }
+    }
+
+    func failure(_ error: any Error) -> any Error {
+        guard !(error is TransferError || error is CancellationError || error is UnsuitableImage) else { return error }
+        let text = String(describing: error)
+        let reason =
+            if text.contains("CERTIFICATE") || text.contains("ValidateCertificate") {
+                "its certificate is not trusted: give its authority with --source-ca"
+            } else if text.contains("ValidateHostname") {
+                "its certificate is for another name"
+            } else if text.contains("WRONG_VERSION") {
+                "it does not speak TLS (--plain-http asks without)"
+            } else if text.contains("refused") || text.contains("ECONNREFUSED") {
+                "nothing listens there"
+            } else if text.contains("UnknownHost") {
+                "there is no such host"
+            } else if text.contains("imeout") {
+                "it does not answer in time"
+            } else {
+                "the connection breaks off"
+            }
+        return TransferError.connection(server: location.host, reason: reason)
+    }
+
+    func refused(_ reason: String) -> TransferError { .source("the registry \(location.host): \(reason)") }
+}

@@ -1,0 +1,148 @@
+import ArgumentParser
+import Foundation
+import Images
+import JSON
+import OCI
+import Transfer
+
+extension RootfsCommand {
+    struct Import: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Bring in a root filesystem: a tar, or an image.",
+            discussion: """
+                SOURCE is a tar archive of the files (plain, gzip or zstd), an OCI layout (a directory, or a tar of one), \
+                a docker-archive (docker save), or an image of another registry by its digest, \
+                docker://HOST[:PORT]/NAME@sha256:….
+                """)
+
+        @OptionGroup var server: ServerOptions
+        @OptionGroup(title: "Other registries") var other: SourceOptions
+        @Option(help: "The stack it belongs to.") var stack: String
+        @Option(help: "The new version's name.") var version: String
+        @Option(help: "The SHA-256 that the file must have.") var sha256: String?
+        @Option(help: "The digest of the image that is meant, where a layout or an archive has several.")
+        var digest: String?
+        @Option(help: "Its architecture: amd64 or arm64.") var arch = "amd64"
+        @Option(help: "The shell that apps are started with.") var shell: String?
+        @Option(help: "A file with its signature, by a key that the server trusts (openssl, minisign).")
+        var signature: String?
+        @Flag(help: "Make it the stack's current version.") var promote = false
+        @Argument(help: "A tar archive, an OCI layout, a docker-archive or docker://….") var source: String
+
+        func validate() throws {
+            guard (try? StackName(stack)) != nil, (try? VersionName(version)) != nil else {
+                throw ValidationError(
+                    """
+                    '\(printable(stack))' and '\(printable(version))' can't be a stack and a version: they take at most \
+                    63 letters, digits, '.', '_' and '-', and no version is called 'current'.
+                    """)
+            }
+            guard digest.map({ (try? Digest(parsing: $0)) != nil }) ?? true else {
+                throw ValidationError("--digest takes sha256: and 64 hexadecimal digits.")
+            }
+            guard !other.isHalf else {
+                throw ValidationError("--source-user and --source-password-file go together.")
+            }
+            guard isRemote || other.isEmpty else {
+                throw ValidationError("--source-user, --source-ca and --plain-http are for docker://… only.")
+            }
+            guard !isRemote || digest == nil else {
+                throw ValidationError("docker://… has its digest in it: leave --digest out.")
+            }
+        }
+
+        private var isRemote: Bool { source.hasPrefix(ImageLocation.scheme) }
+
+        func run() async throws {
+            if isRemote {
+                try await sendRemote(try ImageLocation(parsing: source))
+            } else if LayoutDirectory.isThere(source) {
+                try await send(layout: LayoutDirectory(path: source))
+            } else {
+                try await send(try UploadFile(path: source))
+            }
+        }
+
+        private func sendRemote(_ location: ImageLocation) async throws {
+            try refuseSHA256()
+            try await RegistryClient.with(location, try other.access()) { registry in
+                let image = try await registry.image(architecture: arch)
+                let stream = try ImageStream(image) { .remote(registry.blob($0)) }
+                try await send(
+                    stream, stream.length, .oci,
+                    ["digest": location.digest.description, "name": location.description])
+            }
+        }
+
+        private func send(layout: LayoutDirectory) async throws {
+            try refuseSHA256()
+            let image = try await layout.image(architecture: arch, digest: digest.flatMap { try? Digest(parsing: $0) })
+            let stream = try ImageStream(image) { .file(try layout.layer($0)) }
+            try await send(
+                stream, stream.length, .oci, ["digest": image.digest.description, "name": baseName])
+        }
+
+        private func send(_ file: UploadFile) async throws {
+            let sum = try file.digest(.sha256)
+            if let sha256, sha256.lowercased() != sum.hex {
+                throw TransferError.file(
+                    path: file.path, reason: "its SHA-256 is \(sum.hex), not the one given: fetch it again")
+            }
+            let form = await SourceForm.detect(file)
+            var query = ["sha256": sum.hex, "name": baseName]
+            if let digest {
+                guard form != .tar else {
+                    throw TransferError.file(path: file.path, reason: "it is no image, so --digest does not fit")
+                }
+                query["digest"] = digest
+            }
+            try await send(file.chunks, file.size, form, query)
+        }
+
+        private func refuseSHA256() throws {
+            guard sha256 == nil else {
+                throw TransferError.configuration("--sha256 is for a file; this image is known by its digest")
+            }
+        }
+
+        private var baseName: String { String(source.split(separator: "/").last ?? "") }
+
+        private func send<Bytes: AsyncSequence & Sendable>(
+            _ bytes: Bytes, _ length: Int64, _ form: SourceForm, _ query: [String: String]
+        ) async throws where Bytes.Element == [UInt8] {
+            var query = query
+            query["arch"] = arch
+            query["shell"] = shell
+            if promote { query["promote"] = "true" }
+            let path =
+                "/api/v1/rootfs/\(stack.urlComponent)/\(version.urlComponent)?"
+                + query.sorted { $0.key < $1.key }.map { "\($0)=\($1.urlComponent)" }.joined(separator: "&")
+            let body = UploadBody(
+                bytes, length: length, contentType: form.contentType, headers: try signatureHeader())
+            let bar = ProgressBar("importing \(version)", total: length)
+            try await server.ask { client in
+                defer { bar.clear() }
+                return try await client.upload(body, to: path) { bar.show($0) }
+            } print: { answer in
+                let kind = form == .tar ? "file " : "image "
+                let source = answer["source"]?.string ?? ""
+                let signer = answer["signedBy"]?.string.map { ", signed by \($0)" } ?? ""
+                return printable(
+                    "imported \(stack) \(version) (\(arch)), \(byteCount(length)), \(kind)\(source)\(signer)") + "\n"
+                    + (answer["current"]?.bool == true
+                        ? "it is the current version of \(stack)\n"
+                        : "next: cistern rootfs promote --stack \(stack) --version \(version)\n")
+            }
+        }
+
+        /// The signature as the server takes it.
+        private func signatureHeader() throws -> [String: String] {
+            guard let signature else { return [:] }
+            let file = try UploadFile(path: signature)
+            guard file.size <= 8 << 10 else {
+                throw TransferError.file(path: signature, reason: "it is too large for a signature")
+            }
+            return ["Cistern-Signature": Data(try file.bytes()).base64EncodedString()]
+        }
+    }
+}

@@ -1,0 +1,236 @@
+import Foundation
+import JSON
+import OCI
+import TestSupport
+import Testing
+
+extension ServerTests {
+    @Suite("cistern rootfs import of images")
+    struct ImportSourcesTests {
+        @Test("A layout, archives of skopeo's and another registry's image all give the same rootfs")
+        func sources() async throws {
+            try await RootfsLayout.with { image, world in
+                let password = world.server.passwordFile(of: .operator)
+                let name = "\(world.server.address)/team/x"
+                let push = """
+                    skopeo copy --quiet --dest-cert-dir "$1" --dest-creds "operator:$(cat "$2")" "oci:$3:image" "docker://$4:1"
+                    """
+                try await runSuccessfully("mkdir", [image.directory + "/certificates"])
+                try await runSuccessfully(
+                    "cp", [world.server.certificateAuthority, image.directory + "/certificates/ca.crt"])
+                try await runSuccessfully(
+                    "bash",
+                    [
+                        "-c", push, "bash", image.directory + "/certificates", password, image.directory + "/layout",
+                        name,
+                    ])
+                let remote = "docker://\(name)@\(image.digest)"
+                let access = [
+                    "--source-user", "operator", "--source-password-file", password, "--source-ca",
+                    world.server.certificateAuthority,
+                ]
+                let sources: [(version: String, arguments: [String], kind: String, name: String)] = [
+                    ("1", ["layout"], "oci", "layout"), ("2", ["oci.tar"], "oci", "oci.tar"),
+                    ("3", ["oci.tar.gz"], "oci", "oci.tar.gz"), ("4", ["docker.tar"], "docker", "docker.tar"),
+                    ("5", ["docker.tar.gz"], "docker", "docker.tar.gz"), ("6", access + [remote], "registry", remote),
+                ]
+                var layers: Set<JSONValue> = []
+                for source in sources {
+                    var arguments = source.arguments
+                    if source.kind != "registry" { arguments[0] = "\(image.directory)/\(arguments[0])" }
+                    let result = try await world.take(source.version, arguments)
+                    #expect(result.status == 0, "\(source): \(result.errors)")
+                    let version = try #require(try await world.version(source.version))
+                    #expect(
+                        version["sourceKind"]?.string == source.kind && version["sourceName"]?.string == source.name)
+                    if source.kind != "docker" {
+                        #expect(version["source"]?.string == image.digest.description)
+                        #expect(result.output.contains(image.digest.description))
+                    }
+                    layers.insert(version["layers"] ?? .null)
+                }
+                #expect(layers.count == 1, "the same files in the same layer: \(layers)")
+                let shown = try await world.server.cisternSuccessfully([
+                    "rootfs", "show", "--stack", "s", "--version", "6",
+                ])
+                #expect(shown.output.contains("from          \(remote)"))
+                #expect(shown.output.contains("Cistern tiny"))
+            }
+        }
+
+        @Test("What can't be taken is refused with what to do, and nothing is sent or kept")
+        func refused() async throws {
+            try await RootfsLayout.with { image, world in
+                let objects = try await world.objectsAtRest()
+                let other = "sha256:" + String(repeating: "0", count: 64)
+                let layout = image.directory + "/layout"
+                for (arguments, words) in [
+                    (["docker://127.0.0.1:1/team/x:1"], "skopeo inspect"), (["docker://127.0.0.1:1/team/x"], "digest"),
+                    (["docker://127.0.0.1:1/team/x@\(other)"], "nothing listens"),
+                    (["docker://\(world.server.address)/team/x@\(other)"], "--source-ca"),
+                    (["--digest", other, layout], "there is no image \(other)"),
+                    (["--digest", other, image.directory + "/base.tar"], "it is no image"),
+                    (["--sha256", String(repeating: "0", count: 64), layout], "--sha256 is for a file"),
+                    (["--arch", "arm64", layout], "no image for linux/arm64"),
+                    (["--plain-http", layout], "docker://"),
+                    (["--source-user", "x", "docker://h/a@\(other)"], "go together"),
+                ] {
+                    let result = try await world.take("1", arguments)
+                    #expect(result.status != 0 && result.errors.contains(words), "\(arguments): \(result.errors)")
+                }
+                #expect(try await world.objectsAtRest() == objects)
+            }
+        }
+
+        @Test("A registry's tokens and credentials are used, and are in no output, log or process list")
+        func tokens() async throws {
+            try await RootfsLayout.with(["--log-level", "trace"]) { image, world in
+                let file = image.directory + "/password"
+                try Data("other secret\n".utf8).write(to: URL(fileURLWithPath: file))
+                try await OtherRegistry.with(image.layout, ["--user=me:other secret", "redirect", "cut"]) { registry in
+                    let remote = "docker://\(registry.address)/team/x@\(image.digest)"
+                    let good = try await world.take(
+                        "1", ["--plain-http", "--source-user", "me", "--source-password-file", file, remote])
+                    #expect(good.status == 0, "\(good.errors)")
+                    #expect(try await world.version("1")?["sourceName"]?.string == remote)
+                    let bad = try await world.take("2", ["--plain-http", remote])
+                    #expect(bad.status == 1 && bad.errors.contains("--source-user"), "\(bad.errors)")
+                    for secret in ["other secret", "signature=", "a-token-that"] {
+                        let said = good.output + good.errors + bad.output + bad.errors + world.log
+                        #expect(!said.contains(secret))
+                    }
+                }
+            }
+        }
+
+        @Test("Wrong bytes of another registry end the import, and nothing of it stays", arguments: ["lie", "short"])
+        func lies(fault: String) async throws {
+            try await RootfsLayout.with { image, world in
+                let objects = try await world.objectsAtRest()
+                try await OtherRegistry.with(image.layout, [fault]) { registry in
+                    let result = try await world.take(
+                        "1", ["--plain-http", "docker://\(registry.address)/team/x@\(image.digest)"])
+                    #expect(result.status == 1 && result.errors.contains("bytes"), "\(result.errors)")
+                }
+                try await waitUntil("what was begun to go") { world.store.unfinished() == [] }
+                #expect(try await world.objectsAtRest() == objects)
+                #expect(try await world.version("1") == nil)
+            }
+        }
+    }
+
+    @Suite("An import of an image that breaks")
+    struct BrokenImageTests {
+        private static let path = "/api/v1/rootfs/s/1?shell=/bin/sh"
+        private static let type = ["Content-Type": "application/vnd.oci.image.layout.v1+tar"]
+
+        @Test("Whatever is wrong with the bytes, they are refused and nothing stays; then the good ones are taken")
+        func broken() async throws {
+            try await RootfsLayout.with { image, world in
+                let archive = Array(try Data(contentsOf: URL(fileURLWithPath: image.directory + "/oci.tar")))
+                let objects = try await world.objectsAtRest()
+                var random = SeededRandom(seed: 11)
+                for _ in 0..<30 {
+                    var bytes = archive
+                    if Bool.random(using: &random) {
+                        bytes.removeLast(Int.random(in: 1100..<archive.count, using: &random))
+                    } else {
+                        bytes[Int.random(in: 0..<archive.count - 20_000, using: &random)] ^= 0x10
+                    }
+                    let answer = try await world.client.send(
+                        "PUT", Self.path, as: "operator", Self.type, body: bytes)
+                    // A bit of padding or of a header's spare bytes makes no difference.
+                    #expect([201, 422].contains(answer.status), "\(answer.text)")
+                    if answer.status == 201 { return }
+                }
+                #expect(world.store.unfinished() == [])
+                #expect(try await world.objectsAtRest() == objects)
+                let good = try await world.client.send("PUT", Self.path, as: "operator", Self.type, body: archive)
+                #expect(good.status == 201, "\(good.text)")
+            }
+        }
+
+        @Test("A sender that goes away leaves nothing")
+        func interrupted() async throws {
+            try await RootfsLayout.with { image, world in
+                let archive = Array(try Data(contentsOf: URL(fileURLWithPath: image.directory + "/oci.tar")))
+                let objects = try await world.objectsAtRest()
+                for share in [0.0, 0.2, 0.6, 0.999] {
+                    let connection = try await RawConnection(port: world.client.port)
+                    let head = world.client.head(
+                        "PUT", Self.path, as: "operator",
+                        Self.type.merging(["Content-Length": String(archive.count)]) { $1 })
+                    try await connection.send(Array(head.utf8) + archive.prefix(Int(Double(archive.count) * share)))
+                    connection.reset()
+                }
+                try await waitUntil("the unfinished files to go") { world.store.unfinished() == [] }
+                try await waitUntil("the staged files to go") { try await world.objectsAtRest() == objects }
+                #expect(try await world.version("1") == nil)
+            }
+        }
+
+        @Test("Killed at any moment, the server has the whole version or none, and what it left goes")
+        func killed() async throws {
+            var random = SeededRandom(seed: 21)
+            try await withTemporaryDirectory { directory in
+                let image = try await RootfsLayout(in: directory)
+                let archive = Array(try Data(contentsOf: URL(fileURLWithPath: image.directory + "/oci.tar.gz")))
+                let data = directory + "/data"
+                try await World.with(data: data) { _ in }
+                let objects = StoreTree(directory: data + "/store").objects()
+                var whole: Set<JSONValue> = []
+                var imported = 0
+                for round in 0..<30 {
+                    let moment = KillMoment(acknowledgements: 0...0, microseconds: 0...500_000, random: &random)
+                    try await KillableServer.with(data: data) { server in
+                        let list = try await server.client.get("/api/v1/rootfs", as: "operator")
+                        try #require(list.status == 200, "\(list.text)")
+                        let versions = list.json["versions"]?.array ?? []
+                        for version in versions { whole.insert(version["layers"] ?? .null) }
+                        imported = versions.count
+                        try await withThrowingTaskGroup(of: Void.self) { group in
+                            group.addTask {
+                                let path = "/api/v1/rootfs/s/\(round)?shell=/bin/sh"
+                                _ = try? await server.client.send(
+                                    "PUT", path, as: "operator", Self.type, body: archive, limit: .seconds(20))
+                            }
+                            group.addTask { try await moment.kill(server, after: Counter()) }
+                            try await group.waitForAll()
+                        }
+                    }
+                }
+                #expect(imported < 30, "some were cut short")
+                try await World.with(data: data, ["--gc-grace-seconds", "1"]) { world in
+                    let answer = try await world.client.send(
+                        "PUT", "/api/v1/rootfs/s/last?shell=/bin/sh", as: "operator", Self.type, body: archive)
+                    #expect(answer.status == 201, "\(answer.text)")
+                    whole.insert(answer.json["layers"] ?? .null)
+                    let start = ContinuousClock.now
+                    try await waitUntil("the grace period's end") { ContinuousClock.now > start + .milliseconds(1500) }
+                    _ = try await world.client.send("POST", "/api/v1/gc", as: "operator", body: [])
+                    try await world.server.cisternSuccessfully(["verify", "--repair"])
+                    #expect(world.store.unfinished() == [])
+                }
+                #expect(whole.count == 1, "each import gave the same layer: \(whole)")
+                let more = StoreTree(directory: data + "/store").objects().subtracting(objects)
+                #expect(more.count { $0.hasPrefix("data/") } == 1, "the layer and nothing else: \(more)")
+                #expect(more.count { $0.hasPrefix("blobs/") } == 1, "\(more)")
+            }
+        }
+    }
+}
+
+extension World {
+    /// The objects, once the tree has caught up with the journal, and the journal with what was deleted.
+    func objectsAtRest() async throws -> Set<String> {
+        #expect(try await client.get("/readyz", as: nil).status == 200, "it flushes the store")
+        var seen = store.objects()
+        var since = ContinuousClock.now
+        try await waitUntil("the store to be at rest") {
+            let now = store.objects()
+            if now != seen { (seen, since) = (now, ContinuousClock.now) }
+            return ContinuousClock.now > since + .milliseconds(300)
+        }
+        return seen
+    }
+}

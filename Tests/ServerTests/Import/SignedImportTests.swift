@@ -1,0 +1,102 @@
+import Foundation
+import JSON
+import OCI
+import TestSupport
+import Testing
+
+extension ServerTests {
+    @Suite("Signatures of a rootfs")
+    struct SignedImportTests {
+        private static let make = """
+            set -e; cd "$1"
+            for key in ops other; do
+                openssl genpkey -algorithm ed25519 -out "$key.key"; openssl pkey -in "$key.key" -pubout -out "$key.pem"
+            done
+            minisign -G -W -p mini.pub -s mini.key >/dev/null
+            for key in ops other; do openssl pkeyutl -sign -rawin -inkey "$key.key" -in base.tar -out "file.$key"; done
+            openssl pkeyutl -sign -rawin -inkey ops.key -in docker.tar -out docker.ops
+            openssl pkeyutl -sign -rawin -inkey ops.key -in "$2" -out manifest.ops
+            minisign -S -W -s mini.key -m base.tar -x file.mini
+            minisign -S -l -W -s mini.key -m base.tar -x file.mini-legacy
+            minisign -S -W -s mini.key -m "$2" -x manifest.mini
+            """
+
+        private static func with(
+            _ arguments: [String], _ body: (RootfsLayout, World) async throws -> Void
+        ) async throws {
+            try await RootfsLayout.with(arguments) { image, world in
+                let manifest = image.layout.path(image.digest)
+                try await runSuccessfully("bash", ["-c", make, "bash", image.directory, manifest])
+                try await runSuccessfully("mkdir", ["-p", world.directory + "/trust"])
+                try await body(image, world)
+            }
+        }
+
+        /// What is imported with which signature, and whose it is.
+        private static let good = [
+            ("base.tar", "file.ops", "ops"), ("base.tar", "file.mini", "mini"),
+            ("base.tar", "file.mini-legacy", "mini"),
+            ("layout", "manifest.ops", "ops"), ("layout", "manifest.mini", "mini"),
+            ("oci.tar.gz", "manifest.ops", "ops"),
+            ("docker.tar", "docker.ops", "ops"),
+        ]
+
+        @Test("Each form is checked, and the version tells whose it is; keys are taken without a restart")
+        func good() async throws {
+            try await Self.with(["--rootfs-signatures", "required"]) { image, world in
+                let before = try await world.take(
+                    "0", ["--signature", "\(image.directory)/file.ops", "\(image.directory)/base.tar"])
+                #expect(before.status == 1 && before.errors.contains("no key is trusted here"), "\(before.errors)")
+                for key in ["ops.pem", "mini.pub"] {
+                    try await runSuccessfully("cp", ["\(image.directory)/\(key)", world.directory + "/trust/"])
+                }
+                for (index, (file, signature, key)) in Self.good.enumerated() {
+                    let result = try await world.take(
+                        "\(index)", ["--signature", "\(image.directory)/\(signature)", "\(image.directory)/\(file)"])
+                    #expect(
+                        result.status == 0 && result.output.contains("signed by \(key)"), "\(file): \(result.errors)")
+                    #expect(try await world.version("\(index)")?["signedBy"]?.string == key)
+                }
+                let shown = try await world.server.cisternSuccessfully([
+                    "rootfs", "show", "--stack", "s", "--version", "1",
+                ])
+                #expect(shown.output.contains("signed by     mini"))
+            }
+        }
+
+        @Test(
+            "What is not signed by a trusted key is refused and leaves nothing; a wrong signature is, where none is asked for too",
+            arguments: [true, false])
+        func bad(isRequired: Bool) async throws {
+            try await Self.with(isRequired ? ["--rootfs-signatures", "required"] : []) { image, world in
+                try await runSuccessfully("cp", ["\(image.directory)/ops.pem", world.directory + "/trust/"])
+                try await runSuccessfully("sh", ["-c", "echo x > \"$1\"", "sh", image.directory + "/junk"])
+                let objects = try await world.objectsAtRest()
+                for (file, signature) in [
+                    ("base.tar", "file.other"), ("base.tar", "file.mini"), ("base.tar", "file.mini-legacy"),
+                    ("base.tar", "manifest.ops"), ("base.tar", "junk"), ("base.tar", "base.tar"),
+                    ("layout", "file.ops"),
+                    ("layout", "manifest.mini"), ("docker.tar", "manifest.ops"), ("docker.tar", "file.ops"),
+                ] {
+                    let result = try await world.take(
+                        "1", ["--signature", "\(image.directory)/\(signature)", "\(image.directory)/\(file)"])
+                    #expect(result.status == 1, "\(file), \(signature): \(result.output)")
+                    #expect(
+                        result.errors.contains("trusted are ops") || result.errors.contains("minisig")
+                            || result.errors.contains("too large"), "\(file), \(signature): \(result.errors)")
+                }
+                let unsigned = try await world.take("2", [image.directory + "/layout"])
+                #expect(unsigned.status == (isRequired ? 1 : 0), "\(unsigned.errors)")
+                if isRequired {
+                    #expect(unsigned.errors.contains("422 untrusted") && unsigned.errors.contains("--signature"))
+                    #expect(unsigned.errors.contains("trusted are ops"))
+                    #expect(world.store.unfinished() == [])
+                    let left = try await world.objectsAtRest().symmetricDifference(objects)
+                    #expect(left == [])
+                } else {
+                    #expect(try await world.version("2")?["signedBy"] == nil)
+                }
+            }
+        }
+    }
+}
