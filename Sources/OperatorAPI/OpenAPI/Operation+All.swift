@@ -5,7 +5,7 @@ import Service
 extension Operation {
     /// Every route below `/api/v1/`.
     static let all =
-        rootfs + deltas + droplets + store + [
+        rootfs + packages + deltas + droplets + store + [
             Operation(
                 .get, "/api/v1/openapi.json", "This document.", answers: [200: .json(.object([:]))])
         ]
@@ -87,6 +87,18 @@ extension Operation {
                     summary: "Whether a file counts as changed by its modification time alone."),
             ],
             answers: [200: .json(.named("Delta")), 201: .json(.named("Delta"))], refusals: [400, 404, 409, 422]),
+    ]
+
+    private static let packages: [Operation] = [
+        Operation(
+            .get, "/api/v1/rootfs/:stack/:version/packages", "The packages of a version.", queries: [architecture],
+            answers: [200: .json(.named("Packages"))], refusals: [400, 404]),
+        Operation(
+            .get, "/api/v1/rootfs/:stack/:version/diff", "What became of packages from one version to another.",
+            queries: [
+                Query(name: "from", schema: .string, summary: "The older version.", isRequired: true), architecture,
+            ],
+            answers: [200: .json(.named("PackageChanges"))], refusals: [400, 404]),
     ]
 
     private static let droplets: [Operation] = [

@@ -1,6 +1,8 @@
 extension Schema {
     /// The shapes that have a name.
-    static let components: [String: Schema] = rootfs.merging(droplets) { $1 }.merging(store) { $1 }
+    static let components: [String: Schema] = rootfs.merging(packages) { $1 }.merging(droplets) { $1 }.merging(store) {
+        $1
+    }
 
     private static let state = Schema.words("available", "deprecated", "blocked")
 
@@ -43,6 +45,26 @@ extension Schema {
                 .object(["reference": .string, "version": .string, "bytes": .integer, "helpsPrevious": .boolean])),
             "rootfs": .list(.named("Layer")), "lifecycle": .named("Layer"), "delta": .list(.named("Layer")),
             "bytes": .object(["empty": .integer, "previous": .integer.orNull, "pulled": .integer]),
+        ]),
+    ]
+
+    private static let packages: [String: Schema] = [
+        "Package": .object(
+            ["name": .string, "version": .string, "architecture": .string, "source": .string],
+            optional: ["sourceVersion": .string, "license": .string]),
+        "Packages": .object([
+            "stack": .string, "version": .string, "architecture": .words("amd64", "arm64"), "manager": .string,
+            "distribution": .object(["id": .string, "version": .string]), "complete": .boolean, "skipped": .integer,
+            "packages": .list(.named("Package")),
+        ]),
+        "PackageChange": .object([
+            "name": .string, "architecture": .string, "from": .string, "to": .string, "fromArchitecture": .string,
+        ]),
+        "PackageChanges": .object([
+            "stack": .string, "from": .string, "version": .string, "architecture": .words("amd64", "arm64"),
+            "complete": .boolean, "added": .list(.named("Package")), "removed": .list(.named("Package")),
+            "upgraded": .list(.named("PackageChange")), "downgraded": .list(.named("PackageChange")),
+            "changed": .list(.named("PackageChange")), "unchanged": .integer,
         ]),
     ]
 

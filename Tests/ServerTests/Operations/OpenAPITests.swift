@@ -52,6 +52,8 @@ extension ServerTests {
                 Call("GET", "/api/v1/rootfs", "/api/v1/rootfs"), Call("GET", stack, "/api/v1/rootfs/tiny"),
                 Call("GET", stack + "/current", "/api/v1/rootfs/tiny/current"),
                 Call("PUT", version + "/state", "/api/v1/rootfs/tiny/2/state", 200, #"{"state":"deprecated"}"#),
+                Call("GET", version + "/packages", "/api/v1/rootfs/tiny/2/packages"),
+                Call("GET", version + "/diff", "/api/v1/rootfs/tiny/2/diff?from=1"),
                 Call("POST", version + "/delta", "/api/v1/rootfs/tiny/2/delta?from=1", 201),
                 Call("POST", version + "/delta", "/api/v1/rootfs/tiny/2/delta?from=1", 200),
                 Call("GET", version + "/delta", "/api/v1/rootfs/tiny/2/delta?from=1"),
