@@ -40,10 +40,15 @@ extension Operation {
             queries: [
                 architecture,
                 Query(name: "sha256", schema: .string, summary: "What the file has to have."),
+                Query(name: "digest", schema: .digest, summary: "The image that is meant, where there are several."),
+                Query(name: "name", schema: .string, summary: "What the sender calls the source."),
                 Query(name: "shell", schema: .string, summary: "An absolute path; /bin/bash without it."),
                 Query(name: "promote", schema: .boolean, summary: "Makes it current."),
             ],
-            body: .file(["application/octet-stream"]),
+            body: .file([
+                "application/octet-stream", "application/vnd.oci.image.layout.v1+tar",
+                "application/vnd.docker.image.archive.v1+tar",
+            ]),
             answers: [201: .json(.named("Version"))], refusals: [400, 409, 413, 422, 507]),
         Operation(
             .delete, "/api/v1/rootfs/:stack/:version",
