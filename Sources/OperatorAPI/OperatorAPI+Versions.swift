@@ -41,11 +41,20 @@ extension OperatorAPI {
         guard !variants.isEmpty else { throw ImageError.unknownVersion(stack, version) }
         let promotions = (rootfs.history(stack)?.promotions ?? []).filter { $0.version == version }
         let isCurrent = isCurrent(stack, version)
+        var details: [JSONValue] = []
+        for variant in variants {
+            var json = json(of: variant).object ?? [:]
+            // Not recorded by earlier Cisterns.
+            if let list = try await rootfs.packageList(of: variant) {
+                json["packages"] = .integer(Int64(list.packages.count))
+            }
+            details.append(.object(json))
+        }
         return .json([
             "stack": .string(stack.text), "version": .string(version.text), "current": .bool(isCurrent),
             "state": state(stack, version), "promotions": .array(promotions.map(\.json)),
             "droplets": .integer(isCurrent ? try await dropletsOnCurrent(of: stack) : 0),
-            "versions": .array(variants.map { json(of: $0) }),
+            "versions": .array(details),
         ])
     }
 

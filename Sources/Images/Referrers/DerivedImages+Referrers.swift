@@ -167,7 +167,7 @@ extension DerivedImages {
     /// nil if the version's packages are not recorded.
     private func bill(of version: RootfsVersion) async throws(ImageError) -> RootfsSBOM? {
         if let bill = rootfsBills.value(version) { return bill }
-        guard let list = try await rootfs.packages(of: version) else { return nil }
+        guard let list = try await rootfs.packageList(of: version) else { return nil }
         let bill = RootfsSBOM(version, list)
         rootfsBills.insert(bill, for: version, cost: bill.bytes.count)
         billReferences.insert(bill.reference, for: version, cost: 1)

@@ -22,7 +22,8 @@ struct DocumentTests {
         return RootfsVersion(
             stack: recipe.stack, version: recipe.version, architecture: .amd64, layers: recipe.base,
             source: Digest.of("source".utf8), sourceSize: 1, uncompressedSize: 1, created: recipe.rootfsCreated,
-            shell: "/bin/bash", system: "Debian", imported: Timestamp(seconds: 5), importedBy: "somebody")
+            shell: "/bin/bash", system: "Debian", imported: Timestamp(seconds: 5), importedBy: "somebody",
+            origin: RootfsOrigin())
     }
 
     static func list(_ manager: PackageList.Manager = .dpkg, _ packages: [InstalledPackage] = packages) -> PackageList {

@@ -10,7 +10,7 @@ extension RootfsCatalog {
         _ stack: StackName, _ version: VersionName, _ architecture: Architecture
     ) async throws(ImageError) -> PackageList {
         let variant = try self.version(stack, version, architecture)
-        guard let list = try await packages(of: variant) else { throw .noPackages(stack, version, architecture) }
+        guard let list = try await packageList(of: variant) else { throw .noPackages(stack, version, architecture) }
         return list
     }
 
@@ -24,7 +24,7 @@ extension RootfsCatalog {
     }
 
     /// The packages of a version; nil if they are not recorded. Read when they are asked for, and kept for a while.
-    func packages(of version: RootfsVersion) async throws(ImageError) -> PackageList? {
+    public func packageList(of version: RootfsVersion) async throws(ImageError) -> PackageList? {
         if let list = packageLists.value(version) { return list }
         return try await packageReading.value(for: version) { () throws(ImageError) in
             let mark = packageLists.mark
