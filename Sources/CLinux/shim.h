@@ -32,6 +32,8 @@ static inline unsigned int clinux_rename_new_flag(void) { return 1; }
 /// RENAME_EXCHANGE
 static inline unsigned int clinux_rename_exchange_flag(void) { return 2; }
 
+/// O_NOATIME: reading does not change a file.
+static inline int clinux_no_access_time_flag(void) { return 01000000; }
 /// O_PATH: a place in the tree, without opening what is there.
 static inline int clinux_path_flag(void) { return 010000000; }
 /// SYNC_FILE_RANGE_WRITE

@@ -29,7 +29,7 @@ final class LinuxFileSystem: FileSystem {
 
     func open(_ path: String, _ access: FileAccess) throws(FileSystemError) -> Int32 {
         switch access {
-        case .read: try openBeneath(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+        case .read: try openToRead(path, O_NOFOLLOW | O_NONBLOCK)
         case .create: try openBeneath(path, O_RDWR | O_CREAT | O_EXCL, mode: 0o640)
         case .readWrite: try openBeneath(path, O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o640)
         }
@@ -187,7 +187,7 @@ final class LinuxFileSystem: FileSystem {
     func entries(
         of directory: String, _ each: (UnsafeRawBufferPointer, EntryKind) -> Void
     ) throws(FileSystemError) {
-        let file = try openBeneath(directory.isEmpty ? "." : directory, O_RDONLY | O_DIRECTORY)
+        let file = try openToRead(directory.isEmpty ? "." : directory, O_DIRECTORY)
         guard let stream = fdopendir(file) else {
             Glibc.close(file)
             throw FileSystemError(code: errno, action: "reading the directory \(directory)")
@@ -245,6 +245,15 @@ final class LinuxFileSystem: FileSystem {
             // EAGAIN: a rename raced with the check that the path stays inside.
             if errno == EINTR || errno == EAGAIN { continue }
             throw FileSystemError(code: errno, action: "opening \(path)")
+        }
+    }
+
+    /// Without a write for when it was read, which takes being the owner.
+    private func openToRead(_ path: String, _ flags: Int32) throws(FileSystemError) -> Int32 {
+        do throws(FileSystemError) {
+            return try openBeneath(path, O_RDONLY | flags | clinux_no_access_time_flag())
+        } catch let error where error.code == EPERM {
+            return try openBeneath(path, O_RDONLY | flags)
         }
     }
 

@@ -65,7 +65,7 @@ struct Server {
 
         let registry = Registry(store: store, blobs: blobs, quotas: quotas, now: wallClock)
         let uploads = UploadBook(registry: registry)
-        let background = BackgroundExecutor(threads: 4)
+        let background = BackgroundExecutor(threads: 2)
         let counter = UsageCounter(
             quotas: quotas, registry: registry, reading: files, others: { try await droplets.countUsage($0) },
             now: wallClock, executor: background)
