@@ -64,10 +64,10 @@ extension RootfsCatalog {
         do {
             for delta in removed.deltas.values { try await store.delete(try delta.objectKey, ifVersion: nil) }
             for variant in removed.variants.values {
+                try await store.delete(try PackageList.key(variant), ifVersion: nil)
                 try await store.delete(try RootfsForm.key(variant), ifVersion: nil)
                 let key = try RootfsVersion.key(variant.stack, variant.version, variant.architecture)
                 try await store.delete(key, ifVersion: nil)
-                try await store.delete(try PackageList.key(variant), ifVersion: nil)
             }
             // The last: what is left of a blocked version is blocked.
             try await store.delete(try VersionState.key(name.stack, name.version), ifVersion: nil)
