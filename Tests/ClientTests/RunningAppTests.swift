@@ -3,17 +3,17 @@ import Testing
 
 @Suite("Apps in real containers", .serialized)
 struct RunningAppTests {
-    @Test("podman pulls and runs a web app and a worker")
+    @Test("podman pulls and runs a web app, on another rootfs, and on the first again, and a worker")
     func podman() async throws {
         try await check(Podman.init)
     }
 
-    @Test("containerd pulls through a hosts directory with our authority and runs a web app and a worker")
+    @Test("containerd, through a hosts directory with our authority, pulls and runs the same")
     func containerd() async throws {
         try await check(Containerd.init)
     }
 
-    @Test("dockerd pulls and runs a web app and a worker")
+    @Test("dockerd pulls and runs the same")
     func docker() async throws {
         try await check(Docker.init)
     }
@@ -25,7 +25,13 @@ struct RunningAppTests {
             let worker = try await server.upload(Fixtures.sample("worker"), guid: "worker")
             try await withClient(make, server.access()) { client in
                 try await client.pull(web.image)
-                try await checkWebApp(web.image, client)
+                try await checkWebApp(web.image, client, rootfs: "7")
+                try await server.importTinyRootfs(version: "8")
+                try await client.pull(web.image)
+                try await checkWebApp(web.image, client, rootfs: "8")
+                try await server.cisternSuccessfully(["rootfs", "rollback", "--stack", "tiny"])
+                try await client.pull(web.image)
+                try await checkWebApp(web.image, client, rootfs: "7")
                 try await client.pull(worker.image)
                 try await checkWorker(worker.image, client)
             }
@@ -33,7 +39,7 @@ struct RunningAppTests {
     }
 
     /// The app sees the environment that the old launchers made.
-    private func checkWebApp(_ image: String, _ client: some ContainerClient) async throws {
+    private func checkWebApp(_ image: String, _ client: some ContainerClient, rootfs: String) async throws {
         let port = try freePort()
         try await client.start("web", of: image, environment: ["PORT": "\(port)"], arguments: [])
         let page = try await waitFor("the app's page") { () -> String? in
@@ -47,7 +53,7 @@ struct RunningAppTests {
             }, uniquingKeysWith: { _, last in last })
         #expect(facts["user"] == "2000:2000")
         #expect(facts["home"] == "/home/vcap/app")
-        #expect(facts["rootfs"] == "7")
+        #expect(facts["rootfs"] == rootfs)
         #expect(facts["deps"] == "/home/vcap/deps")
         #expect(facts["tmpdir"] == "/home/vcap/tmp")
         #expect(facts["profile"] == "yes", "profile.d was sourced")
