@@ -109,26 +109,12 @@ public struct GarbageCollector: Sendable {
 
     /// Marks what repositories have, some at the same time: what is waited for is mostly the disk.
     private func mark(_ names: [RepositoryName], _ marking: Marking) async -> RegistryError? {
-        await withTaskGroup(of: RegistryError?.self) { group in
-            for (index, name) in names.enumerated() {
-                if index >= Self.repositories, let error = await group.next() ?? nil {
-                    group.cancelAll()
-                    return error
-                }
-                group.addTask {
-                    do throws(RegistryError) {
-                        try await markManifests(of: name, marking)
-                        return nil
-                    } catch { return error }
-                }
-            }
-            for await error in group {
-                guard let error else { continue }
-                group.cancelAll()
-                return error
-            }
-            return nil
-        }
+        await inParallel(names, Self.repositories) { names in
+            do throws(RegistryError) {
+                for name in names { try await markManifests(of: name, marking) }
+                return nil
+            } catch { return error }
+        }.lazy.compactMap(\.self).first
     }
 
     /// Marks a repository's manifests and what they name.
@@ -180,19 +166,28 @@ public struct GarbageCollector: Sendable {
     private func retire(
         _ digests: [Digest], cutoff: Int64, dryRun: Bool
     ) async -> [Result<Retirement, BlobError>] {
-        await withTaskGroup(of: Result<Retirement, BlobError>.self) { group in
+        await inParallel(digests, Self.concurrency) { digests in
             var results: [Result<Retirement, BlobError>] = []
-            for (index, digest) in digests.enumerated() {
-                if index >= Self.concurrency, let result = await group.next() { results.append(result) }
-                group.addTask {
-                    do throws(BlobError) {
-                        return .success(
-                            try await blobs.retire(digest, cutoff: cutoff, dryRun: dryRun, in: reading))
-                    } catch { return .failure(error) }
-                }
+            for digest in digests {
+                do throws(BlobError) {
+                    let retirement = try await blobs.retire(digest, cutoff: cutoff, dryRun: dryRun, in: reading)
+                    results.append(.success(retirement))
+                } catch { results.append(.failure(error)) }
             }
-            for await result in group { results.append(result) }
             return results
+        }.flatMap(\.self)
+    }
+
+    /// Deals elements out to a few tasks, for a task of its own would cost more than most of them.
+    private func inParallel<Element: Sendable, Value: Sendable>(
+        _ elements: [Element], _ width: Int, _ body: @escaping @Sendable ([Element]) async -> Value
+    ) async -> [Value] {
+        await withTaskGroup(of: Value.self) { group in
+            for first in 0..<min(width, elements.count) {
+                let share = stride(from: first, to: elements.count, by: width).map { elements[$0] }
+                group.addTask { await body(share) }
+            }
+            return await group.reduce(into: []) { $0.append($1) }
         }
     }
 }

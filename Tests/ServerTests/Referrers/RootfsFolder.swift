@@ -10,12 +10,18 @@ struct RootfsFolder {
     ///   - release: the os-release.
     init(_ path: String, status: String, release: String = "ID=debian\nVERSION_ID=\"12\"\n") throws {
         self.path = path
-        for (name, text) in [("bin/sh", "#!"), ("etc/os-release", release), ("var/lib/dpkg/status", status)] {
+        let files = [
+            ("etc/passwd", "vcap:x:2000:2000::/home/vcap:/bin/sh\n"), ("etc/group", "vcap:x:2000:\n"),
+            ("etc/os-release", release), ("var/lib/dpkg/status", status),
+        ]
+        for (name, text) in files {
             let file = URL(fileURLWithPath: "\(path)/\(name)")
             try FileManager.default.createDirectory(
                 at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
             try Data(text.utf8).write(to: file)
         }
+        try FileManager.default.createDirectory(atPath: path + "/bin", withIntermediateDirectories: true)
+        try FileManager.default.copyItem(atPath: "/bin/busybox", toPath: path + "/bin/sh")
     }
 
     static func stanza(_ name: String, _ version: String) -> String {
