@@ -76,6 +76,19 @@ struct Docker: ContainerClient {
         try await docker(["logs", container]).output
     }
 
+    /// Gives the files of a container of the image to the body, as `docker export` writes them.
+    func withFiles<Value>(of image: String, _ body: (String) async throws -> Value) async throws -> Value {
+        let container = try await docker(["create", "--pull", "never", image]).output
+        let target = directory + "/exported"
+        try await docker(["export", "--output", target + ".tar", container])
+        try await docker(["rm", container])
+        try await runSuccessfully("mkdir", [target])
+        try await runSuccessfully("tar", ["-xpf", target + ".tar", "--numeric-owner", "-C", target])
+        let value = try await body(target)
+        try await runSuccessfully("rm", ["-r", target, target + ".tar"])
+        return value
+    }
+
     func shutDown() async throws {
         let containers = try await docker(["ps", "--all", "--quiet"]).output.split(separator: "\n").map(String.init)
         if !containers.isEmpty { try await docker(["rm", "--force"] + containers) }
