@@ -76,8 +76,23 @@ struct Docker: ContainerClient {
         try await docker(["logs", container]).output
     }
 
-    /// Gives the files of a container of the image to the body, as `docker export` writes them.
-    func withFiles<Value>(of image: String, _ body: (String) async throws -> Value) async throws -> Value {
+    /// What docker itself puts into each container, at that moment.
+    private static let own = Set(
+        [
+            ".dockerenv", "dev", "dev/console", "dev/pts", "dev/shm", "etc", "etc/hostname", "etc/hosts", "etc/mtab",
+            "etc/resolv.conf",
+        ].map { Array($0.utf8) })
+
+    /// The files of a container of the image, as `docker export` writes them; without the times of docker's own.
+    func tree(of image: String) async throws -> FileTree {
+        try await withFiles(of: image) { directory in
+            try FileTree(of: directory).mapped { name, entry in
+                if Self.own.contains(name) { entry.modified = .zero }
+            }
+        }
+    }
+
+    private func withFiles<Value>(of image: String, _ body: (String) async throws -> Value) async throws -> Value {
         let container = try await docker(["create", "--pull", "never", image]).output
         let target = directory + "/exported"
         try await docker(["export", "--output", target + ".tar", container])
