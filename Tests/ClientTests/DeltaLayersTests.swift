@@ -1,3 +1,4 @@
+import Foundation
 import TestSupport
 import Testing
 
@@ -30,7 +31,13 @@ struct DeltaLayersTests {
                 let differences = names.filter { !$0.isEmpty && tree.entries[$0] != off.trees[name]?.entries[$0] }
                 #expect(differences.map { String(decoding: $0, as: UTF8.self) }.sorted() == [], "\(name)")
             }
-            #expect(auto.trees.count == 3 && auto.newSnapshots == 1 && off.newSnapshots > 1)
+            #expect(auto.trees.count == 4 && auto.newSnapshots == 1 && off.newSnapshots > 1)
+            for client in ["containerd", "docker"] {
+                let delta = auto.documents.union([auto.top])
+                #expect(auto.fetched[client] == delta, "\(client): manifest, config and the delta")
+                let whole = off.fetched[client] ?? []
+                #expect(whole.isSuperset(of: off.documents.union([off.bottom])), "\(client): without it the new rootfs")
+            }
         }
     }
 
@@ -39,6 +46,20 @@ struct DeltaLayersTests {
         var trees: [String: FileTree] = [:]
         /// What containerd made for the app on the new rootfs, which had it on the old one.
         var newSnapshots = 0
+        /// What clients fetched for that, by the server's log.
+        var fetched: [String: Set<String>] = [:]
+        /// The image's manifest and config, as they stand in the log.
+        var documents: Set<String> = []
+        /// The layer on top: the delta, or the droplet's.
+        var top = ""
+        /// The rootfs.
+        var bottom = ""
+    }
+
+    private struct Manifest: Decodable {
+        let config: Descriptor
+
+        struct Descriptor: Decodable { let digest: String }
     }
 
     private func files(_ directory: String, _ arguments: [String]) async throws -> Found {
@@ -53,10 +74,19 @@ struct DeltaLayersTests {
             try await take("1")
             let image = try await server.upload(Fixtures.sample("static"), guid: "app").image
             try await withClient(Containerd.init, server.access()) { containerd in
-                try await containerd.pull(image + "-1")
-                let before = try await containerd.snapshots()
-                try await take("2")
                 try await containerd.pull(image)
+                let before = try await containerd.snapshots()
+                try await withClient(Docker.init, server.access()) { docker in
+                    try await docker.pull(image)
+                    try await take("2")
+                    let log = try RequestLog(of: server)
+                    try await docker.pull(image)
+                    found.fetched["docker"] = Set(try log.fetched(by: "app"))
+                    found.trees["docker"] = try await docker.tree(of: image)
+                }
+                let log = try RequestLog(of: server)
+                try await containerd.pull(image)
+                found.fetched["containerd"] = Set(try log.fetched(by: "app"))
                 found.newSnapshots = try await containerd.snapshots().subtracting(before).count
                 found.trees["containerd"] = try await containerd.withFiles(of: image) { try FileTree(of: $0) }
             }
@@ -66,7 +96,16 @@ struct DeltaLayersTests {
             }
             try await withTemporaryDirectory { scratch in
                 let skopeo = try await Skopeo(server.access(), in: scratch)
-                found.layers = try await skopeo.inspect(image).layers.count
+                let inspection = try await skopeo.inspect(image)
+                found.layers = inspection.layers.count
+                found.top = "blobs/" + (inspection.layers.last ?? "")
+                found.bottom = "blobs/" + (inspection.layers.first ?? "")
+                let path = image.replacing("\(server.address)/cloudfoundry/app:", with: "")
+                let answer = try await server.request(
+                    "GET", "/v2/cloudfoundry/app/manifests/\(path)",
+                    headers: ["Accept": "application/vnd.oci.image.manifest.v1+json"])
+                let manifest = try JSONDecoder().decode(Manifest.self, from: Data(answer.body))
+                found.documents = ["manifests/\(inspection.digest)", "blobs/\(manifest.config.digest)"]
                 try await skopeo.copy(image, toLayout: scratch + "/layout")
                 let unpacked = try await Umoci.unpack(layout: scratch + "/layout", bundle: scratch + "/bundle")
                 found.trees["umoci"] = try FileTree(of: unpacked)

@@ -1,3 +1,4 @@
+import Foundation
 import TestSupport
 import Testing
 
@@ -31,6 +32,28 @@ struct FixtureTests {
                     environment: environment)
             }
             #expect(try await run("cmp", [directory + "/1.tar", directory + "/2.tar"]).status == 0)
+        }
+    }
+
+    @Test("a rootfs with packages is the same to the byte when built again, and lists them as dpkg does")
+    func packages() async throws {
+        let rootfs = try await Fixtures.consecutiveRootfs().before
+        let sources = try await runSuccessfully(
+            Programs.repository + "/fixtures/upgrade", ["openssl", "usr/bin/openssl"]
+        ).output
+        try await withTemporaryDirectory { directory in
+            let output = directory + "/again.tar.gz"
+            try await runSuccessfully(
+                Programs.repository + "/rootfs/build",
+                ["tiny", "1", "--with", "openssl", "--sources", sources + "/1.list", output],
+                environment: ["CISTERN_ROOTFS_CACHE": directory + "/cache"])
+            #expect(try await run("cmp", [rootfs, output]).status == 0)
+            try await runSuccessfully("tar", ["-xf", output, "-C", directory])
+            let listed = try await runSuccessfully(
+                "dpkg-query",
+                ["--admindir", directory + "/var/lib/dpkg", "-W", "-f", "${Package} ${Version} ${Architecture}\\n"])
+            let expected = try String(contentsOfFile: output + ".packages", encoding: .utf8)
+            #expect(listed.output == expected.trimmingCharacters(in: .newlines) && expected.contains("libssl3 "))
         }
     }
 

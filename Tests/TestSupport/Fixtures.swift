@@ -37,6 +37,20 @@ public enum Fixtures {
         return try await runSuccessfully(build, ["tiny", version, "--stamp"]).output
     }
 
+    /// The paths of two root filesystems with `/bin/sh`, made from Debian's packages, that differ by an upgraded `openssl`.
+    public static func consecutiveRootfs() async throws -> (before: String, after: String) {
+        let sources = try await runSuccessfully(
+            Programs.repository + "/fixtures/upgrade", ["openssl", "usr/bin/openssl"], timeout: .seconds(600)
+        ).output
+        func build(_ version: String, _ list: String) async throws -> String {
+            try await runSuccessfully(
+                Programs.repository + "/rootfs/build",
+                ["tiny", version, "--with", "openssl", "--sources", "\(sources)/\(list).list"], timeout: .seconds(300)
+            ).output
+        }
+        return (try await build("before-upgrade", "1"), try await build("after-upgrade", "2"))
+    }
+
     private static func droplets(_ kind: String) async throws -> [FixtureDroplet] {
         let output = Programs.repository + "/.build/fixtures"
         try await runSuccessfully(

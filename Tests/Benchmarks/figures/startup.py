@@ -8,7 +8,7 @@ from support import data, process, server
 from support.table import Row, median
 
 
-def _filled(bench, count):
+def filled(bench, count):
     """A data directory with so many droplets, kept for later runs of the same programs."""
     target = os.path.join(data.cache(), f"store-{count}")
     stamp = os.path.join(target, "stamp")
@@ -40,7 +40,7 @@ def _start(bench, directory, ends_by=signal.SIGTERM):
 
 def measure(bench):
     count = bench.scaled(40_000, 4_000)
-    directory = _filled(bench, count)
+    directory = filled(bench, count)
     _start(bench, directory)
     times = [_start(bench, directory) for _ in range(bench.rounds(9))]
     with bench.directory("empty") as work:

@@ -3,6 +3,7 @@ import hashlib
 import io
 import os
 import shutil
+import struct
 import subprocess
 import tarfile
 import zlib
@@ -87,22 +88,27 @@ def _made(name, make):
     return path
 
 
+def _compressed(path, write):
+    """What `write(stream)` writes, compressed as most tools do (gzip, level 6)."""
+    with open(path, "wb") as file:
+        gzip = subprocess.Popen(["gzip", "-6n"], stdin=subprocess.PIPE, stdout=file)
+        try:
+            write(gzip.stdin)
+            gzip.stdin.close()
+            if gzip.wait(timeout=600) != 0:
+                raise OSError("gzip failed")
+        finally:
+            gzip.kill()
+
+
 def droplet(unpacked):
     """A droplet of about so many bytes of files, compressed as buildpacks' tools do (gzip, level 6)."""
 
-    def make(path):
-        with open(path, "wb") as file:
-            gzip = subprocess.Popen(["gzip", "-6n"], stdin=subprocess.PIPE, stdout=file)
-            try:
-                output = _Counted(gzip.stdin)
-                _write_tree(output, lambda: output.count >= unpacked)
-                gzip.stdin.close()
-                if gzip.wait(timeout=600) != 0:
-                    raise OSError("gzip failed")
-            finally:
-                gzip.kill()
+    def write(stream):
+        output = _Counted(stream)
+        _write_tree(output, lambda: output.count >= unpacked)
 
-    return _made(f"droplet-{unpacked // MIB}.tgz", make)
+    return _made(f"droplet-{unpacked // MIB}.tgz", lambda path: _compressed(path, write))
 
 
 def plain(tgz):
@@ -160,12 +166,67 @@ class Variant:
         return digest.hexdigest()
 
 
-def rootfs(directory):
-    """A root filesystem with nothing but a shell's name, which is all that an image needs here."""
-    path = os.path.join(directory, "rootfs.tar")
+# The head of a program without a loader (amd64), with one segment.
+STATIC_PROGRAM = struct.pack(
+    "<4sBBBB8xHHIQQQIHHHHHH IIQQQQQQ", b"\x7fELF", 2, 1, 1, 0, 2, 62, 1, 0x400000, 64, 0, 0, 64, 56, 1, 0, 0, 0,
+    1, 5, 0, 0x400000, 0x400000, 120, 120, 4096)
+
+# What a rootfs must have to be imported.
+BASE = {
+    "bin/sh": STATIC_PROGRAM, "etc/os-release": b'PRETTY_NAME="Bench"\n',
+    "etc/passwd": b"vcap:x:2000:2000::/home/vcap:/bin/sh\n",
+    "etc/group": b"vcap:x:2000:\n"}
+
+
+def _write_base(archive, more=()):
+    for name, content in [*BASE.items(), *more]:
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mode = len(content), 0o755
+        archive.addfile(entry, io.BytesIO(content))
+
+
+def rootfs(directory, version="1"):
+    """A root filesystem with nothing but what it must have, and its version."""
+    path = os.path.join(directory, f"rootfs-{version}.tar")
     with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
-        for name, content in [("bin/sh", b"#!"), ("etc/os-release", b'PRETTY_NAME="Bench"\n')]:
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(content), 0o755
-            archive.addfile(entry, io.BytesIO(content))
+        _write_base(archive, [("etc/version", version.encode())])
     return path
+
+
+def _package_stanza(version):
+    return f"Package: bench\nStatus: install ok installed\nVersion: {version}\nArchitecture: amd64\n".encode()
+
+
+def large_rootfs(unpacked, version):
+    """A root filesystem of about so many bytes, of this machine's trees. A package of a twentieth of them,
+    files that lie side by side, differs in every file between two versions."""
+    package = unpacked // 20
+
+    def write(output):
+        count = changed = 0
+        with tarfile.open(fileobj=output, mode="w|", format=tarfile.GNU_FORMAT, bufsize=MIB) as archive:
+            _write_base(archive, [("var/lib/dpkg/status", _package_stanza(version))])
+            for path, name in _files():
+                if count >= unpacked:
+                    break
+                try:
+                    entry = archive.gettarinfo(path, "usr/lib/" + name.removeprefix("./deps/"))
+                    if entry.islnk():
+                        continue
+                    entry.uid = entry.gid = 0
+                    entry.uname = entry.gname = ""
+                    if not entry.isreg():
+                        archive.addfile(entry)
+                        continue
+                    with open(path, "rb") as file:
+                        content = file.read()
+                except OSError:
+                    continue
+                if count >= unpacked // 4 and changed < package and content:
+                    content = content[:-1] + bytes([version])
+                    entry.mtime += version
+                    changed += len(content)
+                archive.addfile(entry, io.BytesIO(content))
+                count += len(content)
+
+    return _made(f"rootfs-{unpacked // MIB}-{version}.tgz", lambda path: _compressed(path, write))

@@ -103,34 +103,84 @@ def docker_registry(work, users=None):
             yield child, port
 
 
-def push_manifest(port, repository, tag, model, authorization=None, is_secure=False):
-    """Pushes a manifest like another one: as many layers, of other, tiny blobs, and the same annotations."""
-    connection = _connection(port, is_secure, 30)
+class _Repository:
+    """A repository of a registry, over one kept connection."""
 
-    def ask(method, path, body=b"", kind="application/octet-stream"):
-        connection.request(method, path, body=body, headers={
-            "Content-Type": kind, **({"Authorization": authorization} if authorization else {})})
-        answer = connection.getresponse()
-        answer.read()
+    def __init__(self, port, name, authorization=None, is_secure=False):
+        self.name, self._authorization = name, authorization
+        self._connection = _connection(port, is_secure, 30)
+
+    def ask(self, method, path, body=b"", kind="application/octet-stream"):
+        self._connection.request(method, path, body=body, headers={
+            "Content-Type": kind, "Accept": kind,
+            **({"Authorization": self._authorization} if self._authorization else {})})
+        answer = self._connection.getresponse()
+        content = answer.read()
         if answer.status // 100 != 2:
             raise process.Failed(f"the registry answered {answer.status} to {method} {path}")
-        return answer
+        return answer, content
 
-    def push(content):
+    def push(self, content):
         digest = "sha256:" + hashlib.sha256(content).hexdigest()
-        place = ask("POST", f"/v2/{repository}/blobs/uploads/").headers["Location"]
+        place = self.ask("POST", f"/v2/{self.name}/blobs/uploads/")[0].headers["Location"]
         path = place[place.index("/v2/"):]
-        ask("PUT", f"{path}{'&' if '?' in path else '?'}digest={digest}", content)
+        self.ask("PUT", f"{path}{'&' if '?' in path else '?'}digest={digest}", content)
         return {"digest": digest, "size": len(content)}
 
+    def push_manifest(self, tag, manifest):
+        body = json.dumps(manifest, separators=(",", ":")).encode()
+        self.ask("PUT", f"/v2/{self.name}/manifests/{tag}", body, manifest["mediaType"])
+        return len(body)
+
+    def close(self):
+        self._connection.close()
+
+
+def push_manifest(port, repository, tag, model, authorization=None, is_secure=False):
+    """Pushes a manifest like another one: as many layers, of other, tiny blobs, and the same annotations."""
+    target = _Repository(port, repository, authorization, is_secure)
     manifest = dict(model)
-    manifest["config"] = {**model["config"], **push(b"{}")}
+    manifest["config"] = {**model["config"], **target.push(b"{}")}
     manifest["layers"] = [
-        {**layer, **push(f"layer {index}".encode())} for index, layer in enumerate(model["layers"])]
-    body = json.dumps(manifest, separators=(",", ":")).encode()
-    ask("PUT", f"/v2/{repository}/manifests/{tag}", body, model["mediaType"])
-    connection.close()
-    return len(body)
+        {**layer, **target.push(f"layer {index}".encode())} for index, layer in enumerate(model["layers"])]
+    size = target.push_manifest(tag, manifest)
+    target.close()
+    return size
+
+
+class RebasedImage:
+    """An app's image at a registry, of a rootfs, a lifecycle and a droplet layer (tiny ones), and its rebase: what has to
+    be asked of the registry at least, over a kept connection, without looking whether the other layers are there."""
+
+    MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+    CONFIG = "application/vnd.oci.image.config.v1+json"
+    LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+    def __init__(self, port, name):
+        base = _Repository(port, "base")
+        self._base = base.push(b"new rootfs")
+        base.close()
+        self._repository = _Repository(port, name)
+        layers = [self._repository.push(f"{layer} {name}".encode()) for layer in ("rootfs", "lifecycle", "droplet")]
+        config = {
+            "architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/usr/bin:/bin"], "Labels": {"app": name}},
+            "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]}}
+        self._put(config, [{"mediaType": self.LAYER, **layer} for layer in layers])
+
+    def _put(self, config, layers):
+        descriptor = self._repository.push(json.dumps(config).encode())
+        self._repository.push_manifest("1", {
+            "schemaVersion": 2, "mediaType": self.MANIFEST, "config": {"mediaType": self.CONFIG, **descriptor},
+            "layers": layers})
+
+    def rebase(self):
+        name = self._repository.name
+        manifest = json.loads(self._repository.ask("GET", f"/v2/{name}/manifests/1", kind=self.MANIFEST)[1])
+        config = json.loads(self._repository.ask("GET", f"/v2/{name}/blobs/{manifest['config']['digest']}")[1])
+        self._repository.ask("POST", f"/v2/{name}/blobs/uploads/?mount={self._base['digest']}&from=base")
+        config["rootfs"]["diff_ids"][0] = self._base["digest"]
+        self._put(config, [{"mediaType": self.LAYER, **self._base}, *manifest["layers"][1:]])
+        self._repository.close()
 
 
 def _connection(port, is_secure, timeout):

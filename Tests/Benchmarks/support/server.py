@@ -72,13 +72,27 @@ class Server:
             connection.close()
 
     def import_rootfs(self, programs, work):
+        self.take_rootfs(programs, "1", data.rootfs(work), promote=True)
+
+    def take_rootfs(self, programs, version, path, promote=False):
         environment = {
             **os.environ, "CISTERN_SERVER": f"https://127.0.0.1:{self.tls_port}", "CISTERN_USER": "operator",
             "CISTERN_PASSWORD_FILE": os.path.join(self.directory, "secrets", "operator.password"),
             "CISTERN_CA": self.authority}
         process.run(
-            programs.cistern, "rootfs", "import", "--stack", STACK, "--version", "1", "--promote", "--shell", "/bin/sh",
-            data.rootfs(work), env=environment, timeout=60)
+            programs.cistern, "rootfs", "import", "--stack", STACK, "--version", version, "--shell", "/bin/sh", path,
+            *(["--promote"] if promote else []), env=environment, timeout=120)
+
+    def ask(self, method, path, body=None):
+        """An operator's request over TLS; gives its status and the answer's JSON."""
+        connection = self.connect()
+        try:
+            connection.request(method, path, body=body, headers={"Authorization": self.authorization("operator")})
+            answer = connection.getresponse()
+            text = answer.read()
+            return answer.status, json.loads(text) if text else None
+        finally:
+            connection.close()
 
     @property
     def cpu(self):

@@ -76,6 +76,34 @@ struct Docker: ContainerClient {
         try await docker(["logs", container]).output
     }
 
+    /// What docker itself puts into each container, at that moment.
+    private static let own = Set(
+        [
+            ".dockerenv", "dev", "dev/console", "dev/pts", "dev/shm", "etc", "etc/hostname", "etc/hosts", "etc/mtab",
+            "etc/resolv.conf",
+        ].map { Array($0.utf8) })
+
+    /// The files of a container of the image, as `docker export` writes them; without the times of docker's own.
+    func tree(of image: String) async throws -> FileTree {
+        try await withFiles(of: image) { directory in
+            try FileTree(of: directory).mapped { name, entry in
+                if Self.own.contains(name) { entry.modified = .zero }
+            }
+        }
+    }
+
+    private func withFiles<Value>(of image: String, _ body: (String) async throws -> Value) async throws -> Value {
+        let container = try await docker(["create", "--pull", "never", image]).output
+        let target = directory + "/exported"
+        try await docker(["export", "--output", target + ".tar", container])
+        try await docker(["rm", container])
+        try await runSuccessfully("mkdir", [target])
+        try await runSuccessfully("tar", ["-xpf", target + ".tar", "--numeric-owner", "-C", target])
+        let value = try await body(target)
+        try await runSuccessfully("rm", ["-r", target, target + ".tar"])
+        return value
+    }
+
     func shutDown() async throws {
         let containers = try await docker(["ps", "--all", "--quiet"]).output.split(separator: "\n").map(String.init)
         if !containers.isEmpty { try await docker(["rm", "--force"] + containers) }
