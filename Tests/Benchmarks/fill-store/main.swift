@@ -10,10 +10,6 @@ import ObjectStore
 //
 //     fill-store STORE MODEL_GUID COUNT
 //     fill-store repositories|garbage STORE BLOBS REPOSITORIES
-//
-// Or composes the images of all droplets, to see how long that takes:
-//
-//     fill-store compose STORE VERSION LAUNCH
 
 let arguments = CommandLine.arguments
 if arguments.count == 5, ["repositories", "garbage"].contains(arguments[1]), let blobs = Int(arguments[3]),
@@ -21,10 +17,6 @@ if arguments.count == 5, ["repositories", "garbage"].contains(arguments[1]), let
 {
     try await fillRepositories(
         arguments[2], blobs: blobs, repositories: names, onlyGarbage: arguments[1] == "garbage")
-    exit(0)
-}
-if arguments.count == 5, arguments[1] == "compose" {
-    try await composeAll(arguments[2], version: arguments[3], launch: arguments[4])
     exit(0)
 }
 guard arguments.count == 4, let count = Int(arguments[3]), count > 0 else {
