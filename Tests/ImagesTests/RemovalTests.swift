@@ -39,7 +39,7 @@ struct RemovalTests {
         return house
     }
 
-    @Test("interrupted anywhere it leaves no recipe without its version; then it goes on", arguments: 0...6)
+    @Test("interrupted anywhere it leaves no recipe without its version; then it goes on", arguments: 0...7)
     func interrupted(deletions: Int) async throws {
         let house = try await Self.house()
         let (stack, one) = (try StackName(TestHouse.stack), try VersionName("1"))
@@ -50,9 +50,9 @@ struct RemovalTests {
         let rootfs = try await RootfsCatalog(store: store, blobs: house.blobs, now: { 1 })
         let images = DerivedImages(
             droplets: house.droplets, rootfs: rootfs, recipes: try await RecipeBook(store: store), lifecycle: [:])
-        // Two recipes, the delta, the form, the variant, the state.
+        // Two recipes, the delta, the form, the variant, its list of packages, the state.
         let isRemoved = (try? await images.remove(stack, one)) != nil
-        #expect(isRemoved == (deletions == 6))
+        #expect(isRemoved == (deletions == 7))
         if !isRemoved {
             let keys = try await house.visibleKeys()
             var hasRecipes = false
