@@ -21,7 +21,11 @@ final class FileReleaser: Sendable {
         }
         pool.submit { [waiting] in
             Glibc.close(file)
-            if waiting.withLock({ $0 -= 1; return $0 }) == 0 { waiting.wake(0) }
+            if waiting.withLock({
+                $0 -= 1; return $0
+            }) == 0 {
+                waiting.wake(0)
+            }
         }
     }
 

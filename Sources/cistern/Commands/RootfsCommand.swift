@@ -7,7 +7,8 @@ struct RootfsCommand: AsyncParsableCommand {
         commandName: "rootfs", abstract: "Root filesystems: bring them in, look at them, make one current.",
         subcommands: [
             Import.self, List.self, RootfsShowCommand.self, RootfsPromoteCommand.self, RootfsRollbackCommand.self,
-            RootfsDeltaCommand.self, RootfsDiffCommand.self, RootfsPackagesCommand.self, RootfsPrepullCommand.self, RootfsDeprecateCommand.self, RootfsBlockCommand.self,
+            RootfsDeltaCommand.self, RootfsDiffCommand.self, RootfsPackagesCommand.self, RootfsPrepullCommand.self,
+            RootfsDeprecateCommand.self, RootfsBlockCommand.self,
             RootfsAllowCommand.self, RootfsExportCommand.self, RootfsRemoveCommand.self,
         ])
 
