@@ -67,7 +67,7 @@ let package = Package(
 
         .target(name: "JSON", swiftSettings: strict),
         .target(name: "OCI", dependencies: ["JSON", "CLibcrypto"], swiftSettings: strict),
-        .target(name: "Signatures", dependencies: ["CLibcrypto"], swiftSettings: strict),
+        .target(name: "Signatures", dependencies: ["OCI", "CLibcrypto"], swiftSettings: strict),
         .target(name: "Archive", dependencies: ["CISAL", "CZstd"], swiftSettings: strict),
         .target(name: "ObjectStore", dependencies: ["CLinux", "OCI", logging], swiftSettings: strict),
         .target(name: "Blobs", dependencies: ["JSON", "OCI", "ObjectStore", logging], swiftSettings: strict),
@@ -92,7 +92,7 @@ let package = Package(
         .target(
             name: "Service",
             dependencies: [
-                "CCrypt", "CPread", "JSON", "ObjectStore", crypto, httpTypes, hummingbirdCore, logging,
+                "CCrypt", "CPread", "JSON", "OCI", "ObjectStore", crypto, httpTypes, hummingbirdCore, logging,
                 nioCore, nioHPACK, nioHTTP1, nioHTTP2, nioHTTPTypes, nioHTTPTypesHTTP1, nioPosix, nioSSL, nioTLS,
                 serviceLifecycle, swiftASN1, x509,
             ], swiftSettings: strict),
@@ -128,9 +128,10 @@ let package = Package(
             path: "Tests/ObjectStoreCrashWriter",
             swiftSettings: strict),
         .target(
-            name: "TestSupport", dependencies: ["JSON", "OCI"], path: "Tests/TestSupport", swiftSettings: strict),
+            name: "TestSupport", dependencies: ["JSON", "OCI", "Signatures"], path: "Tests/TestSupport",
+            swiftSettings: strict),
         .testTarget(name: "HouseTests", swiftSettings: strict),
-        .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: strict),
+        .testTarget(name: "JSONTests", dependencies: ["JSON", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "OCITests", dependencies: ["JSON", "OCI"], swiftSettings: strict),
         .testTarget(
             name: "ObjectStoreTests",
@@ -142,17 +143,19 @@ let package = Package(
         .testTarget(
             name: "ImagesTests",
             dependencies: [
-                "Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Signatures", logging,
+                "Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Signatures", "TestSupport",
+                logging,
             ],
             swiftSettings: strict),
         .testTarget(
-            name: "RegistryTests", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Registry"],
+            name: "RegistryTests",
+            dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "ObjectStoreTesting", "Registry"],
             exclude: ["Collection/Model"], swiftSettings: strict),
         .testTarget(
             name: "RegistryAPITests",
             dependencies: [
-                "Blobs", "Images", "JSON", "OCI", "ObjectStore", "Registry", "RegistryAPI", "Service", "TestSupport",
-                httpTypes, logging, serviceLifecycle,
+                "Blobs", "Images", "JSON", "OCI", "ObjectStore", "ObjectStoreTesting", "Registry", "RegistryAPI",
+                "Service", "TestSupport", httpTypes, logging, serviceLifecycle,
             ], swiftSettings: strict),
         .testTarget(
             name: "OperatorAPITests",

@@ -1,6 +1,7 @@
 import Foundation
 import HTTPTypes
 import Images
+import OCI
 import Service
 
 extension Checksum {
@@ -15,7 +16,7 @@ extension Checksum {
                 self = .sha256(hex)
                 return
             }
-            if let bytes = Data(base64Encoded: parts[1]), bytes.count == 32 {
+            if let bytes = Base64.decode(parts[1]), bytes.count == 32 {
                 self = .sha256(bytes.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined())
                 return
             }

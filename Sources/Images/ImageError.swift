@@ -1,7 +1,7 @@
 public import Blobs
 public import Layers
-public import OCI
 public import ObjectStore
+public import Signatures
 
 /// Why an image, a droplet or a rootfs could not be had or made.
 public enum ImageError: Error, Sendable {
@@ -56,7 +56,7 @@ public enum ImageError: Error, Sendable {
     case blob(BlobError)
     case store(ObjectStoreError)
     /// Provenance can't be signed.
-    case signing(OCIError)
+    case signing(SignatureError)
     /// The sender failed or went away.
     case input(any Error)
     case cancelled

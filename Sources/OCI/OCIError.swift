@@ -11,8 +11,6 @@ public enum OCIError: Error, Hashable, Sendable {
     case mediaType(String)
     /// A document that is no valid manifest, index, descriptor or config, and why.
     case document(String)
-    /// A private key that can't be used, and why.
-    case signingKey(String)
 }
 
 extension OCIError: CustomStringConvertible {
@@ -22,7 +20,7 @@ extension OCIError: CustomStringConvertible {
         case .name(let text): "'\(text)' is not a repository name"
         case .tag(let text): "'\(text)' is not a tag"
         case .mediaType(let text): "'\(text)' is not a media type"
-        case .document(let reason), .signingKey(let reason): reason
+        case .document(let reason): reason
         }
     }
 }

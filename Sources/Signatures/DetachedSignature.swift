@@ -1,3 +1,5 @@
+import OCI
+
 /// A signature in a file of its own, as `openssl pkeyutl -sign -rawin` or minisign write it.
 public struct DetachedSignature: Sendable, Hashable {
     /// The largest file that is looked at, in bytes.

@@ -1,6 +1,6 @@
 import CLibcrypto
 
-/// Ed25519 (RFC 8032), as far as signatures are checked.
+/// Ed25519 (RFC 8032), as far as signatures are checked; `SigningKey` makes them.
 enum Ed25519 {
     static let keyLength = 32
     static let signatureLength = 64

@@ -2,6 +2,8 @@
 public enum SignatureError: Error, Hashable, Sendable {
     /// Neither of the forms that are known.
     case unreadable(String)
+    /// Nothing could be signed.
+    case signing(String)
     /// None of the trusted keys made it, or of something else.
     case untrusted(String)
 }
@@ -9,7 +11,7 @@ public enum SignatureError: Error, Hashable, Sendable {
 extension SignatureError: CustomStringConvertible {
     public var description: String {
         switch self {
-        case .unreadable(let reason), .untrusted(let reason): reason
+        case .unreadable(let reason), .signing(let reason), .untrusted(let reason): reason
         }
     }
 }

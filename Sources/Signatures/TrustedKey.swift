@@ -1,3 +1,5 @@
+import OCI
+
 /// An Ed25519 public key that somebody put among those that are trusted.
 public struct TrustedKey: Sendable, Hashable {
     /// The file's name without its ending.

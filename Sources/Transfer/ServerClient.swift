@@ -2,7 +2,6 @@ import AsyncHTTPClient
 public import JSON
 import NIOCore
 import NIOHTTP1
-import NIOSSL
 import OCI
 
 /// A client of a Cistern server's own API.
@@ -17,29 +16,8 @@ public struct ServerClient: Sendable {
     public static func with<Result: Sendable>(
         _ connection: ServerConnection, _ body: (ServerClient) async throws -> Result
     ) async throws -> Result {
-        var configuration = HTTPClient.Configuration()
-        configuration.timeout = .init(connect: .seconds(10), read: .seconds(300))
-        configuration.redirectConfiguration = .disallow
-        configuration.httpVersion = .http1Only
-        // Who typed a wrong address wants to know it now, not after ten seconds of trying.
-        configuration.connectionPool.retryConnectionEstablishment = false
-        if let file = connection.authorityFile {
-            do {
-                var tls = TLSConfiguration.makeClientConfiguration()
-                tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMFile(file))
-                configuration.tlsConfiguration = tls
-            } catch {
-                throw TransferError.configuration("the certificate authority '\(file)' can't be read: \(error)")
-            }
-        }
-        let http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
-        do {
-            let result = try await body(ServerClient(connection: connection, http: http))
-            try await http.shutdown()
-            return result
-        } catch {
-            try? await http.shutdown()
-            throw error
+        try await HTTPClient.with(authority: connection.authorityFile, silence: .seconds(300)) { http in
+            try await body(ServerClient(connection: connection, http: http))
         }
     }
 

@@ -5,6 +5,7 @@ import Layers
 import Logging
 import OCI
 import ObjectStore
+import Signatures
 
 /// The catalogs over a memory store, as a server puts them together.
 struct TestHouse {

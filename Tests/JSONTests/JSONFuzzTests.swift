@@ -1,18 +1,6 @@
 import JSON
+import TestSupport
 import Testing
-
-/// SplitMix64: the same numbers on every run.
-private struct Numbers: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
-    }
-}
 
 @Suite("JSON that was tampered with")
 struct JSONFuzzTests {
@@ -24,7 +12,7 @@ struct JSONFuzzTests {
 
     @Test("A changed document is either refused or written and read again as the same", arguments: 0..<8)
     func mutations(round: Int) throws {
-        var numbers = Numbers(state: UInt64(round))
+        var numbers = SeededRandom(seed: UInt64(round))
         let alphabet = Array(#"{}[],:"\u0eE+-.19 tfn"#.utf8) + [0x00, 0x80, 0xC3, 0xED, 0xFF]
         var accepted = 0
         for _ in 0..<2_000 {

@@ -1,12 +1,13 @@
 import HTTPTypes
 import OCI
 import ObjectStore
+import ObjectStoreTesting
 import Service
 import Synchronization
 
 /// A store over memory that gives URLs to its objects, and the server behind them, which checks their signatures.
-final class PresigningStore: ObjectStore {
-    private let base = MemoryObjectStore()
+final class PresigningStore: ForwardingObjectStore {
+    let base = MemoryObjectStore()
     private let secret = "a secret of the store"
     private let place = Mutex(0)
     private let served = Mutex<[String]>([])
@@ -40,38 +41,4 @@ final class PresigningStore: ObjectStore {
         }
         return routes
     }
-
-    @discardableResult
-    func put(
-        _ key: ObjectKey, _ bytes: [UInt8], if condition: PutCondition
-    ) async throws(ObjectStoreError) -> ObjectVersion { try await base.put(key, bytes, if: condition) }
-
-    func get(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject { try await base.get(key) }
-    func head(_ key: ObjectKey) async throws(ObjectStoreError) -> ObjectInfo { try await base.head(key) }
-
-    func delete(_ key: ObjectKey, ifVersion version: ObjectVersion?) async throws(ObjectStoreError) {
-        try await base.delete(key, ifVersion: version)
-    }
-
-    func list(prefix: String, startAfter: String?, limit: Int) async throws(ObjectStoreError) -> [ObjectInfo] {
-        try await base.list(prefix: prefix, startAfter: startAfter, limit: limit)
-    }
-
-    func listComponents(
-        below prefix: String, startAfter: String?, limit: Int
-    ) async throws(ObjectStoreError) -> [String] {
-        try await base.listComponents(below: prefix, startAfter: startAfter, limit: limit)
-    }
-
-    func open(_ key: ObjectKey) async throws(ObjectStoreError) -> any ObjectReader { try await base.open(key) }
-
-    func writer(for key: ObjectKey, use: ObjectUse) async throws(ObjectStoreError) -> any ObjectWriter {
-        try await base.writer(for: key, use: use)
-    }
-
-    func copy(_ source: ObjectKey, to target: ObjectKey) async throws(ObjectStoreError) {
-        try await base.copy(source, to: target)
-    }
-
-    func sync() async throws(ObjectStoreError) { try await base.sync() }
 }

@@ -146,4 +146,21 @@ struct ConnectionHandlerTests {
         let closed = try #require(harness.closes(within: 100))
         #expect((30...61).contains(closed))
     }
+
+    @Test("While the server stops, a client has its moment from the end of the answer that was under way")
+    func stopsAfterAnswer() throws {
+        var limits = ServerLimits()
+        limits.drainIdleTime = .seconds(3)
+        let harness = try Harness(limits)
+        defer { harness.finish() }
+        try harness.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        // Its head promises that the connection stays, before the server is asked to stop.
+        try harness.answer(end: false)
+        harness.channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+        harness.wait(2)
+        harness.channel.writeAndFlush(HTTPResponsePart.end(nil), promise: nil)
+        harness.wait(2)
+        try harness.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        #expect(harness.reader.heads == 2 && harness.channel.isActive, "four seconds after the stop, two idle")
+    }
 }

@@ -23,6 +23,8 @@ final class RawClient: @unchecked Sendable {
     private let outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
     private let channel: any Channel
     private var buffer: [UInt8] = []
+    /// How many bytes came so far.
+    private(set) var received = 0
 
     private init(
         _ channel: any Channel, _ inbound: NIOAsyncChannelInboundStream<ByteBuffer>,
@@ -141,7 +143,7 @@ final class RawClient: @unchecked Sendable {
 
     /// Everything until the server closes.
     func rest() async throws -> [UInt8] {
-        while let bytes = try await inbound.next() { buffer += bytes.readableBytesView }
+        while let bytes = try await inbound.next() { take(bytes) }
         defer { buffer = [] }
         return buffer
     }
@@ -158,7 +160,12 @@ final class RawClient: @unchecked Sendable {
         guard let bytes = try await inbound.next() else {
             throw Failure.ended(String(decoding: buffer.prefix(200), as: UTF8.self))
         }
+        take(bytes)
+    }
+
+    private func take(_ bytes: ByteBuffer) {
         buffer += bytes.readableBytesView
+        received += bytes.readableBytes
     }
 
     private func chunks() async throws -> [UInt8] {

@@ -1,5 +1,6 @@
-public import OCI
+import OCI
 import ObjectStore
+public import Signatures
 import Synchronization
 
 /// The images: derived from droplets, recipes and rootfs versions when they are asked for, never stored.

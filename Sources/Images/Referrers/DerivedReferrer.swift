@@ -1,5 +1,6 @@
 import JSON
 public import OCI
+import Signatures
 
 /// A document about an image, offered as an artifact that refers to it (OCI image specification, manifest.md, "Guidelines
 /// for Artifact Usage"). Derived like the image, never stored.
@@ -60,11 +61,11 @@ struct ImageReferrers: Sendable {
     /// - Parameters:
     ///   - sbom: the rootfs' own; nil: its packages are not recorded, so nothing is said of what the image has.
     ///   - keys: an envelope for each. Without any, the statement itself is listed.
-    /// - Throws: `OCIError.signingKey`.
+    /// - Throws: `SignatureError.signing`.
     static func make(
         _ image: ComposedImage, _ recipe: Recipe, _ droplet: DropletContent, on rootfs: RootfsVersion,
         _ sbom: RootfsSBOM.Reference?, keys: [SigningKey]
-    ) throws(OCIError) -> ImageReferrers {
+    ) throws(SignatureError) -> ImageReferrers {
         let created = max(recipe.rootfsCreated, droplet.newestEntry)
         var bills: [DerivedReferrer] = []
         if let sbom {

@@ -1,16 +1,18 @@
-import FoundationEssentials
 import JSON
 import OCI
+import Signatures
 
 /// A signed statement (DSSE 1.0).
 enum Envelope {
-    /// - Throws: `OCIError.signingKey`.
-    static func bytes(of payload: [UInt8], type: MediaType, signedBy key: SigningKey) throws(OCIError) -> [UInt8] {
+    /// - Throws: `SignatureError.signing`.
+    static func bytes(of payload: [UInt8], type: MediaType, signedBy key: SigningKey) throws(SignatureError)
+        -> [UInt8]
+    {
         let signature = try key.signature(of: preAuthenticationEncoding(payload, type))
         let json: JSONValue = [
-            "payload": .string(Data(payload).base64EncodedString()), "payloadType": .string(type.text),
+            "payload": .string(Base64.encode(payload)), "payloadType": .string(type.text),
             "signatures": [
-                ["keyid": .string(key.id), "sig": .string(Data(signature).base64EncodedString())]
+                ["keyid": .string(key.id), "sig": .string(Base64.encode(signature))]
             ],
         ]
         return json.canonicalBytes

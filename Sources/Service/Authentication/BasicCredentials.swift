@@ -1,3 +1,5 @@
+import OCI
+
 /// A user's name and password as HTTP Basic authentication carries them (RFC 7617).
 struct BasicCredentials: Sendable {
     /// The longest header that is looked at, in bytes.
@@ -12,7 +14,7 @@ struct BasicCredentials: Sendable {
         let bytes = header.utf8
         guard bytes.count <= Self.maximumHeader, bytes.count > 6,
             bytes.prefix(6).map({ $0 | 0x20 }).elementsEqual("basic ".utf8),
-            let decoded = Base64.decode(bytes.dropFirst(6)),
+            let decoded = Base64.decode(Substring(bytes.dropFirst(6))),
             let colon = decoded.firstIndex(of: UInt8(ascii: ":")),
             let user = String(validating: decoded[..<colon], as: UTF8.self), !user.isEmpty,
             let password = String(validating: decoded[(colon + 1)...], as: UTF8.self)

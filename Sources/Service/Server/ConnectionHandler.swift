@@ -25,6 +25,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var isChunked = false
     private var isBodiless = false
     private var filesUnderWay = 0
+    /// How many were written to their end.
+    private var answers = 0
     private var parserFailure: HTTPParserError?
 
     /// - Parameter since: when the connection began.
@@ -74,10 +76,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
         closeIfIdle(context)
     }
 
-    /// While draining: gives an idle client a moment to send the request that may be on its way.
+    /// While draining: gives an idle client a moment to send the request that may be on its way. The moment begins
+    /// again with each answer.
     private func closeIfIdle(_ context: ChannelHandlerContext) {
+        let answers = answers
         context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(state.limits.drainIdleTime)) {
-            if self.state.isIdle { context.close(promise: nil) }
+            if self.state.isIdle, self.answers == answers { context.close(promise: nil) }
         }
     }
 
@@ -236,6 +240,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
         writeUnsent(context: context)
         isChunked = false
+        answers += 1
         let now = context.eventLoop.now
         if state.responseEnd(now: now) {
             close(context)

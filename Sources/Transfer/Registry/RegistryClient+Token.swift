@@ -3,6 +3,7 @@ import Foundation
 import JSON
 import NIOCore
 import NIOHTTP1
+import OCI
 
 extension RegistryClient {
     private static let maximumTokenAnswer = 64 << 10
@@ -21,7 +22,7 @@ extension RegistryClient {
     }
 
     private var basic: String? {
-        access.user.map { "Basic " + Data("\($0):\(access.password)".utf8).base64EncodedString() }
+        access.user.map { "Basic " + Base64.encode(Array("\($0):\(access.password)".utf8)) }
     }
 
     /// Asks the token server that the registry names for a token to pull this repository, and nothing more

@@ -2,7 +2,6 @@ import AsyncHTTPClient
 import Foundation
 import NIOCore
 import NIOHTTP1
-import NIOSSL
 import OCI
 import Synchronization
 
@@ -41,26 +40,8 @@ public final class RegistryClient: Sendable {
         pause: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) },
         _ body: (RegistryClient) async throws -> Result
     ) async throws -> Result {
-        var configuration = HTTPClient.Configuration()
-        configuration.timeout = .init(connect: .seconds(10), read: .seconds(60))
-        configuration.redirectConfiguration = .disallow
-        configuration.httpVersion = .http1Only
-        configuration.connectionPool.retryConnectionEstablishment = false
-        if let file = access.authorityFile {
-            do {
-                var tls = TLSConfiguration.makeClientConfiguration()
-                tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMFile(file))
-                configuration.tlsConfiguration = tls
-            } catch { throw TransferError.configuration("the certificate authority '\(file)' can't be read") }
-        }
-        let http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
-        do {
-            let result = try await body(RegistryClient(location, access, http, pause))
-            try await http.shutdown()
-            return result
-        } catch {
-            try? await http.shutdown()
-            throw error
+        try await HTTPClient.with(authority: access.authorityFile, silence: .seconds(60)) { http in
+            try await body(RegistryClient(location, access, http, pause))
         }
     }
 

@@ -142,7 +142,7 @@ extension RootfsCommand {
             guard file.size <= 8 << 10 else {
                 throw TransferError.file(path: signature, reason: "it is too large for a signature")
             }
-            return ["Cistern-Signature": Data(try file.bytes()).base64EncodedString()]
+            return ["Cistern-Signature": Base64.encode(try file.bytes())]
         }
     }
 }

@@ -31,11 +31,7 @@ struct ServerOptions: ParsableArguments {
             throw ValidationError("'\(url)' is not a server's URL: it looks like https://host:port.")
         }
         let user = try value(user, "CISTERN_USER", "--user")
-        let file = try value(passwordFile, "CISTERN_PASSWORD_FILE", "--password-file")
-        guard let bytes = FileManager.default.contents(atPath: file), bytes.count <= 4096 else {
-            throw TransferError.configuration("the password file '\(file)' can't be read")
-        }
-        let password = String(decoding: bytes, as: UTF8.self).trimmingCharacters(in: .newlines)
+        let password = try PasswordFile.read(try value(passwordFile, "CISTERN_PASSWORD_FILE", "--password-file"))
         let authority = ca ?? environment["CISTERN_CA"] ?? ""
         return ServerConnection(
             url: url, user: user, password: password, authorityFile: authority.isEmpty ? nil : authority)

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Foundation
 import Transfer
 
 /// How a registry is asked that an image comes from.
@@ -22,14 +21,8 @@ struct SourceOptions: ParsableArguments {
     var isEmpty: Bool { sourceUser == nil && sourcePasswordFile == nil && sourceCa == nil && !plainHttp }
 
     func access() throws -> RegistryAccess {
-        var password = ""
-        if let file = sourcePasswordFile {
-            guard let bytes = FileManager.default.contents(atPath: file), bytes.count <= 16 << 10 else {
-                throw TransferError.configuration("the password file '\(file)' can't be read")
-            }
-            password = String(decoding: bytes, as: UTF8.self).trimmingCharacters(in: .newlines)
-        }
-        return RegistryAccess(
-            user: sourceUser, password: password, authorityFile: sourceCa, isPlain: plainHttp)
+        RegistryAccess(
+            user: sourceUser, password: try sourcePasswordFile.map(PasswordFile.read) ?? "", authorityFile: sourceCa,
+            isPlain: plainHttp)
     }
 }

@@ -9,7 +9,6 @@ import Registry
 import RegistryAPI
 import Service
 import ServiceLifecycle
-import Signatures
 import UnixSignals
 
 /// The server: everything put together, from the directory up to the sockets.
@@ -90,36 +89,18 @@ struct Server {
             RegistryAPI(
                 images: images, registry: registry, uploads: uploads, blobs: blobs, redirects: settings.redirects
             ).routes)
-        routes.add(
-            BitsAPI(
-                droplets: droplets,
-                settings: BitsAPI.Settings(
-                    maximumDroplet: settings.maximumUpload, limits: settings.limits, layout: settings.layout,
-                    defaultStack: settings.defaultStack, defaultArchitecture: settings.defaultArchitecture)
-            ).routes)
+        routes.add(BitsAPI(droplets: droplets, settings: settings.bits).routes)
         routes.add(
             OperatorAPI(
                 rootfs: rootfs, droplets: droplets, images: images, collections: collections,
                 verifications: verifications, pins: pins,
                 retention: Retention(images: images, pins: pins, policy: settings.retention, now: wallClock),
-                usage: counter,
-                settings: OperatorAPI.Settings(
-                    maximumRootfs: settings.maximumUpload, limits: settings.limits,
-                    compression: settings.layout.compression, computesDeltas: settings.deltas != nil,
-                    rootfsMustBeSigned: settings.rootfsMustBeSigned,
-                    trusted: { [path = directory.trust] in TrustedKeys(directory: path) })
+                usage: counter, settings: settings.operators(trust: directory.trust)
             ).routes)
 
-        var limits = ServerLimits()
-        limits.drainTime = settings.drainTime
-        limits.connectionsOfAddress = settings.connectionsOfAddress
-        limits.requestsOfAddress = settings.requestsOfAddress
-        let listeners =
-            (tls.map { tls in settings.listen.map { Listener(address: $0, security: .reloading(tls)) } } ?? [])
-            + settings.plainListen.map { Listener(address: $0, security: .plain) }
         let server = HTTPServer(
-            listeners: listeners, limits: limits, routes: routes, authenticator: authenticator,
-            accessLog: AccessLog(sink: logSink), logger: logger
+            listeners: settings.listeners(tls), limits: settings.server, routes: routes,
+            authenticator: authenticator, accessLog: AccessLog(sink: logSink), logger: logger
         ) { addresses in
             announce(addresses, logger)
         }

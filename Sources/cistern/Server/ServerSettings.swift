@@ -4,6 +4,7 @@ import Layers
 import Logging
 import OCI
 import Service
+import Signatures
 
 /// What the server runs with, checked before anything starts.
 struct ServerSettings: Sendable {

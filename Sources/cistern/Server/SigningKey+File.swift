@@ -1,5 +1,5 @@
-import OCI
 import Service
+import Signatures
 
 extension SigningKey {
     /// How many keys there may be: the one in use, and those that verifiers still know.

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import Images
@@ -49,7 +50,7 @@ struct PackageChangesTests {
 
     @Test("dpkg orders versions as this does")
     func dpkgOrder() throws {
-        var random = SeededNumbers(seed: 7)
+        var random = SeededRandom(seed: 7)
         let parts = [
             "1", "2", "10", "09", "a", "b", "~", "~~", "+", ".", "-1", "deb12u1", "~rc1", "+b1", "0", "z", "-0",
         ]
@@ -112,20 +113,5 @@ struct PackageChangesTests {
         let text = String(decoding: try output.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
         process.waitUntilExit()
         return text.split(separator: "\n").compactMap { Int($0) }
-    }
-}
-
-/// splitmix64
-struct SeededNumbers {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -1,6 +1,8 @@
 import JSON
 import OCI
 import ObjectStore
+import Signatures
+import TestSupport
 import Testing
 
 @testable import Images

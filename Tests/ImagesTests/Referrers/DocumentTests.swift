@@ -1,6 +1,8 @@
 import Foundation
 import JSON
 import OCI
+import Signatures
+import TestSupport
 import Testing
 
 @testable import Images
@@ -220,23 +222,6 @@ struct DocumentTests {
         #expect(
             String(decoding: Envelope.preAuthenticationEncoding(Array("hello world".utf8), .inToto), as: UTF8.self)
                 == "DSSEv1 28 application/vnd.in-toto+json 11 hello world")
-        // RFC 8032, section 7.1, tests 1 and 2.
-        let empty = try SigningKey.published(1).signature(of: [])
-        #expect(empty.prefix(8) == [0xE5, 0x56, 0x43, 0x00, 0xC3, 0x60, 0xAC, 0x72])
-        let one = try SigningKey.published(2).signature(of: [0x72])
-        #expect(one.prefix(8) == [0x92, 0xA0, 0x09, 0xA9, 0xF0, 0xD4, 0xCA, 0xB8])
-    }
-
-    @Test(
-        "what is no Ed25519 key is refused, and the reason has nothing of it",
-        arguments: [
-            "", "secret text", SigningKey.pem("PRIVATE KEY", [0x30, 0]), SigningKey.pem("PUBLIC KEY", [0x30, 0]),
-        ])
-    func keys(_ text: String) {
-        do {
-            _ = try SigningKey(pem: Array(text.utf8))
-            Issue.record("taken: \(text)")
-        } catch { #expect(!"\(error)".contains("secret")) }
     }
 
     @Test("a referrer's manifest is an artifact of the image specification", arguments: MediaTypeFamily.allCases)

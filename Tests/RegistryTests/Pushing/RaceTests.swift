@@ -1,6 +1,7 @@
 import Blobs
 import OCI
 import ObjectStore
+import ObjectStoreTesting
 import Synchronization
 import Testing
 
@@ -97,8 +98,8 @@ struct RaceTests {
 }
 
 /// A store that, before the first call of a kind, does something else: the moment at which another request comes in.
-private final class StagedStore: ObjectStore {
-    private let base: MemoryObjectStore
+private final class StagedStore: ForwardingObjectStore {
+    let base: MemoryObjectStore
     private struct Scene {
         let isNow: @Sendable (Calls.Call) -> Bool
         let action: @Sendable () async -> Void
@@ -148,22 +149,6 @@ private final class StagedStore: ObjectStore {
     func list(prefix: String, startAfter: String?, limit: Int) async throws(ObjectStoreError) -> [ObjectInfo] {
         await play(.list)
         return try await base.list(prefix: prefix, startAfter: startAfter, limit: limit)
-    }
-
-    func listComponents(
-        below prefix: String, startAfter: String?, limit: Int
-    ) async throws(ObjectStoreError) -> [String] {
-        try await base.listComponents(below: prefix, startAfter: startAfter, limit: limit)
-    }
-
-    func open(_ key: ObjectKey) async throws(ObjectStoreError) -> any ObjectReader { try await base.open(key) }
-
-    func writer(for key: ObjectKey, use: ObjectUse) async throws(ObjectStoreError) -> any ObjectWriter {
-        try await base.writer(for: key, use: use)
-    }
-
-    func copy(_ source: ObjectKey, to target: ObjectKey) async throws(ObjectStoreError) {
-        try await base.copy(source, to: target)
     }
 
     func sync() async throws(ObjectStoreError) {

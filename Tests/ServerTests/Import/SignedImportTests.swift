@@ -7,27 +7,11 @@ import Testing
 extension ServerTests {
     @Suite("Signatures of a rootfs")
     struct SignedImportTests {
-        private static let make = """
-            set -e; cd "$1"
-            for key in ops other; do
-                openssl genpkey -algorithm ed25519 -out "$key.key"; openssl pkey -in "$key.key" -pubout -out "$key.pem"
-            done
-            minisign -G -W -p mini.pub -s mini.key >/dev/null
-            for key in ops other; do openssl pkeyutl -sign -rawin -inkey "$key.key" -in base.tar -out "file.$key"; done
-            openssl pkeyutl -sign -rawin -inkey ops.key -in docker.tar -out docker.ops
-            openssl pkeyutl -sign -rawin -inkey ops.key -in "$2" -out manifest.ops
-            minisign -S -W -s mini.key -m base.tar -x file.mini
-            minisign -S -l -W -s mini.key -m base.tar -x file.mini-legacy
-            minisign -S -W -s mini.key -m "$2" -x manifest.mini
-            """
-
         private static func with(
             _ arguments: [String], _ body: (RootfsLayout, World) async throws -> Void
         ) async throws {
             try await RootfsLayout.with(arguments) { image, world in
-                let manifest = image.layout.path(image.digest)
-                try await runSuccessfully("bash", ["-c", make, "bash", image.directory, manifest])
-                try await runSuccessfully("mkdir", ["-p", world.directory + "/trust"])
+                try await image.sign()
                 try await body(image, world)
             }
         }
@@ -47,9 +31,7 @@ extension ServerTests {
                 let before = try await world.take(
                     "0", ["--signature", "\(image.directory)/file.ops", "\(image.directory)/base.tar"])
                 #expect(before.status == 1 && before.errors.contains("no key is trusted here"), "\(before.errors)")
-                for key in ["ops.pem", "mini.pub"] {
-                    try await runSuccessfully("cp", ["\(image.directory)/\(key)", world.directory + "/trust/"])
-                }
+                try await image.trust(["ops.pem", "mini.pub"], world)
                 for (index, (file, signature, key)) in Self.good.enumerated() {
                     let result = try await world.take(
                         "\(index)", ["--signature", "\(image.directory)/\(signature)", "\(image.directory)/\(file)"])
@@ -69,7 +51,7 @@ extension ServerTests {
             arguments: [true, false])
         func bad(isRequired: Bool) async throws {
             try await Self.with(isRequired ? ["--rootfs-signatures", "required"] : []) { image, world in
-                try await runSuccessfully("cp", ["\(image.directory)/ops.pem", world.directory + "/trust/"])
+                try await image.trust(["ops.pem"], world)
                 try await runSuccessfully("sh", ["-c", "echo x > \"$1\"", "sh", image.directory + "/junk"])
                 let objects = try await world.objectsAtRest()
                 for (file, signature) in [

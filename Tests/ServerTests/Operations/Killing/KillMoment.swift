@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// A random moment at which a server dies, among what its clients do.
 struct KillMoment: CustomStringConvertible, Sendable {

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// Uploads from several clients at once, and the moment of the server's death among them.

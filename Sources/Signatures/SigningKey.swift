@@ -1,4 +1,5 @@
 import CLibcrypto
+import OCI
 
 /// An Ed25519 key that signs (RFC 8032). The same key and content always give the same signature.
 public final class SigningKey: @unchecked Sendable {
@@ -8,8 +9,8 @@ public final class SigningKey: @unchecked Sendable {
     public let id: String
 
     /// - Parameter pem: `-----BEGIN PRIVATE KEY-----`, an Ed25519 key in PKCS #8, not encrypted.
-    /// - Throws: `OCIError.signingKey`, which says nothing of what was given.
-    public init(pem: [UInt8]) throws(OCIError) {
+    /// - Throws: `.unreadable`, which says nothing of what was given.
+    public init(pem: [UInt8]) throws(SignatureError) {
         let read = pem.withUnsafeBytes { bytes -> OpaquePointer? in
             guard let memory = BIO_new_mem_buf(bytes.baseAddress, Int32(clamping: bytes.count)) else { return nil }
             defer { BIO_free(memory) }
@@ -18,17 +19,17 @@ public final class SigningKey: @unchecked Sendable {
         }
         guard let read else {
             ERR_clear_error()
-            throw .signingKey("it is no private key in PEM (PKCS #8), or it is encrypted")
+            throw .unreadable("it is no private key in PEM (PKCS #8), or it is encrypted")
         }
         guard EVP_PKEY_get_id(read) == EVP_PKEY_ED25519 else {
             EVP_PKEY_free(read)
-            throw .signingKey("it is no Ed25519 key")
+            throw .unreadable("it is no Ed25519 key")
         }
         var der: UnsafeMutablePointer<UInt8>?
         let length = i2d_PUBKEY(read, &der)
         guard let start = der, length > 0 else {
             EVP_PKEY_free(read)
-            throw .signingKey("its public key can't be had")
+            throw .unreadable("its public key can't be had")
         }
         id = Digest.of(UnsafeBufferPointer(start: start, count: Int(length))).hex
         CRYPTO_free(der, #file, #line)
@@ -38,17 +39,17 @@ public final class SigningKey: @unchecked Sendable {
     deinit { EVP_PKEY_free(key) }
 
     /// 64 bytes.
-    /// - Throws: `OCIError.signingKey` if libcrypto has no memory for it.
-    public func signature(of content: [UInt8]) throws(OCIError) -> [UInt8] {
+    /// - Throws: `.signing` if libcrypto has no memory for it.
+    public func signature(of content: [UInt8]) throws(SignatureError) -> [UInt8] {
         let context = EVP_MD_CTX_new()
         defer { EVP_MD_CTX_free(context) }
-        var signature = [UInt8](repeating: 0, count: 64)
+        var signature = [UInt8](repeating: 0, count: Ed25519.signatureLength)
         var length = signature.count
         guard EVP_DigestSignInit(context, nil, nil, nil, key) == 1,
-            EVP_DigestSign(context, &signature, &length, content, content.count) == 1, length == 64
+            EVP_DigestSign(context, &signature, &length, content, content.count) == 1, length == Ed25519.signatureLength
         else {
             ERR_clear_error()
-            throw .signingKey("signing failed")
+            throw .signing("signing failed")
         }
         return signature
     }

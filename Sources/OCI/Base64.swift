@@ -1,0 +1,35 @@
+import CLibcrypto
+
+/// Base64 (RFC 4648, section 4), strictly: padded, without white space, and only as an encoder writes it.
+public enum Base64 {
+    public static func encode(_ bytes: [UInt8]) -> String {
+        var text = [UInt8](repeating: 0, count: (bytes.count + 2) / 3 * 4 + 1)
+        // In blocks of whole groups, since libcrypto counts in 32 bits.
+        let block = 3 << 20
+        for start in stride(from: 0, to: bytes.count, by: block) {
+            let count = min(block, bytes.count - start)
+            bytes.withUnsafeBufferPointer { source in
+                text.withUnsafeMutableBufferPointer { target in
+                    guard let source = source.baseAddress, let target = target.baseAddress else { return }
+                    EVP_EncodeBlock(target + start / 3 * 4, source + start, Int32(count))
+                }
+            }
+        }
+        return String(decoding: text.dropLast(), as: UTF8.self)
+    }
+
+    /// - Returns: nil for what no encoder writes, and for more than 64 KiB of text.
+    public static func decode(_ text: some StringProtocol) -> [UInt8]? {
+        let input = Array(text.utf8)
+        guard input.count.isMultiple(of: 4), !input.isEmpty, input.count <= 1 << 16,
+            input.allSatisfy({ $0 > 32 && $0 < 127 })
+        else { return nil }
+        let padding = input.suffix(2).count { $0 == UInt8(ascii: "=") }
+        guard !input.dropLast(padding).contains(UInt8(ascii: "=")) else { return nil }
+        var output = [UInt8](repeating: 0, count: input.count / 4 * 3)
+        guard EVP_DecodeBlock(&output, input, Int32(input.count)) == output.count else { return nil }
+        output.removeLast(padding)
+        // Bits beside the content, which libcrypto does not look at, must be zero.
+        return encode(output).utf8.elementsEqual(input) ? output : nil
+    }
+}

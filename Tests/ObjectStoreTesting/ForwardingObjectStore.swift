@@ -1,0 +1,45 @@
+public import ObjectStore
+
+/// A store over another one that makes each call there: a test's store says only what it does otherwise.
+public protocol ForwardingObjectStore: ObjectStore {
+    associatedtype Base: ObjectStore
+    var base: Base { get }
+}
+
+extension ForwardingObjectStore {
+    @discardableResult
+    public func put(
+        _ key: ObjectKey, _ bytes: [UInt8], if condition: PutCondition
+    ) async throws(ObjectStoreError) -> ObjectVersion { try await base.put(key, bytes, if: condition) }
+
+    public func get(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject { try await base.get(key) }
+    public func head(_ key: ObjectKey) async throws(ObjectStoreError) -> ObjectInfo { try await base.head(key) }
+
+    public func delete(_ key: ObjectKey, ifVersion version: ObjectVersion?) async throws(ObjectStoreError) {
+        try await base.delete(key, ifVersion: version)
+    }
+
+    public func list(
+        prefix: String, startAfter: String?, limit: Int
+    ) async throws(ObjectStoreError) -> [ObjectInfo] {
+        try await base.list(prefix: prefix, startAfter: startAfter, limit: limit)
+    }
+
+    public func listComponents(
+        below prefix: String, startAfter: String?, limit: Int
+    ) async throws(ObjectStoreError) -> [String] {
+        try await base.listComponents(below: prefix, startAfter: startAfter, limit: limit)
+    }
+
+    public func open(_ key: ObjectKey) async throws(ObjectStoreError) -> any ObjectReader { try await base.open(key) }
+
+    public func writer(for key: ObjectKey, use: ObjectUse) async throws(ObjectStoreError) -> any ObjectWriter {
+        try await base.writer(for: key, use: use)
+    }
+
+    public func copy(_ source: ObjectKey, to target: ObjectKey) async throws(ObjectStoreError) {
+        try await base.copy(source, to: target)
+    }
+
+    public func sync() async throws(ObjectStoreError) { try await base.sync() }
+}
