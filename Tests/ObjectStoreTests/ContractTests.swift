@@ -18,4 +18,15 @@ struct ContractTests {
             try await store.close()
         }
     }
+
+    @Test("The filesystem driver, asked by tasks whose threads may block", arguments: ContractCheck.all)
+    func background(_ check: ContractCheck) async throws {
+        // A thread for each of a check's tasks: they may wait for one another, and change places at no call.
+        let executor = BackgroundExecutor(threads: 64)
+        try await withTemporaryDirectory { directory in
+            let store = try FilesystemObjectStore(root: directory + "/store", logger: .quiet)
+            try await withTaskExecutorPreference(executor) { try await check.verify(on: store) }
+            try await store.close()
+        }
+    }
 }

@@ -207,6 +207,8 @@ struct FilesystemTests {
                 #expect(try openFiles() == before + 40)
                 withExtendedLifetime(kept) {}
             }
+            // Removed files are closed by and by.
+            await store.applied()
             #expect(try openFiles() == before)
             #expect(try FileManager.default.contentsOfDirectory(atPath: directory + "/store/tmp") == [])
             try await store.close()

@@ -15,11 +15,14 @@ extension DerivedImages {
         return composeBase(try await baseRecipe(stack, version, architecture, family))
     }
 
-    /// What a digest stands for among the base images of a stack, for as long as their recipes exist.
+    /// What a digest stands for among the base images of a stack: a layer for as long as its version exists, a document as
+    /// long as its recipe.
     public func baseContent(_ stack: StackName, _ digest: Digest) -> ImageContent? {
+        for version in (try? rootfs.versions(stack)) ?? [] {
+            if let layer = version.layers.first(where: { $0.digest == digest }) { return .layer(size: layer.size) }
+        }
         for architecture in Architecture.allCases {
             for recipe in recipes.recipes(stack, architecture).reversed() {
-                if let layer = recipe.base.first(where: { $0.digest == digest }) { return .layer(size: layer.size) }
                 let image = composeBase(recipe)
                 if image.manifestDigest == digest { return .manifest(image) }
                 if image.configDigest == digest { return .config(image.config) }

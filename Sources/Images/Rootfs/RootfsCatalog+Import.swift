@@ -48,7 +48,6 @@ extension RootfsCatalog {
         let converted = received.converted
         do { try await blobs.commit([(converted.layer.stored, converted.layer.digest)]) } catch { throw .blob(error) }
         converted.summary.notes.log(to: logger)
-        let releases = RootfsRequirements.osRelease.compactMap { prettyName(converted.findings.files[$0]) }
         let packages = PackageList(converted.findings)
         packages.log(to: logger, stack: request.stack, version: request.version)
         return try await keep(
@@ -58,7 +57,7 @@ extension RootfsCatalog {
                 layers: [LayerReference(converted.layer)], source: received.source, sourceSize: received.sourceSize,
                 uncompressedSize: converted.layer.uncompressedSize,
                 created: Timestamp(seconds: converted.summary.newestEntry?.seconds ?? 0), shell: request.shell,
-                system: releases.first ?? "",
+                system: OSRelease(converted.findings).prettyName,
                 imported: Timestamp(seconds: now() / 1_000_000_000), importedBy: request.by, origin: received.origin))
     }
 
@@ -87,18 +86,4 @@ extension RootfsCatalog {
             return kept
         } catch { throw imageError(error) }
     }
-}
-
-/// `PRETTY_NAME` of an os-release file.
-private func prettyName(_ file: RootfsFindings.File?) -> String? {
-    guard case .bytes(let bytes)? = file else { return nil }
-    for line in String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline)
-    where line.hasPrefix("PRETTY_NAME=") {
-        return line.dropFirst("PRETTY_NAME=".count).trimmingQuotes
-    }
-    return nil
-}
-
-extension Substring {
-    fileprivate var trimmingQuotes: String { String(filter { $0 != "\"" && $0 != "'" }) }
 }

@@ -5,10 +5,9 @@ import RegistryAPI
 
 /// What the retention policies take out before garbage is collected.
 struct Retirement: Sendable {
-    let images: DerivedImages
+    let retention: Retention
     let registry: Registry
     let pins: PinBook
-    let policy: RetentionPolicy
     /// How long manifests stay that no tag needs, in nanoseconds; nil: for ever.
     let untagged: Int64?
     /// In nanoseconds.
@@ -17,7 +16,7 @@ struct Retirement: Sendable {
 
     @Sendable func callAsFunction(dryRun: Bool) async throws -> CollectionRunner.Retired {
         var retired = CollectionRunner.Retired()
-        let report = try await Retention(images: images, pins: pins, policy: policy, now: now).apply(dryRun: dryRun)
+        let report = try await retention.apply(dryRun: dryRun)
         retired.droplets = report.droplets.count
         retired.rootfsVersions = report.rootfs.count
         retired.withheld = report.withheld

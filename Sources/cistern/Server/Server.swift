@@ -73,12 +73,13 @@ struct Server {
                 registry: registry, blobs: blobs, reading: files, users: { try await images.users(of: $0) }),
             now: wallClock)
         let pins = PinBook(store: store, now: wallClock)
+        let retention = Retention(images: images, pins: pins, policy: settings.retention, now: wallClock)
         let collections = CollectionRunner(
             collector: GarbageCollector(registry: registry, blobs: blobs, reading: files, clockSkew: 0),
             roots: { images.roots },
             retire: Retirement(
-                images: images, registry: registry, pins: pins, policy: settings.retention,
-                untagged: settings.untaggedAge, grace: settings.collectionGrace, now: wallClock
+                retention: retention, registry: registry, pins: pins, untagged: settings.untaggedAge,
+                grace: settings.collectionGrace, now: wallClock
             ).callAsFunction, now: wallClock, executor: background)
 
         await warnOfRedirects(store, logger)
@@ -93,9 +94,8 @@ struct Server {
         routes.add(
             OperatorAPI(
                 rootfs: rootfs, droplets: droplets, images: images, collections: collections,
-                verifications: verifications, pins: pins,
-                retention: Retention(images: images, pins: pins, policy: settings.retention, now: wallClock),
-                usage: counter, settings: settings.operators(trust: directory.trust)
+                verifications: verifications, pins: pins, retention: retention, usage: counter,
+                settings: settings.operators(trust: directory.trust)
             ).routes)
 
         let server = HTTPServer(
@@ -112,7 +112,8 @@ struct Server {
                     ScheduledCollection(
                         collections: collections, interval: settings.collectionInterval, logger: logger),
                     ScheduledCount(counter: counter, logger: logger),
-                    FirstCount(droplets: droplets, logger: logger), makeReloader(authenticator, quotas, tls, logger),
+                    FirstCount(droplets: droplets, executor: background, logger: logger),
+                    makeReloader(authenticator, quotas, tls, logger),
                     server,
                 ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()

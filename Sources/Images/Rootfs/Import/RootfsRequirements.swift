@@ -2,9 +2,7 @@ import Layers
 
 /// What a root filesystem needs lest no app could be started on it.
 struct RootfsRequirements {
-    static let osRelease = ["etc/os-release", "usr/lib/os-release"]
     private static let accounts = ["etc/passwd", "etc/group"]
-    private static let maximumOSRelease = 64 << 10
     private static let maximumAccounts = 1 << 20
     /// Who apps run as: a name, and a number for the user and the group.
     private static let account = (name: "vcap", id: "2000")
@@ -15,10 +13,9 @@ struct RootfsRequirements {
     /// For what is needed, and for what it says of itself.
     var watch: RootfsWatch {
         var files = PackageList.files
-        for file in Self.osRelease { files[file] = Self.maximumOSRelease }
         for file in Self.accounts { files[file] = Self.maximumAccounts }
         return RootfsWatch(
-            files: files, paths: Self.osRelease, folders: PackageList.folders, programs: [shell])
+            files: files, paths: OSRelease.paths, folders: PackageList.folders, programs: [shell])
     }
 
     /// All that is missing, each in words.
@@ -32,7 +29,7 @@ struct RootfsRequirements {
         if !has("etc/group", findings, { $0.count >= 3 && $0[0] == name && $0[2] == id }) {
             missing.append("no group \(name) \(id) in /etc/group")
         }
-        if findings.existing.isDisjoint(with: Self.osRelease) { missing.append("no /etc/os-release") }
+        if findings.existing.isDisjoint(with: OSRelease.paths) { missing.append("no /etc/os-release") }
         return missing
     }
 

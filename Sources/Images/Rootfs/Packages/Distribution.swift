@@ -12,23 +12,6 @@ public struct Distribution: Hashable, Sendable, CustomStringConvertible {
         self.version = version
     }
 
-    /// - Parameter osRelease: the file's bytes; anything may stand in it.
-    init(osRelease: [UInt8]) {
-        var id = "linux"
-        var version = ""
-        forEachLine(osRelease) { line in
-            guard let equals = line.firstIndex(of: UInt8(ascii: "=")) else { return }
-            let name = line[..<equals]
-            // As in a shell, the last one counts.
-            if name.elementsEqual("ID".utf8) {
-                id = Self.identifier(line[(equals + 1)...]) ?? "linux"
-            } else if name.elementsEqual("VERSION_ID".utf8) {
-                version = Self.identifier(line[(equals + 1)...]) ?? ""
-            }
-        }
-        self.init(id: id, version: version)
-    }
-
     /// As in `debian-12`.
     public var description: String { version.isEmpty ? id : "\(id)-\(version)" }
 
@@ -40,7 +23,7 @@ public struct Distribution: Hashable, Sendable, CustomStringConvertible {
     var json: JSONValue { ["id": .string(id), "version": .string(version)] }
 
     /// `[a-z0-9._-]{1,64}`, in quotes or not.
-    private static func identifier(_ value: ArraySlice<UInt8>) -> String? {
+    static func identifier(_ value: ArraySlice<UInt8>) -> String? {
         var value = value
         for quote in "\"'".utf8 where value.count >= 2 && value.first == quote && value.last == quote {
             value = value.dropFirst().dropLast()

@@ -54,7 +54,6 @@ public struct PackageList: Hashable, Sendable {
 
 // What is read of a rootfs.
 extension PackageList {
-    private static let osRelease = ["etc/os-release", "usr/lib/os-release"]
     private static let dpkgStatus = "var/lib/dpkg/status"
     /// Where images without a package manager say what they are made of.
     private static let dpkgFolder = "var/lib/dpkg/status.d"
@@ -65,7 +64,7 @@ extension PackageList {
 
     /// The files to watch for.
     static let files: [String: Int] = {
-        let others = apk.map { ($0, maximumOther) } + osRelease.map { ($0, 64 << 10) }
+        let others = apk.map { ($0, maximumOther) } + OSRelease.paths.map { ($0, OSRelease.maximumSize) }
         return Dictionary(uniqueKeysWithValues: [(dpkgStatus, maximumStatus)] + others)
     }()
     static let folders = [dpkgFolder: maximumOther]
@@ -87,15 +86,11 @@ extension PackageList {
             case nil: continue
             }
         }
-        var release: [UInt8] = []
-        for path in Self.osRelease {
-            if release.isEmpty, case .bytes(let bytes)? = findings.files[path] { release = bytes }
-        }
         let isDpkg = !dpkg.packages.isEmpty || dpkg.skipped > 0 || !dpkg.isComplete
         let isAPK = !isDpkg && (!apk.packages.isEmpty || apk.skipped > 0 || !apk.isComplete)
         let database = isDpkg ? dpkg : apk
         self.init(
-            manager: isDpkg ? .dpkg : isAPK ? .apk : .none, distribution: Distribution(osRelease: release),
+            manager: isDpkg ? .dpkg : isAPK ? .apk : .none, distribution: OSRelease(findings).distribution,
             packages: database.packages, skipped: database.skipped, isComplete: database.isComplete)
     }
 }
