@@ -181,7 +181,7 @@ let package = Package(
             name: "ConversionBench", dependencies: ["Archive", "Layers", "OCI"],
             path: "Tests/Benchmarks/ConversionBench", swiftSettings: strict),
         .executableTarget(
-            name: "fill-store", dependencies: ["JSON", "OCI", "ObjectStore", logging],
+            name: "fill-store", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", logging],
             path: "Tests/Benchmarks/fill-store", swiftSettings: strict),
         .executableTarget(
             name: "http-bench-server", dependencies: ["Service", httpTypes, logging, serviceLifecycle, unixSignals],

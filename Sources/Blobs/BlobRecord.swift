@@ -3,6 +3,10 @@ import OCI
 import ObjectStore
 
 /// What the store knows of a digest: `blobs/<algorithm>/<2 hex>/<hex>`, changed by compare-and-swap only.
+///
+/// A record is a JSON document. One that holds its content, which a small blob's does, is that document filled up with
+/// spaces to `headerSize` bytes, a line feed the last of them, and the content behind it: so a listing tells what
+/// content takes, and such a blob comes and goes with one change.
 struct BlobRecord: Hashable, Sendable {
     enum State: String {
         case live, gone
@@ -10,8 +14,20 @@ struct BlobRecord: Hashable, Sendable {
         case quarantined
     }
 
-    /// The object under `data/` that holds the bytes.
-    var data: DataID
+    /// Where the bytes are.
+    enum Content: Hashable, Sendable {
+        /// The object under `data/` that holds them.
+        case object(DataID)
+        /// In the record itself.
+        case inline([UInt8])
+    }
+
+    /// No record without content is that long.
+    static let headerSize = 128
+    /// Content that its record holds has at most so many bytes: together they fill a file system's block.
+    static let maximumInline = 4096 - headerSize
+
+    var content: Content
     /// In bytes.
     var size: Int64
     /// When somebody last relied on the blob, in nanoseconds since 1970: the collector leaves younger leases alone.
@@ -22,26 +38,47 @@ struct BlobRecord: Hashable, Sendable {
         try ObjectKey("blobs/\(digest.algorithm.rawValue)/\(digest.hex.prefix(2))/\(digest.hex)")
     }
 
-    init(data: DataID, size: Int64, lease: Int64, state: State) {
-        self.data = data
+    /// What the content takes that a stored record holds, by the length of the two together.
+    static func contentSize(ofRecord size: Int64) -> Int64 { max(0, size - Int64(headerSize)) }
+
+    init(content: Content, size: Int64, lease: Int64, state: State) {
+        self.content = content
         self.size = size
         self.lease = lease
         self.state = state
     }
 
     init(parsing bytes: [UInt8], of digest: Digest) throws(BlobError) {
-        guard let json = try? JSONValue(parsing: bytes), let data = json["data"]?.string.flatMap(DataID.init(parsing:)),
+        let isInline = bytes.count >= Self.headerSize
+        guard let json = try? JSONValue(parsing: isInline ? Array(bytes.prefix(Self.headerSize)) : bytes),
             let size = json["size"]?.integer, size >= 0, let lease = json["lease"]?.integer,
             let state = json["state"]?.string.flatMap(State.init(rawValue:))
         else { throw .damaged(digest) }
-        self.init(data: data, size: size, lease: lease, state: state)
+        if isInline {
+            guard size == bytes.count - Self.headerSize else { throw .damaged(digest) }
+            self.init(
+                content: .inline(Array(bytes.dropFirst(Self.headerSize))), size: size, lease: lease, state: state)
+        } else {
+            guard let data = json["data"]?.string.flatMap(DataID.init(parsing:)) else { throw .damaged(digest) }
+            self.init(content: .object(data), size: size, lease: lease, state: state)
+        }
     }
 
     var bytes: [UInt8] {
-        let json: JSONValue = [
-            "data": .string(data.text), "lease": .integer(lease), "size": .integer(size),
-            "state": .string(state.rawValue),
+        var members: [String: JSONValue] = [
+            "lease": .integer(lease), "size": .integer(size), "state": .string(state.rawValue),
         ]
-        return json.canonicalBytes
+        switch content {
+        case .object(let data):
+            members["data"] = .string(data.text)
+            return JSONValue.object(members).canonicalBytes
+        case .inline(let content):
+            var bytes = JSONValue.object(members).canonicalBytes
+            bytes.reserveCapacity(Self.headerSize + content.count)
+            bytes.append(contentsOf: repeatElement(UInt8(ascii: " "), count: Self.headerSize - 1 - bytes.count))
+            bytes.append(UInt8(ascii: "\n"))
+            bytes.append(contentsOf: content)
+            return bytes
+        }
     }
 }

@@ -16,7 +16,8 @@ extension BlobStore {
     /// Retires a blob that nothing refers to: its record is swapped from live to gone if nobody renewed its lease since
     /// `cutoff`, and only then are its bytes deleted. Two collectors, or a collector and a writer, can't hurt each other:
     /// one swap wins, and a new upload of the digest has bytes of its own. The record goes last: a crash before that
-    /// leaves it, and so the next collection finds the bytes.
+    /// leaves it, and so the next collection finds the bytes. A record that holds its content is just deleted, if nobody
+    /// changed it meanwhile.
     /// - Parameters:
     ///   - cutoff: the time before which a lease counts for nothing: the mark's start less the grace period and what
     ///     clocks may differ by, in nanoseconds since 1970.
@@ -29,21 +30,40 @@ extension BlobStore {
         case .live, .quarantined:
             guard record.lease < cutoff else { return .kept }
             if dryRun { return .retired(bytes: record.size) }
-            var gone = record
-            gone.state = .gone
-            guard let version = try await swap(digest, gone, version) else { return .kept }
-            try await deleteData(record)
-            try await forget(digest, version)
-            quotas?.deletedData(record.data.text, record.size)
+            guard try await remove(record, version, of: digest) else { return .kept }
             return .retired(bytes: record.size)
         case .gone:
             // A crash left it, or another collector is not done with it.
             if !dryRun {
                 try await deleteData(record)
-                try await forget(digest, version)
+                _ = try await forget(digest, version)
             }
             return .missing
         }
+    }
+
+    /// - Returns: false if the record was changed meanwhile.
+    private func remove(
+        _ record: BlobRecord, _ version: ObjectVersion, of digest: Digest
+    ) async throws(BlobError) -> Bool {
+        let name: String
+        do throws(ObjectStoreError) {
+            switch record.content {
+            case .object(let id): name = try id.key().text
+            case .inline: name = try BlobRecord.key(digest).text
+            }
+        } catch { throw .store(error) }
+        if case .object = record.content {
+            var gone = record
+            gone.state = .gone
+            guard let version = try await swap(digest, gone, version) else { return false }
+            try await deleteData(record)
+            _ = try await forget(digest, version)
+        } else {
+            guard try await forget(digest, version) else { return false }
+        }
+        quotas?.deleted(name, record.size)
+        return true
     }
 
     /// - Returns: the new record's version; nil if it was changed meanwhile.
@@ -55,12 +75,16 @@ extension BlobStore {
         } catch .exists, .changed, .missing { return nil } catch { throw .store(error) }
     }
 
-    private func forget(_ digest: Digest, _ version: ObjectVersion) async throws(BlobError) {
-        do { try await store.delete(try BlobRecord.key(digest), ifVersion: version) } catch .changed, .missing {
-        } catch { throw .store(error) }
+    /// - Returns: false if the record was changed meanwhile.
+    private func forget(_ digest: Digest, _ version: ObjectVersion) async throws(BlobError) -> Bool {
+        do {
+            try await store.delete(try BlobRecord.key(digest), ifVersion: version)
+            return true
+        } catch .changed, .missing { return false } catch { throw .store(error) }
     }
 
     private func deleteData(_ record: BlobRecord) async throws(BlobError) {
-        do { try await store.delete(try record.data.key(), ifVersion: nil) } catch { throw .store(error) }
+        guard case .object(let id) = record.content else { return }
+        do { try await store.delete(try id.key(), ifVersion: nil) } catch { throw .store(error) }
     }
 }

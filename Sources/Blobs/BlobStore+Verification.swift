@@ -13,9 +13,10 @@ public enum BlobCondition: Hashable, Sendable {
 }
 
 extension BlobStore {
-    /// What a digest's record says, and the name of the bytes that it points to; nil if there is none any more.
+    /// The name of the bytes that a digest's record points to; nil if it holds them itself, or is not there any more.
     public func bytesName(of digest: Digest, in reading: any ObjectStore) async throws(BlobError) -> String? {
-        try await record(of: digest, in: reading)?.0.data.text
+        guard case .object(let id)? = try await record(of: digest, in: reading)?.0.content else { return nil }
+        return id.text
     }
 
     /// Reads a blob again and hashes it.
@@ -35,10 +36,9 @@ extension BlobStore {
         case .live: break
         }
         let reader: any ObjectReader
-        do { reader = try await reading.open(try record.data.key()) } catch {
-            if case .missing = error { return .damaged(reason: "its bytes are missing") }
-            throw .store(error)
-        }
+        do { reader = try await open(record, of: digest, in: reading) } catch .missing {
+            return .damaged(reason: "its bytes are missing")
+        } catch { throw .store(error) }
         guard reader.info.size == record.size else {
             await reader.close()
             return .damaged(reason: "it has \(reader.info.size) bytes and not \(record.size)")

@@ -4,7 +4,8 @@ public import ObjectStore
 /// Content by digest, over an object store.
 ///
 /// Bytes are written once, under a name that is never used again (`data/<id>`); a small record says which digest they
-/// are. So a blob can be deleted and uploaded again without a reader ever seeing half of anything.
+/// are. So a blob can be deleted and uploaded again without a reader ever seeing half of anything. Content of less than
+/// 4 KiB, which most manifests and configurations have, is in the record itself: one object instead of two.
 public struct BlobStore: Sendable {
     /// How often a compare-and-swap is tried before it is given up.
     static let maximumAttempts = 16
@@ -42,11 +43,9 @@ public struct BlobStore: Sendable {
     public func open(_ digest: Digest) async throws(BlobError) -> OpenBlob {
         guard let (record, _) = try await record(of: digest), record.state == .live else { throw .missing(digest) }
         let reader: any ObjectReader
-        do {
-            reader = try await store.open(try record.data.key())
-        } catch .missing {
-            throw .damaged(digest)
-        } catch { throw .store(error) }
+        do { reader = try await open(record, of: digest, in: store) } catch .missing { throw .damaged(digest) } catch {
+            throw .store(error)
+        }
         guard reader.info.size == record.size else {
             await reader.close()
             throw .damaged(digest)
@@ -54,24 +53,29 @@ public struct BlobStore: Sendable {
         return OpenBlob(blob: Blob(digest: digest, size: record.size), reader: reader)
     }
 
+    /// Opens the bytes that a record promises.
+    func open(
+        _ record: BlobRecord, of digest: Digest, in reading: any ObjectStore
+    ) async throws(ObjectStoreError) -> any ObjectReader {
+        switch record.content {
+        case .object(let id): try await reading.open(try id.key())
+        case .inline(let bytes): BytesReader(bytes, at: try BlobRecord.key(digest))
+        }
+    }
+
     /// A URL by which a blob's bytes can be read from the store itself.
-    /// - Returns: nil if the store gives none.
+    /// - Returns: nil if the store gives none, or the blob is so small that no object is its own.
     /// - Throws: `.missing`.
     public func presignedURL(for digest: Digest, lifetime: Duration) async throws(BlobError) -> String? {
         guard let (record, _) = try await record(of: digest), record.state == .live else { throw .missing(digest) }
-        do { return try await store.presignedURL(for: try record.data.key(), lifetime: lifetime) } catch {
+        guard case .object(let id) = record.content else { return nil }
+        do { return try await store.presignedURL(for: try id.key(), lifetime: lifetime) } catch {
             throw .store(error)
         }
     }
 
     /// Begins writing bytes whose digest is not known yet.
-    public func begin(use: ObjectUse = .soon) async throws(BlobError) -> BlobWriter {
-        let id = DataID.random()
-        do {
-            return BlobWriter(
-                id: id, writer: try await store.writer(for: try id.key(), use: use), store: store, quotas: quotas)
-        } catch { throw .store(error) }
-    }
+    public func begin(use: ObjectUse = .soon) -> BlobWriter { BlobWriter(store: store, quotas: quotas, use: use) }
 
     /// Makes finished bytes the blob of a digest. The caller has hashed them. If the blob is there already, its lease
     /// is renewed and the new bytes are dropped. Not durable before the store's next `sync()`.
@@ -79,23 +83,25 @@ public struct BlobStore: Sendable {
     public func publish(_ staged: StagedBlob, as digest: Digest) async throws(BlobError) -> Blob {
         for _ in 0..<Self.maximumAttempts {
             let found = try await stored(digest)
-            var record = BlobRecord(data: staged.id, size: staged.size, lease: now(), state: .live)
+            var record = BlobRecord(content: staged.content, size: staged.size, lease: now(), state: .live)
             var condition = PutCondition.absent
             var isReused = false
             if let (old, version) = found {
                 condition = .version(version)
                 // A record that can't be read is written over.
                 if let old, old.state == .live, await holds(old) {
-                    record.data = old.data
+                    record.content = old.content
                     isReused = true
                 }
             }
             do {
-                try await store.put(try BlobRecord.key(digest), record.bytes, if: condition)
+                let key = try BlobRecord.key(digest)
+                if !isReused { staged.reservation?.name(key.text) }
+                try await store.put(key, record.bytes, if: condition)
             } catch .exists, .changed, .missing {
                 continue
             } catch { throw .store(error) }
-            if isReused { await staged.discard() }
+            if isReused { await staged.discard() } else { staged.reservation?.commit(staged.size) }
             return Blob(digest: digest, size: record.size)
         }
         throw .contended(digest)
@@ -107,16 +113,29 @@ public struct BlobStore: Sendable {
     public func put(_ bytes: [UInt8], _ algorithm: DigestAlgorithm = .sha256) async throws(BlobError) -> Blob {
         let digest = Digest.of(bytes, algorithm)
         if let (record, _) = try await stored(digest), record != nil, let blob = try await renew(digest) { return blob }
-        let id = DataID.random()
-        let reservation = quotas?.reservation(forData: id.text)
-        try await reservation?.cover(Int64(bytes.count))
-        do { try await store.put(try id.key(), bytes, if: .absent) } catch { throw .store(error) }
-        reservation?.commit(Int64(bytes.count))
-        let staged = StagedBlob(id: id, size: Int64(bytes.count), store: store, quotas: quotas)
+        let staged = try await stage(bytes)
         do throws(BlobError) { return try await publish(staged, as: digest) } catch {
             await staged.discard()
             throw error
         }
+    }
+
+    private func stage(_ bytes: [UInt8]) async throws(BlobError) -> StagedBlob {
+        let size = Int64(bytes.count)
+        let reservation = quotas?.storeReservation()
+        try await reservation?.cover(size)
+        guard size > BlobRecord.maximumInline else {
+            return StagedBlob(
+                content: .inline(bytes), size: size, store: store, quotas: quotas, reservation: reservation)
+        }
+        let id = DataID.random()
+        do throws(ObjectStoreError) {
+            let key = try id.key()
+            reservation?.name(key.text)
+            try await store.put(key, bytes, if: .absent)
+        } catch { throw .store(error) }
+        reservation?.commit(size)
+        return StagedBlob(content: .object(id), size: size, store: store, quotas: quotas, reservation: nil)
     }
 
     /// Renews the lease of a blob that somebody is about to rely on.
@@ -151,17 +170,17 @@ public struct BlobStore: Sendable {
     public func read(_ digest: Digest, maximum: Int) async throws(BlobError) -> [UInt8] {
         guard let (record, _) = try await record(of: digest), record.state == .live else { throw .missing(digest) }
         guard record.size <= maximum else { throw .damaged(digest) }
-        do {
-            let bytes = try await store.get(try record.data.key()).bytes
-            guard bytes.count == record.size else { throw BlobError.damaged(digest) }
-            return bytes
-        } catch let error as BlobError {
-            throw error
-        } catch ObjectStoreError.missing {
-            throw .damaged(digest)
-        } catch let error as ObjectStoreError {
+        let id: DataID
+        switch record.content {
+        case .inline(let bytes): return bytes
+        case .object(let object): id = object
+        }
+        let bytes: [UInt8]
+        do { bytes = try await store.get(try id.key()).bytes } catch .missing { throw .damaged(digest) } catch {
             throw .store(error)
-        } catch { throw .damaged(digest) }
+        }
+        guard bytes.count == record.size else { throw .damaged(digest) }
+        return bytes
     }
 
     func record(
@@ -186,7 +205,9 @@ public struct BlobStore: Sendable {
 
     /// Whether a record's bytes are there in their full length.
     private func holds(_ record: BlobRecord) async -> Bool {
-        guard let key = try? record.data.key() else { return false }
+        // A record that holds them was read whole.
+        guard case .object(let id) = record.content else { return true }
+        guard let key = try? id.key() else { return false }
         return (try? await store.head(key))?.size == record.size
     }
 }

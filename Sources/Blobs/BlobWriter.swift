@@ -4,26 +4,53 @@ import Synchronization
 
 /// Bytes being written. Exactly one of `finish` and `abort` ends them.
 public final class BlobWriter: Sendable {
-    private let id: DataID
-    private let writer: any ObjectWriter
+    private struct State {
+        var size: Int64 = 0
+        /// What a record could hold.
+        var gathered: [UInt8] = []
+        /// What is more.
+        var writer: (any ObjectWriter)?
+    }
+
+    private let id = DataID.random()
+    private let use: ObjectUse
     private let store: any ObjectStore
     private let quotas: QuotaBook?
     private let reservation: QuotaReservation?
-    private let written = Mutex<Int64>(0)
+    private let state = Mutex(State())
 
-    init(id: DataID, writer: any ObjectWriter, store: any ObjectStore, quotas: QuotaBook?) {
+    init(store: any ObjectStore, quotas: QuotaBook?, use: ObjectUse) {
         self.quotas = quotas
-        reservation = quotas?.reservation(forData: id.text)
-        self.id = id
-        self.writer = writer
+        self.use = use
         self.store = store
+        reservation = quotas?.storeReservation()
     }
 
     /// - Throws: `.overQuota`, `.uncounted` before anything is written.
     public func write(_ bytes: [UInt8]) async throws(BlobError) {
-        if let reservation { try await reservation.cover(written.withLock { $0 } + Int64(bytes.count)) }
-        do { try await writer.write(bytes) } catch { throw .store(error) }
-        written.withLock { $0 += Int64(bytes.count) }
+        let (size, writer) = state.withLock { ($0.size, $0.writer) }
+        try await reservation?.cover(size + Int64(bytes.count))
+        if writer == nil, size + Int64(bytes.count) <= BlobRecord.maximumInline {
+            state.withLock { $0.gathered += bytes }
+        } else {
+            do throws(ObjectStoreError) {
+                let writer = if let writer { writer } else { try await open() }
+                try await writer.write(bytes)
+            } catch { throw .store(error) }
+        }
+        state.withLock { $0.size += Int64(bytes.count) }
+    }
+
+    /// Begins an object, with what was gathered.
+    private func open() async throws(ObjectStoreError) -> any ObjectWriter {
+        let writer = try await store.writer(for: try id.key(), use: use)
+        let gathered = state.withLock { state in
+            state.writer = writer
+            defer { state.gathered = [] }
+            return state.gathered
+        }
+        if !gathered.isEmpty { try await writer.write(gathered) }
+        return writer
     }
 
     /// Sees to it that there is room for bytes that are to come, or gives it back.
@@ -31,39 +58,54 @@ public final class BlobWriter: Sendable {
     /// - Throws: `.overQuota`, `.uncounted`.
     public func expect(_ more: Int64) async throws(BlobError) {
         guard let reservation else { return }
-        let total = written.withLock { $0 } + more
+        let total = state.withLock { $0.size } + more
         reservation.shrink(to: total)
         try await reservation.cover(total)
     }
 
-    /// Makes the bytes durable. They are no blob before they are published.
+    /// Makes the bytes durable, but for few, which become it together with their record. They are no blob before they
+    /// are published.
     public func finish() async throws(BlobError) -> StagedBlob {
-        let size = written.withLock { $0 }
-        do { _ = try await writer.finish() } catch {
+        let (size, gathered, writer) = state.withLock { ($0.size, $0.gathered, $0.writer) }
+        guard let writer else {
+            return StagedBlob(
+                content: .inline(gathered), size: size, store: store, quotas: quotas, reservation: reservation)
+        }
+        do throws(ObjectStoreError) {
+            reservation?.name(try id.key().text)
+            _ = try await writer.finish()
+        } catch {
             reservation?.release()
             throw .store(error)
         }
         reservation?.commit(size)
-        return StagedBlob(id: id, size: size, store: store, quotas: quotas)
+        return StagedBlob(content: .object(id), size: size, store: store, quotas: quotas, reservation: nil)
     }
 
     public func abort() async {
-        await writer.abort()
+        await state.withLock { $0.writer }?.abort()
         reservation?.release()
     }
 }
 
-/// Durable bytes that no digest points to yet. Publish or discard them.
+/// Bytes that no digest points to yet. Publish or discard them.
 public struct StagedBlob: Sendable {
-    let id: DataID
+    let content: BlobRecord.Content
     /// In bytes.
     public let size: Int64
     let store: any ObjectStore
     let quotas: QuotaBook?
+    /// Of bytes that are held in memory: they are in the store once they are published.
+    let reservation: QuotaReservation?
 
     /// Opens the bytes for reading.
     public func open() async throws(BlobError) -> any ObjectReader {
-        do { return try await store.open(try id.key()) } catch { throw .store(error) }
+        do throws(ObjectStoreError) {
+            switch content {
+            case .object(let id): return try await store.open(try id.key())
+            case .inline(let bytes): return BytesReader(bytes, at: try ObjectKey("blobs"))
+            }
+        } catch { throw .store(error) }
     }
 
     /// Reads the bytes again and hashes them.
@@ -88,7 +130,10 @@ public struct StagedBlob: Sendable {
 
     /// Removes the bytes. A failure leaves garbage, which counts until collection removes it.
     public func discard() async {
-        guard let key = try? id.key(), (try? await store.delete(key, ifVersion: nil)) != nil else { return }
-        quotas?.deletedData(id.text, size)
+        reservation?.release()
+        guard case .object(let id) = content, let key = try? id.key(),
+            (try? await store.delete(key, ifVersion: nil)) != nil
+        else { return }
+        quotas?.deleted(key.text, size)
     }
 }

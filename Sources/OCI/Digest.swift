@@ -8,9 +8,7 @@ public struct Digest: Hashable, Sendable, Comparable, CustomStringConvertible {
 
     /// - Throws: `OCIError.digest` if the hexadecimal part has another length or other characters.
     public init(_ algorithm: DigestAlgorithm, hex: String) throws(OCIError) {
-        guard hex.utf8.count == algorithm.hexLength, hex.utf8.allSatisfy(Self.isHexDigit) else {
-            throw .digest(hex)
-        }
+        guard hex.utf8.count == algorithm.hexLength, Self.isHexadecimal(hex) else { throw .digest(hex) }
         self.algorithm = algorithm
         self.hex = hex
     }
@@ -46,8 +44,14 @@ public struct Digest: Hashable, Sendable, Comparable, CustomStringConvertible {
         (left.algorithm.rawValue, left.hex) < (right.algorithm.rawValue, right.hex)
     }
 
-    private static func isHexDigit(_ byte: UInt8) -> Bool {
-        (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte)
+    private static func isHexadecimal(_ text: String) -> Bool {
+        var text = text
+        return text.withUTF8 { bytes in
+            for byte in bytes {
+                guard byte &- UInt8(ascii: "0") < 10 || byte &- UInt8(ascii: "a") < 6 else { return false }
+            }
+            return true
+        }
     }
 }
 

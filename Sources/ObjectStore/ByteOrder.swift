@@ -1,6 +1,18 @@
+import Glibc
+
 extension String {
     /// Whether this text's bytes sort before the other's. (`<` compares Unicode's canonical forms.)
     func isByteBefore(_ other: String) -> Bool { utf8.lexicographicallyPrecedes(other.utf8) }
 
-    func hasBytePrefix(_ prefix: String) -> Bool { utf8.starts(with: prefix.utf8) }
+    /// Asked of every pending change by each listing.
+    func hasBytePrefix(_ prefix: String) -> Bool {
+        let isPrefix = utf8.withContiguousStorageIfAvailable { bytes in
+            prefix.utf8.withContiguousStorageIfAvailable { prefix in
+                guard prefix.count <= bytes.count else { return false }
+                guard let start = bytes.baseAddress, let other = prefix.baseAddress else { return prefix.isEmpty }
+                return memcmp(start, other, prefix.count) == 0
+            }
+        }
+        return isPrefix.flatMap { $0 } ?? utf8.starts(with: prefix.utf8)
+    }
 }

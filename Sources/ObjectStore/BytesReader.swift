@@ -1,22 +1,28 @@
 import Synchronization
 
 /// An open object whose bytes are in memory.
-final class BytesReader: ObjectReader {
-    let info: ObjectInfo
+public final class BytesReader: ObjectReader {
+    public let info: ObjectInfo
     private let bytes: Mutex<[UInt8]?>
 
-    init(_ object: StoredObject) {
+    public init(_ object: StoredObject) {
         info = object.info
         bytes = Mutex(object.bytes)
     }
 
-    var fileDescriptor: Int32? { nil }
+    /// - Parameter key: where the bytes were found.
+    public convenience init(_ bytes: [UInt8], at key: ObjectKey) {
+        let info = ObjectInfo(key: key, size: Int64(bytes.count), version: ObjectVersion(token: ""), modified: 0)
+        self.init(StoredObject(info: info, bytes: bytes))
+    }
 
-    func read(at offset: Int64, maximum: Int) async throws(ObjectStoreError) -> [UInt8] {
+    public var fileDescriptor: Int32? { nil }
+
+    public func read(at offset: Int64, maximum: Int) async throws(ObjectStoreError) -> [UInt8] {
         guard let bytes = bytes.withLock({ $0 }) else { throw .io("\(info.key) was closed") }
         guard offset >= 0, maximum > 0, offset < bytes.count else { return [] }
         return Array(bytes[Int(offset)...].prefix(maximum))
     }
 
-    func close() async { bytes.withLock { $0 = nil } }
+    public func close() async { bytes.withLock { $0 = nil } }
 }

@@ -50,18 +50,19 @@ public final class QuotaBook: Sendable {
     }
 
     /// Begins to hold bytes of the store.
-    /// - Parameter id: the bytes' name below `data/`.
-    func reservation(forData id: String) -> QuotaReservation {
-        QuotaReservation(book: self, id: state.withLock { $0.begin(.data(id)) })
+    func storeReservation() -> QuotaReservation {
+        QuotaReservation(book: self, id: state.withLock { $0.begin(.stored(key: nil)) })
     }
+
+    func name(_ id: UInt64, _ key: String) { state.withLock { $0.name(id, key) } }
 
     func hold(_ id: UInt64, _ total: Int64) -> Outcome { state.withLock { $0.hold(id, total) } }
     func shrink(_ id: UInt64, _ total: Int64) { state.withLock { $0.shrink(id, total) } }
     func commit(_ id: UInt64, _ bytes: Int64) { state.withLock { $0.commit(id, bytes) } }
     func release(_ id: UInt64) { state.withLock { _ = $0.release(id) } }
 
-    /// Bytes below `data/` are gone.
-    func deletedData(_ id: String, _ bytes: Int64) { state.withLock { $0.deletedData(id, bytes) } }
+    /// Content is gone that an object held.
+    func deleted(_ key: String, _ bytes: Int64) { state.withLock { $0.deleted(key, bytes) } }
 
     /// Something was taken from a repository: a count will tell what it holds now.
     public func removed() { state.withLock { $0.isOutdated = true } }
@@ -139,7 +140,7 @@ public final class QuotaBook: Sendable {
 
     func found(_ repository: String, _ bytes: Int64) { state.withLock { $0.found(repository, bytes) } }
 
-    func found(data page: [(id: String, bytes: Int64)]) { state.withLock { $0.found(data: page) } }
+    func found(stored page: [(key: String, bytes: Int64)]) { state.withLock { $0.found(stored: page) } }
 }
 
 /// A count under way: told what there is.
@@ -157,6 +158,6 @@ public struct QuotaCount: Sendable {
     /// What the repository holds.
     public func add(_ repository: RepositoryName, _ bytes: Int64) { book.found(repository.text, bytes) }
 
-    /// The next bytes of the store, in the order of their names.
-    func add(data page: [(id: String, bytes: Int64)]) { book.found(data: page) }
+    /// The next objects that hold content, in the order of their keys, and how much of it.
+    func add(stored page: [(key: String, bytes: Int64)]) { book.found(stored: page) }
 }

@@ -28,6 +28,9 @@ public final class QuotaReservation: Sendable {
     /// Gives back all but so many bytes.
     public func shrink(to total: Int64) { book.shrink(id, total) }
 
+    /// Says which object will hold the content, before it does.
+    func name(_ key: String) { book.name(id, key) }
+
     /// What was under way is there: from now on so many bytes are used instead of held.
     public func commit(_ bytes: Int64) { book.commit(id, bytes) }
 

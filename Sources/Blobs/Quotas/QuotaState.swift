@@ -23,12 +23,12 @@ struct QuotaState {
 
     enum Subject {
         case repository(String, QuotaBook.Walk)
-        /// The name of bytes below `data/`.
-        case data(String)
+        /// The object that holds content; nil until it is known.
+        case stored(key: String?)
     }
 
     private struct Held {
-        let subject: Subject
+        var subject: Subject
         var bytes: Int64 = 0
         /// Indices of the accounts that it counts for.
         var accounts: [Int]
@@ -42,9 +42,9 @@ struct QuotaState {
         let generation: Int
         /// Where the walks are: what is committed up to that place is added here too.
         var positions: [QuotaBook.Walk: String] = [:]
-        /// The name of the last bytes that were counted.
-        var lastData = ""
-        /// Bytes that were committed since it began: they are counted already.
+        /// The key of the last object that was counted.
+        var lastStored = ""
+        /// Objects whose content was committed since it began: it is counted already.
         var fresh: Set<String> = []
         var repositories = 0
         var logicalBytes: Int64 = 0
@@ -113,6 +113,8 @@ struct QuotaState {
         return nextID
     }
 
+    mutating func name(_ id: UInt64, _ key: String) { held[id]?.subject = .stored(key: key) }
+
     mutating func hold(_ id: UInt64, _ total: Int64) -> QuotaBook.Outcome {
         guard let holding = held[id], total > holding.bytes else { return .held }
         let more = total - holding.bytes
@@ -154,8 +156,8 @@ struct QuotaState {
         switch subject {
         case .repository(let name, let walk):
             isCounted = count?.positions[walk].map { Self.place(name, walk) <= $0 } ?? false
-        case .data(let data):
-            count?.fresh.insert(data)
+        case .stored(let key):
+            if let key { count?.fresh.insert(key) }
             isCounted = true
         }
         for index in indices(of: subject) {
@@ -164,17 +166,17 @@ struct QuotaState {
         }
     }
 
-    mutating func deletedData(_ id: String, _ bytes: Int64) {
+    mutating func deleted(_ key: String, _ bytes: Int64) {
         accounts[0].used = accounts[0].used.map { max(0, $0 - bytes) }
         // What is not counted yet will not be found.
-        if let count, count.fresh.contains(id) || id <= count.lastData {
+        if let count, count.fresh.contains(key) || key <= count.lastStored {
             self.count?.used[0] = max(0, count.used[0] - bytes)
         }
     }
 
     private func indices(of subject: Subject) -> [Int] {
         switch subject {
-        case .data: [0]
+        case .stored: [0]
         case .repository(let name, _):
             accounts.indices.filter { accounts[$0].quota?.covers(name) == true }
         }
@@ -208,15 +210,15 @@ struct QuotaState {
         count = counted
     }
 
-    mutating func found(data page: [(id: String, bytes: Int64)]) {
+    mutating func found(stored page: [(key: String, bytes: Int64)]) {
         guard var counted = count else { return }
         count = nil
         var underWay: Set<String> = []
-        for holding in held.values { if case .data(let id) = holding.subject { underWay.insert(id) } }
-        for (id, bytes) in page {
+        for holding in held.values { if case .stored(let key?) = holding.subject { underWay.insert(key) } }
+        for (key, bytes) in page {
             // What is being committed is added when that is done.
-            if !counted.fresh.contains(id), !underWay.contains(id) { counted.used[0] += bytes }
-            counted.lastData = max(counted.lastData, id)
+            if !counted.fresh.contains(key), !underWay.contains(key) { counted.used[0] += bytes }
+            counted.lastStored = max(counted.lastStored, key)
         }
         count = counted
     }

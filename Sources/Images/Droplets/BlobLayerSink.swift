@@ -9,7 +9,7 @@ struct BlobLayerSink: LayerSink {
     var room: DropletRoom?
 
     func begin() async throws -> BlobLayerWriter {
-        BlobLayerWriter(writer: try await blobs.begin(), room: room)
+        BlobLayerWriter(writer: blobs.begin(), room: room)
     }
 }
 

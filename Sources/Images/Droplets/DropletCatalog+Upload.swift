@@ -108,7 +108,7 @@ extension DropletCatalog {
         let original: BlobWriter
         do {
             if let length = upload.length { try await room.expect(original: length) }
-            original = try await blobs.begin(use: .rarely)
+            original = blobs.begin(use: .rarely)
         } catch { throw .blob(error) }
         let intake = Intake(source, original: original, room: room)
         var mode = upload.layout.mode

@@ -31,6 +31,8 @@ protocol FileSystem: Sendable {
     func makeDirectory(_ path: String) throws(FileSystemError)
     func removeDirectory(_ path: String) throws(FileSystemError)
     func remove(_ path: String) throws(FileSystemError)
+    /// Removes files of a directory. What is not there, or a directory itself, is left alone.
+    func removeIfThere(_ names: [String], in directory: String) throws(FileSystemError)
     /// Replaces what is at the new path in one step.
     func rename(_ old: String, to new: String) throws(FileSystemError)
     /// A second name for a file.

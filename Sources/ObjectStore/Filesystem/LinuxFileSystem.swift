@@ -145,6 +145,20 @@ final class LinuxFileSystem: FileSystem {
         try inParent(of: path, "removing", unlink)
     }
 
+    func removeIfThere(_ names: [String], in directory: String) throws(FileSystemError) {
+        let parent: Int32
+        do { parent = try openParent(directory) } catch {
+            if error.isMissing { return }
+            throw error
+        }
+        defer { closeParent(parent) }
+        for name in names {
+            do { try check("removing \(directory)/\(name)") { unlink(parent, name) } } catch {
+                if !error.isMissing, !error.isDirectory { throw error }
+            }
+        }
+    }
+
     func rename(_ old: String, to new: String) throws(FileSystemError) {
         try inParents(old, new, "renaming", replace)
     }

@@ -31,14 +31,13 @@ struct ObjectTree {
         if try files.look(at: temporary) != .missing { try place(temporary, at: key) }
     }
 
-    /// Removes an object and the directories that become empty.
-    func delete(_ key: ObjectKey) throws(FileSystemError) {
-        do {
-            try files.remove(StorePaths.object(key))
-        } catch let error where error.isMissing || error.isDirectory {
-            // Replayed: it is gone already.
-        }
-        for folder in key.folders.reversed() {
+    /// Removes objects of one folder and the directories that become empty.
+    func delete(_ keys: [ObjectKey]) throws(FileSystemError) {
+        guard let first = keys.first else { return }
+        let directory = first.folder.map { "\(StorePaths.objects)/\($0)" } ?? StorePaths.objects
+        // What is replayed is gone already.
+        try files.removeIfThere(keys.map(\.name), in: directory)
+        for folder in first.folders.reversed() {
             do {
                 try files.removeDirectory(StorePaths.object(folder))
             } catch let error where error.isMissing {

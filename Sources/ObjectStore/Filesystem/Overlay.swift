@@ -64,6 +64,14 @@ struct Overlay {
 }
 
 extension ObjectKey {
+    /// What stands before the last `/`; nil without any.
+    var folder: Substring? { text.utf8.lastIndex(of: UInt8(ascii: "/")).map { text[..<$0] } }
+
+    /// What stands behind the last `/`.
+    var name: String {
+        text.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(text[text.utf8.index(after: $0)...]) } ?? text
+    }
+
     /// The keys that this one continues with `/`, shortest first.
     var folders: [ObjectKey] {
         var folders: [ObjectKey] = []

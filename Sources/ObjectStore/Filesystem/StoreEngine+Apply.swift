@@ -3,8 +3,14 @@ import Synchronization
 
 /// The applier: one thread that brings durable changes into the tree, the only one that changes the tree.
 extension StoreEngine {
+    private typealias Ready = (key: ObjectKey, entry: Overlay.Entry)
+
+    /// Deletes in one folder that are made together: readers of directories wait for so long.
+    private static let deletesAtOnce = 32
+
     private struct Pass {
-        let ready: [(key: ObjectKey, entry: Overlay.Entry)]
+        /// One change each, or deletes in one folder.
+        let batches: [[Ready]]
         let orphans: [String]
         let waiters: [CheckedContinuation<Void, Never>]
     }
@@ -57,34 +63,47 @@ extension StoreEngine {
             state.orphans.removeSubrange(split...)
             defer { state.passWaiters = [] }
             return .done(
-                Pass(ready: Self.inOrder(ready), orphans: orphans, waiters: state.passWaiters))
+                Pass(batches: Self.inOrder(ready), orphans: orphans, waiters: state.passWaiters))
         }
     }
 
     /// Deletes first: they make room, and a key that was deleted may be a folder of one that was written.
-    private static func inOrder(
-        _ entries: [ObjectKey: Overlay.Entry]
-    ) -> [(key: ObjectKey, entry: Overlay.Entry)] {
-        func isDelete(_ entry: Overlay.Entry) -> Bool { entry.change.information == nil }
-        return entries.map { ($0.key, $0.value) }.sorted { (left, right) in
-            let (leftDelete, rightDelete) = (isDelete(left.1), isDelete(right.1))
-            return leftDelete == rightDelete ? left.1.sequence < right.1.sequence : leftDelete
+    private static func inOrder(_ entries: [ObjectKey: Overlay.Entry]) -> [[Ready]] {
+        var deletes: [Ready] = []
+        var others: [Ready] = []
+        for (key, entry) in entries {
+            if case .delete = entry.change { deletes.append((key, entry)) } else { others.append((key, entry)) }
         }
+        deletes.sort { $0.key < $1.key }
+        others.sort { $0.entry.sequence < $1.entry.sequence }
+        var batches: [[Ready]] = []
+        var folder: Substring?
+        for delete in deletes {
+            if folder == delete.key.folder, let last = batches.indices.last, batches[last].count < deletesAtOnce {
+                batches[last].append(delete)
+            } else {
+                batches.append([delete])
+                folder = delete.key.folder
+            }
+        }
+        return batches + others.map { [$0] }
     }
 
     private func apply(_ pass: Pass) -> ObjectStoreError? {
         var failure: FileSystemError?
-        for (key, entry) in pass.ready where monitor.withLock({ $0.phase != .abandoned }) {
+        for batch in pass.batches where monitor.withLock({ $0.phase != .abandoned }) {
             let reserves = reservesGivenUp
             do throws(FileSystemError) {
                 do throws(FileSystemError) {
-                    try apply(entry.change, to: key)
+                    try apply(batch)
                 } catch {
                     guard error.isFull, giveUpReserve(since: reserves) else { throw error }
-                    try apply(entry.change, to: key)
+                    try apply(batch)
                 }
                 monitor.withLock { state in
-                    if state.overlay[key]?.sequence == entry.sequence { state.overlay.remove(key) }
+                    for (key, entry) in batch where state.overlay[key]?.sequence == entry.sequence {
+                        state.overlay.remove(key)
+                    }
                 }
             } catch {
                 failure = failure ?? error
@@ -96,16 +115,17 @@ extension StoreEngine {
         return failure.map(ObjectStoreError.init)
     }
 
-    private func apply(_ change: JournalRecord.Change, to key: ObjectKey) throws(FileSystemError) {
+    private func apply(_ batch: [Ready]) throws(FileSystemError) {
+        guard let (key, entry) = batch.first else { return }
         try tree.change { () throws(FileSystemError) in
             let tree = ObjectTree(files)
-            switch change {
+            switch entry.change {
             case .put(let bytes, let modified):
                 try tree.put(bytes, modified: modified, at: key, by: temporaryName())
             case .link(let name, _, _):
                 try tree.move(name, to: key)
             case .delete:
-                try tree.delete(key)
+                try tree.delete(batch.map(\.key))
             }
         }
     }

@@ -121,19 +121,31 @@ public struct GarbageCollector: Sendable {
     private func markManifests(of name: RepositoryName, _ marking: Marking) async throws(RegistryError) {
         let facts = Facts(store: reading)
         let keys = RepositoryKeys(name: name)
-        var after: String?
-        while true {
-            if Task.isCancelled { throw .cancelled }
-            let page = try await facts.list(keys.manifests, after: after, limit: Self.page)
-            for key in page {
-                // Gone since it was listed.
-                guard let membership: StoredFact<ManifestMembership> = try await facts.read(key) else { continue }
-                guard let digest = digest(ending: key) else { continue }
-                marking.mark([digest])
-                marking.mark(try await registry.references(of: digest, membership.value))
+        for algorithm in try await components(below: keys.manifests, after: nil) {
+            guard let algorithm = DigestAlgorithm(rawValue: algorithm) else { continue }
+            var after: String?
+            while true {
+                if Task.isCancelled { throw .cancelled }
+                let page = try await components(below: "\(keys.manifests)\(algorithm.rawValue)/", after: after)
+                for hex in page {
+                    guard let digest = try? Digest(algorithm, hex: hex),
+                        // Gone since it was listed.
+                        let membership: StoredFact<ManifestMembership> = try await facts.read(
+                            try keys.manifest(digest))
+                    else { continue }
+                    marking.mark([digest])
+                    marking.mark(try await registry.references(of: digest, membership.value))
+                }
+                guard page.count == Self.page else { break }
+                after = page.last
             }
-            guard page.count == Self.page, let last = page.last else { return }
-            after = last.text
+        }
+    }
+
+    /// Names only: a look at each object would cost more than the list.
+    private func components(below prefix: String, after: String?) async throws(RegistryError) -> [String] {
+        do { return try await reading.listComponents(below: prefix, startAfter: after, limit: Self.page) } catch {
+            throw .store(error)
         }
     }
 

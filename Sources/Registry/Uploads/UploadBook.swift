@@ -231,7 +231,7 @@ public final class UploadBook: Sendable {
 
     private func writer(of session: inout UploadSession) async throws(BlobError) -> BlobWriter {
         if let writer = session.writer { return writer }
-        let writer = try await registry.blobs.begin()
+        let writer = registry.blobs.begin()
         session.writer = writer
         return writer
     }

@@ -1,3 +1,4 @@
+import Blobs
 import JSON
 import Logging
 import OCI
@@ -8,6 +9,8 @@ import ObjectStore
 func fillRepositories(_ root: String, blobs: Int, repositories: Int, onlyGarbage: Bool) async throws {
     let store = try FilesystemObjectStore(
         root: root, logger: Logger(label: "fill-store") { StreamLogHandler.standardError(label: $0) })
+    // Their leases are as old as can be.
+    let contents = BlobStore(store: store, now: { 0 })
     let perRepository = blobs / repositories
     var number = 0
 
@@ -15,15 +18,10 @@ func fillRepositories(_ root: String, blobs: Int, repositories: Int, onlyGarbage
         try await store.put(try ObjectKey(key), json.canonicalBytes, if: .always)
     }
 
-    /// A blob with its record, its bytes and its place in a repository.
+    /// A blob and its place in a repository.
     func blob(_ bytes: [UInt8], in name: String, as kind: String) async throws -> Digest {
         number += 1
-        let digest = Digest.of(bytes)
-        let id = String(digest.hex.prefix(32))
-        try await store.put(try ObjectKey("data/\(id)"), bytes, if: .always)
-        try await put(
-            "blobs/sha256/\(digest.hex.prefix(2))/\(digest.hex)",
-            ["data": .string(id), "lease": 0, "size": .integer(bytes.count), "state": "live"])
+        let digest = try await contents.put(bytes).digest
         if kind == "_blobs" {
             try await put("repositories/\(name)/_blobs/sha256/\(digest.hex)", ["size": .integer(bytes.count)])
         }

@@ -207,6 +207,14 @@ final class SimulatedFileSystem: FileSystem {
         try call(.remove, path, "removing") { (state) throws(FileSystemError) in try state.disk.remove(path) }
     }
 
+    func removeIfThere(_ names: [String], in directory: String) throws(FileSystemError) {
+        for name in names {
+            do { try remove("\(directory)/\(name)") } catch {
+                if !error.isMissing, !error.isDirectory { throw error }
+            }
+        }
+    }
+
     func rename(_ old: String, to new: String) throws(FileSystemError) {
         try call(.rename, new, "renaming") { (state) throws(FileSystemError) in try state.disk.rename(old, to: new) }
     }

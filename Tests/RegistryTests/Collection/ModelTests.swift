@@ -6,7 +6,10 @@ import Testing
 struct ModelTests {
     @Test(
         "in no order of its steps anything acknowledged is lost",
-        arguments: [["PUSHES_A=2", "PUSHES_B=0"], ["COLLECTORS=1"]])
+        arguments: [
+            ["PUSHES_A=2", "PUSHES_B=0"], ["COLLECTORS=1"], ["INLINE", "PUSHES_A=2", "PUSHES_B=0"],
+            ["INLINE", "COLLECTORS=1"],
+        ])
     func holds(definitions: [String]) throws {
         let output = try Self.check(definitions)
         #expect(output.contains("errors: 0"), "\(output)")
@@ -15,9 +18,12 @@ struct ModelTests {
 
     @Test(
         "a protocol without one of its rules loses something",
-        arguments: ["NO_RENEWAL", "NO_SWAP", "LATE_CUTOFF", "REUSED_DATA"])
-    func breaks(rule: String) throws {
-        let output = try Self.check([rule])
+        arguments: [
+            ["NO_RENEWAL"], ["NO_SWAP"], ["LATE_CUTOFF"], ["REUSED_DATA"], ["INLINE", "NO_RENEWAL"],
+            ["INLINE", "NO_SWAP"], ["INLINE", "LATE_CUTOFF"],
+        ])
+    func breaks(definitions: [String]) throws {
+        let output = try Self.check(definitions)
         #expect(output.contains("assertion violated"), "\(output)")
     }
 

@@ -13,27 +13,32 @@ struct DamageTests {
         try ObjectKey("blobs/sha256/\(digest.hex.prefix(2))/\(digest.hex)")
     }
 
-    @Test("a blob whose record is damaged is whole again when it is pushed again")
-    func blobPushedAgain() async throws {
+    @Test("a blob whose record is damaged is whole again when it is pushed again", arguments: Content.allCases)
+    func blobPushedAgain(content: Content) async throws {
         let world = try PushWorld()
-        let digest = try await world.push("content")
-        try await world.memory.put(Self.record(digest), Self.garbage, if: .always)
-        try await world.push("content")
-        #expect(try await world.blob(digest) == Array("content".utf8))
+        let digest = try await world.push(content.text("content"))
+        let record = try await world.memory.get(Self.record(digest)).bytes
+        for damaged in [Self.garbage, Array(record.dropLast()), []] {
+            try await world.memory.put(Self.record(digest), damaged, if: .always)
+            await #expect(throws: RegistryError.self) { try await world.blob(digest) }
+            try await world.push(content.text("content"))
+            #expect(try await world.blob(digest) == content.bytes("content"))
+        }
     }
 
     @Test("a blob whose bytes are lost or short is whole again when it is pushed again", arguments: [true, false])
     func bytesPushedAgain(areLost: Bool) async throws {
         let world = try PushWorld()
-        let digest = try await world.push("content")
+        let content = Content.inObject.text("content")
+        let digest = try await world.push(content)
         let data = try #require(try await world.memory.list(prefix: "data/", startAfter: nil, limit: 1).first?.key)
         if areLost {
             try await world.memory.delete(data, ifVersion: nil)
         } else {
             try await world.memory.put(data, [1], if: .always)
         }
-        try await world.push("content")
-        #expect(try await world.blob(digest) == Array("content".utf8))
+        try await world.push(content)
+        #expect(try await world.blob(digest) == Array(content.utf8))
     }
 
     @Test("a manifest whose record is damaged can be pushed again, and deleted")
@@ -67,13 +72,13 @@ struct DamageTests {
     @Test("a repair deletes no bytes while a record that may name them can't be read")
     func repair() async throws {
         let world = try PushWorld()
-        let digest = try await world.push("content")
+        let digest = try await world.push(Content.inObject.text("content"))
         try await world.memory.put(Self.record(digest), Self.garbage, if: .always)
         let verifier = Verifier(registry: world.registry, blobs: world.blobs, reading: world.memory)
         // Older than any grace period, by the store's clock.
         world.pass(5_000_000_000)
         let report = try await verifier.verify(rate: 1 << 30, repair: true)
         #expect(report.damagedCount == 1)
-        #expect(try await world.data() == 1, "somebody may yet read the record's digest and these bytes together")
+        #expect(try await world.contents() == 1, "somebody may yet read the record's digest and these bytes together")
     }
 }

@@ -103,8 +103,8 @@ struct PushWorld {
         try await registry.referrers(name, of: digest, artifactType: nil, after: nil).elements.map(\.digest)
     }
 
-    /// Objects below `data/`: bytes that are kept, whoever names them.
-    func data() async throws -> Int { try await memory.list(prefix: "data/", startAfter: nil, limit: 1000).count }
+    /// Pieces of content that are kept, whoever names them.
+    func contents() async throws -> Int { try await memory.contentSizes().count }
 
     private final class Time: Sendable {
         private let passed = Mutex<Int64>(0)

@@ -80,20 +80,21 @@ struct RaceTests {
             try await group.waitForAll()
         }
         #expect(try await world.tags() == tags)
-        #expect(try await world.data() == 1, "its bytes are kept once")
+        #expect(try await world.contents() == 1, "its bytes are kept once")
     }
 
-    @Test("the same blob pushed by many at once is there, and its bytes are kept once")
-    func sameBlob() async throws {
+    @Test(
+        "the same blob pushed by many at once is there, and its bytes are kept once", arguments: Content.allCases)
+    func sameBlob(content: Content) async throws {
         let world = try PushWorld()
         try await withThrowingTaskGroup(of: Void.self) { group in
             for number in 0..<32 {
                 let name = try RepositoryName(parsing: "r\(number)")
-                group.addTask { try await world.push("the same", to: name) }
+                group.addTask { try await world.push(content.text("the same"), to: name) }
             }
             try await group.waitForAll()
         }
-        #expect(try await world.data() == 1)
+        #expect(try await world.contents() == 1)
     }
 }
 

@@ -8,17 +8,20 @@ import Testing
 struct UploadTests {
     private static let nothing = Chunks<[UInt8]>([])
 
-    @Test("what rests for longer than its lifetime is forgotten with its bytes; what is touched is not")
-    func expiry() async throws {
+    @Test(
+        "what rests for longer than its lifetime is forgotten with its bytes; what is touched is not",
+        arguments: Content.allCases)
+    func expiry(content: Content) async throws {
         let world = try PushWorld()
+        let bytes = content.bytes("1")
         let owner = world.owner()
         let resting = try world.uploads.begin(owner, .sha256)
         let touched = try world.uploads.begin(owner, .sha256)
-        _ = try await world.uploads.append(resting, owner, nil, Chunks([[1]]))
+        _ = try await world.uploads.append(resting, owner, nil, Chunks([bytes]))
         world.pass(3599)
         await world.uploads.expire()
         #expect(world.uploads.count == 2)
-        _ = try await world.uploads.append(touched, owner, nil, Chunks([[1]]))
+        _ = try await world.uploads.append(touched, owner, nil, Chunks([bytes]))
         world.pass(2)
         await world.uploads.expire()
         #expect(world.uploads.count == 1)
@@ -26,9 +29,9 @@ struct UploadTests {
         await #expect(throws: RegistryError.self) {
             try await world.uploads.append(resting, owner, nil, Self.nothing)
         }
-        _ = try await world.uploads.finish(touched, owner, nil, Self.nothing, as: Digest.of([1]))
-        #expect(try await world.blob(Digest.of([1])) == [1])
-        #expect(try await world.data() == 1, "the forgotten one left nothing")
+        _ = try await world.uploads.finish(touched, owner, nil, Self.nothing, as: Digest.of(bytes))
+        #expect(try await world.blob(Digest.of(bytes)) == bytes)
+        #expect(try await world.contents() == 1, "the forgotten one left nothing")
     }
 
     @Test("an upload that somebody writes to does not expire, however slowly it comes")
@@ -80,25 +83,25 @@ struct UploadTests {
         refuses(one)
     }
 
-    @Test("a blob over the limit is refused, and nothing of it stays", arguments: [nil, 0..<Int64(11)])
-    func size(chunk: Range<Int64>?) async throws {
+    @Test("a blob over the limit is refused, and nothing of it stays", arguments: [10, 5000], [false, true])
+    func size(limit: Int, isChunk: Bool) async throws {
         var limits = UploadBook.Limits()
-        limits.size = 10
+        limits.size = Int64(limit)
         let world = try PushWorld(limits: limits)
         let owner = world.owner()
         let id = try world.uploads.begin(owner, .sha256)
-        let large = Chunks([[UInt8](repeating: 0, count: 10), [1]])
+        let large = Chunks([[UInt8](repeating: 0, count: limit), [1]])
         let error = await #expect(throws: RegistryError.self) {
-            try await world.uploads.append(id, owner, chunk, large)
+            try await world.uploads.append(id, owner, isChunk ? 0..<Int64(limit + 1) : nil, large)
         }
-        guard case .tooLarge(maximum: 10)? = error else {
+        guard case .tooLarge(maximum: limits.size)? = error else {
             Issue.record("\(String(describing: error))")
             return
         }
         #expect(world.uploads.count == 0)
-        let exact = [UInt8](repeating: 7, count: 10)
+        let exact = [UInt8](repeating: 7, count: limit)
         _ = try await world.uploads.take(owner, Chunks([exact]), as: Digest.of(exact))
-        #expect(try await world.data() == 1)
+        #expect(try await world.contents() == 1)
     }
 
     @Test("an upload is its owner's: neither another user nor another repository finds it")

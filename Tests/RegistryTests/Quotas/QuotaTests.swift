@@ -19,7 +19,7 @@ struct QuotaTests {
                 == "the quota of 'team/' is 1000 bytes: 1000 are used, 0 are held for uploads under way, and this needs "
                 + "1 more. Delete what is not needed, or have the limit raised")
         #expect(try world.total("team/").denied == 1)
-        #expect(try await world.data().count == 2, "nothing of the refused one is kept")
+        #expect(try await world.contents().count == 2, "nothing of the refused one is kept")
         try await world.push(QuotaWorld.noise(5000), to: "other/a")
         #expect(try world.used("team/") == 1000, "another's content is not counted")
     }
@@ -60,7 +60,7 @@ struct QuotaTests {
         }
         try await expectDenial { try await world.uploads.append(id, owner, nil, stream) }
         #expect(taken.value <= 16 + 4, "at most a batch is read beyond it")
-        #expect(try await world.data().count == 0)
+        #expect(try await world.contents().count == 0)
         #expect(try world.total("team/").reserved == 0)
     }
 

@@ -103,10 +103,10 @@ struct QuotaWorld: Sendable {
         ).digest
     }
 
-    /// Objects below `data/`, and their bytes together.
-    func data() async throws -> (count: Int, bytes: Int64) {
-        let infos = try await store.list(prefix: "data/", startAfter: nil, limit: 100_000)
-        return (infos.count, infos.reduce(0) { $0 + $1.size })
+    /// Pieces of content that are kept, whoever names them, and their bytes together.
+    func contents() async throws -> (count: Int, bytes: Int64) {
+        let sizes = try await store.contentSizes()
+        return (sizes.count, sizes.reduce(0, +))
     }
 }
 

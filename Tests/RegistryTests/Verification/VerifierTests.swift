@@ -15,11 +15,21 @@ struct VerifierTests {
         ).verify(rate: 1 << 40, repair: repair)
     }
 
-    /// Overwrites the bytes of the only blob that has as many.
-    private func damage(_ world: CollectionWorld, size: Int64, with bytes: [UInt8]) async throws {
-        let objects = try await world.store.list(prefix: "data/", startAfter: nil, limit: 1000)
-        let key = try #require(objects.first { $0.size == size }?.key)
+    /// Changes the first byte of a blob's content.
+    private func damage(_ world: CollectionWorld, _ digest: Digest, _ content: Content) async throws {
+        let key =
+            switch content {
+            case .inRecord: try ObjectKey("blobs/sha256/\(digest.hex.prefix(2))/\(digest.hex)")
+            case .inObject: try await dataKey(world)
+            }
+        var bytes = try await world.store.get(key).bytes
+        bytes[content == .inRecord ? 128 : 0] ^= 1
         try await world.store.put(key, bytes, if: .always)
+    }
+
+    /// The only object below `data/`.
+    private func dataKey(_ world: CollectionWorld) async throws -> ObjectKey {
+        try #require(try await world.store.list(prefix: "data/", startAfter: nil, limit: 2).first?.key)
     }
 
     @Test("what is whole is found whole")
@@ -34,20 +44,28 @@ struct VerifierTests {
 
     @Test(
         "a damaged blob is named with what refers to it, is not served, and is whole when it is pushed again",
-        arguments: [Array("other".utf8), Array("layers".utf8), []])
-    func damaged(bytes: [UInt8]) async throws {
+        arguments: Content.allCases)
+    func damaged(content: Content) async throws {
         let world = try CollectionWorld()
-        let (config, layer) = (try await world.push("{}"), try await world.push("layer"))
+        let (config, layer) = (try await world.push("{}"), try await world.push(content.text("layer")))
         let manifest = try await world.put(world.manifest(config: config, layers: [layer]), "v1")
-        try await damage(world, size: 5, with: bytes)
+        try await damage(world, layer, content)
         let report = try await verify(world)
         #expect(report.damages.map(\.digest) == [layer])
         #expect(report.damages.first?.users == ["somebody", "a/b@\(manifest)"])
         await #expect(throws: RegistryError.self) { try await world.registry.openBlob(world.name, layer) }
         #expect(try await verify(world).damages.first?.reason == "quarantined before")
-        _ = try await world.push("layer")
+        _ = try await world.push(content.text("layer"))
         #expect(try await verify(world).damagedCount == 0)
-        #expect(try await world.blobs.read(layer, maximum: 10) == Array("layer".utf8))
+        #expect(try await world.blobs.read(layer, maximum: 10_000) == content.bytes("layer"))
+    }
+
+    @Test("a blob whose object has another length is damaged", arguments: [0, 10, 10_000])
+    func length(count: Int) async throws {
+        let world = try CollectionWorld()
+        let layer = try await world.push(Content.inObject.text("layer"))
+        try await world.store.put(try await dataKey(world), [UInt8](repeating: 46, count: count), if: .always)
+        #expect(try await verify(world).damages.map(\.digest) == [layer])
     }
 
     @Test("bytes that nothing names are deleted when that is asked for, and not while they may be an upload's")
@@ -59,9 +77,9 @@ struct VerifierTests {
         world.pass(3601)
         let report = try await verify(world)
         #expect(report.orphans == 1 && report.orphanBytes == 3)
-        #expect(try await world.data() == 2)
+        #expect(try await world.contents() == 2)
         _ = try await verify(world, repair: true)
-        #expect(try await world.data() == 1)
+        #expect(try await world.contents() == 1)
         #expect(try await world.blobs.read(blob, maximum: 10) == Array("kept".utf8))
     }
 

@@ -16,7 +16,7 @@ extension ServerTests {
                     try await world.server.importTinyRootfs()
                     try await world.server.importTinyRootfs(version: "2", promote: false)
                     let kept = Droplet("kept", noise: Self.size)
-                    let removed = Droplet("removed", noise: 1000)
+                    let removed = Droplet("removed", noise: 10_000)
                     try await world.upload(kept, guid: "kept")
                     try await world.upload(removed, guid: "removed")
                     // Each time it runs full at another moment: at once, within the bytes, at the records.

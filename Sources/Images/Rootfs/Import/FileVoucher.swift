@@ -10,6 +10,8 @@ import Synchronization
 final class FileVoucher: Sendable {
     /// Where the store has no file to map.
     private static let maximumInMemory: Int64 = 64 << 20
+    /// MADV_POPULATE_READ
+    private static let populateToRead: Int32 = 22
 
     private let signature: DetachedSignature
     private let trusted: TrustedKeys
@@ -23,7 +25,7 @@ final class FileVoucher: Sendable {
         self.signature = signature
         trusted = source.trusted
         hasher = signature.isPrehashed ? BLAKE2bHasher() : nil
-        kept = Mutex(signature.isPrehashed ? nil : try await blobs.begin())
+        kept = Mutex(signature.isPrehashed ? nil : blobs.begin())
     }
 
     func take(_ bytes: [UInt8]) async throws(BlobError) {
@@ -102,7 +104,10 @@ final class FileVoucher: Sendable {
                     return
                 }
                 madvise(start, size, MADV_SEQUENTIAL)
-                let verdict = Self.check(signature, UnsafeRawBufferPointer(start: start, count: size), trusted)
+                // What can't be read is an error here, and would be a signal later (EINVAL: a system that does not know it).
+                let isThere = madvise(start, size, Self.populateToRead) == 0 || errno == EINVAL
+                let message = UnsafeRawBufferPointer(start: start, count: size)
+                let verdict = isThere ? Self.check(signature, message, trusted) : nil
                 munmap(start, size)
                 done.resume(returning: verdict)
             }

@@ -127,7 +127,7 @@ extension ImageArchive {
             memoryBytes += size
             file.memory.reserveCapacity(Int(size))
         } else {
-            file.writer = try await blobs.begin()
+            file.writer = blobs.begin()
         }
         open = file
         if size == 0 { try await end() }

@@ -7,9 +7,11 @@
  * What is assumed: a push's time from `require` to `join` is at most three quarters of the grace period, and clocks
  * agree (the collector's clock skew is on top of the grace period).
  *
+ * With INLINE the record holds the content, as that of a small blob does: it is published and collected in one step.
+ *
  * Each of these breaks the protocol, and is there to show that the model would notice:
  *   NO_RENEWAL     require does not renew old leases
- *   NO_SWAP        retire writes unconditionally
+ *   NO_SWAP        retire writes, or deletes, unconditionally
  *   LATE_CUTOFF    the collector takes its time after the mark
  *   REUSED_DATA    a new upload takes the gone record's data id again
  */
@@ -45,7 +47,11 @@ byte links = 0;
 byte now = GRACE;               /* so that times before the start are not negative */
 byte deadline[2];         /* until when a writer that is between require and join is done; 0: it is not */
 
+#ifdef INLINE
+#define whole (state == live)
+#else
 #define whole (state == live && data[data_id])
+#endif
 
 /* Nothing acknowledged is ever lost. */
 active proctype Monitor() {
@@ -73,11 +79,13 @@ again:
     :: else -> pushes--
     fi;
 
+#ifndef INLINE
     /* BlobWriter.finish: the bytes are there, and nothing names them. */
     atomic { id = next_id; next_id++; assert(id < IDS); data[id] = 1 }
+#endif
 
 publish:
-    atomic { seen = state; seen_version = version; holds = data[data_id] }
+    atomic { seen = state; seen_version = version; holds = whole }
     atomic {
         if
         :: version != seen_version -> goto publish
@@ -85,7 +93,9 @@ publish:
             version++; lease = now;
             if
             :: seen == live && holds -> state = live
-#ifdef REUSED_DATA
+#ifdef INLINE
+            :: else -> state = live
+#elif defined(REUSED_DATA)
             :: seen == gone -> state = live; data[data_id] = 1
             :: seen != gone && !(seen == live && holds) -> state = live; data_id = id
 #else
@@ -94,11 +104,13 @@ publish:
             fi
         fi
     }
+#ifndef INLINE
     /* StagedBlob.discard, if the old bytes are used. */
     if
     :: data_id != id -> data[id] = 0
     :: else -> skip
     fi;
+#endif
 
     /* Time may pass between the blob's push and the manifest's. */
 require:
@@ -114,7 +126,7 @@ require:
     :: now - seen_lease < GRACE / 4 -> skip
     :: else ->
 renew:
-        atomic { seen = state; seen_version = version; holds = data[data_id] }
+        atomic { seen = state; seen_version = version; holds = whole }
         if
         :: seen != live || !holds -> deadline[me] = 0; goto again
         :: else -> skip
@@ -156,6 +168,22 @@ proctype Collector() {
         :: else ->
             /* sweep: retire */
             atomic { seen = state; seen_id = data_id; seen_lease = lease; seen_version = version }
+#ifdef INLINE
+            if
+            :: seen == live && seen_lease + GRACE < start ->
+                atomic {                    /* forget */
+                    if
+#ifdef NO_SWAP
+                    :: true -> state = absent; version++
+#else
+                    :: version == seen_version -> state = absent; version++
+                    :: else -> skip
+#endif
+                    fi
+                }
+            :: else -> skip
+            fi
+#else
             if
             :: seen == live && seen_lease + GRACE < start ->
 #ifdef NO_SWAP
@@ -178,6 +206,7 @@ proctype Collector() {
                 :: else -> skip
                 fi
             }
+#endif
         fi;
 next:   skip
 }
