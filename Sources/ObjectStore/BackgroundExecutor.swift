@@ -7,7 +7,7 @@ import Glibc
 /// It must live as long as tasks prefer it.
 public final class BackgroundExecutor: TaskExecutor {
     /// As `nice` takes it. With it a collection takes about a fifth of two processors that are busy otherwise.
-    private static let niceness: Int32 = 8
+    private static let niceness: Int32 = 6
 
     private let pool: BlockingPool
 
