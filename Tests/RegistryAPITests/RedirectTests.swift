@@ -110,7 +110,7 @@ struct RedirectTests {
     private static let bytes = (0..<100_000).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
 
     /// - Returns: the path of a blob that was pushed.
-    private static func push(_ pair: Pair) async throws -> String {
+    private static func push(_ pair: Pair, _ bytes: [UInt8] = bytes) async throws -> String {
         let digest = Digest.of(bytes)
         try await withTemporaryDirectory { directory in
             try Data(bytes).write(to: URL(fileURLWithPath: directory + "/blob"))
@@ -120,6 +120,15 @@ struct RedirectTests {
             try #require(pushed.status == 201)
         }
         return "/v2/a/b/blobs/\(digest)"
+    }
+
+    @Test("a blob that lies in its record is answered here: the store has no object for it")
+    func small() async throws {
+        try await Self.with(redirects: true) { pair in
+            let answer = try await pair.curl(try await Self.push(pair, Array("small".utf8)))
+            #expect(answer.status == 200 && answer.body == Array("small".utf8))
+            #expect(pair.store.requests.isEmpty)
+        }
     }
 
     @Test("GET is sent on with 307, and the store serves the whole blob or the range that is asked for there")
@@ -192,9 +201,10 @@ struct RedirectTests {
         try await Self.with(redirects: true) { pair in
             try await withTemporaryDirectory { directory in
                 _ = try await Self.push(pair)
-                let config = Array(
-                    #"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["\#(Digest.of(Self.bytes))"]}}"#
-                        .utf8)
+                // So large that its record does not hold it.
+                let author = String(repeating: "a", count: 5000)
+                let layers = #""rootfs":{"type":"layers","diff_ids":["\#(Digest.of(Self.bytes))"]}"#
+                let config = Array(#"{"architecture":"amd64","author":"\#(author)","os":"linux",\#(layers)}"#.utf8)
                 try Data(config).write(to: URL(fileURLWithPath: directory + "/config"))
                 let pushed = try await pair.curl(
                     "/v2/a/b/blobs/uploads/?digest=\(Digest.of(config))",

@@ -180,6 +180,24 @@ struct CollectionTests {
         }
     }
 
+    @Test("small content that has an object of its own, as all had once, is read, shared and collected like any other")
+    func smallObject() async throws {
+        let world = try CollectionWorld()
+        let (bytes, id) = (Array("small".utf8), "0123456789abcdef0123456789abcdef")
+        let digest = Digest.of(bytes)
+        let key = try ObjectKey("blobs/sha256/\(digest.hex.prefix(2))/\(digest.hex)")
+        let record = #"{"data":"\#(id)","lease":\#(world.now),"size":5,"state":"live"}"#
+        try await world.store.put(try ObjectKey("data/\(id)"), bytes, if: .absent)
+        try await world.store.put(key, Array(record.utf8), if: .absent)
+        #expect(try await world.blobs.read(digest, maximum: 10) == bytes)
+        _ = try await world.push("small")
+        #expect(try await world.contents() == 1, "what is there is used")
+        #expect(try await world.registry.blob(world.name, digest).size == 5)
+        world.pass(3601)
+        #expect(try await world.collect().retired == 1)
+        #expect(try await world.contents() == 0)
+    }
+
     @Test("a manifest's push renews what it names before it links it")
     func renews() async throws {
         let world = try CollectionWorld()

@@ -129,7 +129,7 @@ extension ServerTests {
                     let path = "/droplets/cut/\(droplet.sha256)"
                     let head = world.client.head(
                         "PUT", path, as: "operator", ["Content-Length": String(droplet.bytes.count)])
-                    try await connection.send(Array(head.utf8) + droplet.bytes[..<1000])
+                    try await connection.send(Array(head.utf8) + droplet.bytes[..<50_000])
                     try await waitUntil("the upload to begin") { world.store.unfinished() != [] }
                     let start = ContinuousClock.now
                     world.server.process.signal(SIGTERM)
