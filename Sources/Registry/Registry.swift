@@ -34,6 +34,28 @@ public struct Registry: Sendable {
     func mark(_ keys: RepositoryKeys) async throws(RegistryError) {
         let key = try keys.marker()
         guard try await facts.read(key, as: CatalogMarker.self) == nil else { return }
-        _ = try await facts.write(CatalogMarker(), at: key, if: .absent)
+        _ = try await facts.write(CatalogMarker(changed: now()), at: key, if: .absent)
+    }
+
+    /// Says that a repository's manifests are about to change: to be called before one is added or removed.
+    ///
+    /// A marker is a lease, as blobs have them: one that is younger than a quarter of the grace period need not be
+    /// renewed, and while it is younger than the whole of it the collector takes nothing down of the repository, for
+    /// somebody may yet rely on it. After that whoever changes something leaves another version of the marker.
+    func renewMarker(_ keys: RepositoryKeys) async throws(RegistryError) {
+        let key = try keys.marker()
+        for _ in 0..<Self.maximumAttempts {
+            var condition = PutCondition.absent
+            var changed = now()
+            if let (marker, version) = try await facts.readOrVersion(key, as: CatalogMarker.self) {
+                if let marker {
+                    if changed - marker.changed < blobs.grace / 4 { return }
+                    changed = max(changed, marker.changed)
+                }
+                condition = .version(version)
+            }
+            if try await facts.write(CatalogMarker(changed: changed), at: key, if: condition) { return }
+        }
+        throw .contended
     }
 }

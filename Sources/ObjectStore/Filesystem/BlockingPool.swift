@@ -1,5 +1,3 @@
-import Glibc
-
 /// A few threads for calls that may block on the disk, so that tasks' own threads never do.
 ///
 /// Threads are started when they are first needed. The queue holds at most one piece of work for each waiting task.
@@ -28,14 +26,10 @@ final class BlockingPool: Sendable {
 
     private let name: String
     private let maximumThreads: Int
-    private let niceness: Int32
     private let monitor = Monitor(State(), signals: 1)
 
-    /// - Parameters:
-    ///   - name: at most 15 bytes.
-    ///   - niceness: of the threads, as `nice` takes it.
-    init(name: String, threads: Int, niceness: Int32 = 0) {
-        self.niceness = niceness
+    /// - Parameter name: at most 15 bytes.
+    init(name: String, threads: Int) {
         self.name = name
         self.maximumThreads = threads
     }
@@ -44,7 +38,10 @@ final class BlockingPool: Sendable {
     func run<Value: Sendable>(
         _ work: @escaping @Sendable () throws(ObjectStoreError) -> Value
     ) async throws(ObjectStoreError) -> Value {
-        if BackgroundExecutor.isCurrent { return try work() }
+        if let pace = Pace.current {
+            defer { pace.rest() }
+            return try work()
+        }
         let result = await withCheckedContinuation {
             (continuation: CheckedContinuation<Result<Value, ObjectStoreError>, Never>) in
             submit {
@@ -85,8 +82,6 @@ final class BlockingPool: Sendable {
     }
 
     private func serve() {
-        // Of the calling thread alone. It is a hint: where it may not be given the work is done all the same.
-        if niceness != 0 { setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, niceness) }
         while true {
             var isIdle = false
             let work: (@Sendable () -> Void)? = monitor.wait(for: 0) { state in

@@ -38,14 +38,14 @@ struct TreeWalker {
 
     /// The next object's key.
     mutating func next() throws(FileSystemError) -> ObjectKey? {
-        while let level = levels.last {
-            guard let child = level.children.last else {
-                levels.removeLast()
+        while let last = levels.indices.last {
+            // In place: a copy of the level would be one of all its children.
+            guard let child = levels[last].children.popLast() else {
+                let level = levels.removeLast()
                 if let more = level.more { try enter(level.path, after: more) }
                 continue
             }
-            levels[levels.count - 1].children.removeLast()
-            let path = level.path + child
+            let path = levels[last].path + child
             if child.last == UInt8(ascii: "/") {
                 try enter(path, after: nil)
             } else if let text = String(validating: path, as: UTF8.self), let key = try? ObjectKey(text) {

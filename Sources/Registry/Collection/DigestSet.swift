@@ -11,9 +11,12 @@ struct DigestSet {
     mutating func insert(_ digest: Digest) { insert(hexadecimal: digest.hex) }
     func contains(_ digest: Digest) -> Bool { contains(hexadecimal: digest.hex) }
 
-    mutating func insert(hexadecimal name: String) {
+    mutating func insert(hexadecimal name: String) { insert(key: Self.key(name)) }
+
+    /// - Parameter key: what `key` made of a name.
+    mutating func insert(key: UInt64) {
         if count * 4 >= slots.count * 3 { grow() }
-        if Self.insert(Self.key(name), into: &slots) { count += 1 }
+        if Self.insert(key, into: &slots) { count += 1 }
     }
 
     func contains(hexadecimal name: String) -> Bool {
@@ -41,6 +44,8 @@ struct DigestSet {
         slots[index] = key
         return true
     }
+
+    static func key(_ digest: Digest) -> UInt64 { key(digest.hex) }
 
     /// The name's first 64 bits; never 0, which is an empty slot.
     private static func key(_ name: String) -> UInt64 {

@@ -47,7 +47,9 @@ extension Registry {
         }
         try await close(&kept, over: manifests.mapValues(\.value))
         var count = 0
-        for (digest, membership) in manifests where !kept.contains(digest) {
+        let untagged = manifests.filter { !kept.contains($0.key) }
+        if !dryRun, !untagged.isEmpty { try await renewMarker(keys) }
+        for (digest, membership) in untagged {
             count += 1
             if dryRun { continue }
             guard try await facts.remove(try keys.manifest(digest), version: membership.version) else {

@@ -47,6 +47,7 @@ extension Registry {
         guard let (found, _) = try await facts.readOrVersion(key, as: ManifestMembership.self) else {
             throw .unknownManifest(name, .digest(digest))
         }
+        try await renewMarker(keys)
         // From here on it is gone, with everything that names this generation of it; the rest is tidying up.
         try await facts.remove(key)
         quotas.removed()

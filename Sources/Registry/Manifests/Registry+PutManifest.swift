@@ -39,7 +39,7 @@ extension Registry {
         // Leases first: a collector that began before the links below were written leaves these alone.
         try await require(content, keys)
         do { _ = try await blobs.put(bytes, digest.algorithm) } catch { throw .blob(error) }
-        try await mark(keys)
+        try await renewMarker(keys)
         let generation = try await join(keys, digest, content, size: bytes.count, reservation)
         try await point(tags, to: digest, generation, keys)
         if let subject = content.subject {

@@ -113,7 +113,14 @@ struct ReferrerRecord: Fact, Hashable {
 
 /// A repository exists: `catalog/<escaped name>`.
 struct CatalogMarker: Fact, Hashable {
-    init() {}
-    init?(json: JSONValue) {}
-    var json: JSONValue { [:] }
+    /// When its manifests were last about to change, give or take a quarter of the grace period, in nanoseconds since
+    /// 1970.
+    var changed: Int64
+
+    init(changed: Int64) { self.changed = changed }
+
+    /// A marker of before these had a time is as old as can be.
+    init?(json: JSONValue) { changed = json["changed"]?.integer ?? 0 }
+
+    var json: JSONValue { ["changed": .integer(changed)] }
 }

@@ -1,0 +1,46 @@
+/// Takes values off bytes, nil where there are too few.
+package struct ByteReader {
+    private let source: UnsafeRawBufferPointer
+    private var offset = 0
+
+    package init(_ source: UnsafeRawBufferPointer) { self.source = source }
+
+    package var isAtEnd: Bool { offset == source.count }
+
+    private mutating func take(_ count: Int) -> UnsafeRawBufferPointer? {
+        guard count >= 0, count <= source.count - offset else { return nil }
+        defer { offset += count }
+        return UnsafeRawBufferPointer(rebasing: source[offset..<offset + count])
+    }
+
+    package mutating func integer<Value: FixedWidthInteger>(_ type: Value.Type) -> Value? {
+        take(MemoryLayout<Value>.size).map { Value(littleEndian: $0.loadUnaligned(as: type)) }
+    }
+
+    /// - Returns: nil if there are not so many.
+    package mutating func unsignedIntegers(_ count: Int) -> [UInt64]? {
+        let size = MemoryLayout<UInt64>.size
+        guard count <= (source.count - offset) / size, let bytes = take(count * size) else { return nil }
+        return (0..<count).map { UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * size, as: UInt64.self)) }
+    }
+
+    package mutating func bytes(_ count: Int) -> [UInt8]? { take(count).map { [UInt8]($0) } }
+
+    package mutating func text(_ count: Int) -> String? { take(count).flatMap { String(validating: $0, as: UTF8.self) } }
+}
+
+extension [UInt8] {
+    package mutating func append(integer: some FixedWidthInteger) {
+        Swift.withUnsafeBytes(of: integer.littleEndian) { append(contentsOf: $0) }
+    }
+
+    /// `withUnsafeBytes` that keeps the error's type.
+    package func withRawBytes<Value, Failure>(
+        _ body: (UnsafeRawBufferPointer) throws(Failure) -> Value
+    ) throws(Failure) -> Value {
+        let result: Result<Value, Failure> = withUnsafeBytes { bytes in
+            do throws(Failure) { return .success(try body(bytes)) } catch { return .failure(error) }
+        }
+        return try result.get()
+    }
+}

@@ -1,0 +1,84 @@
+import CLinux
+import Glibc
+
+/// How a thread that may take its time gives way to those that may not.
+///
+/// After each millisecond of work it looks whether it had to wait for a processor. If so it rests several times as long
+/// as it worked. (A lower priority would do less: threads that such a thread happens to start would keep it, and where
+/// a container's time is limited it saves none.)
+final class Pace {
+    /// Work after which it looks, in nanoseconds of processor time.
+    private static let quantum: Int64 = 1_000_000
+    /// A rest is so many times as long as the work before it. With six a collection's two threads take a tenth of two
+    /// processors.
+    private static let factor: Int64 = 6
+    /// A thread that waits a twentieth of its working time or more does so for others.
+    private static let patience: Int64 = 20
+    /// Whoever waits for such a thread waits no longer than that, in nanoseconds.
+    static let longestRest: Int64 = 100_000_000
+
+    /// The thread's `schedstat` (proc_pid_schedstat(5)): nanoseconds on a processor, and waiting for one. -1 if the
+    /// system has none.
+    private let statistics: Int32
+    private var worked: Int64 = 0
+    private var waited: Int64 = 0
+
+    private init() {
+        statistics = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC)
+        (worked, waited) = (Self.processorTime(), waitingTime() ?? 0)
+    }
+
+    deinit { if statistics >= 0 { close(statistics) } }
+
+    /// Of the calling thread; nil if that may not block.
+    static var current: Pace? {
+        pthread_getspecific(key).map { Unmanaged<Pace>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    /// From now on the calling thread may block, and has a pace until it ends.
+    static func begin() { pthread_setspecific(key, Unmanaged.passRetained(Pace()).toOpaque()) }
+
+    private static let key: pthread_key_t = {
+        var key = pthread_key_t()
+        pthread_key_create(&key) { pace in
+            if let pace { Unmanaged<Pace>.fromOpaque(pace).release() }
+        }
+        return key
+    }()
+
+    /// Rests if it is time to. The calling thread must be the one that this is the pace of.
+    func rest() {
+        let work = Self.processorTime() - worked
+        guard work >= Self.quantum else { return }
+        let waiting = waitingTime()
+        let duration = Self.rest(after: work, waiting: waiting.map { $0 - waited })
+        if duration > 0 {
+            var time = timespec(tv_sec: Int(duration / 1_000_000_000), tv_nsec: Int(duration % 1_000_000_000))
+            nanosleep(&time, nil)
+        }
+        (worked, waited) = (Self.processorTime(), waiting ?? 0)
+    }
+
+    /// How long to rest, in nanoseconds.
+    /// - Parameter waiting: nil if nobody knows: then others may well have waited too.
+    static func rest(after work: Int64, waiting: Int64?) -> Int64 {
+        if let waiting, waiting < work / patience { return 0 }
+        return min(min(work, longestRest) * factor, longestRest)
+    }
+
+    private static func processorTime() -> Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+    }
+
+    private func waitingTime() -> Int64? {
+        guard statistics >= 0 else { return nil }
+        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 64) { buffer in
+            let count = pread(statistics, buffer.baseAddress, buffer.count, 0)
+            guard count > 0 else { return nil }
+            let fields = buffer[..<count].split(separator: UInt8(ascii: " "))
+            return fields.count > 1 ? Int64(String(decoding: fields[1], as: UTF8.self)) : nil
+        }
+    }
+}

@@ -1,0 +1,195 @@
+import OCI
+import ObjectStore
+
+/// Marking: everything that something refers to.
+extension GarbageCollector {
+    private static let page = 1000
+    /// Repositories whose manifests are read at the same time.
+    private static let repositories = 8
+    /// Repositories whose references are in memory at the same time.
+    private static let portion = 128
+    /// The directory is read once for each page.
+    private static let catalogPage = 8192
+
+    func mark<Roots: AsyncSequence>(
+        _ roots: Roots, _ marked: inout DigestSet
+    ) async throws(RegistryError) where Roots.Element == [Digest] {
+        var iterator = roots.makeAsyncIterator()
+        while true {
+            let digests: [Digest]?
+            do { digests = try await iterator.next() } catch {
+                throw error as? RegistryError ?? .input(error)
+            }
+            guard let digests else { return }
+            for digest in digests { marked.insert(digest) }
+        }
+    }
+
+    /// Marks what repositories have. What the last collection took down of those that did not change since is taken
+    /// from there, and what is now known of those that nobody changes is taken down for the next one.
+    func markRepositories(
+        _ marked: inout DigestSet, cutoff: Int64, dryRun: Bool, _ report: inout CollectionReport,
+        _ progress: (CollectionReport) -> Void
+    ) async throws(RegistryError) {
+        let indexes: [ObjectKey]
+        do { indexes = try await ReferenceIndex.list(in: reading) } catch { throw .store(error) }
+        var old = await ReferenceIndexReader(indexes.first, in: reading)
+        var new = dryRun ? nil : await ReferenceIndexUpdate(of: indexes, in: registry.facts.store)
+        do throws(RegistryError) {
+            var after: String?
+            while true {
+                let page: [ObjectInfo]
+                do {
+                    page = try await reading.list(
+                        prefix: RepositoryKeys.catalog, startAfter: after, limit: Self.catalogPage)
+                } catch { throw .store(error) }
+                for start in stride(from: 0, to: page.count, by: Self.portion) {
+                    let portion = Array(page[start..<min(start + Self.portion, page.count)])
+                    try await mark(portion, &marked, cutoff, &old, &new, &report)
+                    progress(report)
+                }
+                guard page.count == Self.catalogPage, let last = page.last else { break }
+                after = last.key.text
+            }
+        } catch {
+            await old.close()
+            await new?.abort()
+            throw error
+        }
+        await old.close()
+        try await new?.finish()
+    }
+
+    /// Marks what the repositories of some markers have.
+    private func mark(
+        _ markers: [ObjectInfo], _ marked: inout DigestSet, _ cutoff: Int64, _ old: inout ReferenceIndexReader,
+        _ new: inout ReferenceIndexUpdate?, _ report: inout CollectionReport
+    ) async throws(RegistryError) {
+        var known: [ReadReferences?] = []
+        var unknown: [(place: Int, marker: ObjectInfo)] = []
+        for marker in markers {
+            let name = String(marker.key.text.dropFirst(RepositoryKeys.catalog.count))
+            let entry = await old.entry(of: name, marker.version)
+            if entry == nil { unknown.append((known.count, marker)) }
+            known.append(entry.map { ReadReferences(references: $0, isSettled: true) })
+        }
+        for result in await inParallel(unknown, Self.repositories, { await read($0, cutoff) }) {
+            for (place, references) in try result.get() { known[place] = references }
+        }
+        report.repositories += markers.count
+        report.repositoriesRead += unknown.count
+        for case .some(let read) in known {
+            for key in read.references.keys { marked.insert(key: key) }
+            if read.isSettled { try await new?.append(read.references) }
+        }
+        if !unknown.isEmpty { new?.hasChanged = true }
+    }
+
+    private func read(
+        _ markers: [(place: Int, marker: ObjectInfo)], _ cutoff: Int64
+    ) async -> Result<[(place: Int, references: ReadReferences)], RegistryError> {
+        do throws(RegistryError) {
+            var all: [(place: Int, references: ReadReferences)] = []
+            for (place, marker) in markers {
+                if let references = try await read(marker, cutoff) { all.append((place, references)) }
+            }
+            return .success(all)
+        } catch { return .failure(error) }
+    }
+
+    /// Reads what a repository's manifests name, themselves included.
+    /// - Parameter marker: as it was before.
+    /// - Returns: nil if it is no repository's.
+    private func read(_ marker: ObjectInfo, _ cutoff: Int64) async throws(RegistryError) -> ReadReferences? {
+        let text = String(marker.key.text.dropFirst(RepositoryKeys.catalog.count))
+        guard let name = RepositoryKeys.repository(of: text) else { return nil }
+        let facts = Facts(store: reading)
+        // Whoever found this version young enough to rely on it is done by now.
+        var isSettled = false
+        if let (value, version) = try await facts.readOrVersion(marker.key, as: CatalogMarker.self), let value {
+            isSettled = version == marker.version && value.changed < cutoff
+        }
+        var found: [UInt64] = []
+        let keys = RepositoryKeys(name: name)
+        for algorithm in try await components(below: keys.manifests, after: nil) {
+            guard let algorithm = DigestAlgorithm(rawValue: algorithm) else { continue }
+            var after: String?
+            while true {
+                if Task.isCancelled { throw .cancelled }
+                let page = try await components(below: "\(keys.manifests)\(algorithm.rawValue)/", after: after)
+                for hex in page {
+                    guard let digest = try? Digest(algorithm, hex: hex),
+                        // Gone since it was listed.
+                        let membership: StoredFact<ManifestMembership> = try await facts.read(
+                            try keys.manifest(digest))
+                    else { continue }
+                    let references = try await registry.references(of: digest, membership.value)
+                    // One that names more than its membership says is missing, and may be put back.
+                    if membership.value.references == nil, references.isEmpty { isSettled = false }
+                    found.append(DigestSet.key(digest))
+                    for reference in references { found.append(DigestSet.key(reference)) }
+                }
+                guard page.count == Self.page else { break }
+                after = page.last
+            }
+        }
+        return ReadReferences(
+            references: RepositoryReferences(marker: text, version: marker.version, keys: found), isSettled: isSettled)
+    }
+
+    /// Names only: a look at each object would cost more than the list.
+    private func components(below prefix: String, after: String?) async throws(RegistryError) -> [String] {
+        do { return try await reading.listComponents(below: prefix, startAfter: after, limit: Self.page) } catch {
+            throw .store(error)
+        }
+    }
+}
+
+/// What a repository names.
+private struct ReadReferences {
+    let references: RepositoryReferences
+    /// Nobody changes it who does not renew its marker first: it may be taken down.
+    let isSettled: Bool
+}
+
+/// Puts a new index in the place of those that there are, if it says anything new.
+///
+/// The index saves time and nothing else, so a collection goes on where it can't be written, to a full disk above all.
+struct ReferenceIndexUpdate {
+    private let old: [ObjectKey]
+    private let store: any ObjectStore
+    private var writer: ReferenceIndexWriter?
+    /// Whether a repository was read.
+    var hasChanged = false
+
+    init(of old: [ObjectKey], in store: any ObjectStore) async {
+        self.old = old
+        self.store = store
+        writer = try? await ReferenceIndexWriter(in: store)
+    }
+
+    mutating func append(_ entry: RepositoryReferences) async throws(RegistryError) {
+        do throws(ObjectStoreError) { try await writer?.append(entry) } catch {
+            await abort()
+            try Self.check(error)
+        }
+    }
+
+    mutating func finish() async throws(RegistryError) {
+        guard hasChanged else { return await abort() }
+        do throws(ObjectStoreError) {
+            guard writer != nil else { return }
+            try await writer?.finish()
+            for key in old { try await store.delete(key, ifVersion: nil) }
+        } catch { try Self.check(error) }
+    }
+
+    mutating func abort() async {
+        await writer?.abort()
+        writer = nil
+    }
+
+    private static func check(_ error: ObjectStoreError) throws(RegistryError) {
+        guard case .full = error else { throw .store(error) }
+    }
+}
