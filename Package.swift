@@ -149,13 +149,13 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "RegistryTests",
-            dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "ObjectStoreTesting", "Registry"],
+            dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Registry", "TestSupport"],
             exclude: ["Collection/Model"], swiftSettings: strict),
         .testTarget(
             name: "RegistryAPITests",
             dependencies: [
-                "Blobs", "Images", "JSON", "OCI", "ObjectStore", "ObjectStoreTesting", "Registry", "RegistryAPI",
-                "Service", "TestSupport", httpTypes, logging, serviceLifecycle,
+                "Blobs", "Images", "JSON", "OCI", "ObjectStore", "Registry", "RegistryAPI", "Service", "TestSupport",
+                httpTypes, logging, serviceLifecycle,
             ], swiftSettings: strict),
         .testTarget(
             name: "OperatorAPITests",

@@ -46,24 +46,29 @@ extension BlobStore {
     private func remove(
         _ record: BlobRecord, _ version: ObjectVersion, of digest: Digest
     ) async throws(BlobError) -> Bool {
-        let name: String
-        do throws(ObjectStoreError) {
-            switch record.content {
-            case .object(let id): name = try id.key().text
-            case .inline: name = try BlobRecord.key(digest).text
-            }
-        } catch { throw .store(error) }
-        if case .object = record.content {
+        let holder: ObjectKey
+        switch record.content {
+        case .inline:
+            holder = try key(of: digest)
+            guard try await forget(digest, version) else { return false }
+        case .object(let id):
+            holder = try key(of: id)
             var gone = record
             gone.state = .gone
             guard let version = try await swap(digest, gone, version) else { return false }
             try await deleteData(record)
             _ = try await forget(digest, version)
-        } else {
-            guard try await forget(digest, version) else { return false }
         }
-        quotas?.deleted(name, record.size)
+        quotas?.deleted(holder.text, record.size)
         return true
+    }
+
+    private func key(of digest: Digest) throws(BlobError) -> ObjectKey {
+        do { return try BlobRecord.key(digest) } catch { throw .store(error) }
+    }
+
+    private func key(of id: DataID) throws(BlobError) -> ObjectKey {
+        do { return try id.key() } catch { throw .store(error) }
     }
 
     /// - Returns: the new record's version; nil if it was changed meanwhile.

@@ -3,15 +3,15 @@ import Glibc
 
 /// How a thread that may take its time gives way to those that may not.
 ///
-/// After each millisecond of work it looks whether it had to wait for a processor. If so it rests several times as long
+/// After some milliseconds of work it looks whether it had to wait for a processor. If so it rests several times as long
 /// as it worked. (A lower priority would do less: threads that such a thread happens to start would keep it, and where
 /// a container's time is limited it saves none.)
 final class Pace {
     /// Work after which it looks, in nanoseconds of processor time.
-    private static let quantum: Int64 = 1_000_000
-    /// A rest is so many times as long as the work before it. With six a collection's two threads take a tenth of two
+    private static let quantum: Int64 = 4_000_000
+    /// A rest is so many times as long as the work before it. With eight a collection's two threads take a tenth of two
     /// processors.
-    private static let factor: Int64 = 6
+    private static let factor: Int64 = 8
     /// A thread that waits a twentieth of its working time or more does so for others.
     private static let patience: Int64 = 20
     /// Whoever waits for such a thread waits no longer than that, in nanoseconds.

@@ -1,12 +1,12 @@
 /// A store in front of another one that remembers small objects that were read, for a store that this process alone
 /// writes to (`FilesystemObjectStore` is owned by one process): what is remembered is then never old.
 ///
-/// All writers must go through it.
-public final class WriteThroughStore: ObjectStore {
+/// All writers must go through it. (Streamed objects and copies have new keys, and what is missing is not remembered.)
+public final class WriteThroughStore: ForwardingObjectStore {
     /// Larger objects are read each time, in bytes.
     static let maximumObject = 64 << 10
 
-    private let base: any ObjectStore
+    public let base: any ObjectStore
     private let cache: BoundedCache<ObjectKey, StoredObject>
 
     /// - Parameter memory: about how many bytes may be remembered.
@@ -35,39 +35,8 @@ public final class WriteThroughStore: ObjectStore {
         return object
     }
 
-    public func head(_ key: ObjectKey) async throws(ObjectStoreError) -> ObjectInfo { try await base.head(key) }
-
     public func delete(_ key: ObjectKey, ifVersion version: ObjectVersion?) async throws(ObjectStoreError) {
         defer { cache.remove(key) }
         try await base.delete(key, ifVersion: version)
     }
-
-    public func list(
-        prefix: String, startAfter: String?, limit: Int
-    ) async throws(ObjectStoreError) -> [ObjectInfo] {
-        try await base.list(prefix: prefix, startAfter: startAfter, limit: limit)
-    }
-
-    public func listComponents(
-        below prefix: String, startAfter: String?, limit: Int
-    ) async throws(ObjectStoreError) -> [String] {
-        try await base.listComponents(below: prefix, startAfter: startAfter, limit: limit)
-    }
-
-    public func open(_ key: ObjectKey) async throws(ObjectStoreError) -> any ObjectReader { try await base.open(key) }
-
-    public func writer(for key: ObjectKey, use: ObjectUse) async throws(ObjectStoreError) -> any ObjectWriter {
-        // A streamed object's key is a new one, and what is missing is not remembered.
-        try await base.writer(for: key, use: use)
-    }
-
-    public func copy(_ source: ObjectKey, to target: ObjectKey) async throws(ObjectStoreError) {
-        try await base.copy(source, to: target)
-    }
-
-    public func presignedURL(for key: ObjectKey, lifetime: Duration) async throws(ObjectStoreError) -> String? {
-        try await base.presignedURL(for: key, lifetime: lifetime)
-    }
-
-    public func sync() async throws(ObjectStoreError) { try await base.sync() }
 }

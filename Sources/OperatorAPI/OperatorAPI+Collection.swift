@@ -40,7 +40,8 @@ extension CollectionReport {
     var json: JSONValue {
         [
             "blobs": .integer(blobs), "damaged": .integer(damaged), "leased": .integer(leased),
-            "marked": .integer(marked), "repositories": .integer(repositories), "retired": .integer(retired),
+            "marked": .integer(marked), "repositories": .integer(repositories),
+            "repositoriesRead": .integer(repositoriesRead), "retired": .integer(retired),
             "retiredBytes": .integer(retiredBytes),
             "retention": [
                 "droplets": .integer(retention.droplets), "manifests": .integer(retention.manifests),

@@ -1,13 +1,12 @@
 import HTTPTypes
 import OCI
 import ObjectStore
-import ObjectStoreTesting
 import Service
 import Synchronization
 
 /// A store over memory that gives URLs to its objects, and the server behind them, which checks their signatures.
 final class PresigningStore: ForwardingObjectStore {
-    let base = MemoryObjectStore()
+    let base: any ObjectStore = MemoryObjectStore()
     private let secret = "a secret of the store"
     private let place = Mutex(0)
     private let served = Mutex<[String]>([])

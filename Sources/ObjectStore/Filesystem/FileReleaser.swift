@@ -9,24 +9,26 @@ final class FileReleaser: Sendable {
     private let pool = BlockingPool(name: "store-release", threads: 4)
     private let waiting = Monitor(0, signals: 1)
 
-    func release(_ file: Int32) {
+    func release(_ files: [Int32]) {
+        if files.isEmpty { return }
         let hasRoom = waiting.withLock { waiting in
-            guard waiting < Self.maximum else { return false }
-            waiting += 1
+            guard waiting + files.count <= Self.maximum else { return false }
+            waiting += files.count
             return true
         }
-        guard hasRoom else {
-            Glibc.close(file)
-            return
-        }
+        guard hasRoom else { return Self.close(files) }
         pool.submit { [waiting] in
-            Glibc.close(file)
+            Self.close(files)
             let isLast = waiting.withLock { waiting in
-                waiting -= 1
+                waiting -= files.count
                 return waiting == 0
             }
             if isLast { waiting.wake(0) }
         }
+    }
+
+    private static func close(_ files: [Int32]) {
+        for file in files { Glibc.close(file) }
     }
 
     /// Waits until no file does.

@@ -151,9 +151,13 @@ final class LinuxFileSystem: FileSystem {
             if error.isMissing { return }
             throw error
         }
-        defer { closeParent(parent) }
+        var nameless: [Int32] = []
+        defer {
+            releaser.release(nameless)
+            closeParent(parent)
+        }
         for name in names {
-            do { try check("removing \(directory)/\(name)") { unlink(parent, name) } } catch {
+            do { try check("removing \(directory)/\(name)") { unlink(parent, name, &nameless) } } catch {
                 if !error.isMissing, !error.isDirectory { throw error }
             }
         }
@@ -183,11 +187,22 @@ final class LinuxFileSystem: FileSystem {
 
     /// Takes a file's name away; its bytes are given back by and by.
     private func unlink(_ parent: Int32, _ name: String) -> Int32 {
+        var nameless: [Int32] = []
+        let result = unlink(parent, name, &nameless)
+        let error = errno
+        releaser.release(nameless)
+        errno = error
+        return result
+    }
+
+    /// Takes a file's name away.
+    /// - Parameter nameless: gets the file if its bytes can be given back now, by who closes it.
+    private func unlink(_ parent: Int32, _ name: String, _ nameless: inout [Int32]) -> Int32 {
         let file = openat(parent, name, clinux_path_flag() | O_NOFOLLOW | O_CLOEXEC)
         let result = unlinkat(parent, name, 0)
         guard file >= 0 else { return result }
         let error = errno
-        if result == 0 { releaser.release(file) } else { Glibc.close(file) }
+        if result == 0 { nameless.append(file) } else { Glibc.close(file) }
         errno = error
         return result
     }

@@ -94,7 +94,8 @@ extension StoreEngine {
 
     func delete(_ key: ObjectKey, ifVersion version: ObjectVersion?) throws(ObjectStoreError) -> Attempt<Void> {
         if let obstacle: Attempt<Void> = try obstacle(bytes: nil) { return obstacle }
-        warm(key)
+        // Who knows its version has just read it.
+        if version == nil { warm(key) }
         return try changing.withLock { (_) throws(ObjectStoreError) in
             let current = try current(key)
             if let version {

@@ -97,7 +97,7 @@ extension Schema {
         ]),
         "Collection": .object([
             "blobs": .integer, "damaged": .integer, "leased": .integer, "marked": .integer, "repositories": .integer,
-            "retired": .integer, "retiredBytes": .integer,
+            "repositoriesRead": .integer, "retired": .integer, "retiredBytes": .integer,
             "retention": .object([
                 "droplets": .integer, "manifests": .integer, "rootfsVersions": .integer, "withheld": .string.orNull,
             ]),

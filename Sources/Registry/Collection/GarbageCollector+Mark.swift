@@ -33,8 +33,8 @@ extension GarbageCollector {
     ) async throws(RegistryError) {
         let indexes: [ObjectKey]
         do { indexes = try await ReferenceIndex.list(in: reading) } catch { throw .store(error) }
+        var new = dryRun ? nil : try await ReferenceIndexUpdate(of: indexes, in: registry.facts.store)
         var old = await ReferenceIndexReader(indexes.first, in: reading)
-        var new = dryRun ? nil : await ReferenceIndexUpdate(of: indexes, in: registry.facts.store)
         do throws(RegistryError) {
             var after: String?
             while true {
@@ -162,10 +162,12 @@ struct ReferenceIndexUpdate {
     /// Whether a repository was read.
     var hasChanged = false
 
-    init(of old: [ObjectKey], in store: any ObjectStore) async {
+    init(of old: [ObjectKey], in store: any ObjectStore) async throws(RegistryError) {
         self.old = old
         self.store = store
-        writer = try? await ReferenceIndexWriter(in: store)
+        do throws(ObjectStoreError) { writer = try await ReferenceIndexWriter(in: store) } catch {
+            try Self.check(error)
+        }
     }
 
     mutating func append(_ entry: RepositoryReferences) async throws(RegistryError) {

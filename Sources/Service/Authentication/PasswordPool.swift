@@ -17,6 +17,8 @@ final class PasswordPool: Sendable {
     }
 
     private let threads: NIOThreadPool
+    /// Gives answers. Whoever goes on with one may start a thread, which would keep the low priority for good.
+    private let answers = NIOThreadPool(numberOfThreads: 1)
     private let count: Int
     private let state: Mutex<State>
 
@@ -29,9 +31,13 @@ final class PasswordPool: Sendable {
         self.threads = NIOThreadPool(numberOfThreads: threads)
         state = Mutex(State(queue: PasswordQueue(maximum: maximum, maximumOfAddress: maximumOfAddress)))
         self.threads.start()
+        answers.start()
     }
 
-    deinit { threads.shutdownGracefully { _ in } }
+    deinit {
+        threads.shutdownGracefully { _ in }
+        answers.shutdownGracefully { _ in }
+    }
 
     /// - Parameter wasGood: the credentials were good before; they are checked first.
     /// - Throws: `AuthenticationError.overloaded` if the queue, or the address's share of it, is full.
@@ -40,8 +46,9 @@ final class PasswordPool: Sendable {
     ) async throws -> Result {
         try await withCheckedThrowingContinuation { continuation in
             add(
-                Work {
-                    continuation.resume(returning: work())
+                Work { [answers] in
+                    let result = work()
+                    answers.submit { _ in continuation.resume(returning: result) }
                 } refuse: {
                     continuation.resume(throwing: AuthenticationError.overloaded)
                 }, address, wasGood: wasGood)

@@ -19,7 +19,8 @@ struct CollectCommand: AsyncParsableCommand {
                 dryRun ? "would go" : "collected", "\(count("retired")) blobs, \(byteCount(count("retiredBytes")))")
             fields.add("in use", "\(count("marked")) digests, in \(count("repositories")) repositories and images")
             fields.add("kept for now", "\(count("leased")) that somebody relied on of late")
-            fields.add("looked at", "\(count("blobs")) blobs")
+            fields.add(
+                "looked at", "\(count("blobs")) blobs, and \(count("repositoriesRead")) repositories that changed")
             if count("damaged") > 0 { fields.add("damaged", "\(count("damaged")) records: run cistern verify") }
             let retention = report["retention"]
             func retired(_ name: String) -> Int64 { retention?[name]?.integer ?? 0 }

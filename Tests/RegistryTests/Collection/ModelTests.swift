@@ -8,7 +8,7 @@ struct ModelTests {
         "in no order of its steps anything acknowledged is lost",
         arguments: [
             ["PUSHES_A=2", "PUSHES_B=0"], ["COLLECTORS=1"], ["INLINE", "PUSHES_A=2", "PUSHES_B=0"],
-            ["INLINE", "COLLECTORS=1"],
+            ["INLINE", "COLLECTORS=1"], ["INDEX", "INLINE", "PUSHES_B=0"],
         ])
     func holds(definitions: [String]) throws {
         let output = try Self.check(definitions)
@@ -20,7 +20,8 @@ struct ModelTests {
         "a protocol without one of its rules loses something",
         arguments: [
             ["NO_RENEWAL"], ["NO_SWAP"], ["LATE_CUTOFF"], ["REUSED_DATA"], ["INLINE", "NO_RENEWAL"],
-            ["INLINE", "NO_SWAP"], ["INLINE", "LATE_CUTOFF"],
+            ["INLINE", "NO_SWAP"], ["INLINE", "LATE_CUTOFF"], ["INDEX", "INLINE", "PUSHES_B=0", "NO_MARKER"],
+            ["INDEX", "INLINE", "PUSHES_B=0", "UNSETTLED"], ["INDEX", "INLINE", "PUSHES_B=0", "LATE_VERSION"],
         ])
     func breaks(definitions: [String]) throws {
         let output = try Self.check(definitions)

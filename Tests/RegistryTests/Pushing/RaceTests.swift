@@ -1,7 +1,6 @@
 import Blobs
 import OCI
 import ObjectStore
-import ObjectStoreTesting
 import Synchronization
 import Testing
 
@@ -100,14 +99,14 @@ struct RaceTests {
 
 /// A store that, before the first call of a kind, does something else: the moment at which another request comes in.
 private final class StagedStore: ForwardingObjectStore {
-    let base: MemoryObjectStore
+    let base: any ObjectStore
     private struct Scene {
         let isNow: @Sendable (Calls.Call) -> Bool
         let action: @Sendable () async -> Void
     }
     private let scene = Mutex<Scene?>(nil)
 
-    init(base: MemoryObjectStore) { self.base = base }
+    init(base: any ObjectStore) { self.base = base }
 
     func before(_ isNow: @escaping @Sendable (Calls.Call) -> Bool, _ action: @escaping @Sendable () async -> Void) {
         scene.withLock { $0 = Scene(isNow: isNow, action: action) }

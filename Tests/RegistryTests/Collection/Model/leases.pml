@@ -9,11 +9,18 @@
  *
  * With INLINE the record holds the content, as that of a small blob does: it is published and collected in one step.
  *
+ * With INDEX a collector takes down what the repository names, and believes it as long as the repository's marker is the
+ * same: GarbageCollector.markRepositories, Registry.renewMarker. (deleteManifest renews the marker too, so that garbage
+ * goes, which is not what is checked here.)
+ *
  * Each of these breaks the protocol, and is there to show that the model would notice:
  *   NO_RENEWAL     require does not renew old leases
  *   NO_SWAP        retire writes, or deletes, unconditionally
  *   LATE_CUTOFF    the collector takes its time after the mark
  *   REUSED_DATA    a new upload takes the gone record's data id again
+ *   NO_MARKER      a push does not renew the marker
+ *   UNSETTLED      the collector takes down what it reads at a marker that somebody may yet rely on
+ *   LATE_VERSION   the collector looks at the marker after it read the manifests
  */
 #define GRACE 4
 #define END 10                  /* the clock stops here */
@@ -40,6 +47,17 @@ byte version = 0;
 /* data/<id> */
 bit data[IDS];
 byte next_id = 1;
+
+#ifdef INDEX
+/* catalog/<repository>: its version counts renewals. */
+byte changed = 0;
+byte marker = 0;
+
+/* collection/references: what was taken down of the repository, and of which version of its marker. */
+bit taken = 0;
+bit taken_marked = 0;
+byte taken_marker = 0;
+#endif
 
 /* Manifests that name the digest, of acknowledged pushes. */
 byte links = 0;
@@ -139,6 +157,20 @@ renew:
         }
     fi;
 #endif
+#if defined(INDEX) && !defined(NO_MARKER)
+renewMarker:
+    atomic { seen_lease = changed; seen_version = marker }
+    if
+    :: now - seen_lease < GRACE / 4 -> skip
+    :: else ->
+        atomic {
+            if
+            :: marker != seen_version -> goto renewMarker
+            :: else -> marker++; changed = now
+            fi
+        }
+    fi;
+#endif
     /* join: the membership is written, and the push acknowledged. */
     atomic { links++; deadline[me] = 0 }
 
@@ -154,12 +186,37 @@ proctype Collector() {
     byte start, seen_id, seen_version, seen_lease;
     mtype seen;
     bit marked;
+#ifdef INDEX
+    bit settled;
+#endif
 
 #ifndef LATE_CUTOFF
         start = now;
 #endif
+#ifdef INDEX
+        /* markRepositories */
+        seen_version = marker;
+        if
+        :: taken && taken_marker == seen_version -> marked = taken_marked
+        :: else ->
+#ifdef UNSETTLED
+            settled = true;
+#else
+            settled = (marker == seen_version && changed + GRACE < start);
+#endif
+            marked = (links > 0);
+#ifdef LATE_VERSION
+            seen_version = marker;
+#endif
+            if
+            :: settled -> atomic { taken = true; taken_marked = marked; taken_marker = seen_version }
+            :: else -> skip
+            fi
+        fi;
+#else
         /* mark */
         marked = (links > 0);
+#endif
 #ifdef LATE_CUTOFF
         start = now;
 #endif

@@ -1,9 +1,6 @@
-public import ObjectStore
-
-/// A store over another one that makes each call there: a test's store says only what it does otherwise.
+/// A store over another one that makes each call there: it says only what it does otherwise.
 public protocol ForwardingObjectStore: ObjectStore {
-    associatedtype Base: ObjectStore
-    var base: Base { get }
+    var base: any ObjectStore { get }
 }
 
 extension ForwardingObjectStore {
@@ -39,6 +36,10 @@ extension ForwardingObjectStore {
 
     public func copy(_ source: ObjectKey, to target: ObjectKey) async throws(ObjectStoreError) {
         try await base.copy(source, to: target)
+    }
+
+    public func presignedURL(for key: ObjectKey, lifetime: Duration) async throws(ObjectStoreError) -> String? {
+        try await base.presignedURL(for: key, lifetime: lifetime)
     }
 
     public func sync() async throws(ObjectStoreError) { try await base.sync() }
