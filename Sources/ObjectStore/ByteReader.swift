@@ -21,7 +21,9 @@ package struct ByteReader {
     package mutating func unsignedIntegers(_ count: Int) -> [UInt64]? {
         let size = MemoryLayout<UInt64>.size
         guard count <= (source.count - offset) / size, let bytes = take(count * size) else { return nil }
-        return (0..<count).map { UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * size, as: UInt64.self)) }
+        return (0..<count).map { index in
+            UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: index * size, as: UInt64.self))
+        }
     }
 
     package mutating func bytes(_ count: Int) -> [UInt8]? { take(count).map { [UInt8]($0) } }

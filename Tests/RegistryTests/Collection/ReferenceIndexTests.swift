@@ -68,6 +68,28 @@ struct ReferenceIndexTests {
         #expect(try await world.contents() == 2 * all.count)
     }
 
+    @Test("a collection in the middle of a push takes nothing down that the push then changes")
+    func inTheMiddle() async throws {
+        let world = try CollectionWorld()
+        let store = StagedStore(base: world.store)
+        let registry = Registry(store: store, blobs: world.blobs, now: { world.now })
+        _ = try await world.image("first", in: world.name)
+        // The marker is so young that the second push relies on it as it is.
+        world.pass(800)
+        let config = try await world.push("config")
+        store.before({ $0.operation == .put && $0.key?.contains("/_manifests/") == true }) {
+            world.pass(2600)
+            _ = try? await world.collect()
+        }
+        let manifest = world.manifest(config: config, layers: [])
+        _ = try await registry.putManifest(
+            world.name, .tag(try Tag(parsing: "second")), contentType: MediaType.ociManifest.text, manifest)
+        #expect(store.hasHappened)
+        world.pass(100_000)
+        #expect(try await world.collect().retired == 0)
+        #expect(try await world.areWhole([Digest.of(manifest)]))
+    }
+
     @Test("a repository's marker is renewed before a manifest comes or goes")
     func order() async throws {
         let world = try PushWorld()
