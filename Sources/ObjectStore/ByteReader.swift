@@ -28,7 +28,10 @@ package struct ByteReader {
 
     package mutating func bytes(_ count: Int) -> [UInt8]? { take(count).map { [UInt8]($0) } }
 
-    package mutating func text(_ count: Int) -> String? { take(count).flatMap { String(validating: $0, as: UTF8.self) } }
+    /// - Returns: nil if it is no UTF-8.
+    package mutating func text(_ count: Int) -> String? {
+        take(count).flatMap { String(validating: $0, as: UTF8.self) }
+    }
 }
 
 extension [UInt8] {
