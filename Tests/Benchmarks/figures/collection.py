@@ -81,7 +81,7 @@ def measure(bench):
     for is_warm in (False, True):
         # What was not read for long is read from the disk, which costs more than all the rest.
         when = "after a dry run" if is_warm else "first after a start"
-        results = [_round(bench, _filled(bench, blobs, repositories), is_warm) for _ in range(bench.rounds(2))]
+        results = [_round(bench, _filled(bench, blobs, repositories), is_warm) for _ in range(bench.rounds(3))]
         seconds, dry, peak, alone, meanwhile = zip(*results)
         time = median(seconds)
         loss = median(without / with_it for without, with_it in zip(alone, meanwhile))
