@@ -1,5 +1,3 @@
-import Glibc
-
 /// Runs tasks that go through a whole store (collections, counts) on threads of its own, where the store's calls may
 /// block: they are then made in place, without a change of threads for each. Who serves clients goes first: where there
 /// are not processors enough these threads rest most of the time (`Pace`).

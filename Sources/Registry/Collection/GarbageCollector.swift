@@ -24,9 +24,9 @@ public struct CollectionReport: Hashable, Sendable {
 
 /// Collects content that nothing refers to, while everything else goes on.
 ///
-/// It marks what is referred to (`GarbageCollector+Mark.swift`), then goes through all blobs and retires those that are not marked and whose lease is
-/// older than the mark's start less the grace period. Writers renew a lease *before* they write a reference down, so
-/// whatever they refer to while the mark runs is younger than that. Nobody is locked out.
+/// It marks what is referred to (`GarbageCollector+Mark.swift`), then goes through all blobs and retires those that are
+/// not marked and whose lease is older than the mark's start less the grace period. Writers renew a lease *before* they
+/// write a reference down, so whatever they refer to while the mark runs is younger than that. Nobody is locked out.
 public struct GarbageCollector: Sendable {
     /// Blobs that are retired at the same time: few, for clients wait behind them.
     static let concurrency = 4

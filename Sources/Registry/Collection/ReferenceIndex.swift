@@ -140,3 +140,47 @@ struct ReferenceIndexWriter {
 
     func abort() async { await object.abort() }
 }
+
+/// Puts a new index in the place of those that there are, if it says anything new.
+///
+/// The index saves time and nothing else, so a collection goes on where it can't be written, to a full disk above all.
+struct ReferenceIndexUpdate {
+    private let old: [ObjectKey]
+    private let store: any ObjectStore
+    private var writer: ReferenceIndexWriter?
+    /// Whether a repository was read.
+    var hasChanged = false
+
+    init(of old: [ObjectKey], in store: any ObjectStore) async throws(RegistryError) {
+        self.old = old
+        self.store = store
+        do throws(ObjectStoreError) { writer = try await ReferenceIndexWriter(in: store) } catch {
+            try Self.check(error)
+        }
+    }
+
+    mutating func append(_ entry: RepositoryReferences) async throws(RegistryError) {
+        do throws(ObjectStoreError) { try await writer?.append(entry) } catch {
+            await abort()
+            try Self.check(error)
+        }
+    }
+
+    mutating func finish() async throws(RegistryError) {
+        guard hasChanged else { return await abort() }
+        do throws(ObjectStoreError) {
+            guard writer != nil else { return }
+            try await writer?.finish()
+            for key in old { try await store.delete(key, ifVersion: nil) }
+        } catch { try Self.check(error) }
+    }
+
+    mutating func abort() async {
+        await writer?.abort()
+        writer = nil
+    }
+
+    private static func check(_ error: ObjectStoreError) throws(RegistryError) {
+        guard case .full = error else { throw .store(error) }
+    }
+}
