@@ -13,7 +13,7 @@ public struct BlobStore: Sendable {
     let store: any ObjectStore
     let now: @Sendable () -> Int64
     /// Knows how much there may be; nil: there is no limit.
-    let quotas: QuotaBook?
+    let quotas: QuotaLedger?
     /// For how long content stays that nothing refers to yet, in nanoseconds.
     public let grace: Int64
 
@@ -24,7 +24,7 @@ public struct BlobStore: Sendable {
     ///   - quotas: keeps the store's limit; nil: there is none.
     public init(
         store: any ObjectStore, now: @escaping @Sendable () -> Int64, grace: Int64 = 6 * 3600 * 1_000_000_000,
-        quotas: QuotaBook? = nil
+        quotas: QuotaLedger? = nil
     ) {
         self.quotas = quotas
         self.store = store

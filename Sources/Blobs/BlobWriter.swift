@@ -15,11 +15,11 @@ public final class BlobWriter: Sendable {
     private let id = DataID.random()
     private let use: ObjectUse
     private let store: any ObjectStore
-    private let quotas: QuotaBook?
+    private let quotas: QuotaLedger?
     private let reservation: QuotaReservation?
     private let state = Mutex(State())
 
-    init(store: any ObjectStore, quotas: QuotaBook?, use: ObjectUse) {
+    init(store: any ObjectStore, quotas: QuotaLedger?, use: ObjectUse) {
         self.quotas = quotas
         self.use = use
         self.store = store
@@ -94,7 +94,7 @@ public struct StagedBlob: Sendable {
     /// In bytes.
     public let size: Int64
     let store: any ObjectStore
-    let quotas: QuotaBook?
+    let quotas: QuotaLedger?
     /// Of bytes that are held in memory: they are in the store once they are published.
     let reservation: QuotaReservation?
 

@@ -1,6 +1,6 @@
 /// Runs tasks that go through a whole store (collections, counts) on threads of its own, where the store's calls may
 /// block: they are then made in place, without a change of threads for each. Who serves clients goes first: where there
-/// are not processors enough these threads rest most of the time (`Pace`).
+/// are not processors enough these threads rest most of the time (`Throttle`).
 ///
 /// It must live as long as tasks prefer it.
 public final class BackgroundExecutor: TaskExecutor {
@@ -17,9 +17,9 @@ public final class BackgroundExecutor: TaskExecutor {
         let job = UnownedJob(job)
         let executor = asUnownedTaskExecutor()
         pool.submit {
-            if Pace.current == nil { Pace.begin() }
+            if Throttle.current == nil { Throttle.begin() }
             job.runSynchronously(on: executor)
-            Pace.current?.rest()
+            Throttle.current?.rest()
         }
     }
 }

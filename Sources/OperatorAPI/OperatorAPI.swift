@@ -12,7 +12,7 @@ public struct OperatorAPI: Sendable {
     let images: DerivedImages
     let collections: CollectionRunner
     let verifications: VerificationRunner
-    let pins: PinBook
+    let pins: RunningImages
     let retention: Retention
     let usage: UsageCounter
     let settings: Settings
@@ -44,7 +44,7 @@ public struct OperatorAPI: Sendable {
 
     public init(
         rootfs: RootfsCatalog, droplets: DropletCatalog, images: DerivedImages, collections: CollectionRunner,
-        verifications: VerificationRunner, pins: PinBook, retention: Retention, usage: UsageCounter,
+        verifications: VerificationRunner, pins: RunningImages, retention: Retention, usage: UsageCounter,
         settings: Settings
     ) {
         self.retention = retention

@@ -11,14 +11,14 @@ public import ObjectStore
 public struct Registry: Sendable {
     let blobs: BlobStore
     let facts: Facts
-    let quotas: QuotaBook
+    let quotas: QuotaLedger
     let now: @Sendable () -> Int64
 
     /// - Parameters:
     ///   - quotas: what repositories may hold; without it, all that there is room for.
     ///   - now: nanoseconds since 1970.
     public init(
-        store: any ObjectStore, blobs: BlobStore, quotas: QuotaBook = QuotaBook(),
+        store: any ObjectStore, blobs: BlobStore, quotas: QuotaLedger = QuotaLedger(),
         now: @escaping @Sendable () -> Int64
     ) {
         self.quotas = quotas

@@ -10,7 +10,7 @@ public import Service
 public struct RegistryAPI: Sendable {
     let images: DerivedImages
     let registry: Registry
-    let uploads: UploadBook
+    let uploads: UploadSessions
     let blobs: BlobStore
     let redirects: Bool
 
@@ -19,7 +19,7 @@ public struct RegistryAPI: Sendable {
 
     /// - Parameter redirects: blobs are fetched from the store itself, where it can give URLs for that.
     public init(
-        images: DerivedImages, registry: Registry, uploads: UploadBook, blobs: BlobStore, redirects: Bool = false
+        images: DerivedImages, registry: Registry, uploads: UploadSessions, blobs: BlobStore, redirects: Bool = false
     ) {
         self.redirects = redirects
         self.images = images

@@ -7,20 +7,20 @@ import Testing
 
 @Suite("Quotas of droplets", .timeLimit(.minutes(5)))
 struct DropletQuotaTests {
-    private static func book(_ bytes: Int64) -> QuotaBook {
-        let book = QuotaBook()
+    private static func book(_ bytes: Int64) -> QuotaLedger {
+        let book = QuotaLedger()
         book.replace([Quota(repositories: "cloudfoundry/**", bytes: bytes) { $0.hasPrefix("cloudfoundry/") }])
         return book
     }
 
-    private static func count(_ house: TestHouse, _ book: QuotaBook) async throws {
+    private static func count(_ house: TestHouse, _ book: QuotaLedger) async throws {
         _ = try await book.count(now: { 0 }) { (count) throws(ImageError) in
             try await house.droplets.countUsage(count)
         }
     }
 
-    private static func used(_ book: QuotaBook) -> Int64? { book.usage.quotas.first?.total.used }
-    private static func held(_ book: QuotaBook) -> Int64? { book.usage.quotas.first?.total.reserved }
+    private static func used(_ book: QuotaLedger) -> Int64? { book.usage.quotas.first?.total.used }
+    private static func held(_ book: QuotaLedger) -> Int64? { book.usage.quotas.first?.total.reserved }
 
     /// What a droplet costs: its bytes and its layers'.
     private static func cost(_ record: DropletRecord) -> Int64 {

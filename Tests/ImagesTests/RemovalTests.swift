@@ -49,7 +49,7 @@ struct RemovalTests {
         }
         let rootfs = try await RootfsCatalog(store: store, blobs: house.blobs, now: { 1 })
         let images = DerivedImages(
-            droplets: house.droplets, rootfs: rootfs, recipes: try await RecipeBook(store: store), lifecycle: [:])
+            droplets: house.droplets, rootfs: rootfs, recipes: try await RecipeStore(store: store), lifecycle: [:])
         // Two recipes, the delta, the packages, the form, the variant, the state.
         let isRemoved = (try? await images.remove(stack, one)) != nil
         #expect(isRemoved == (deletions == 7))

@@ -18,7 +18,7 @@ struct RetentionTests {
     private struct World {
         let clock = Clock()
         let house: TestHouse
-        let pins: PinBook
+        let pins: RunningImages
         let droplets: [DropletRecord]
         let guid: DropletGUID
         let stack: StackName
@@ -26,7 +26,7 @@ struct RetentionTests {
         init() async throws {
             let clock = clock
             house = try await TestHouse(now: { clock.now })
-            pins = PinBook(store: house.store, now: { clock.now })
+            pins = RunningImages(store: house.store, now: { clock.now })
             guid = try DropletGUID("app")
             stack = try StackName(TestHouse.stack)
             for version in ["1", "2", "3"] {

@@ -21,7 +21,8 @@ struct TestHouse {
     ///   - launch: the lifecycle program's bytes; others as after an upgrade.
     ///   - now: nanoseconds since 1970.
     init(
-        store: MemoryObjectStore = MemoryObjectStore(), launch: String = "launch 1", quotas: QuotaBook = QuotaBook(),
+        store: MemoryObjectStore = MemoryObjectStore(), launch: String = "launch 1",
+        quotas: QuotaLedger = QuotaLedger(),
         deltas: DeltaPolicy? = nil, architectures: [Architecture] = [.amd64], keys: [SigningKey] = [],
         now: @escaping @Sendable () -> Int64 = { 1_800_000_000_000_000_000 }
     ) async throws {
@@ -31,7 +32,7 @@ struct TestHouse {
         rootfs = try await RootfsCatalog(store: store, blobs: blobs, now: now)
         let layer = try await LifecycleLayer.install(launch: Array(launch.utf8), in: blobs, store: store)
         images = DerivedImages(
-            droplets: droplets, rootfs: rootfs, recipes: try await RecipeBook(store: store),
+            droplets: droplets, rootfs: rootfs, recipes: try await RecipeStore(store: store),
             lifecycle: Dictionary(uniqueKeysWithValues: architectures.map { ($0, layer) }), deltas: deltas,
             signingKeys: keys)
     }

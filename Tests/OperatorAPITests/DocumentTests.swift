@@ -18,13 +18,13 @@ struct DocumentTests {
         let store = MemoryObjectStore()
         let now: @Sendable () -> Int64 = { 1 }
         let blobs = BlobStore(store: store, now: now)
-        let quotas = QuotaBook()
+        let quotas = QuotaLedger()
         let droplets = DropletCatalog(store: store, blobs: blobs, conversions: 1, now: now)
         let rootfs = try await RootfsCatalog(store: store, blobs: blobs, now: now)
         let images = DerivedImages(
-            droplets: droplets, rootfs: rootfs, recipes: try await RecipeBook(store: store), lifecycle: [:])
+            droplets: droplets, rootfs: rootfs, recipes: try await RecipeStore(store: store), lifecycle: [:])
         let registry = Registry(store: store, blobs: blobs, quotas: quotas, now: now)
-        let pins = PinBook(store: store, now: now)
+        let pins = RunningImages(store: store, now: now)
         return OperatorAPI(
             rootfs: rootfs, droplets: droplets, images: images,
             collections: CollectionRunner(

@@ -55,15 +55,15 @@ struct RedirectTests {
         let presigning = PresigningStore()
         let lines = Log()
         let sink = LogSink(maximum: 1 << 20) { lines.add($0) }
-        let store: any ObjectStore = presigns ? WriteThroughStore(presigning) : MemoryObjectStore()
+        let store: any ObjectStore = presigns ? CachingObjectStore(presigning) : MemoryObjectStore()
         let blobs = BlobStore(store: store, now: { 1_000_000_000 })
         let registry = Registry(store: store, blobs: blobs, now: { 1_000_000_000 })
         let images = DerivedImages(
             droplets: DropletCatalog(store: store, blobs: blobs, conversions: 1, now: { 0 }),
             rootfs: try await RootfsCatalog(store: store, blobs: blobs, now: { 0 }),
-            recipes: try await RecipeBook(store: store), lifecycle: [:])
+            recipes: try await RecipeStore(store: store), lifecycle: [:])
         let api = RegistryAPI(
-            images: images, registry: registry, uploads: UploadBook(registry: registry), blobs: blobs,
+            images: images, registry: registry, uploads: UploadSessions(registry: registry), blobs: blobs,
             redirects: redirects)
         try await serving(presigning.routes, sink) { port in
             presigning.serve(at: port)

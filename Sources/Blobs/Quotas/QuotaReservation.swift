@@ -3,10 +3,10 @@ import Synchronization
 /// Bytes that are held for something under way. They are given back when it ends, however it ends: by `commit`, by
 /// `release`, or when nobody has this any more.
 public final class QuotaReservation: Sendable {
-    private let book: QuotaBook
+    private let book: QuotaLedger
     private let id: UInt64
 
-    init(book: QuotaBook, id: UInt64) {
+    init(book: QuotaLedger, id: UInt64) {
         self.book = book
         self.id = id
     }

@@ -1,4 +1,4 @@
-/// What a `QuotaBook` knows; its owner locks it.
+/// What a `QuotaLedger` knows; its owner locks it.
 struct QuotaState {
     /// Repositories that a count names as the largest.
     static let largest = 100
@@ -22,7 +22,7 @@ struct QuotaState {
     }
 
     enum Subject {
-        case repository(String, QuotaBook.Walk)
+        case repository(String, QuotaLedger.Walk)
         /// The object that holds content; nil until it is known.
         case stored(key: String?)
     }
@@ -41,7 +41,7 @@ struct QuotaState {
         /// Those that it began with have an index here; others are known after the next one.
         let generation: Int
         /// Where the walks are: what is committed up to that place is added here too.
-        var positions: [QuotaBook.Walk: String] = [:]
+        var positions: [QuotaLedger.Walk: String] = [:]
         /// The key of the last object that was counted.
         var lastStored = ""
         /// Objects whose content was committed since it began: it is counted already.
@@ -115,7 +115,7 @@ struct QuotaState {
 
     mutating func name(_ id: UInt64, _ key: String) { held[id]?.subject = .stored(key: key) }
 
-    mutating func hold(_ id: UInt64, _ total: Int64) -> QuotaBook.Outcome {
+    mutating func hold(_ id: UInt64, _ total: Int64) -> QuotaLedger.Outcome {
         guard let holding = held[id], total > holding.bytes else { return .held }
         let more = total - holding.bytes
         for index in holding.accounts {
@@ -248,7 +248,7 @@ struct QuotaState {
     }
 
     /// Where a walk comes to a repository, in the order of the keys that it goes through.
-    static func place(_ repository: String, _ walk: QuotaBook.Walk) -> String {
+    static func place(_ repository: String, _ walk: QuotaLedger.Walk) -> String {
         switch walk {
         case .pushed: String(repository.map { $0 == "/" ? "!" : $0 })
         case .droplets: repository + "/"

@@ -90,7 +90,7 @@ extension RootfsCatalog {
     }
 }
 
-extension RecipeBook {
+extension RecipeStore {
     /// The layers that recipes name.
     var digests: [Digest] {
         state.withLock { $0.byID.values.flatMap { ($0.rootfs + $0.base + [$0.lifecycle] + $0.delta).map(\.digest) } }

@@ -19,7 +19,7 @@ public final class DerivedImages: Sendable {
 
     let droplets: DropletCatalog
     let rootfs: RootfsCatalog
-    let recipes: RecipeBook
+    let recipes: RecipeStore
     let lifecycle: [Architecture: LifecycleLayer]
     let deltas: DeltaPolicy?
     private let wanted = Mutex<[RecipeKey: Recipe]>([:])
@@ -38,7 +38,7 @@ public final class DerivedImages: Sendable {
     ///   - deltas: when images on a version that is new are made with a delta; nil: never.
     ///   - signingKeys: what provenance is signed with; without any it is not signed.
     public init(
-        droplets: DropletCatalog, rootfs: RootfsCatalog, recipes: RecipeBook,
+        droplets: DropletCatalog, rootfs: RootfsCatalog, recipes: RecipeStore,
         lifecycle: [Architecture: LifecycleLayer], deltas: DeltaPolicy? = nil, signingKeys: [SigningKey] = []
     ) {
         self.signingKeys = signingKeys
@@ -118,9 +118,9 @@ public final class DerivedImages: Sendable {
 
     /// What images on a version are made of: as with the first recipe there ever was, else as it was frozen, else what
     /// the policy says, which is then frozen.
-    private func form(of version: RootfsVersion) async throws(ImageError) -> RootfsForm {
+    private func form(of version: RootfsVersion) async throws(ImageError) -> LayerPlan {
         let first = recipes.recipes(version.stack, version.architecture).first { $0.version == version.version }
-        if let first { return RootfsForm(rootfs: first.rootfs, delta: first.delta) }
+        if let first { return LayerPlan(rootfs: first.rootfs, delta: first.delta) }
         return try await rootfs.form(of: version, deltas)
     }
 }

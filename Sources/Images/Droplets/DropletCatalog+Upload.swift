@@ -97,9 +97,9 @@ extension DropletCatalog {
     private func verify<Source: AsyncSequence & Sendable>(
         _ source: Source, against known: Conversion
     ) async throws(ImageError) where Source.Element == [UInt8] {
-        let intake = Intake(source, original: nil)
-        try await intake.drain()
-        try Checksum.sha256(known.content.digest.hex).check(sha256: intake.digest.hex, sha1: intake.sha1Hex)
+        let stream = HashingStream(source, original: nil)
+        try await stream.drain()
+        try Checksum.sha256(known.content.digest.hex).check(sha256: stream.digest.hex, sha1: stream.sha1Hex)
     }
 
     private func convert<Source: AsyncSequence & Sendable>(
@@ -110,19 +110,19 @@ extension DropletCatalog {
             if let length = upload.length { try await room.expect(original: length) }
             original = blobs.begin(use: .rarely)
         } catch { throw .blob(error) }
-        let intake = Intake(source, original: original, room: room)
+        let stream = HashingStream(source, original: original, room: room)
         var mode = upload.layout.mode
         var converted: ConvertedDroplet<BlobWriter>?
         do {
             if let length = upload.length { try await original.expect(length) }
             do {
-                converted = try await convert(upload, mode: mode, intake, room)
+                converted = try await convert(upload, mode: mode, stream, room)
             } catch let error as ConversionError where error.fault == .crossesLayers {
                 logger.info("the droplet can't be split: one layer instead", metadata: ["reason": "\(error)"])
                 mode = .single
             }
-            try await intake.drain()
-            try upload.checksum?.check(sha256: intake.digest.hex, sha1: intake.sha1Hex)
+            try await stream.drain()
+            try upload.checksum?.check(sha256: stream.digest.hex, sha1: stream.sha1Hex)
         } catch {
             await original.abort()
             for layer in converted?.layers ?? [] { await layer.stored.abort() }
@@ -131,19 +131,19 @@ extension DropletCatalog {
         let layers: ConvertedDroplet<BlobWriter>
         if let converted {
             let writers = converted.layers.map { ($0.stored, $0.digest) }
-            do { try await blobs.commit([(original, intake.digest)] + writers) } catch { throw .blob(error) }
+            do { try await blobs.commit([(original, stream.digest)] + writers) } catch { throw .blob(error) }
             layers = converted
         } else {
-            layers = try await convertAgain(upload, original: original, digest: intake.digest, room)
+            layers = try await convertAgain(upload, original: original, digest: stream.digest, room)
         }
         layers.summary.notes.log(to: logger)
         return try await keep(
             Conversion(
                 content: DropletContent(
-                    digest: intake.digest, layers: layers.layers.map { LayerReference($0) },
+                    digest: stream.digest, layers: layers.layers.map { LayerReference($0) },
                     newestEntry: Timestamp(seconds: layers.summary.newestEntry?.seconds ?? 0),
                     buildpacks: StatedBuildpack.all(in: layers.findings)),
-                sha1: intake.sha1Hex, size: intake.size, mode: mode),
+                sha1: stream.sha1Hex, size: stream.size, mode: mode),
             upload.layout)
     }
 

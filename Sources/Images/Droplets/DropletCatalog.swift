@@ -8,7 +8,7 @@ public final class DropletCatalog: Sendable {
 
     let store: any ObjectStore
     let blobs: BlobStore
-    let quotas: QuotaBook
+    let quotas: QuotaLedger
     let now: @Sendable () -> Int64
     /// An app's droplets, newest first.
     private let cache = BoundedCache<DropletGUID, [DropletRecord]>(maximumCost: 8 << 20)
@@ -21,7 +21,7 @@ public final class DropletCatalog: Sendable {
     ///   - quotas: what repositories may hold; without it, all that there is room for.
     ///   - now: nanoseconds since 1970.
     public init(
-        store: any ObjectStore, blobs: BlobStore, quotas: QuotaBook = QuotaBook(), conversions: Int,
+        store: any ObjectStore, blobs: BlobStore, quotas: QuotaLedger = QuotaLedger(), conversions: Int,
         now: @escaping @Sendable () -> Int64
     ) {
         self.conversions = Limiter(conversions)

@@ -34,11 +34,13 @@ public struct RetentionReport: Hashable, Sendable {
 /// neither: that nobody said what runs does not mean that nothing does.
 public struct Retention: Sendable {
     let images: DerivedImages
-    let pins: PinBook
+    let pins: RunningImages
     private let policy: RetentionPolicy
     private let now: @Sendable () -> Int64
 
-    public init(images: DerivedImages, pins: PinBook, policy: RetentionPolicy, now: @escaping @Sendable () -> Int64) {
+    public init(
+        images: DerivedImages, pins: RunningImages, policy: RetentionPolicy, now: @escaping @Sendable () -> Int64
+    ) {
         self.images = images
         self.pins = pins
         self.policy = policy

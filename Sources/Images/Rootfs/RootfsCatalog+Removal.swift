@@ -5,7 +5,7 @@ extension RootfsCatalog {
     /// All that is known of a version.
     private struct Removed {
         let variants: [Variant: RootfsVersion]
-        let forms: [Variant: RootfsForm]
+        let forms: [Variant: LayerPlan]
         let deltas: [RootfsDelta.Key: RootfsDelta]
         let state: VersionState?
     }
@@ -14,7 +14,7 @@ extension RootfsCatalog {
     ///
     /// Interrupted, it leaves the version, which can be removed again, and never a recipe without one.
     /// - Throws: `.unknownVersion`; `.rootfsInUse` if it is current.
-    func remove(_ stack: StackName, _ version: VersionName, _ recipes: RecipeBook) async throws(ImageError) {
+    func remove(_ stack: StackName, _ version: VersionName, _ recipes: RecipeStore) async throws(ImageError) {
         try await changes.run { () throws(ImageError) in
             guard try versions(stack).contains(where: { $0.version == version }) else {
                 throw .unknownVersion(stack, version)
@@ -65,7 +65,7 @@ extension RootfsCatalog {
             for delta in removed.deltas.values { try await store.delete(try delta.objectKey, ifVersion: nil) }
             for variant in removed.variants.values {
                 try await store.delete(try PackageList.key(variant), ifVersion: nil)
-                try await store.delete(try RootfsForm.key(variant), ifVersion: nil)
+                try await store.delete(try LayerPlan.key(variant), ifVersion: nil)
                 let key = try RootfsVersion.key(variant.stack, variant.version, variant.architecture)
                 try await store.delete(key, ifVersion: nil)
             }

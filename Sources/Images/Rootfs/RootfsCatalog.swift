@@ -14,7 +14,7 @@ public final class RootfsCatalog: Sendable {
     struct State {
         var variants: [Variant: RootfsVersion] = [:]
         var deltas: [RootfsDelta.Key: RootfsDelta] = [:]
-        var forms: [Variant: RootfsForm] = [:]
+        var forms: [Variant: LayerPlan] = [:]
         var promotions: [StackName: PromotionHistory] = [:]
         /// How often a package list came or went.
         var packageChanges = 0
@@ -68,11 +68,11 @@ public final class RootfsCatalog: Sendable {
                     stack: try StackName(parts[1]), from: try VersionName(parts[4]), to: try VersionName(parts[2]),
                     architecture: try Architecture(parts[5]))
                 keepInMemory(try RootfsDelta(parsing: object.bytes, key, at: object.info.key))
-            } else if parts.count == 5, parts[3] == RootfsForm.folder {
+            } else if parts.count == 5, parts[3] == LayerPlan.folder {
                 let variant = Variant(
                     stack: try StackName(parts[1]), version: try VersionName(parts[2]),
                     architecture: try Architecture(parts[4]))
-                let form = try RootfsForm(parsing: object.bytes, at: object.info.key)
+                let form = try LayerPlan(parsing: object.bytes, at: object.info.key)
                 state.withLock { $0.forms[variant] = form }
             } else {
                 throw .damaged(object.info.key)

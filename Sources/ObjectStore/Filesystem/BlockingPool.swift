@@ -38,8 +38,8 @@ final class BlockingPool: Sendable {
     func run<Value: Sendable>(
         _ work: @escaping @Sendable () throws(ObjectStoreError) -> Value
     ) async throws(ObjectStoreError) -> Value {
-        if let pace = Pace.current {
-            defer { pace.rest() }
+        if let throttle = Throttle.current {
+            defer { throttle.rest() }
             return try work()
         }
         let result = await withCheckedContinuation {

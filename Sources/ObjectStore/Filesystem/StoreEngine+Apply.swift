@@ -3,7 +3,7 @@ import Synchronization
 
 /// The applier: one thread that brings durable changes into the tree, the only one that changes the tree.
 extension StoreEngine {
-    private typealias Ready = (key: ObjectKey, entry: Overlay.Entry)
+    private typealias Ready = (key: ObjectKey, entry: PendingChanges.Entry)
 
     /// Deletes in one folder that are made together: readers of directories wait for so long.
     private static let deletesAtOnce = 32
@@ -68,7 +68,7 @@ extension StoreEngine {
     }
 
     /// Deletes first: they make room, and a key that was deleted may be a folder of one that was written.
-    private static func inOrder(_ entries: [ObjectKey: Overlay.Entry]) -> [[Ready]] {
+    private static func inOrder(_ entries: [ObjectKey: PendingChanges.Entry]) -> [[Ready]] {
         var deletes: [Ready] = []
         var others: [Ready] = []
         for (key, entry) in entries {

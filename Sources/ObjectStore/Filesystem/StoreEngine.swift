@@ -99,7 +99,7 @@ final class StoreEngine: Sendable {
 
     /// What earlier processes left in `tmp`, but for what the journal still needs.
     private static func leftovers(
-        _ files: any FileSystem, keeping overlay: Overlay
+        _ files: any FileSystem, keeping overlay: PendingChanges
     ) throws(ObjectStoreError) -> [String] {
         var needed: Set<String> = []
         for case .link(let name, _, _) in overlay.entries.values.lazy.map(\.change) { needed.insert(name) }

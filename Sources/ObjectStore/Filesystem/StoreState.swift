@@ -11,7 +11,7 @@ struct StoreState {
     typealias FlushWaiter = CheckedContinuation<Result<Void, ObjectStoreError>, Never>
 
     var phase = Phase.open
-    var overlay = Overlay()
+    var overlay = PendingChanges()
     var lastModified: Int64 = 0
 
     // Sequence numbers are given in the order in which changes are made and end with the process.

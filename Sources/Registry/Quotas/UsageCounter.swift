@@ -3,7 +3,7 @@ public import ObjectStore
 
 /// Counts what is used of the limits: what repositories hold, and what the store does.
 public struct UsageCounter: Sendable {
-    public let quotas: QuotaBook
+    public let quotas: QuotaLedger
     private let registry: Registry
     private let reading: any ObjectStore
     private let others: @Sendable (QuotaCount) async throws -> Void
@@ -16,7 +16,7 @@ public struct UsageCounter: Sendable {
     ///   - now: nanoseconds since 1970.
     ///   - executor: where counts run.
     public init(
-        quotas: QuotaBook, registry: Registry, reading: any ObjectStore,
+        quotas: QuotaLedger, registry: Registry, reading: any ObjectStore,
         others: @escaping @Sendable (QuotaCount) async throws -> Void = { _ in },
         now: @escaping @Sendable () -> Int64, executor: (any TaskExecutor)? = nil
     ) {

@@ -8,22 +8,22 @@ extension ConnectionChannel {
     /// What a connection is made of are generic types that the Swift runtime puts together when they are first used. Two
     /// event loops that do so at the same moment have brought the process down (once in some 700 starts with several
     /// first clients at once); after a rehearsal on one of them the types are there.
-    func rehearse(on group: any EventLoopGroup, edge: Edge) async {
-        await rehearse(on: group, edge: edge, input: []) { try setup($0) }
+    func rehearse(on group: any EventLoopGroup, requestHandler: RequestHandler) async {
+        await rehearse(on: group, requestHandler: requestHandler, input: []) { try setup($0) }
         guard case .tls = security else { return }
         // What a handshake would have led to.
-        await rehearse(on: group, edge: edge, input: []) { channel in
+        await rehearse(on: group, requestHandler: requestHandler, input: []) { channel in
             let connection = Connection(channel: channel, transfer: .chunks, statistics: statistics)
             return Accepted(version: try addHTTP1(connection, since: channel.eventLoop.now), connection: connection)
         }
-        await rehearse(on: group, edge: edge, input: Self.refusedStream) { channel in
+        await rehearse(on: group, requestHandler: requestHandler, input: Self.refusedStream) { channel in
             let connection = Connection(channel: channel, transfer: .chunks, statistics: statistics)
             return Accepted(version: try addHTTP2(connection, since: channel.eventLoop.now), connection: connection)
         }
     }
 
     private func rehearse(
-        on group: any EventLoopGroup, edge: Edge, input: [UInt8],
+        on group: any EventLoopGroup, requestHandler: RequestHandler, input: [UInt8],
         build: @escaping @Sendable (any Channel) throws -> Accepted
     ) async {
         var ends: [Int32] = [-1, -1]
@@ -33,7 +33,7 @@ extension ConnectionChannel {
         let accepted = try? await ClientBootstrap(group: group.next()).withConnectedSocket(ends[0]) { channel in
             channel.eventLoop.makeCompletedFuture { try build(channel) }
         }
-        if let accepted { await handle(accepted, edge: edge) }
+        if let accepted { await handle(accepted, requestHandler: requestHandler) }
     }
 
     /// What an HTTP/2 client begins with, and a request that no route sees: `GET *`.

@@ -113,19 +113,19 @@ struct ConnectionChannel: Sendable {
     }
 
     /// Serves a connection until it closes.
-    func handle(_ accepted: Accepted, edge: Edge) async {
+    func handle(_ accepted: Accepted, requestHandler: RequestHandler) async {
         switch accepted.version {
-        case .one(let channel): await handle(channel, accepted.connection, edge)
-        case .two(let streams): await streams.run { await handle($0, $1, edge) }
+        case .one(let channel): await handle(channel, accepted.connection, requestHandler)
+        case .two(let streams): await streams.run { await handle($0, $1, requestHandler) }
         case .negotiated(let version):
             guard let version = try? await version.get() else { return }
-            await handle(Accepted(version: version, connection: accepted.connection), edge: edge)
+            await handle(Accepted(version: version, connection: accepted.connection), requestHandler: requestHandler)
         }
     }
 
-    private func handle(_ channel: AsyncChannel, _ connection: Connection, _ edge: Edge) async {
+    private func handle(_ channel: AsyncChannel, _ connection: Connection, _ requestHandler: RequestHandler) async {
         let loop = RequestLoop { request, writer, _ in
-            try await edge.serve(request, writer: writer, on: connection)
+            try await requestHandler.serve(request, writer: writer, on: connection)
         }
         await loop.handleHTTP(asyncChannel: channel, logger: logger)
     }

@@ -11,7 +11,7 @@ public import ServiceLifecycle
 public struct HTTPServer: Service {
     private let listeners: [Listener]
     private let limits: ServerLimits
-    private let edge: Edge
+    private let requestHandler: RequestHandler
     private let logger: Logger
     private let registry = ConnectionRegistry()
     public let statistics = ServerStatistics()
@@ -42,7 +42,7 @@ public struct HTTPServer: Service {
         self.limits = limits
         self.logger = logger
         self.onListening = onListening
-        edge = Edge(
+        requestHandler = RequestHandler(
             routes: routes, authenticator: authenticator,
             limiter: limits.requestsOfAddress.map { RequestLimiter(rate: $0, now: now) }, accessLog: accessLog,
             logger: logger)
@@ -94,7 +94,7 @@ public struct HTTPServer: Service {
         let child = ConnectionChannel(
             security: try security(of: listener), limits: limits, registry: registry, statistics: statistics,
             logger: logger)
-        await child.rehearse(on: group, edge: edge)
+        await child.rehearse(on: group, requestHandler: requestHandler)
         // A connection takes a descriptor, and what it asks for another; some are the store's.
         let maximum = max(1, min(limits.connections, (DescriptorLimit.raise() - 128) / 2))
         let (maximumOfAddress, logger) = (limits.connectionsOfAddress, logger)
@@ -143,7 +143,7 @@ public struct HTTPServer: Service {
         await withDiscardingTaskGroup { tasks in
             for await accepted in listener.connections {
                 tasks.addTask(executorPreference: executors[accepted.connection.channel.eventLoop]) {
-                    await listener.child.handle(accepted, edge: edge)
+                    await listener.child.handle(accepted, requestHandler: requestHandler)
                 }
             }
         }

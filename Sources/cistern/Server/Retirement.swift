@@ -7,7 +7,7 @@ import RegistryAPI
 struct Retirement: Sendable {
     let retention: Retention
     let registry: Registry
-    let pins: PinBook
+    let pins: RunningImages
     /// How long manifests stay that no tag needs, in nanoseconds; nil: for ever.
     let untagged: Int64?
     /// In nanoseconds.

@@ -32,7 +32,7 @@ extension Server {
 
     /// Takes users, policy, certificate and key that were replaced, and renews a certificate of our own in time.
     func makeReloader(
-        _ authenticator: Authenticator, _ quotas: QuotaBook, _ tls: ServerTLS?, _ logger: Logger
+        _ authenticator: Authenticator, _ quotas: QuotaLedger, _ tls: ServerTLS?, _ logger: Logger
     ) -> CredentialReloader {
         let paths = FirstUsers.Paths(data: directory.path)
         let (place, names) = (directory.tls, settings.listen.map(\.host))

@@ -41,8 +41,8 @@ struct Server {
         _ logger: Logger
     ) async throws {
         // This process owns the directory, so what it read stays true.
-        let store = WriteThroughStore(files)
-        let quotas = QuotaBook(storeLimit: settings.storeBytes, interval: settings.countInterval)
+        let store = CachingObjectStore(files)
+        let quotas = QuotaLedger(storeLimit: settings.storeBytes, interval: settings.countInterval)
         // Changes come from the reloader; what is in force now must be before the first request.
         quotas.replace(try Policy(path: FirstUsers.Paths(data: directory.path).policy).quotas.map(Quota.init))
         let unlimited = BlobStore(store: store, now: wallClock, grace: settings.collectionGrace)
@@ -59,11 +59,11 @@ struct Server {
             layers[architecture] = try await LifecycleLayer.install(launch: launch, in: unlimited, store: store)
         }
         let images = DerivedImages(
-            droplets: droplets, rootfs: rootfs, recipes: try await RecipeBook(store: store), lifecycle: layers,
+            droplets: droplets, rootfs: rootfs, recipes: try await RecipeStore(store: store), lifecycle: layers,
             deltas: settings.deltas, signingKeys: settings.signingKeys)
 
         let registry = Registry(store: store, blobs: blobs, quotas: quotas, now: wallClock)
-        let uploads = UploadBook(registry: registry)
+        let uploads = UploadSessions(registry: registry)
         let background = BackgroundExecutor(threads: 2)
         let counter = UsageCounter(
             quotas: quotas, registry: registry, reading: files, others: { try await droplets.countUsage($0) },
@@ -72,7 +72,7 @@ struct Server {
             verifier: Verifier(
                 registry: registry, blobs: blobs, reading: files, users: { try await images.users(of: $0) }),
             now: wallClock)
-        let pins = PinBook(store: store, now: wallClock)
+        let pins = RunningImages(store: store, now: wallClock)
         let retention = Retention(images: images, pins: pins, policy: settings.retention, now: wallClock)
         let collections = CollectionRunner(
             collector: GarbageCollector(registry: registry, blobs: blobs, reading: files, clockSkew: 0),

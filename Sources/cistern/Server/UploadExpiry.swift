@@ -3,7 +3,7 @@ import ServiceLifecycle
 
 /// Throws away uploads that nobody goes on with.
 struct UploadExpiry: Service {
-    let uploads: UploadBook
+    let uploads: UploadSessions
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown {

@@ -15,7 +15,7 @@ struct CollectionWorld {
     let store: MemoryObjectStore
     let blobs: BlobStore
     let registry: Registry
-    let uploads: UploadBook
+    let uploads: UploadSessions
     let collector: GarbageCollector
     let name: RepositoryName
     private let time: Time
@@ -32,7 +32,7 @@ struct CollectionWorld {
         store = MemoryObjectStore(now: { time.now })
         blobs = BlobStore(store: store, now: { time.now }, grace: Self.grace)
         registry = Registry(store: store, blobs: blobs, now: { time.now })
-        uploads = UploadBook(registry: registry)
+        uploads = UploadSessions(registry: registry)
         collector = GarbageCollector(registry: registry, blobs: blobs, reading: store, clockSkew: 0)
         name = try RepositoryName(parsing: "a/b")
     }

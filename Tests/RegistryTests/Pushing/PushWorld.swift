@@ -17,11 +17,11 @@ struct PushWorld {
     let calls = Calls()
     let blobs: BlobStore
     let registry: Registry
-    let uploads: UploadBook
+    let uploads: UploadSessions
     let name: RepositoryName
     private let time = Time()
 
-    init(limits: UploadBook.Limits = UploadBook.Limits()) throws {
+    init(limits: UploadSessions.Limits = UploadSessions.Limits()) throws {
         let (calls, time) = (calls, time)
         memory = MemoryObjectStore()
         store = InstrumentedObjectStore(memory) { (operation, key) throws(ObjectStoreError) in
@@ -31,7 +31,7 @@ struct PushWorld {
         registry = Registry(store: store, blobs: blobs, now: { time.wall })
         var limits = limits
         limits.lifetime = Self.lifetime
-        uploads = UploadBook(registry: registry, limits: limits, now: { time.steady })
+        uploads = UploadSessions(registry: registry, limits: limits, now: { time.steady })
         name = try RepositoryName(parsing: "a/b")
     }
 

@@ -61,7 +61,7 @@ struct UploadTests {
 
     @Test("there are so many at a time, of one user and of all, and one that ends makes room")
     func limits() async throws {
-        var limits = UploadBook.Limits()
+        var limits = UploadSessions.Limits()
         limits.total = 3
         limits.ofOneUser = 2
         let world = try PushWorld(limits: limits)
@@ -85,7 +85,7 @@ struct UploadTests {
 
     @Test("a blob over the limit is refused, and nothing of it stays", arguments: [10, 5000], [false, true])
     func size(limit: Int, isChunk: Bool) async throws {
-        var limits = UploadBook.Limits()
+        var limits = UploadSessions.Limits()
         limits.size = Int64(limit)
         let world = try PushWorld(limits: limits)
         let owner = world.owner()

@@ -13,9 +13,9 @@ struct QuotaWorld: Sendable {
 
     let store: MemoryObjectStore
     let blobs: BlobStore
-    let quotas: QuotaBook
+    let quotas: QuotaLedger
     let registry: Registry
-    let uploads: UploadBook
+    let uploads: UploadSessions
     let counter: UsageCounter
     private let time: Time
 
@@ -34,13 +34,13 @@ struct QuotaWorld: Sendable {
         let time = before?.time ?? Time()
         self.time = time
         store = before?.store ?? MemoryObjectStore(now: { time.wall })
-        let book = QuotaBook(storeLimit: storeLimit)
+        let book = QuotaLedger(storeLimit: storeLimit)
         book.replace(Self.quotas(quotas))
         self.quotas = book
         blobs = BlobStore(
             store: store, now: { time.wall }, grace: Self.grace, quotas: storeLimit == nil ? nil : book)
         registry = Registry(store: store, blobs: blobs, quotas: book, now: { time.wall })
-        uploads = UploadBook(registry: registry, now: { time.steady })
+        uploads = UploadSessions(registry: registry, now: { time.steady })
         counter = UsageCounter(quotas: book, registry: registry, reading: store, now: { time.wall })
     }
 

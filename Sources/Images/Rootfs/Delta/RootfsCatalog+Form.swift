@@ -6,19 +6,19 @@ extension RootfsCatalog {
     /// so that no tag that is pinned to the version ever changes its form, whatever deltas there are later.
     ///
     /// Where the store takes nothing at the moment, it is the version's own layers, and nothing is written down.
-    func form(of version: RootfsVersion, _ policy: DeltaPolicy?) async throws(ImageError) -> RootfsForm {
+    func form(of version: RootfsVersion, _ policy: DeltaPolicy?) async throws(ImageError) -> LayerPlan {
         if let form = frozenForm(version) { return form }
-        let plain = RootfsForm(rootfs: version.layers)
+        let plain = LayerPlan(rootfs: version.layers)
         guard let policy else { return plain }
         let form = smallForm(of: version, policy) ?? plain
         do throws(ObjectStoreError) {
-            let key = try RootfsForm.key(version)
+            let key = try LayerPlan.key(version)
             do throws(ObjectStoreError) {
                 try await store.put(key, form.bytes, if: .absent)
             } catch .exists {
                 // Somebody else was first.
                 let stored = try await store.get(key).bytes
-                guard let other = try? RootfsForm(parsing: stored, at: key) else {
+                guard let other = try? LayerPlan(parsing: stored, at: key) else {
                     throw .io("\(key) is damaged")
                 }
                 remember(other, version)
@@ -35,10 +35,10 @@ extension RootfsCatalog {
         return form
     }
 
-    var allForms: [RootfsForm] { state.withLock { Array($0.forms.values) } }
+    var allForms: [LayerPlan] { state.withLock { Array($0.forms.values) } }
 
     /// What nodes have that run the version which was current last, and a delta from it.
-    private func smallForm(of version: RootfsVersion, _ policy: DeltaPolicy) -> RootfsForm? {
+    private func smallForm(of version: RootfsVersion, _ policy: DeltaPolicy) -> LayerPlan? {
         let promoted = (history(version.stack)?.promotions ?? []).map(\.version)
         // A version that is promoted is the first one itself.
         for earlier in promoted where earlier != version.version {
@@ -46,16 +46,16 @@ extension RootfsCatalog {
             guard let delta = try? delta(version.stack, earlier, version.version, version.architecture) else {
                 return nil
             }
-            let below = frozenForm(old) ?? RootfsForm(rootfs: old.layers)
-            let form = RootfsForm(rootfs: below.rootfs, delta: below.delta + [delta.layer])
+            let below = frozenForm(old) ?? LayerPlan(rootfs: old.layers)
+            let form = LayerPlan(rootfs: below.rootfs, delta: below.delta + [delta.layer])
             return policy.allows(form.delta, instead: version.layers) ? form : nil
         }
         return nil
     }
 
-    private func frozenForm(_ version: RootfsVersion) -> RootfsForm? { state.withLock { $0.forms[variant(version)] } }
+    private func frozenForm(_ version: RootfsVersion) -> LayerPlan? { state.withLock { $0.forms[variant(version)] } }
 
-    private func remember(_ form: RootfsForm, _ version: RootfsVersion) {
+    private func remember(_ form: LayerPlan, _ version: RootfsVersion) {
         state.withLock { $0.forms[variant(version)] = form }
     }
 

@@ -21,11 +21,11 @@ extension RootfsCatalog {
     ) async throws -> ReceivedRootfs where Source.Element == [UInt8] {
         try request.source.checkIsSigned()
         // Images are signed by their manifests.
-        let voucher = request.source.form == .oci ? nil : try await FileVoucher(request.source, in: blobs)
-        let intake = Intake(source, original: nil, voucher: voucher)
+        let voucher = request.source.form == .oci ? nil : try await SignatureVerifier(request.source, in: blobs)
+        let stream = HashingStream(source, original: nil, voucher: voucher)
         do {
-            if request.source.form == .tar { return try await receiveTar(request, intake, voucher) }
-            return try await receiveImage(request, intake, voucher)
+            if request.source.form == .tar { return try await receiveTar(request, stream, voucher) }
+            return try await receiveImage(request, stream, voucher)
         } catch {
             await voucher?.abort()
             throw error
@@ -33,16 +33,16 @@ extension RootfsCatalog {
     }
 
     private func receiveTar<Source>(
-        _ request: RootfsImport, _ intake: Intake<Source>, _ voucher: FileVoucher?
+        _ request: RootfsImport, _ stream: HashingStream<Source>, _ voucher: SignatureVerifier?
     ) async throws -> ReceivedRootfs {
         let requirements = RootfsRequirements(shell: request.shell, architecture: request.architecture)
         let converted = try await convertRootfs(
-            intake, settings: request.settings, watch: requirements.watch, sink: BlobLayerSink(blobs: blobs))
+            stream, settings: request.settings, watch: requirements.watch, sink: BlobLayerSink(blobs: blobs))
         do {
             try requirements.check(converted.findings)
-            let key = try await finish(intake, request, voucher)
+            let key = try await finish(stream, request, voucher)
             return ReceivedRootfs(
-                converted: converted, source: intake.digest, sourceSize: intake.size,
+                converted: converted, source: stream.digest, sourceSize: stream.size,
                 origin: request.source.origin(signedBy: key))
         } catch {
             await converted.layer.stored.abort()
@@ -51,17 +51,17 @@ extension RootfsCatalog {
     }
 
     private func receiveImage<Source>(
-        _ request: RootfsImport, _ intake: Intake<Source>, _ voucher: FileVoucher?
+        _ request: RootfsImport, _ stream: HashingStream<Source>, _ voucher: SignatureVerifier?
     ) async throws -> ReceivedRootfs {
-        let archive = try await ImageArchive(reading: intake, into: blobs, limits: request.limits)
+        let archive = try await ImageArchive(reading: stream, into: blobs, limits: request.limits)
         do {
-            let fileKey = try await finish(intake, request, voucher)
+            let fileKey = try await finish(stream, request, voucher)
             let image = try await self.image(of: archive, request)
             let key = try fileKey ?? signer(of: image, request.source)
             let converted = try await convert(image, request)
             await archive.discard()
             return ReceivedRootfs(
-                converted: converted, source: image.digest, sourceSize: intake.size,
+                converted: converted, source: image.digest, sourceSize: stream.size,
                 origin: request.source.origin(signedBy: key))
         } catch {
             await archive.discard()
@@ -72,10 +72,10 @@ extension RootfsCatalog {
     /// Reads the file to its end, and checks what was promised of it.
     /// - Returns: whose signature the file has.
     private func finish<Source>(
-        _ intake: Intake<Source>, _ request: RootfsImport, _ voucher: FileVoucher?
+        _ stream: HashingStream<Source>, _ request: RootfsImport, _ voucher: SignatureVerifier?
     ) async throws -> TrustedKey? {
-        try await intake.drain()
-        try request.checksum?.check(sha256: intake.digest.hex, sha1: intake.sha1Hex)
+        try await stream.drain()
+        try request.checksum?.check(sha256: stream.digest.hex, sha1: stream.sha1Hex)
         return try await voucher?.signer()
     }
 

@@ -4,7 +4,7 @@ import Synchronization
 
 /// All recipes, in memory as in the store: there is one for each combination of rootfs version, architecture, family,
 /// lifecycle layer and format that an image was ever made with, so they are few.
-public final class RecipeBook: Sendable {
+public final class RecipeStore: Sendable {
     struct Base: Hashable {
         let stack: StackName
         let architecture: Architecture

@@ -7,7 +7,7 @@ import Synchronization
 /// Checks a detached signature of a file that goes by: its BLAKE2b is made on the way if that is what was signed; else
 /// the file is kept until it is all there, and mapped, since Ed25519 takes its message whole. Mapped pages are the
 /// system's cache and no memory of this process' own.
-final class FileVoucher: Sendable {
+final class SignatureVerifier: Sendable {
     /// Where the store has no file to map.
     private static let maximumInMemory: Int64 = 64 << 20
     /// MADV_POPULATE_READ

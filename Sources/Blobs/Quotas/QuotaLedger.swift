@@ -11,7 +11,7 @@ import Synchronization
 ///
 /// Several processes on one store don't know of each other's uploads: together they overshoot a limit by what the
 /// others take between two counts.
-public final class QuotaBook: Sendable {
+public final class QuotaLedger: Sendable {
     /// In which of two walks a count comes to a repository's things.
     public enum Walk: Sendable, CaseIterable {
         /// Those that were pushed, by the catalog.
@@ -145,15 +145,15 @@ public final class QuotaBook: Sendable {
 
 /// A count under way: told what there is.
 public struct QuotaCount: Sendable {
-    let book: QuotaBook
+    let book: QuotaLedger
 
     /// The walk is about to list its next keys, or at its end. What is committed meanwhile is added to the count.
-    public func goOn(_ walk: QuotaBook.Walk) { book.reached(walk, nil) }
+    public func goOn(_ walk: QuotaLedger.Walk) { book.reached(walk, nil) }
 
     /// The walk has listed the keys up to those of a repository, in their order, and is about to read them. What is
     /// committed for one of these from now on is added to the count, which may find it a second time: rather that than
     /// never.
-    public func reached(_ repository: RepositoryName, _ walk: QuotaBook.Walk) { book.reached(walk, repository.text) }
+    public func reached(_ repository: RepositoryName, _ walk: QuotaLedger.Walk) { book.reached(walk, repository.text) }
 
     /// What the repository holds.
     public func add(_ repository: RepositoryName, _ bytes: Int64) { book.found(repository.text, bytes) }

@@ -6,13 +6,13 @@ import Testing
 struct WriteThroughTests {
     @Test("It keeps the contract of the store inside", arguments: ContractCheck.all)
     func contract(_ check: ContractCheck) async throws {
-        try await check.verify(on: WriteThroughStore(MemoryObjectStore()))
+        try await check.verify(on: CachingObjectStore(MemoryObjectStore()))
     }
 
     @Test("What was read once is not read from the store inside again, until it changes")
     func remembers() async throws {
         let inside = InstrumentedObjectStore(MemoryObjectStore())
-        let store = WriteThroughStore(inside)
+        let store = CachingObjectStore(inside)
         let key = try ObjectKey("a/b")
         func reads() -> Int { inside.statistics[.get]?.count ?? 0 }
         try await store.put(key, [1], if: .always)
@@ -29,7 +29,7 @@ struct WriteThroughTests {
 
     @Test("Readers and writers at once never see an old value after a newer one", arguments: 0..<20)
     func races(round: Int) async throws {
-        let store = WriteThroughStore(MemoryObjectStore())
+        let store = CachingObjectStore(MemoryObjectStore())
         let key = try ObjectKey("counter")
         try await store.put(key, [0], if: .always)
         try await withThrowingTaskGroup(of: Void.self) { group in

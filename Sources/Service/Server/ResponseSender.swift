@@ -6,7 +6,7 @@ import NIOCore
 import NIOPosix
 
 /// Writes one response to its connection and remembers how far it came.
-struct Delivery {
+struct ResponseSender {
     /// Parts of files up to this size are copied behind the head.
     private static let copied: Int64 = 16 << 10
     /// How much of a file is read at a time where it can't be left to the system, in bytes.
@@ -97,7 +97,7 @@ struct Delivery {
                 buffer = try await withTaskExecutorPreference(globalConcurrentExecutor) {
                     ByteBuffer(bytes: try await file.read(at, count))
                 }
-                guard (1...count).contains(buffer.readableBytes) else { throw DeliveryError.fileTooShort }
+                guard (1...count).contains(buffer.readableBytes) else { throw ResponseSenderError.fileTooShort }
             }
             try await body.write(buffer)
             offset += Int64(buffer.readableBytes)
@@ -115,16 +115,16 @@ struct Delivery {
         defer { sent = count }
         try await write { bytes in
             count += Int64(bytes.count)
-            guard count <= length ?? .max else { throw DeliveryError.wrongLength }
+            guard count <= length ?? .max else { throw ResponseSenderError.wrongLength }
             try await body.write(ByteBuffer(bytes: bytes))
         }
-        guard count == length ?? count else { throw DeliveryError.wrongLength }
+        guard count == length ?? count else { throw ResponseSenderError.wrongLength }
         try await body.finish(nil)
     }
 
     /// A file that is shorter than its record must not become a response that never ends.
     private static func check(_ descriptor: Int32, holds range: Range<Int64>) throws {
-        guard OpenFile.size(descriptor) >= range.upperBound else { throw DeliveryError.fileTooShort }
+        guard OpenFile.size(descriptor) >= range.upperBound else { throw ResponseSenderError.fileTooShort }
     }
 
     /// Reads exactly so many bytes: on the event loop what is in memory, on another thread what comes from the disk.
@@ -140,14 +140,14 @@ struct Delivery {
             while buffer.readableBytes < count {
                 let at = offset + Int64(buffer.readableBytes)
                 guard buffer.fill(from: descriptor, at: at, count: count - buffer.readableBytes, mayWait: true) > 0
-                else { throw DeliveryError.fileTooShort }
+                else { throw ResponseSenderError.fileTooShort }
             }
             return buffer
         }
     }
 }
 
-enum DeliveryError: Error {
+enum ResponseSenderError: Error {
     case fileTooShort
     case wrongLength
 }

@@ -6,7 +6,7 @@ import Synchronization
 ///
 /// They live in this process: a restart forgets them, and their clients begin again. Bytes are hashed and written as
 /// they come; what is not finished within `Limits.lifetime` after its last byte is thrown away.
-public final class UploadBook: Sendable {
+public final class UploadSessions: Sendable {
     public struct Limits: Sendable {
         /// Uploads under way, of everybody and of one user.
         public var total = 2048

@@ -2,7 +2,7 @@
 /// writes to (`FilesystemObjectStore` is owned by one process): what is remembered is then never old.
 ///
 /// All writers must go through it. (Streamed objects and copies have new keys, and what is missing is not remembered.)
-public final class WriteThroughStore: ForwardingObjectStore {
+public final class CachingObjectStore: ForwardingObjectStore {
     /// Larger objects are read each time, in bytes.
     static let maximumObject = 64 << 10
 

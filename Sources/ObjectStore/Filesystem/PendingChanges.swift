@@ -2,7 +2,7 @@
 ///
 /// The tree may only hold what the journal holds durably: the kernel writes back what it likes, and a change that is on
 /// disk before its record would survive a power cut that earlier changes do not. So reads ask here first.
-struct Overlay {
+struct PendingChanges {
     struct Entry {
         /// Of the last change.
         var sequence: UInt64

@@ -27,7 +27,7 @@ public struct ClusterPins: Sendable {
 }
 
 /// What runs where: `pins/<cluster>/<shard>`, as clusters report it. What runs is never retired.
-public struct PinBook: Sendable {
+public struct RunningImages: Sendable {
     /// The most digests that one shard of a report may have.
     public static let maximumDigests = 100_000
     public static let maximumShards = 1000

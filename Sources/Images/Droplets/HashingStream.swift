@@ -4,13 +4,13 @@ import OCI
 /// A sender's bytes, read once for everybody: counted, hashed, kept as they are, and handed on to the conversion.
 ///
 /// `next` is called by one task at a time; the checksums are read when it has returned nil.
-final class Intake<Source: AsyncSequence>: AsyncSequence, @unchecked Sendable where Source.Element == [UInt8] {
+final class HashingStream<Source: AsyncSequence>: AsyncSequence, @unchecked Sendable where Source.Element == [UInt8] {
     typealias Element = [UInt8]
 
     private var iterator: Source.AsyncIterator
     private let original: BlobWriter?
     private let room: DropletRoom?
-    private let voucher: FileVoucher?
+    private let voucher: SignatureVerifier?
     private var sha256 = DigestHasher(.sha256)
     private var sha1 = SHA1Hasher()
     private(set) var size: Int64 = 0
@@ -19,7 +19,7 @@ final class Intake<Source: AsyncSequence>: AsyncSequence, @unchecked Sendable wh
     ///   - original: where the bytes are kept as they came.
     ///   - room: counts them; nil: nobody does.
     ///   - voucher: checks their signature; nil: they have none.
-    init(_ source: Source, original: BlobWriter?, room: DropletRoom? = nil, voucher: FileVoucher? = nil) {
+    init(_ source: Source, original: BlobWriter?, room: DropletRoom? = nil, voucher: SignatureVerifier? = nil) {
         self.voucher = voucher
         self.room = room
         self.iterator = source.makeAsyncIterator()
@@ -50,12 +50,12 @@ final class Intake<Source: AsyncSequence>: AsyncSequence, @unchecked Sendable wh
     }
 
     /// Goes on where reading stopped.
-    func makeAsyncIterator() -> Iterator { Iterator(intake: self) }
+    func makeAsyncIterator() -> Iterator { Iterator(stream: self) }
 
     struct Iterator: AsyncIteratorProtocol {
-        let intake: Intake
+        let stream: HashingStream
 
-        func next() async throws -> [UInt8]? { try await intake.next() }
+        func next() async throws -> [UInt8]? { try await stream.next() }
     }
 
     /// Reads what is left.

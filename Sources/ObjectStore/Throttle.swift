@@ -6,7 +6,7 @@ import Glibc
 /// After some milliseconds of work it looks whether it had to wait for a processor. If so it rests several times as long
 /// as it worked. (A lower priority would do less: threads that such a thread happens to start would keep it, and where
 /// a container's time is limited it saves none.)
-final class Pace {
+final class Throttle {
     /// Work after which it looks, in nanoseconds of processor time.
     private static let quantum: Int64 = 4_000_000
     /// A rest is so many times as long as the work before it. With eight a collection's two threads take a tenth of two
@@ -31,22 +31,22 @@ final class Pace {
     deinit { if statistics >= 0 { close(statistics) } }
 
     /// Of the calling thread; nil if that may not block.
-    static var current: Pace? {
-        pthread_getspecific(key).map { Unmanaged<Pace>.fromOpaque($0).takeUnretainedValue() }
+    static var current: Throttle? {
+        pthread_getspecific(key).map { Unmanaged<Throttle>.fromOpaque($0).takeUnretainedValue() }
     }
 
-    /// From now on the calling thread may block, and has a pace until it ends.
-    static func begin() { pthread_setspecific(key, Unmanaged.passRetained(Pace()).toOpaque()) }
+    /// From now on the calling thread may block, and has a throttle until it ends.
+    static func begin() { pthread_setspecific(key, Unmanaged.passRetained(Throttle()).toOpaque()) }
 
     private static let key: pthread_key_t = {
         var key = pthread_key_t()
-        pthread_key_create(&key) { pace in
-            if let pace { Unmanaged<Pace>.fromOpaque(pace).release() }
+        pthread_key_create(&key) { throttle in
+            if let throttle { Unmanaged<Throttle>.fromOpaque(throttle).release() }
         }
         return key
     }()
 
-    /// Rests if it is time to. The calling thread must be the one that this is the pace of.
+    /// Rests if it is time to. The calling thread must be the one that this is the throttle of.
     func rest() {
         let work = Self.processorTime() - worked
         guard work >= Self.quantum else { return }

@@ -21,7 +21,7 @@ public struct DeltaPolicy: Hashable, Sendable {
 }
 
 /// What images on a rootfs version are made of, once chosen for ever: `rootfs/<stack>/<version>/form/<architecture>`.
-struct RootfsForm: Hashable, Sendable {
+struct LayerPlan: Hashable, Sendable {
     /// Below everything, bottom up.
     let rootfs: [LayerReference]
     /// On top of everything, bottom up.

@@ -5,7 +5,7 @@ import NIOCore
 
 /// Where HTTP ends and routes begin: finds the route, asks who is there, runs the route, turns errors into answers and
 /// writes the log line. Errors become responses here and nowhere else.
-struct Edge: Sendable {
+struct RequestHandler: Sendable {
     /// The longest request target, in bytes.
     static let maximumTarget = 8 << 10
 
@@ -50,7 +50,7 @@ struct Edge: Sendable {
         if let length = response.body.length, request.method != .head || response.headers[.contentLength] == nil {
             response.headers[.contentLength] = String(length)
         }
-        var delivery = Delivery(connection: connection, isHead: request.method == .head)
+        var delivery = ResponseSender(connection: connection, isHead: request.method == .head)
         defer {
             accessLog?.record(
                 AccessLog.Entry(
