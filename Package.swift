@@ -70,7 +70,8 @@ let package = Package(
         .target(name: "Signatures", dependencies: ["OCI", "CLibcrypto"], swiftSettings: strict),
         .target(name: "Archive", dependencies: ["CISAL", "CZstd"], swiftSettings: strict),
         .target(name: "ObjectStore", dependencies: ["CLinux", "OCI", logging], swiftSettings: strict),
-        .target(name: "Blobs", dependencies: ["JSON", "OCI", "ObjectStore", logging], swiftSettings: strict),
+        .target(name: "Records", dependencies: ["JSON", "ObjectStore", logging], swiftSettings: strict),
+        .target(name: "Blobs", dependencies: ["JSON", "OCI", "ObjectStore", "Records", logging], swiftSettings: strict),
         .target(name: "Layers", dependencies: ["Archive", "OCI"], exclude: ["README.md"], swiftSettings: strict),
         .target(
             name: "Images",
@@ -137,6 +138,7 @@ let package = Package(
             name: "ObjectStoreTests",
             dependencies: ["ObjectStore", "ObjectStoreCrashWriter", "ObjectStoreTesting", logging],
             swiftSettings: strict),
+        .testTarget(name: "RecordsTests", dependencies: ["JSON", "ObjectStore", "Records"], swiftSettings: strict),
         .testTarget(name: "SignaturesTests", dependencies: ["Signatures", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "ArchiveTests", dependencies: ["Archive"], swiftSettings: strict),
         .testTarget(name: "LayersTests", dependencies: ["Archive", "Layers", "OCI"], swiftSettings: strict),

@@ -11,6 +11,7 @@ struct FloorTests {
         ("Signatures", ["CLibcrypto"]),
         ("Archive", ["CISAL", "CZstd"]),
         ("ObjectStore", ["CLinux"]),
+        ("Records", []),
         ("Blobs", []),
         ("Layers", []),
         ("Images", []),
