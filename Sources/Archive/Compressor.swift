@@ -1,3 +1,6 @@
+import CISAL
+import CZstd
+
 /// Compresses a stream piece by piece; the same pieces give the same bytes.
 ///
 /// gzip output also depends on how the stream is cut (ISA-L), so `compress` cuts what it gets into pieces of
@@ -47,5 +50,89 @@ public struct Compressor: ~Copyable {
             }
         } while !rest.isEmpty
         return output
+    }
+}
+
+/// Compresses to gzip by ISA-L at level 1, with a header that says nothing (no time, no name).
+///
+/// The output depends on the pieces it is fed, and is the same on every x86-64 processor with SSE 4.2 (x86-64-v2);
+/// on older ones ISA-L takes another hash and gives other, equally valid bytes.
+struct GzipEncoder: ~Copyable {
+    private let stream: UnsafeMutablePointer<isal_zstream>
+    private let levelBuffer: UnsafeMutableRawBufferPointer
+    private let scratch: UnsafeMutableRawBufferPointer
+
+    init() {
+        levelBuffer = .allocate(byteCount: Int(cisal_level1_buffer_size()), alignment: 64)
+        levelBuffer.initializeMemory(as: UInt8.self, repeating: 0)
+        scratch = .allocate(byteCount: 96 << 10, alignment: 64)
+        stream = .allocate(capacity: 1)
+        isal_deflate_init(stream)
+        stream.pointee.level = 1
+        stream.pointee.level_buf = levelBuffer.baseAddress?.assumingMemoryBound(to: UInt8.self)
+        stream.pointee.level_buf_size = UInt32(levelBuffer.count)
+        stream.pointee.gzip_flag = UInt16(IGZIP_GZIP)
+        stream.pointee.flush = UInt16(NO_FLUSH)
+    }
+
+    deinit {
+        stream.deallocate()
+        levelBuffer.deallocate()
+        scratch.deallocate()
+    }
+
+    func compress(_ piece: UnsafeRawBufferPointer, isLast: Bool, into output: inout [UInt8]) throws(ArchiveError) {
+        stream.pointee.next_in = UnsafeMutablePointer(
+            mutating: piece.baseAddress?.assumingMemoryBound(to: UInt8.self))
+        stream.pointee.avail_in = UInt32(piece.count)
+        stream.pointee.end_of_stream = isLast ? 1 : 0
+        repeat {
+            // The same room at every call, since ISA-L also looks at that.
+            stream.pointee.next_out = scratch.baseAddress?.assumingMemoryBound(to: UInt8.self)
+            stream.pointee.avail_out = UInt32(scratch.count)
+            guard isal_deflate(stream) == COMP_OK else { throw .invalid("gzip compression failed") }
+            output.append(contentsOf: scratch.prefix(scratch.count - Int(stream.pointee.avail_out)))
+        } while stream.pointee.avail_in > 0 || stream.pointee.avail_out == 0
+            || (isLast && stream.pointee.internal_state.state != ZSTATE_END)
+    }
+}
+
+/// Compresses to zstd with pinned parameters, in one thread. Another version of libzstd may give other bytes.
+struct ZstdEncoder: ~Copyable {
+    private let context: OpaquePointer
+    private let scratch: UnsafeMutableRawBufferPointer
+
+    init() throws(ArchiveError) {
+        guard let context = ZSTD_createCCtx() else { throw .tooLarge("no memory for zstd") }
+        // Level 3's parameters for streams of unknown length, written out so that a library can't change them.
+        let parameters: [(ZSTD_cParameter, Int32)] = [
+            (ZSTD_c_compressionLevel, 3), (ZSTD_c_windowLog, 21), (ZSTD_c_chainLog, 16), (ZSTD_c_hashLog, 17),
+            (ZSTD_c_searchLog, 1), (ZSTD_c_minMatch, 5), (ZSTD_c_targetLength, 0),
+            (ZSTD_c_strategy, Int32(ZSTD_dfast.rawValue)), (ZSTD_c_contentSizeFlag, 0), (ZSTD_c_checksumFlag, 1),
+            (ZSTD_c_dictIDFlag, 0), (ZSTD_c_nbWorkers, 0),
+        ]
+        for (parameter, value) in parameters where ZSTD_isError(ZSTD_CCtx_setParameter(context, parameter, value)) != 0
+        {
+            ZSTD_freeCCtx(context)
+            throw .invalid("zstd does not know a parameter")
+        }
+        self.context = context
+        scratch = .allocate(byteCount: 128 << 10, alignment: 64)
+    }
+
+    deinit {
+        ZSTD_freeCCtx(context)
+        scratch.deallocate()
+    }
+
+    func compress(_ piece: UnsafeRawBufferPointer, isLast: Bool, into output: inout [UInt8]) throws(ArchiveError) {
+        var source = ZSTD_inBuffer(src: piece.baseAddress, size: piece.count, pos: 0)
+        var remaining = 0
+        repeat {
+            var target = ZSTD_outBuffer(dst: scratch.baseAddress, size: scratch.count, pos: 0)
+            remaining = ZSTD_compressStream2(context, &target, &source, isLast ? ZSTD_e_end : ZSTD_e_continue)
+            guard ZSTD_isError(remaining) == 0 else { throw .invalid("zstd compression failed") }
+            output.append(contentsOf: scratch.prefix(target.pos))
+        } while source.pos < source.size || (isLast && remaining > 0)
     }
 }

@@ -10,7 +10,7 @@ package struct AppEnvironment: Hashable, Sendable {
     package let warnings: [String]
 
     /// - Parameter freshGUID: makes the instance's guid where the platform gave none.
-    package init(from base: Environment, layout: DropletLayout, freshGUID: () -> String) {
+    package init(from base: Environment, layout: DropletPaths, freshGUID: () -> String) {
         var environment = base
         environment.set("HOME", layout.app)
         environment.set("PWD", layout.app)
@@ -66,5 +66,107 @@ package struct AppEnvironment: Hashable, Sendable {
         guard let options = base.nonEmpty("VCAP_PLATFORM_OPTIONS") else { return [] }
         guard let uri = (try? JSONValue(parsing: options))?["credhub-uri"]?.string, !uri.isEmpty else { return [] }
         return ["CredHub is not supported: its references in VCAP_SERVICES stay as they are"]
+    }
+}
+
+/// The variables of a process in their order. What is not changed keeps its bytes.
+package struct Environment: Hashable, Sendable {
+    /// `NAME=value`, as execve(2) wants it.
+    package private(set) var entries: [SystemText]
+
+    package init(_ entries: [SystemText]) { self.entries = entries }
+
+    /// The variable's value, or nil if it is missing. Where a name appears twice, the first counts (as for getenv(3)).
+    package func value(_ name: String) -> SystemText? {
+        let prefix = name + "="
+        return entries.first { $0.hasPrefix(prefix) }
+            .map { SystemText(bytes: $0.bytes.dropFirst(prefix.utf8.count)) }
+    }
+
+    /// The variable as text; nil if it is missing or not UTF-8. Setting nil removes it.
+    package subscript(_ name: String) -> String? {
+        get { value(name)?.string }
+        set { set(name, newValue.map { SystemText($0) }) }
+    }
+
+    /// Sets a variable in its place, or removes it.
+    package mutating func set(_ name: String, _ value: SystemText?) {
+        let prefix = name + "="
+        let place = entries.firstIndex { $0.hasPrefix(prefix) }
+        entries.removeAll { $0.hasPrefix(prefix) }
+        if let value { entries.insert(SystemText(prefix) + value, at: place ?? entries.endIndex) }
+    }
+
+    /// Sets a variable only where there is none. A variable that is set to nothing stays so.
+    package mutating func setDefault(_ name: String, _ value: @autoclosure () -> String) {
+        if self.value(name) == nil { self[name] = value() }
+    }
+
+    /// The variable as text, where something is in it.
+    func nonEmpty(_ name: String) -> String? {
+        guard let text = self[name], !text.isEmpty else { return nil }
+        return text
+    }
+}
+
+/// VCAP_APPLICATION, as the platform set it for all instances and as one instance sees it.
+enum VCAPApplication {
+    /// Adds host, port, instance_index and instance_id of this instance. What is no JSON object stays as it is.
+    static func rewritten(_ text: String, environment: Environment) -> String {
+        guard var members = (try? JSONValue(parsing: text))?.object else { return text }
+        members["host"] = "0.0.0.0"
+        members["instance_id"] = .string(environment["INSTANCE_GUID"] ?? "")
+        if let port = environment["PORT"].flatMap({ Int64($0) }) { members["port"] = .integer(port) }
+        if let index = environment["INSTANCE_INDEX"].flatMap({ Int64($0) }) {
+            members["instance_index"] = .integer(index)
+        }
+        return JSONValue.object(members).canonicalText
+    }
+}
+
+/// DATABASE_URL, which the platform derives from the bound services for frameworks that look only there.
+enum DatabaseURL {
+    /// URL schemes of databases, and what the frameworks call them.
+    private static let schemes = [
+        "mysql": "mysql2", "mysql2": "mysql2", "postgres": "postgres", "postgresql": "postgres",
+    ]
+
+    /// The first `credentials.uri` of a database in VCAP_SERVICES, services in the byte order of their labels, with
+    /// its scheme as frameworks expect it. Nil if there is none or the text is no JSON object.
+    static func first(in services: String) -> String? {
+        guard let services = (try? JSONValue(parsing: services))?.object else { return nil }
+        let labels = services.keys.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        return labels.lazy
+            .flatMap { services[$0]?.array ?? [] }
+            .compactMap { $0["credentials"]?["uri"]?.string }
+            .compactMap(databaseURL)
+            .first
+    }
+
+    private static func databaseURL(_ uri: String) -> String? {
+        guard let colon = uri.utf8.firstIndex(of: UInt8(ascii: ":")),
+            let scheme = schemes[uri[..<colon].lowercased()],
+            uri.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F })
+        else { return nil }
+        return scheme + uri[colon...]
+    }
+}
+
+/// A version 4 UUID (RFC 9562, section 5.4).
+enum GUID {
+    /// - Parameter bytes: 16 random ones.
+    static func text(_ bytes: [UInt8]) -> String {
+        var text = ""
+        for (index, byte) in bytes.prefix(16).enumerated() {
+            if [4, 6, 8, 10].contains(index) { text += "-" }
+            let marked =
+                switch index {
+                case 6: byte & 0x0F | 0x40
+                case 8: byte & 0x3F | 0x80
+                default: byte
+                }
+            text += String(marked >> 4, radix: 16) + String(marked & 15, radix: 16)
+        }
+        return text
     }
 }

@@ -18,7 +18,7 @@ package enum Program {
                 return try launch(request, layout: .standard, environment, name: name)
             case .launcher(let app, let request):
                 let app = app.absolute(from: System.workingDirectory() ?? "/")
-                return try launch(request, layout: DropletLayout(app: app), environment, name: name)
+                return try launch(request, layout: DropletPaths(app: app), environment, name: name)
             }
         } catch {
             complain("\(error)", name)
@@ -42,7 +42,7 @@ package enum Program {
     }
 
     private static func launch(
-        _ request: LaunchRequest, layout: DropletLayout, _ base: Environment, name: String
+        _ request: LaunchRequest, layout: DropletPaths, _ base: Environment, name: String
     ) throws(LauncherError) -> Int32 {
         let plan = try plan(request, layout: layout, base, name: name)
         if System.isProcessOne { return try Supervisor(plan: plan, name: name).run() }
@@ -50,7 +50,7 @@ package enum Program {
     }
 
     private static func plan(
-        _ request: LaunchRequest, layout: DropletLayout, _ base: Environment, name: String
+        _ request: LaunchRequest, layout: DropletPaths, _ base: Environment, name: String
     ) throws(LauncherError) -> LaunchPlan {
         do {
             try System.changeDirectory(layout.app)

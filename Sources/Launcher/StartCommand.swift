@@ -49,3 +49,99 @@ extension StartCommand {
         }
     }
 }
+
+/// What is executed in the end.
+package struct LaunchPlan: Hashable, Sendable {
+    /// The name for messages.
+    package let name: String
+    /// Paths to try in turn, as execvp(3) does.
+    package let candidates: [SystemText]
+    /// With the name first.
+    package let arguments: [SystemText]
+    package let environment: Environment
+
+    /// A program with its arguments, searched for in PATH where its name has no slash.
+    package init(program words: [SystemText], environment: Environment) {
+        let program = words.first ?? ""
+        self.init(
+            name: program.display, candidates: Self.candidates(program, path: environment.value("PATH")),
+            arguments: words, environment)
+    }
+
+    /// An app: its scripts are sourced first. Where there are none, there is one shell less to start.
+    /// - Throws: `LauncherError.noShell` if a shell is needed.
+    package init(
+        _ command: StartCommand, scripts: [SystemText], shell: Shell?, environment: Environment
+    ) throws(LauncherError) {
+        if scripts.isEmpty, case .program(let words) = command {
+            self.init(program: words, environment: environment)
+            return
+        }
+        guard let shell else { throw .noShell(looked: Shell.places.map(\.display)) }
+        let script: SystemText =
+            if scripts.isEmpty, case .shell(let line) = command {
+                line
+            } else {
+                ShellScript.text(sourcing: scripts, then: command, shell: shell)
+            }
+        self.init(
+            name: shell.path.display, candidates: [shell.path], arguments: [shell.name, "-c", script], environment)
+    }
+
+    private init(name: String, candidates: [SystemText], arguments: [SystemText], _ environment: Environment) {
+        self.name = name
+        self.candidates = candidates
+        self.arguments = arguments
+        self.environment = environment
+    }
+
+    private static func candidates(_ program: SystemText, path: SystemText?) -> [SystemText] {
+        guard !program.isEmpty else { return [] }
+        guard !program.bytes.contains(UInt8(ascii: "/")) else { return [program] }
+        return (path ?? "/bin:/usr/bin").bytes
+            .split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
+            .map { SystemText(bytes: $0.isEmpty ? [UInt8(ascii: ".")] : Array($0)).appending(component: program) }
+    }
+}
+
+/// The shell that runs start commands.
+package struct Shell: Hashable, Sendable {
+    /// Where shells are looked for, the wanted one first. A rootfs without bash has sh.
+    package static let places: [SystemText] = ["/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh"]
+
+    package let path: SystemText
+    /// What it calls itself.
+    package var name: SystemText { path.lastComponent }
+
+    package init(path: SystemText) { self.path = path }
+}
+
+/// The text that sources an app's profile scripts and then becomes the app.
+package enum ShellScript {
+    /// The scripts stand in it one by one, so that neither the order depends on a locale nor a script that changes
+    /// the shell's arguments gets in the way.
+    package static func text(sourcing scripts: [SystemText], then command: StartCommand, shell: Shell) -> SystemText {
+        var bytes: [UInt8] = []
+        for script in scripts {
+            bytes += Array(". ".utf8) + quoted(script) + Array("\n".utf8)
+        }
+        bytes += Array("exec ".utf8)
+        switch command {
+        case .shell(let line):
+            // The last word is the name that the shell gives itself in messages.
+            let words = [shell.path, "-c", line, shell.name].map(quoted)
+            bytes += Array(words.joined(separator: [UInt8(ascii: " ")]))
+        case .prefixed(let line, let prefix):
+            bytes += Array(prefix.utf8) + [UInt8(ascii: " ")] + quoted(line)
+        case .program(let words):
+            bytes += Array(words.map(quoted).joined(separator: [UInt8(ascii: " ")]))
+        }
+        return SystemText(bytes: bytes)
+    }
+
+    /// One word for a shell, whatever is in it.
+    static func quoted(_ text: SystemText) -> [UInt8] {
+        let quote = UInt8(ascii: "'")
+        return [quote] + text.bytes.flatMap { $0 == quote ? Array(#"'\''"#.utf8) : [$0] } + [quote]
+    }
+}

@@ -1,4 +1,6 @@
-internal import Archive
+public import Archive
+import OCI
+import Synchronization
 
 /// An archive's decompressed bytes, pulled from a sequence of chunks of any size.
 struct ArchiveSource<Input: AsyncSequence>: ~Copyable where Input.Element == [UInt8] {
@@ -76,5 +78,109 @@ struct ArchiveSource<Input: AsyncSequence>: ~Copyable where Input.Element == [UI
             }
         }
         do { return try result.get() } catch { throw ConversionError(error) }
+    }
+}
+
+/// What an archive has, piece by piece.
+public enum ArchivePart: Sendable {
+    case entry(TarEntry)
+    /// Bytes of the last entry's content.
+    case content([UInt8])
+    /// So many zeros of it, which are not stored.
+    case hole(Int64)
+}
+
+/// Reads a tar archive (plain, gzip or zstd) in one pass, a few hundred KB at a time, without looking at what it is for.
+///
+/// - Parameter limits: of the input, its ratio and its headers; entries and sizes are the caller's to bound.
+/// - Throws: `ConversionError` for what is no tar, or broken; `CancellationError`; what the source or the body throws.
+public func readArchive<Bytes: AsyncSequence & Sendable>(
+    _ bytes: Bytes, limits: ConversionLimits, _ body: (ArchivePart) async throws -> Void
+) async throws where Bytes.Element == [UInt8] {
+    var scan = LayerScan(OnePass(once: bytes), limits: limits)
+    while true {
+        switch try await scan.next() {
+        case .entry(let entry): try await body(.entry(entry))
+        case .content(let range): try await body(.content(Array(scan.window[range])))
+        case .hole(let length): try await body(.hole(length))
+        case .end: return
+        }
+    }
+}
+
+/// A sequence that can be read once, as a layer that is.
+private struct OnePass<Bytes: AsyncSequence & Sendable>: LayerSource where Bytes.Element == [UInt8] {
+    let once: Bytes
+    var diffID: Digest? { nil }
+
+    func bytes() -> Bytes { once }
+}
+
+/// Hands values from one task to one other. What goes round in it bounds its length, so putting never waits.
+final class AsyncQueue<Element: Sendable>: Sendable {
+    /// The other side is gone.
+    struct Closed: Error {}
+
+    private struct State {
+        var elements: [Element] = []
+        var waiter: CheckedContinuation<Element?, Never>?
+        var isClosed = false
+    }
+
+    private let state = Mutex(State())
+
+    func put(_ element: consuming Element) {
+        let element = element
+        let waiter = state.withLock { state -> CheckedContinuation<Element?, Never>? in
+            guard !state.isClosed else { return nil }
+            guard let waiter = state.waiter else {
+                state.elements.append(element)
+                return nil
+            }
+            state.waiter = nil
+            return waiter
+        }
+        waiter?.resume(returning: element)
+    }
+
+    /// Waits for the next value. Only one task may wait at a time.
+    ///
+    /// - Throws: `Closed`, or `CancellationError`.
+    func take() async throws -> Element {
+        try Task.checkCancellation()
+        if let element = takeNow() { return element }
+        let element = await withTaskCancellationHandler {
+            await withCheckedContinuation { (waiter: CheckedContinuation<Element?, Never>) in
+                let element = state.withLock { state -> Element?? in
+                    if state.isClosed { return .some(nil) }
+                    if !state.elements.isEmpty { return state.elements.removeFirst() }
+                    state.waiter = waiter
+                    return nil
+                }
+                if let element { waiter.resume(returning: element) }
+            }
+        } onCancel: {
+            close()
+        }
+        guard let element else {
+            try Task.checkCancellation()
+            throw Closed()
+        }
+        return element
+    }
+
+    /// Ends all waiting, now and later. What is in the queue is dropped.
+    func close() {
+        let waiter = state.withLock { state -> CheckedContinuation<Element?, Never>? in
+            state.isClosed = true
+            state.elements = []
+            defer { state.waiter = nil }
+            return state.waiter
+        }
+        waiter?.resume(returning: nil)
+    }
+
+    private func takeNow() -> Element? {
+        state.withLock { $0.elements.isEmpty || $0.isClosed ? nil : $0.elements.removeFirst() }
     }
 }

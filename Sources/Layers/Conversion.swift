@@ -1,3 +1,6 @@
+public import Archive
+public import OCI
+
 /// Converts a droplet, in one streaming pass, into the layers of an image.
 ///
 /// Nothing is unpacked, and memory stays within a few MB however large the droplet is. The input is pulled at the pace at
@@ -33,4 +36,176 @@ public func convertRootfs<Input: AsyncSequence & Sendable, Sink: LayerSink>(
         throw ConversionError(.invalid, "the archive gave no layer")
     }
     return ConvertedRootfs(layer: layer, summary: result.summary, findings: findings)
+}
+
+/// How layers are made. The same settings and input give the same bytes.
+public struct LayerSettings: Sendable, Hashable {
+    public var compression: CompressionFormat
+    public var mode: LayerMode
+    public var limits: ConversionLimits
+
+    public init(
+        compression: CompressionFormat = .gzip, mode: LayerMode = .single, limits: ConversionLimits = ConversionLimits()
+    ) {
+        self.compression = compression
+        self.mode = mode
+        self.limits = limits
+    }
+}
+
+/// How a droplet is cut into layers.
+public enum LayerMode: String, Sendable, Hashable, CaseIterable {
+    /// One layer.
+    case single
+    /// One layer for each `deps/<index>`, and one for everything else.
+    case split
+}
+
+/// What a conversion may take. Going over one is `ConversionError.Fault.tooLarge`.
+public struct ConversionLimits: Sendable, Hashable {
+    /// Bytes of the compressed input.
+    public var inputBytes: Int64 = 16 << 30
+    /// Bytes of the layers before compression.
+    public var outputBytes: Int64 = 32 << 30
+    public var entries = 1_000_000
+    /// Bytes of a name or of a link's target, where it ends up in the image.
+    public var nameLength = 4095
+    /// How many bytes one byte of input may become, past `ratioAllowance`.
+    public var ratio: Int64 = 200
+    /// Bytes that any input may become.
+    public var ratioAllowance: Int64 = 256 << 20
+    /// Zeros written for the holes of sparse files.
+    public var holeBytes: Int64 = 8 << 30
+    /// Stored parts of one sparse file.
+    public var sparseParts = 1 << 17
+    /// Bytes of one extended header.
+    public var headerBytes = 1 << 20
+    /// Zeros after the archive's end.
+    public var tailBytes: Int64 = 16 << 20
+    /// Directories that have no entry of their own.
+    public var missingParents = 1 << 14
+    /// `deps/<index>` layers; more can't be split.
+    public var splitLayers = 24
+    /// Bytes of history that a zstd stream may ask for: memory that a conversion needs.
+    public var zstdWindow = 8 << 20
+
+    public init() {}
+
+    var reader: TarReader.Limits {
+        var limits = TarReader.Limits()
+        limits.nameLength = nameLength
+        limits.headerLength = headerBytes
+        limits.sparseParts = sparseParts
+        limits.tailLength = tailBytes
+        return limits
+    }
+}
+
+/// Which part of a droplet a layer holds.
+public enum LayerGroup: Hashable, Sendable {
+    /// Everything, or everything that is in no layer of its own.
+    case rest
+    /// One `deps/<index>`.
+    case dependency(index: String)
+}
+
+/// A layer that the sink has stored.
+public struct ConvertedLayer<Stored: Sendable>: Sendable {
+    public let group: LayerGroup
+    public let compression: CompressionFormat
+    /// Of the compressed bytes.
+    public let digest: Digest
+    /// Of the compressed bytes.
+    public let size: Int64
+    /// Of the tar.
+    public let diffID: Digest
+    /// Of the tar, in bytes.
+    public let uncompressedSize: Int64
+    /// What the sink knows the bytes by.
+    public let stored: Stored
+}
+
+extension CompressionFormat {
+    /// What the media type of an OCI layer ends with (OCI image specification, layer.md).
+    public var mediaTypeSuffix: String {
+        switch self {
+        case .none: ""
+        case .gzip: "+gzip"
+        case .zstd: "+zstd"
+        }
+    }
+
+    /// The media type of an OCI layer compressed like this.
+    public var layerMediaType: MediaType {
+        switch self {
+        case .none: .ociLayer
+        case .gzip: .ociLayerGzip
+        case .zstd: .ociLayerZstd
+        }
+    }
+}
+
+/// What became of an archive.
+public struct ConversionSummary: Sendable {
+    /// The archive's newest entry, between 1970 and 9999; `nil` if there is none.
+    public internal(set) var newestEntry: TarTime?
+    /// Entries read.
+    public internal(set) var entries = 0
+    /// Bytes read, compressed.
+    public internal(set) var inputBytes: Int64 = 0
+    /// Bytes of the archive, decompressed.
+    public internal(set) var archiveBytes: Int64 = 0
+    public internal(set) var inputCompression = CompressionFormat.none
+    public internal(set) var notes = ConversionNotes()
+}
+
+public struct ConvertedDroplet<Stored: Sendable>: Sendable {
+    /// Bottom up: dependencies in the order of their indexes, the rest on top.
+    public let layers: [ConvertedLayer<Stored>]
+    public let summary: ConversionSummary
+    /// nil if nothing was watched for.
+    public let findings: RootfsFindings?
+}
+
+public struct ConvertedRootfs<Stored: Sendable>: Sendable {
+    public let layer: ConvertedLayer<Stored>
+    public let summary: ConversionSummary
+    public let findings: RootfsFindings
+}
+
+/// What a conversion left out or changed, for the log.
+public struct ConversionNotes: Sendable, Hashable {
+    public enum Kind: String, Hashable, Sendable, CaseIterable {
+        case droppedSpecialBits = "dropped setuid or setgid bit"
+        case droppedAttribute = "dropped extended attribute"
+        case droppedRecord = "dropped unknown PAX record"
+        case droppedNode = "dropped device, fifo, or link to one"
+        case droppedRepeatedDirectory = "dropped repeated directory"
+        case filledHoles = "wrote the holes of a sparse file as zeros"
+        case addedParent = "added directories that had no entry"
+    }
+
+    public struct Note: Hashable, Sendable {
+        public let kind: Kind
+        /// Printable and of bounded length.
+        public let entry: String
+        /// The attribute's or record's name, printable.
+        public let detail: String?
+    }
+
+    /// How many examples are kept.
+    public static let maximumExamples = 50
+
+    public private(set) var totals: [Kind: Int] = [:]
+    /// The first ones, at most `maximumExamples`.
+    public private(set) var examples: [Note] = []
+
+    public var isEmpty: Bool { totals.isEmpty }
+
+    mutating func add(_ kind: Kind, _ entry: some Collection<UInt8>, _ detail: String? = nil) {
+        totals[kind, default: 0] += 1
+        guard examples.count < Self.maximumExamples else { return }
+        examples.append(
+            Note(kind: kind, entry: printableName(entry), detail: detail.map { printableName($0.utf8, limit: 100) }))
+    }
 }

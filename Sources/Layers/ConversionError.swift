@@ -1,4 +1,4 @@
-internal import Archive
+import Archive
 
 /// Why an archive was not converted. What the input or the sink throws is passed on as it is, not in here.
 public struct ConversionError: Error, Hashable, Sendable {

@@ -1,4 +1,4 @@
-internal import Archive
+import Archive
 
 /// The written rules (README.md): says of each entry in turn whether it is taken, left out or refused, which layer it
 /// belongs to, and what it becomes there.

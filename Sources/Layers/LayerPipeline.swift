@@ -1,5 +1,5 @@
-internal import Archive
-internal import OCI
+import Archive
+import OCI
 
 /// The two stages of a conversion, which overlap on two cores: one inflates, rewrites and hashes the tars; the other
 /// compresses, hashes and writes to the sink. Between them go blocks of a fixed size, of which there are only a few:

@@ -1,4 +1,4 @@
-internal import Archive
+import Archive
 
 /// Turns an archive into the tars of layers: reads entry after entry, asks the rules, and writes in canonical form.
 ///

@@ -48,3 +48,91 @@ public struct Descriptor: Hashable, Sendable {
         return .object(members)
     }
 }
+
+/// What an image runs on (OCI image specification, image-index.md, `platform`).
+public struct Platform: Hashable, Sendable {
+    public var architecture: String
+    public var os: String
+    public var variant: String?
+    public var other: [String: JSONValue]
+
+    public init(architecture: String, os: String = "linux", variant: String? = nil) {
+        self.architecture = architecture
+        self.os = os
+        self.variant = variant
+        self.other = [:]
+    }
+
+    public init(json: JSONValue) throws(OCIError) {
+        var members = try Members(json, of: "a platform")
+        architecture = try members.requiredString("architecture")
+        os = try members.requiredString("os")
+        variant = try members.string("variant")
+        other = members.rest
+    }
+
+    public var json: JSONValue {
+        var members = other
+        members["architecture"] = .string(architecture)
+        members["os"] = .string(os)
+        if let variant { members["variant"] = .string(variant) }
+        return .object(members)
+    }
+}
+
+/// A media type (RFC 6838), without parameters.
+public struct MediaType: Hashable, Sendable, CustomStringConvertible {
+    /// `type/subtype` in the writer's own case.
+    public let text: String
+
+    /// - Throws: `OCIError.mediaType` for what is not `type/subtype` of restricted names, at most 127 characters each.
+    public init(parsing text: some StringProtocol) throws(OCIError) {
+        let parts = text.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        guard parts.count == 2, parts.allSatisfy({ Self.isRestrictedName($0) }) else { throw .mediaType(String(text)) }
+        self.text = String(text)
+    }
+
+    private init(known text: String) { self.text = text }
+
+    public var description: String { text }
+
+    /// RFC 6838 section 4.2.
+    private static func isRestrictedName(_ name: some Collection<UInt8>) -> Bool {
+        guard let first = name.first, first.isLetterOrDigit, name.count <= 127 else { return false }
+        return name.allSatisfy { $0.isLetterOrDigit || "!#$&-^_.+".utf8.contains($0) }
+    }
+}
+
+extension MediaType {
+    // OCI image specification, media-types.md.
+    public static let ociManifest = MediaType(known: "application/vnd.oci.image.manifest.v1+json")
+    public static let ociIndex = MediaType(known: "application/vnd.oci.image.index.v1+json")
+    public static let ociConfig = MediaType(known: "application/vnd.oci.image.config.v1+json")
+    public static let ociLayer = MediaType(known: "application/vnd.oci.image.layer.v1.tar")
+    public static let ociLayerGzip = MediaType(known: "application/vnd.oci.image.layer.v1.tar+gzip")
+    public static let ociLayerZstd = MediaType(known: "application/vnd.oci.image.layer.v1.tar+zstd")
+    public static let ociEmpty = MediaType(known: "application/vnd.oci.empty.v1+json")
+
+    // Docker image manifest version 2, schema 2.
+    public static let dockerManifest = MediaType(known: "application/vnd.docker.distribution.manifest.v2+json")
+    public static let dockerManifestList = MediaType(
+        known: "application/vnd.docker.distribution.manifest.list.v2+json")
+    public static let dockerConfig = MediaType(known: "application/vnd.docker.container.image.v1+json")
+    public static let dockerLayer = MediaType(known: "application/vnd.docker.image.rootfs.diff.tar")
+    public static let dockerLayerGzip = MediaType(known: "application/vnd.docker.image.rootfs.diff.tar.gzip")
+
+    // What is said about an image: SPDX 2.3, in-toto attestations and their envelopes (DSSE 1.0).
+    public static let spdx = MediaType(known: "application/spdx+json")
+    public static let inToto = MediaType(known: "application/vnd.in-toto+json")
+    public static let dsse = MediaType(known: "application/vnd.dsse.envelope.v1+json")
+
+    public static let octetStream = MediaType(known: "application/octet-stream")
+}
+
+extension UInt8 {
+    var isLowerOrDigit: Bool {
+        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(self) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(self)
+    }
+
+    var isLetterOrDigit: Bool { isLowerOrDigit || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(self) }
+}

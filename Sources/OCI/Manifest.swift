@@ -53,3 +53,51 @@ public struct Manifest: Hashable, Sendable {
         return .object(members)
     }
 }
+
+/// An image index (OCI image specification, image-index.md) or a Docker manifest list.
+public struct Index: Hashable, Sendable {
+    public var mediaType: MediaType?
+    public var artifactType: MediaType?
+    public var manifests: [Descriptor]
+    public var subject: Descriptor?
+    public var annotations: [String: String]
+    public var other: [String: JSONValue]
+
+    public init(
+        mediaType: MediaType?, manifests: [Descriptor], annotations: [String: String] = [:],
+        artifactType: MediaType? = nil, subject: Descriptor? = nil
+    ) {
+        self.mediaType = mediaType
+        self.artifactType = artifactType
+        self.manifests = manifests
+        self.subject = subject
+        self.annotations = annotations
+        self.other = [:]
+    }
+
+    /// - Throws: `OCIError.document` for anything that is no index, a manifest included (CVE-2021-41190).
+    public init(json: JSONValue) throws(OCIError) {
+        var members = try Members(json, of: "an index")
+        try members.schemaVersion()
+        guard members.value("layers") == nil, members.value("config") == nil else {
+            throw .document("an index has 'layers' or 'config', which only a manifest may have")
+        }
+        mediaType = try members.mediaType("mediaType")
+        artifactType = try members.mediaType("artifactType")
+        manifests = try members.requiredList("manifests") { (json) throws(OCIError) in try Descriptor(json: json) }
+        subject = try members.value("subject").map { (json) throws(OCIError) in try Descriptor(json: json) }
+        annotations = try members.strings("annotations")
+        other = members.rest
+    }
+
+    public var json: JSONValue {
+        var members = other
+        members["schemaVersion"] = 2
+        members.set("mediaType", mediaType)
+        members.set("artifactType", artifactType)
+        members["manifests"] = .array(manifests.map(\.json))
+        if let subject { members["subject"] = subject.json }
+        members.set("annotations", annotations)
+        return .object(members)
+    }
+}

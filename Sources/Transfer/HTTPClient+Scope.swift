@@ -37,3 +37,59 @@ extension HTTPClient {
         }
     }
 }
+
+/// Where a Cistern server is and who asks it.
+public struct ServerConnection: Sendable {
+    /// `https://host:port` or `http://host:port`, without a path.
+    public let url: String
+    public let user: String
+    let password: String
+    /// A PEM file with the authority that the server's certificate must be signed by; nil: the system's.
+    public let authorityFile: String?
+
+    public init(url: String, user: String, password: String, authorityFile: String?) {
+        self.url = url.hasSuffix("/") ? String(url.dropLast()) : url
+        self.user = user
+        self.password = password
+        self.authorityFile = authorityFile
+    }
+}
+
+extension ServerConnection: CustomStringConvertible, CustomReflectable {
+    /// Without the password.
+    public var description: String { "\(user) at \(url)" }
+    public var customMirror: Mirror { Mirror(self, children: ["url": url, "user": user]) }
+}
+
+/// Why a transfer failed, in words for the person who asked for it.
+public enum TransferError: Error, Hashable, Sendable {
+    /// The server can't be reached, or its certificate is not trusted.
+    case connection(server: String, reason: String)
+    /// The server refused. `code` and `message` are the server's own, bounded and printable.
+    case refused(status: Int, code: String, message: String, requestID: String)
+    /// The server answered something that is no answer of Cistern's.
+    case unexpected(String)
+    case file(path: String, reason: String)
+    /// Another registry, from which an image is to come, refused.
+    case source(String)
+    /// A URL, a CA file or another setting that can't be used.
+    case configuration(String)
+}
+
+extension TransferError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .connection(let server, let reason): "can't reach \(server): \(reason)"
+        case .refused(401, _, _, _):
+            "the server does not know this user and password: check --user and --password-file"
+        case .refused(403, _, let message, _):
+            "this user may not do that: \(message.isEmpty ? "ask for the operator role" : message)"
+        case .refused(let status, let code, let message, let requestID):
+            "the server refused (\(status)\(code.isEmpty ? "" : " \(code)")): "
+                + "\(message.isEmpty ? "no reason given" : message)\(requestID.isEmpty ? "" : " [request \(requestID)]")"
+        case .unexpected(let reason): "the server's answer is not understood: \(reason)"
+        case .file(let path, let reason): "\(path): \(reason)"
+        case .configuration(let reason), .source(let reason): reason
+        }
+    }
+}

@@ -1,4 +1,5 @@
 import AsyncHTTPClient
+import Glibc
 public import JSON
 import NIOCore
 import NIOHTTP1
@@ -136,4 +137,94 @@ public struct ServerClient: Sendable {
             Self.printable(text, 300)
         }
     }
+}
+
+extension ServerClient {
+    /// What was written into a file.
+    public struct Download: Sendable {
+        /// In bytes.
+        public let size: Int64
+        /// As the server named it, and as the bytes are.
+        public let digest: String
+    }
+
+    /// Writes an answer's body into a new file, which is there whole or not at all. Its digest has to be the one that the
+    /// answer's `ETag` says.
+    /// - Parameter progress: called with the bytes received so far.
+    public func download(
+        _ path: String, to file: String, progress: @Sendable (Int64) -> Void
+    ) async throws -> Download {
+        let target = try DownloadFile(path: file)
+        let response: HTTPClientResponse
+        do { response = try await http.execute(request("GET", path), timeout: .hours(24)) } catch {
+            throw TransferError.connection(server: connection.url, reason: reason(error))
+        }
+        guard response.status == .ok else {
+            let body = try? await response.body.collect(upTo: 64 << 10)
+            throw Self.refusal(response, body.flatMap { try? JSONValue(parsing: $0.readableBytesView) })
+        }
+        let tag = response.headers.first(name: "ETag")?.filter { $0 != "\"" } ?? ""
+        guard let announced = try? Digest(parsing: tag) else {
+            throw TransferError.unexpected("it does not say what the file's digest is")
+        }
+        var hasher = DigestHasher(announced.algorithm)
+        var size: Int64 = 0
+        do {
+            for try await buffer in response.body {
+                try target.write(Array(buffer.readableBytesView))
+                hasher.update(buffer.readableBytesView)
+                size += Int64(buffer.readableBytes)
+                progress(size)
+            }
+        } catch let error as TransferError {
+            throw error
+        } catch {
+            throw TransferError.connection(server: connection.url, reason: reason(error))
+        }
+        guard hasher.finish() == announced else {
+            throw TransferError.unexpected("the bytes received are not \(announced): try again")
+        }
+        try target.finish()
+        return Download(size: size, digest: announced.description)
+    }
+}
+
+/// A new file that gets its name when all of it is there; one that is dropped before leaves nothing.
+final class DownloadFile {
+    private let path: String
+    private let temporary: String
+    private let descriptor: Int32
+
+    /// - Throws: `TransferError.file`, for a path that is taken too.
+    init(path: String) throws(TransferError) {
+        self.path = path
+        temporary = "\(path).part-\(getpid())"
+        guard access(path, F_OK) != 0 else { throw .file(path: path, reason: "it is there already") }
+        descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else { throw .file(path: path, reason: Self.lastError) }
+    }
+
+    deinit {
+        close(descriptor)
+        unlink(temporary)
+    }
+
+    func write(_ bytes: [UInt8]) throws(TransferError) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw .file(path: path, reason: Self.lastError) }
+            rest = rest.dropFirst(count)
+        }
+    }
+
+    func finish() throws(TransferError) {
+        // A link, unlike a rename, leaves alone what is there under the name by now.
+        guard fsync(descriptor) == 0, link(temporary, path) == 0 else {
+            throw .file(path: path, reason: Self.lastError)
+        }
+    }
+
+    private static var lastError: String { String(cString: strerror(errno)) }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import NIOCore
 public import OCI
 
 /// A local file to be sent: opened once, so that what was hashed is what is sent.
@@ -55,4 +56,70 @@ public final class UploadFile: Sendable {
     }
 
     private static var lastError: String { String(cString: strerror(errno)) }
+}
+
+/// What is sent as a request's body, and how it is called.
+public struct UploadBody<Bytes: AsyncSequence & Sendable>: Sendable where Bytes.Element == [UInt8] {
+    let bytes: Bytes
+    /// In bytes: as many as there will be.
+    let length: Int64
+    let contentType: String
+    let headers: [String: String]
+
+    public init(
+        _ bytes: Bytes, length: Int64, contentType: String = "application/octet-stream", headers: [String: String] = [:]
+    ) {
+        self.bytes = bytes
+        self.length = length
+        self.contentType = contentType
+        self.headers = headers
+    }
+}
+
+/// Hands bytes on when the connection asks for more, and counts them.
+struct CountedChunks<Bytes: AsyncSequence & Sendable>: AsyncSequence, Sendable where Bytes.Element == [UInt8] {
+    let bytes: Bytes
+    let progress: @Sendable (Int64) -> Void
+
+    func makeAsyncIterator() -> Iterator { Iterator(bytes: bytes.makeAsyncIterator(), progress: progress) }
+
+    struct Iterator: AsyncIteratorProtocol {
+        var bytes: Bytes.AsyncIterator
+        let progress: @Sendable (Int64) -> Void
+        var count: Int64 = 0
+
+        mutating func next() async throws -> ByteBuffer? {
+            guard let chunk = try await bytes.next() else { return nil }
+            count += Int64(chunk.count)
+            progress(count)
+            return ByteBuffer(bytes: chunk)
+        }
+    }
+}
+
+/// A file's bytes, read when they are asked for: as many as it had when it was opened.
+public struct FileChunks: AsyncSequence, Sendable {
+    let file: UploadFile
+
+    public func makeAsyncIterator() -> Iterator { Iterator(file: file) }
+
+    public struct Iterator: AsyncIteratorProtocol {
+        let file: UploadFile
+        var offset: Int64 = 0
+
+        /// - Throws: `TransferError.file`.
+        public mutating func next() async throws(TransferError) -> [UInt8]? {
+            guard offset < file.size else { return nil }
+            let bytes = try file.read(at: offset, maximum: Int(Swift.min(256 << 10, file.size - offset)))
+            guard !bytes.isEmpty else {
+                throw .file(path: file.path, reason: "the file became shorter while it was sent")
+            }
+            offset += Int64(bytes.count)
+            return bytes
+        }
+    }
+}
+
+extension UploadFile {
+    public var chunks: FileChunks { FileChunks(file: self) }
 }

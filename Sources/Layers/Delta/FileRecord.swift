@@ -1,5 +1,5 @@
-internal import Archive
-internal import OCI
+import Archive
+import OCI
 
 /// What a file, directory or symbolic link is, whatever it is called: an inode. 96 bytes, and its attributes if it has any.
 struct FileRecord: Sendable {

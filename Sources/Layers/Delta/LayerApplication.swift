@@ -1,4 +1,5 @@
-internal import Archive
+import Archive
+public import OCI
 
 /// One layer as it is put over a tree: OCI image specification, layer.md, "Applying Changesets".
 ///
@@ -162,5 +163,87 @@ struct LayerApplication {
 
     private func invalid(_ reason: String, _ entry: TarEntry) -> ConversionError {
         ConversionError(.invalid, reason, entry: entry.name)
+    }
+}
+
+/// A stored layer that can be read from its beginning as often as wanted.
+public protocol LayerSource: Sendable {
+    associatedtype Bytes: AsyncSequence & Sendable where Bytes.Element == [UInt8]
+
+    /// The digest of the layer's tar, which is checked when all of it is read; nil: nothing is promised.
+    var diffID: Digest? { get }
+
+    /// The layer as it is stored (tar, gzip or zstd) in chunks of any size.
+    func bytes() -> Bytes
+}
+
+extension FileTree {
+    /// The most layers of a chain.
+    static let maximumLayers = 127
+
+    /// Reads the tree that a chain of layers makes, whiteouts applied: each layer once, contents hashed as they go by.
+    ///
+    /// - Parameters:
+    ///   - layers: bottom up.
+    ///   - limits: for each of the layers; names and contents of all of them together count too.
+    /// - Throws: `ConversionError` for a layer that is broken, against the rules (README.md of this module, "Deltas") or
+    ///   over a limit; `CancellationError`; what a source throws.
+    public init(reading layers: [some LayerSource], limits: ConversionLimits = ConversionLimits()) async throws {
+        try await self.init(reading: layers, limits: limits, nodes: .refused)
+    }
+
+    /// What becomes of devices and fifos.
+    enum Nodes: Sendable {
+        case refused
+        case kept
+    }
+
+    init(reading layers: [some LayerSource], limits: ConversionLimits, nodes: Nodes) async throws {
+        self.init()
+        for layer in layers { try await add(layer, limits: limits, nodes: nodes) }
+    }
+
+    /// Puts one more layer on top.
+    mutating func add<Source: LayerSource>(
+        _ layer: Source, limits: ConversionLimits, nodes: Nodes = .refused
+    ) async throws {
+        guard layers < Self.maximumLayers else {
+            throw ConversionError(.tooLarge, "more than \(Self.maximumLayers) layers")
+        }
+        var scan = LayerScan(layer, limits: limits)
+        var application = LayerApplication(over: self, limits: limits, nodes: nodes)
+        // Else the index would be copied with the first change.
+        self = FileTree()
+        var hasher = DigestHasher(.sha256)
+        var left: Int64 = 0
+        reading: while true {
+            switch try await scan.next() {
+            case .entry(let entry):
+                try application.apply(entry)
+                left = application.open == nil ? 0 : entry.size
+                hasher = DigestHasher(.sha256)
+            case .content(let range):
+                scan.window.withUnsafeBytes { hasher.update(UnsafeRawBufferPointer(rebasing: $0[range])) }
+                left -= Int64(range.count)
+            case .hole(let length):
+                hasher.update(zeros: length)
+                left -= length
+            case .end: break reading
+            }
+            if left == 0, application.open != nil { application.setContent(ContentDigest(hasher)) }
+        }
+        self = application.finish()
+    }
+}
+
+extension DigestHasher {
+    fileprivate mutating func update(zeros count: Int64) {
+        let zeros = [UInt8](repeating: 0, count: Int(min(count, 1 << 16)))
+        var left = count
+        while left > 0 {
+            let part = Int(min(left, Int64(zeros.count)))
+            zeros.withUnsafeBytes { update(UnsafeRawBufferPointer(rebasing: $0[..<part])) }
+            left -= Int64(part)
+        }
     }
 }

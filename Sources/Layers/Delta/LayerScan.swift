@@ -1,5 +1,5 @@
-internal import Archive
-internal import OCI
+import Archive
+import OCI
 
 /// Reads a stored layer from its beginning, entry by entry, one window of 256 KiB at a time.
 struct LayerScan<Source: LayerSource>: ~Copyable {

@@ -1,4 +1,5 @@
-internal import Archive
+import Archive
+import OCI
 
 /// Converts an image's layers into the one layer of a root filesystem, under the same rules as a tar.
 ///
@@ -62,5 +63,87 @@ extension LayerSettings {
         settings.limits.ratio = .max
         settings.limits.inputBytes = .max
         return settings
+    }
+}
+
+/// What one task writes as a layer, and another reads as an archive. Only a few blocks are on their way.
+final class LayerPipe: LayerSink, LayerWriter, AsyncSequence {
+    typealias Element = [UInt8]
+    private static let blocksUnderWay = 4
+
+    private let filled = AsyncQueue<[UInt8]?>()
+    private let room = AsyncQueue<Void>()
+
+    init() {
+        for _ in 0..<Self.blocksUnderWay { room.put(()) }
+    }
+
+    func begin() async throws -> LayerPipe { self }
+
+    func write(_ bytes: [UInt8]) async throws {
+        try await room.take()
+        filled.put(bytes)
+    }
+
+    func finish(digest: Digest, size: Int64) async throws { filled.put(nil) }
+
+    func abort() async { filled.close() }
+
+    /// The reader will take no more.
+    func stop() { room.close() }
+
+    func makeAsyncIterator() -> Iterator { Iterator(pipe: self) }
+
+    struct Iterator: AsyncIteratorProtocol {
+        let pipe: LayerPipe
+
+        func next() async throws -> [UInt8]? {
+            let bytes = try await pipe.filled.take()
+            pipe.room.put(())
+            return bytes
+        }
+    }
+}
+
+/// A stored layer's tar, decompressed, which ends well only if it has the diffID that was promised.
+struct LayerTar<Source: LayerSource>: AsyncSequence, Sendable {
+    typealias Element = [UInt8]
+
+    let layer: Source
+    let limits: ConversionLimits
+
+    func makeAsyncIterator() -> Iterator { Iterator(layer, limits) }
+
+    /// Handed on like any iterator, and never shared.
+    final class Iterator: AsyncIteratorProtocol {
+        private static var chunk: Int { 256 << 10 }
+
+        private var source: ArchiveSource<Source.Bytes>
+        private var hasher: DigestHasher?
+        private let diffID: Digest?
+        private var isOver = false
+
+        init(_ layer: Source, _ limits: ConversionLimits) {
+            source = ArchiveSource(layer.bytes(), limits: limits)
+            diffID = layer.diffID
+            hasher = layer.diffID.map { DigestHasher($0.algorithm) }
+        }
+
+        /// - Throws: `ConversionError`, `CancellationError`, what the source throws.
+        func next() async throws -> [UInt8]? {
+            guard !isOver else { return nil }
+            var window = [UInt8](repeating: 0, count: Self.chunk)
+            let count = try await source.fill(&window, from: 0)
+            try source.checkRatio(written: 0)
+            window.removeLast(window.count - count)
+            window.withUnsafeBytes { hasher?.update($0) }
+            if count < Self.chunk {
+                isOver = true
+                guard hasher?.finish() == diffID else {
+                    throw ConversionError(.invalid, "the layer's tar does not have its diffID")
+                }
+            }
+            return window
+        }
     }
 }
