@@ -67,6 +67,7 @@ let package = Package(
 
         .target(name: "JSON", swiftSettings: strict),
         .target(name: "OCI", dependencies: ["JSON", "CLibcrypto"], swiftSettings: strict),
+        .target(name: "OperatorModel", dependencies: ["JSON", "OCI"], swiftSettings: strict),
         .target(name: "Signatures", dependencies: ["OCI", "CLibcrypto"], swiftSettings: strict),
         .target(name: "Archive", dependencies: ["CISAL", "CZstd"], swiftSettings: strict),
         .target(name: "ObjectStore", dependencies: ["CLinux", "OCI", logging], swiftSettings: strict),

@@ -8,6 +8,7 @@ struct FloorTests {
     static let floors: [(target: String, packages: Set<String>)] = [
         ("JSON", []),
         ("OCI", ["CLibcrypto"]),
+        ("OperatorModel", []),
         ("Signatures", ["CLibcrypto"]),
         ("Archive", ["CISAL", "CZstd"]),
         ("ObjectStore", ["CLinux"]),

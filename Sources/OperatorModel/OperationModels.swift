@@ -1,0 +1,76 @@
+package import JSON
+
+/// Long work that somebody asked for, or a schedule.
+package struct Operation: Model {
+    package enum State: String, Words {
+        case running, done, failed
+        /// Somebody wanted that.
+        case cancelled
+        /// The server stopped, or went away.
+        case interrupted
+    }
+
+    package struct Progress: Model {
+        package let done: Int64
+        /// nil: nobody knows how much there is to do.
+        @Nullable package var total: Int64?
+        /// What is counted, as in `bytes`.
+        package let unit: String
+
+        package init(done: Int64, total: Int64? = nil, unit: String) {
+            (self.done, self.unit) = (done, unit)
+            self.total = total
+        }
+    }
+
+    package struct Failure: Model {
+        package let code: String
+        package let error: String
+        package init(code: String, error: String) { (self.code, self.error) = (code, error) }
+    }
+
+    /// What is known so far, and at the end what came of it.
+    package struct Report: Leaf {
+        package let json: JSONValue
+
+        package init(json: JSONValue) { self.json = json }
+        package static var schema: Schema {
+            .either(
+                GarbageCollection.schema, Verification.schema, Usage.schema, Delta.schema, Version.schema,
+                Schema(["type": "null"]))
+        }
+        package static var sample: Report { Report(json: .null) }
+    }
+
+    package let id: String
+    /// `gc`, `verify`, `usage`, `delta` or `import`: says what the report is.
+    package let kind: String
+    /// nil: a schedule.
+    @Nullable package var by: String?
+    /// What was asked for, as in `stack`.
+    package let parameters: [String: String]
+    package let state: State
+    package let begun: Time
+    @Nullable package var ended: Time?
+    /// Who wants it cancelled.
+    @Nullable package var cancelledBy: String?
+    @Nullable package var progress: Progress?
+    package let report: Report
+    @Nullable package var failure: Failure?
+
+    package init(
+        id: String, kind: String, by: String?, parameters: [String: String], state: State, begun: Time, ended: Time?,
+        cancelledBy: String?, progress: Progress?, report: Report, failure: Failure?
+    ) {
+        (self.id, self.kind, self.parameters, self.state) = (id, kind, parameters, state)
+        (self.begun, self.report) = (begun, report)
+        (self.by, self.ended, self.cancelledBy) = (by, ended, cancelledBy)
+        (self.progress, self.failure) = (progress, failure)
+    }
+}
+
+/// The operations that are kept, the newest first.
+package struct Operations: Model {
+    package let operations: [Operation]
+    package init(operations: [Operation]) { self.operations = operations }
+}

@@ -1,0 +1,41 @@
+package import JSON
+
+/// The shape of a JSON value, as OpenAPI 3.1 says it (JSON Schema 2020-12, of which only these few words are used).
+package struct Schema: Hashable, Sendable {
+    package let json: JSONValue
+    /// The shapes with a name that it refers to, directly or not.
+    package let components: [String: JSONValue]
+
+    init(_ json: JSONValue, components: [String: JSONValue] = [:]) {
+        self.json = json
+        self.components = components
+    }
+
+    /// A shape that has another one as the value of one of its words.
+    init(_ words: [String: JSONValue], _ word: String, _ inner: Schema) {
+        self.init(.object(words.merging([word: inner.json]) { $1 }), components: inner.components)
+    }
+
+    static func object(_ model: ModelFields) -> Schema {
+        let fields = model.fields
+        var json: [String: JSONValue] = ["type": "object", "properties": .object(fields.mapValues(\.schema.json))]
+        let required = fields.filter(\.value.isRequired).keys.sorted()
+        if !required.isEmpty { json["required"] = .array(required.map { .string($0) }) }
+        return Schema(.object(json), components: merged(fields.values.map(\.schema)))
+    }
+
+    /// A reference to a shape, which gets a name.
+    static func named(_ name: String, _ schema: Schema) -> Schema {
+        Schema(
+            ["$ref": .string("#/components/schemas/\(name)")],
+            components: schema.components.merging([name: schema.json]) { $1 })
+    }
+
+    package static func either(_ schemas: Schema...) -> Schema {
+        Schema(["anyOf": .array(schemas.map(\.json))], components: merged(schemas))
+    }
+
+    package static func merged(_ schemas: some Sequence<Schema>) -> [String: JSONValue] {
+        schemas.reduce(into: [:]) { components, schema in components.merge(schema.components) { $1 } }
+    }
+}
