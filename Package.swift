@@ -83,7 +83,8 @@ let package = Package(
         .target(name: "CLauncher"),
         .target(name: "Launcher", dependencies: ["CLauncher", "JSON"], swiftSettings: strict),
         .target(
-            name: "Transfer", dependencies: ["JSON", "OCI", asyncHTTPClient, nioCore, nioHTTP1, nioSSL, logging],
+            name: "Transfer",
+            dependencies: ["JSON", "OCI", "OperatorModel", asyncHTTPClient, nioCore, nioHTTP1, nioSSL, logging],
             swiftSettings: strict),
 
         .executableTarget(
@@ -109,8 +110,8 @@ let package = Package(
         .target(
             name: "OperatorAPI",
             dependencies: [
-                "Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Registry", "Service",
-                "Signatures", httpTypes, logging,
+                "Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "OperatorModel", "Registry",
+                "Service", "Signatures", httpTypes, logging,
             ],
             swiftSettings: strict),
 
@@ -118,7 +119,7 @@ let package = Package(
             name: "cistern",
             dependencies: [
                 "Archive", "BitsAPI", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "OperatorAPI",
-                "Registry", "RegistryAPI", "Service", "Signatures", "Transfer", argumentParser, configuration, logging,
+                "OperatorModel", "Registry", "RegistryAPI", "Service", "Signatures", "Transfer", argumentParser, configuration, logging,
                 nioCore, nioSSL, serviceLifecycle, unixSignals, yams,
             ], swiftSettings: strict),
 
@@ -160,6 +161,7 @@ let package = Package(
                 "Blobs", "Images", "JSON", "OCI", "ObjectStore", "Registry", "RegistryAPI", "Service", "TestSupport",
                 httpTypes, logging, serviceLifecycle,
             ], swiftSettings: strict),
+        .testTarget(name: "OperatorModelTests", dependencies: ["JSON", "OCI", "OperatorModel"], swiftSettings: strict),
         .testTarget(
             name: "OperatorAPITests",
             dependencies: [

@@ -2,26 +2,69 @@ import Archive
 import Blobs
 import HTTPTypes
 import Images
-import JSON
 import Logging
 import OCI
+import OperatorModel
 import Service
 
+/// What there is of rootfs versions, and what is said of one.
 extension OperatorAPI {
-    func addVersionRoutes(to routes: inout Routes) {
-        let path: RoutePattern = "/api/v1/rootfs/:stack/:version"
-        routes.get(path, access: .role(.operator)) { try await version($0) }
-        routes.delete(path, access: .role(.operator)) { try await remove($0) }
-        routes.put("/api/v1/rootfs/:stack/:version/state", access: .role(.operator)) { try await setState($0) }
-        routes.get("/api/v1/rootfs/:stack/:version/export", access: .role(.operator)) { try await export($0) }
-        routes.get("/api/v1/rootfs/:stack/:version/prepull", access: .role(.operator)) { try await prepull($0) }
+    var versionRoutes: [OperatorRoute] {
+        [
+            OperatorRoute(.get, "/api/v1/rootfs", "The rootfs versions of all stacks.") { _ in
+                Versions(versions: try rootfs.stacks.flatMap { try self.versions(of: $0) })
+            },
+            OperatorRoute(
+                .get, "/api/v1/rootfs/:stack", "A stack's rootfs versions, the youngest first.", refusals: [400, 404]
+            ) { Versions(versions: try self.versions(of: try $0.stack())) },
+            OperatorRoute(
+                .get, "/api/v1/rootfs/:stack/:version", "All that is known of a version.", refusals: [400, 404]
+            ) { try await details(try $0.stack(), try $0.version()) },
+            OperatorRoute(
+                .delete, "/api/v1/rootfs/:stack/:version",
+                "Removes a version. What is current or runs stays; what one would go back to needs force.",
+                queries: [.init(name: "force", schema: Bool.schema, summary: "Also what one would go back to.")],
+                answers: [204: .nothing], refusals: [400, 404, 409]
+            ) { try await remove($0) },
+            OperatorRoute(
+                .put, "/api/v1/rootfs/:stack/:version/state", "Says what may become of a version.",
+                body: .model(StateRequest.self), answers: [200: .model(State.self)], refusals: [400, 404, 409]
+            ) { .model(try await setState($0)) },
+            OperatorRoute(
+                .get, "/api/v1/rootfs/:stack/:version/export",
+                "A variant's layer, a tar that can be imported again. ETag: its digest.", queries: [.architecture],
+                answers: [200: .file(["application/gzip", "application/zstd", "application/x-tar"])],
+                refusals: [400, 404, 422]
+            ) { try await export($0) },
+            OperatorRoute(
+                .get, "/api/v1/rootfs/:stack/:version/prepull",
+                "What nodes need for images on a version. Decides the form of these, as their first pull would.",
+                queries: [.architecture], refusals: [400, 404, 422]
+            ) { request in
+                let stack = try request.stack()
+                let host = request.authority.map { "\($0)/" } ?? ""
+                return try await images.prepull(stack, try request.version(), try request.architecture())
+                    .model(stack, repository: "\(host)cistern/\(stack)")
+            },
+            OperatorRoute(
+                .get, "/api/v1/rootfs/:stack/:version/packages", "The packages of a version.",
+                queries: [.architecture], refusals: [400, 404]
+            ) { try await packages($0) },
+            OperatorRoute(
+                .get, "/api/v1/rootfs/:stack/:version/diff",
+                "What became of packages from one version to another.",
+                queries: [
+                    .init(name: "from", schema: String.schema, summary: "The older version.", isRequired: true),
+                    .architecture,
+                ], refusals: [400, 404]
+            ) { try await packageChanges($0) },
+        ]
     }
 
-    /// A variant as lists have it.
-    func json(of variant: RootfsVersion) -> JSONValue {
-        var json = variant.json(isCurrent: isCurrent(variant.stack, variant.version)).object ?? [:]
-        json["state"] = .string(rootfs.availability(variant.stack, variant.version).rawValue)
-        return .object(json)
+    func model(of variant: RootfsVersion) -> Version {
+        variant.model(
+            isCurrent: isCurrent(variant.stack, variant.version),
+            rootfs.availability(variant.stack, variant.version))
     }
 
     func isCurrent(_ stack: StackName, _ version: VersionName) -> Bool { rootfs.history(stack)?.current == version }
@@ -34,69 +77,55 @@ extension OperatorAPI {
             .reduce(0, +)
     }
 
-    /// All that is known of a version.
-    private func version(_ request: Request) async throws -> Response {
-        let (stack, version) = try name(request)
+    private func versions(of stack: StackName) throws(ImageError) -> [Version] {
+        try rootfs.versions(stack).map { model(of: $0) }
+    }
+
+    private func details(_ stack: StackName, _ version: VersionName) async throws -> VersionDetails {
         let variants = try rootfs.versions(stack).filter { $0.version == version }
         guard !variants.isEmpty else { throw ImageError.unknownVersion(stack, version) }
-        let promotions = (rootfs.history(stack)?.promotions ?? []).filter { $0.version == version }
         let isCurrent = isCurrent(stack, version)
-        var details: [JSONValue] = []
+        var models: [Version] = []
         for variant in variants {
-            var json = json(of: variant).object ?? [:]
-            // Not recorded by earlier Cisterns.
-            if let list = try await rootfs.packageList(of: variant) {
-                json["packages"] = .integer(Int64(list.packages.count))
-            }
-            details.append(.object(json))
+            var model = model(of: variant)
+            model.packages = try await rootfs.packageList(of: variant)?.packages.count
+            models.append(model)
         }
-        return .json([
-            "stack": .string(stack.text), "version": .string(version.text), "current": .bool(isCurrent),
-            "state": state(stack, version), "promotions": .array(promotions.map(\.json)),
-            "droplets": .integer(isCurrent ? try await dropletsOnCurrent(of: stack) : 0),
-            "versions": .array(details),
-        ])
+        return VersionDetails(
+            stack: stack.text, version: version.text, current: isCurrent, state: state(stack, version),
+            promotions: (rootfs.history(stack)?.promotions ?? []).filter { $0.version == version }.map(\.model),
+            droplets: isCurrent ? try await dropletsOnCurrent(of: stack) : 0, versions: models)
     }
 
-    private func setState(_ request: Request) async throws -> Response {
-        let (stack, version) = try name(request)
-        let shape = #"{"state": "available", "deprecated" or "blocked", "reason": "…"}"#
-        let json = try await request.object(shape)
-        guard let wanted = json["state"]?.string.flatMap(VersionState.Availability.init(rawValue:)) else {
-            throw HTTPFailure.body(shape)
-        }
+    private func setState(_ request: Request) async throws -> State {
+        let (stack, version) = (try request.stack(), try request.version())
+        let wanted = try await request.model(StateRequest.self)
         _ = try await rootfs.setState(
-            stack, version, wanted, by: request.principal?.name ?? "", reason: try Self.reason(json))
+            stack, version, VersionState.Availability(wanted.state), by: request.user,
+            reason: try Self.checked(reason: wanted.reason))
         request.logger.notice(
-            "rootfs state", metadata: ["stack": "\(stack)", "version": "\(version)", "state": "\(wanted)"])
-        return .json(state(stack, version))
+            "rootfs state",
+            metadata: ["stack": "\(stack)", "version": "\(version)", "state": "\(wanted.state.rawValue)"])
+        return state(stack, version)
     }
 
-    /// Who said what of a version; nobody of one that was always available.
-    private func state(_ stack: StackName, _ version: VersionName) -> JSONValue {
+    private func state(_ stack: StackName, _ version: VersionName) -> State {
         let state = rootfs.versionState(stack, version)
-        return [
-            "state": .string(rootfs.availability(stack, version).rawValue), "reason": .string(state?.reason ?? ""),
-            "at": state.map { .string($0.at.rfc3339) } ?? .null, "by": state.map { .string($0.by) } ?? .null,
-        ]
+        return State(
+            state: rootfs.availability(stack, version).model, reason: state?.reason ?? "", at: state?.at.model,
+            by: state?.by)
     }
 
-    /// Query: `force=true`.
     private func remove(_ request: Request) async throws -> Response {
-        let (stack, version) = try name(request)
-        let force = try request.query("force") ?? "false"
-        guard ["true", "false"].contains(force) else {
-            throw HTTPFailure(.badRequest, "force is true or false", code: "invalid-query")
-        }
-        try await retention.remove(stack, version, force: force == "true")
+        let (stack, version) = (try request.stack(), try request.version())
+        try await retention.remove(stack, version, force: try request.flag("force"))
         request.logger.notice("rootfs removed", metadata: ["stack": "\(stack)", "version": "\(version)"])
         return Response(status: .noContent)
     }
 
-    /// Query: `arch`. The layer as it is stored, whose digest is the answer's `ETag`.
+    /// The layer as it is stored.
     private func export(_ request: Request) async throws -> Response {
-        let (stack, version) = try name(request)
-        let architecture = try architecture(request)
+        let (stack, version, architecture) = (try request.stack(), try request.version(), try request.architecture())
         let variant = try rootfs.version(stack, version, architecture)
         let (suffix, type) =
             switch variant.layers.first?.compression ?? .none {
@@ -112,43 +141,25 @@ extension OperatorAPI {
             headers: headers)
     }
 
-    /// Query: `arch`.
-    private func prepull(_ request: Request) async throws -> Response {
-        let (stack, version) = try name(request)
-        let prepull = try await images.prepull(stack, version, try architecture(request))
-        return .json(prepull.json(stack, repository: (request.authority.map { "\($0)/" } ?? "") + "cistern/\(stack)"))
+    private func packages(_ request: Request) async throws -> Packages {
+        let (stack, version, architecture) = (try request.stack(), try request.version(), try request.architecture())
+        let list = try await rootfs.packages(stack, version, architecture)
+        return Packages(
+            stack: stack.text, version: version.text, architecture: architecture.model,
+            manager: list.manager.rawValue,
+            distribution: .init(id: list.distribution.id, version: list.distribution.version),
+            complete: list.isComplete, skipped: list.skipped, packages: list.packages.map(\.model))
     }
 
-    private func architecture(_ request: Request) throws -> Architecture {
-        try Architecture(try request.query("arch") ?? "amd64")
-    }
-
-    private func name(_ request: Request) throws(ImageError) -> (StackName, VersionName) {
-        (try StackName(request.parameters["stack"]), try VersionName(request.parameters["version"]))
-    }
-}
-
-extension Prepull {
-    /// - Parameter repository: of the base images, with the host that clients ask for.
-    fileprivate func json(_ stack: StackName, repository: String) -> JSONValue {
-        let pull = base.map { base -> JSONValue in
-            [
-                "reference": .string("\(repository)@\(base.image.manifestDigest)"),
-                "version": .string(base.version.text),
-                "bytes": .integer(rootfs.reduce(0) { $0 + $1.size }), "helpsPrevious": .bool(helpsPrevious),
-            ]
-        }
-        return [
-            "stack": .string(stack.text), "version": .string(version.text),
-            "architecture": .string(architecture.rawValue), "form": .string(delta.isEmpty ? "full" : "delta"),
-            "previous": previous.map { .string($0.text) } ?? .null, "pull": .array(pull.map { [$0] } ?? []),
-            "rootfs": .array(rootfs.map(\.publicJSON)), "lifecycle": lifecycle.publicJSON,
-            "delta": .array(delta.map(\.publicJSON)),
-            "bytes": [
-                "empty": .integer(emptyBytes), "previous": previousBytes.map { .integer($0) } ?? .null,
-                "pulled": .integer(pulledBytes),
-            ],
-        ]
+    private func packageChanges(_ request: Request) async throws -> OperatorModel.PackageChanges {
+        let former = try VersionName(try request.needed("from", "the version to compare with"))
+        let (stack, version, architecture) = (try request.stack(), try request.version(), try request.architecture())
+        let changes = try await rootfs.packageChanges(stack, from: former, to: version, architecture)
+        return OperatorModel.PackageChanges(
+            stack: stack.text, from: former.text, version: version.text, architecture: architecture.model,
+            complete: changes.isComplete, added: changes.added.map(\.model), removed: changes.removed.map(\.model),
+            upgraded: changes.upgraded.map(\.model), downgraded: changes.downgraded.map(\.model),
+            changed: changes.changed.map(\.model), unchanged: changes.unchanged)
     }
 }
 

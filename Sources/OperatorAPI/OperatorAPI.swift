@@ -1,6 +1,9 @@
 public import Archive
+import HTTPTypes
 public import Images
+import JSON
 public import Layers
+import OperatorModel
 public import Registry
 public import Service
 public import Signatures
@@ -60,18 +63,20 @@ public struct OperatorAPI: Sendable {
 
     public var routes: Routes {
         var routes = Routes(errors: OperatorErrors())
-        addRootfsRoutes(to: &routes)
-        addPromotionRoutes(to: &routes)
-        addVersionRoutes(to: &routes)
-        addDeltaRoutes(to: &routes)
-        addPackageRoutes(to: &routes)
-        addDropletRoutes(to: &routes)
-        addCollectionRoutes(to: &routes)
-        addVerificationRoutes(to: &routes)
-        addPinRoutes(to: &routes)
-        addUsageRoutes(to: &routes)
-        addOverviewRoute(to: &routes)
-        addDocumentRoute(to: &routes)
+        for route in table { routes.on(route.method, route.pattern, access: route.access, route.handler) }
         return routes
+    }
+
+    /// Every route below `/api/v1/`, the document of all of them included.
+    var table: [OperatorRoute] {
+        func document(_ bytes: [UInt8]) -> OperatorRoute {
+            OperatorRoute(
+                .get, "/api/v1/openapi.json", "This document.", access: .authenticated,
+                answers: [200: .json([String: JSONValue].schema)]
+            ) { _ in .bytes(bytes, contentType: "application/json") }
+        }
+        let routes =
+            versionRoutes + promotionRoutes + [importRoute] + deltaRoutes + dropletRoutes + clusterRoutes + storeRoutes
+        return routes + [document(OpenAPIDocument.json(routes + [document([])]).canonicalBytes)]
     }
 }

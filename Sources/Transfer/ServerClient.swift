@@ -1,9 +1,10 @@
 import AsyncHTTPClient
 import Glibc
-public import JSON
+package import JSON
 import NIOCore
 import NIOHTTP1
 import OCI
+package import OperatorModel
 
 /// A client of a Cistern server's own API.
 public struct ServerClient: Sendable {
@@ -22,9 +23,11 @@ public struct ServerClient: Sendable {
         }
     }
 
-    /// Sends a request without a body, or with a JSON one, and reads the JSON answer; `null` if it has none.
+    /// Sends a request without a body, or with a JSON one, and reads the answer, which is `null` if it has no body.
     /// - Parameter path: with its query, percent-encoded.
-    public func send(_ method: HTTPMethod, _ path: String, _ body: JSONValue? = nil) async throws -> JSONValue {
+    package func send<Answer: Model>(
+        _ method: HTTPMethod, _ path: String, _ body: JSONValue? = nil
+    ) async throws -> Answer {
         var request = request(method.rawValue, path)
         if let body {
             request.headers.add(name: "Content-Type", value: "application/json")
@@ -35,16 +38,16 @@ public struct ServerClient: Sendable {
 
     /// Sends a file, read as fast as the server takes it.
     /// - Parameter progress: called with the bytes sent so far.
-    public func upload(
+    package func upload<Answer: Model>(
         _ file: UploadFile, to path: String, progress: @escaping @Sendable (Int64) -> Void
-    ) async throws -> JSONValue {
+    ) async throws -> Answer {
         try await upload(UploadBody(file.chunks, length: file.size), to: path, progress: progress)
     }
 
     /// Sends whatever a sequence gives, as fast as the server takes it.
-    public func upload<Bytes>(
+    package func upload<Bytes, Answer: Model>(
         _ body: UploadBody<Bytes>, to path: String, progress: @escaping @Sendable (Int64) -> Void
-    ) async throws -> JSONValue {
+    ) async throws -> Answer {
         var request = request("PUT", path)
         request.headers.add(name: "Content-Type", value: body.contentType)
         for (name, value) in body.headers { request.headers.add(name: name, value: value) }
@@ -68,7 +71,9 @@ public struct ServerClient: Sendable {
         return request
     }
 
-    private func answer(to request: HTTPClientRequest, deadline: TimeAmount = .minutes(10)) async throws -> JSONValue {
+    private func answer<Answer: Model>(
+        to request: HTTPClientRequest, deadline: TimeAmount = .minutes(10)
+    ) async throws -> Answer {
         let response: HTTPClientResponse
         let body: ByteBuffer
         do {
@@ -87,11 +92,10 @@ public struct ServerClient: Sendable {
         guard (200..<300).contains(response.status.code) else {
             throw Self.refusal(response, json)
         }
-        guard let json else {
-            guard body.readableBytes == 0 else { throw TransferError.unexpected("it is not JSON") }
-            return .null
+        guard json != nil || body.readableBytes == 0 else { throw TransferError.unexpected("it is not JSON") }
+        do { return try Answer(json: json ?? .null) } catch let error as ModelError {
+            throw TransferError.unexpected("\(error)")
         }
-        return json
     }
 
     static func refusal(_ response: HTTPClientResponse, _ json: JSONValue?) -> TransferError {

@@ -1,5 +1,5 @@
 import ArgumentParser
-import JSON
+import OperatorModel
 import Transfer
 
 struct CollectCommand: AsyncParsableCommand {
@@ -11,25 +11,25 @@ struct CollectCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await server.ask { client in
-            try await client.send(.post, "/api/v1/gc" + (dryRun ? "?dry-run=true" : ""))
-        } print: { report in
-            var fields = Fields()
-            func count(_ name: String) -> Int64 { report[name]?.integer ?? 0 }
-            fields.add(
-                dryRun ? "would go" : "collected", "\(count("retired")) blobs, \(byteCount(count("retiredBytes")))")
-            fields.add("in use", "\(count("marked")) digests, in \(count("repositories")) repositories and images")
-            fields.add("kept for now", "\(count("leased")) that somebody relied on of late")
-            fields.add(
-                "looked at", "\(count("blobs")) blobs, and \(count("repositoriesRead")) repositories that changed")
-            if count("damaged") > 0 { fields.add("damaged", "\(count("damaged")) records: run cistern verify") }
-            let retention = report["retention"]
-            func retired(_ name: String) -> Int64 { retention?[name]?.integer ?? 0 }
-            fields.add(
-                "retired before",
-                "\(retired("droplets")) droplets, \(retired("rootfsVersions")) rootfs versions, "
-                    + "\(retired("manifests")) untagged manifests")
-            if let reason = retention?["withheld"]?.string { fields.add("withheld", reason) }
-            return fields.text
+            try await client.send(.post, apiPath("gc", query: ["dry-run": dryRun ? "true" : nil]))
+        } print: {
+            text(of: $0)
         }
+    }
+
+    private func text(of report: GarbageCollection) -> String {
+        var fields = Fields()
+        fields.add(dryRun ? "would go" : "collected", "\(report.retired) blobs, \(byteCount(report.retiredBytes))")
+        fields.add("in use", "\(report.marked) digests, in \(report.repositories) repositories and images")
+        fields.add("kept for now", "\(report.leased) that somebody relied on of late")
+        fields.add("looked at", "\(report.blobs) blobs, and \(report.repositoriesRead) repositories that changed")
+        if report.damaged > 0 { fields.add("damaged", "\(report.damaged) records: run cistern verify") }
+        let retention = report.retention
+        fields.add(
+            "retired before",
+            "\(retention.droplets) droplets, \(retention.rootfsVersions) rootfs versions, "
+                + "\(retention.manifests) untagged manifests")
+        fields.add("withheld", retention.withheld)
+        return fields.text
     }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import JSON
 import OCI
+import OperatorModel
 import Transfer
 
 struct DropletCommand: AsyncParsableCommand {
@@ -28,12 +29,12 @@ struct DropletCommand: AsyncParsableCommand {
                 "/droplets/\(guid.urlComponent)/\(digest.hex)"
                 + (query.isEmpty ? "" : "?" + query.joined(separator: "&"))
             let bar = ProgressBar("uploading \(guid)", total: file.size)
-            try await server.ask { client in
+            try await server.ask { (client) -> DropletImage in
                 defer { bar.clear() }
-                _ = try await client.upload(file, to: path) { bar.show($0) }
-                return try await client.send(.get, "/api/v1/droplets/\(guid.urlComponent)/\(digest.hex)")
-            } print: { answer in
-                (answer["image"]?.string ?? "") + "\n"
+                let _: JSONValue = try await client.upload(file, to: path) { bar.show($0) }
+                return try await client.send(.get, apiPath("droplets", guid, digest.hex))
+            } print: {
+                "\($0.image)\n"
             }
         }
     }
@@ -45,27 +46,24 @@ struct DropletCommand: AsyncParsableCommand {
         @Option(help: "Only this app's.") var guid: String?
 
         func run() async throws {
-            let base = "/api/v1/droplets" + (guid.map { "/\($0.urlComponent)" } ?? "")
-            try await server.ask { client in
-                var droplets: [JSONValue] = []
-                var path = base
-                while true {
-                    let page = try await client.send(.get, path)
-                    droplets += page["droplets"]?.array ?? []
-                    guard let next = page["next"]?.string else { break }
-                    path = base + "?after=" + next.urlComponent
-                }
-                return .object(["droplets": .array(droplets)])
+            try await server.ask { (client) -> Droplets in
+                if let guid { return try await client.send(.get, apiPath("droplets", guid)) }
+                var droplets: [Droplet] = []
+                var after: String?
+                repeat {
+                    let page: Droplets = try await client.send(.get, apiPath("droplets", query: ["after": after]))
+                    droplets += page.droplets
+                    after = page.next
+                } while after != nil
+                return Droplets(droplets: droplets)
             } print: { answer in
                 var table = Table(["GUID", "HASH", "STACK", "ARCH", "SIZE", "LAYERS", "UPLOADED", "BY"])
-                for droplet in answer["droplets"]?.array ?? [] {
-                    table.add(
-                        [
-                            droplet["guid"]?.string ?? "", droplet["hash"]?.string ?? "",
-                            droplet["stack"]?.string ?? "", droplet["architecture"]?.string ?? "",
-                            byteCount(droplet["size"]?.integer ?? 0), String(droplet["layers"]?.array?.count ?? 0),
-                            droplet["uploaded"]?.string ?? "", droplet["uploadedBy"]?.string ?? "",
-                        ])
+                for droplet in answer.droplets {
+                    table.add([
+                        droplet.guid, droplet.hash, droplet.stack, droplet.architecture.rawValue,
+                        byteCount(droplet.size), String(droplet.layers.count), "\(droplet.uploaded)",
+                        droplet.uploadedBy,
+                    ])
                 }
                 return table.text
             }
@@ -80,26 +78,27 @@ struct DropletCommand: AsyncParsableCommand {
         @Option(help: "The droplet's hash; without it, the newest one's.") var hash: String?
 
         func run() async throws {
-            try await server.ask { client in
-                let guid = guid.urlComponent
-                if let hash { return try await client.send(.get, "/api/v1/droplets/\(guid)/\(hash.urlComponent)") }
-                let list = try await client.send(.get, "/api/v1/droplets/\(guid)")
-                guard let newest = list["droplets"]?.array?.first?["hash"]?.string else {
-                    throw CommandError("there is no droplet of \(self.guid)")
+            try await server.ask { (client) -> DropletImage in
+                var hash = hash
+                if hash == nil {
+                    let list: Droplets = try await client.send(.get, apiPath("droplets", guid))
+                    hash = list.droplets.first?.hash
                 }
-                return try await client.send(.get, "/api/v1/droplets/\(guid)/\(newest)")
-            } print: { droplet in
+                guard let hash else { throw CommandError("there is no droplet of \(guid)") }
+                return try await client.send(.get, apiPath("droplets", guid, hash))
+            } print: { answer in
+                let droplet = answer.droplet
                 var fields = Fields()
-                fields.add("image", droplet["image"]?.string)
-                fields.add("digest", droplet["digest"]?.string ?? "none before a rootfs of its stack is promoted")
+                fields.add("image", answer.image)
                 fields.add(
-                    "rootfs", "\(droplet["stack"]?.string ?? "") \(droplet["rootfs"]?.string ?? "(none promoted)")")
-                fields.add("architecture", droplet["architecture"]?.string)
-                fields.add("sha256", droplet["hash"]?.string)
-                fields.add("sha1", droplet["sha1"]?.string)
-                fields.add("size", droplet["size"]?.integer.map { byteCount($0) })
-                fields.add("uploaded", "\(droplet["uploaded"]?.string ?? "") by \(droplet["uploadedBy"]?.string ?? "")")
-                fields.add(layersOf: droplet)
+                    "digest", answer.digest?.description ?? "none before a rootfs of its stack is promoted")
+                fields.add("rootfs", "\(droplet.stack) \(answer.rootfs ?? "(none promoted)")")
+                fields.add("architecture", droplet.architecture.rawValue)
+                fields.add("sha256", droplet.hash)
+                fields.add("sha1", droplet.sha1)
+                fields.add("size", byteCount(droplet.size))
+                fields.add("uploaded", "\(droplet.uploaded) by \(droplet.uploadedBy)")
+                fields.add(droplet.layers)
                 return fields.text
             }
         }
@@ -113,11 +112,8 @@ struct DropletCommand: AsyncParsableCommand {
         @Option(help: "The droplet's hash.") var hash: String
 
         func run() async throws {
-            try await server.ask {
-                try await $0.send(.delete, "/droplets/\(guid.urlComponent)/\(hash.urlComponent)")
-            } print: { _ in
-                "removed\n"
-            }
+            try await server.change(
+                .delete, "/droplets/\(guid.urlComponent)/\(hash.urlComponent)", printing: "removed\n")
         }
     }
 }

@@ -1,8 +1,8 @@
 import ArgumentParser
 import Foundation
 import Images
-import JSON
 import OCI
+import OperatorModel
 import Transfer
 
 extension RootfsCommand {
@@ -110,26 +110,24 @@ extension RootfsCommand {
         private func send<Bytes: AsyncSequence & Sendable>(
             _ bytes: Bytes, _ length: Int64, _ form: SourceForm, _ query: [String: String]
         ) async throws where Bytes.Element == [UInt8] {
-            var query = query
+            var query: [String: String?] = query
             query["arch"] = arch
             query["shell"] = shell
-            if promote { query["promote"] = "true" }
-            let path =
-                "/api/v1/rootfs/\(stack.urlComponent)/\(version.urlComponent)?"
-                + query.sorted { $0.key < $1.key }.map { "\($0)=\($1.urlComponent)" }.joined(separator: "&")
+            query["promote"] = promote ? "true" : nil
+            let path = apiPath("rootfs", stack, version, query: query)
             let body = UploadBody(
                 bytes, length: length, contentType: form.contentType, headers: try signatureHeader())
             let bar = ProgressBar("importing \(version)", total: length)
-            try await server.ask { client in
+            try await server.ask { (client) -> Version in
                 defer { bar.clear() }
                 return try await client.upload(body, to: path) { bar.show($0) }
-            } print: { answer in
-                let kind = form == .tar ? "file " : "image "
-                let source = answer["source"]?.string ?? ""
-                let signer = answer["signedBy"]?.string.map { ", signed by \($0)" } ?? ""
+            } print: { imported in
+                let kind = form == .tar ? "file" : "image"
+                let signer = imported.signedBy.map { ", signed by \($0)" } ?? ""
                 return printable(
-                    "imported \(stack) \(version) (\(arch)), \(byteCount(length)), \(kind)\(source)\(signer)") + "\n"
-                    + (answer["current"]?.bool == true
+                    "imported \(stack) \(version) (\(arch)), \(byteCount(length)), \(kind) \(imported.source)\(signer)")
+                    + "\n"
+                    + (imported.current
                         ? "it is the current version of \(stack)\n"
                         : "next: cistern rootfs promote --stack \(stack) --version \(version)\n")
             }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import JSON
+import OperatorModel
 import Transfer
 
 /// How to reach a server, from flags or the environment.
@@ -39,13 +40,44 @@ struct ServerOptions: ParsableArguments {
 
     /// Asks the server and prints its answer, as JSON if that is wanted.
     @discardableResult
-    func ask(
-        _ request: @Sendable (ServerClient) async throws -> JSONValue, print text: (JSONValue) throws -> String
-    ) async throws -> JSONValue {
+    func ask<Answer: Model>(
+        _ request: @Sendable (ServerClient) async throws -> Answer, print text: (Answer) throws -> String
+    ) async throws -> Answer {
         let answer = try await ServerClient.with(try connection(), request)
-        Swift.print(json ? answer.prettyText : try text(answer), terminator: json ? "\n" : "")
+        Swift.print(json ? answer.json.prettyText : try text(answer), terminator: json ? "\n" : "")
         return answer
     }
+
+    /// Has the server do something that it answers nothing to.
+    func change(
+        _ method: ServerClient.HTTPMethod, _ path: String, printing text: String
+    ) async throws {
+        try await ask { (client) -> JSONValue in
+            try await client.send(method, path)
+        } print: { _ in
+            text
+        }
+    }
+}
+
+/// A file with a password or a token in its one line.
+enum PasswordFile {
+    private static let maximumSize = 16 << 10
+
+    static func read(_ path: String) throws -> String {
+        guard let bytes = FileManager.default.contents(atPath: path), bytes.count <= maximumSize else {
+            throw TransferError.configuration("the password file '\(path)' can't be read")
+        }
+        return String(decoding: bytes, as: UTF8.self).trimmingCharacters(in: .newlines)
+    }
+}
+
+/// A path of the operators' API.
+/// - Parameter query: parameters without a value are left out.
+func apiPath(_ components: String..., query: [String: String?] = [:]) -> String {
+    let query = query.compactMapValues { $0 }.sorted { $0.key < $1.key }.map { "\($0)=\($1.urlComponent)" }
+    return (["/api/v1"] + components.map(\.urlComponent)).joined(separator: "/")
+        + (query.isEmpty ? "" : "?" + query.joined(separator: "&"))
 }
 
 extension String {

@@ -1,5 +1,5 @@
 import ArgumentParser
-import JSON
+import OperatorModel
 import Transfer
 
 struct UsageCommand: AsyncParsableCommand {
@@ -12,34 +12,28 @@ struct UsageCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await server.ask { client in
-            try await client.send(count ? .post : .get, "/api/v1/usage")
-        } print: { usage in
-            text(of: usage)
+            try await client.send(count ? .post : .get, apiPath("usage"))
+        } print: {
+            text(of: $0)
         }
     }
 
-    private func text(of usage: JSONValue) -> String {
-        func bytes(_ value: JSONValue?) -> String { value?.integer.map(byteCount) ?? "-" }
+    private func text(of usage: Usage) -> String {
+        func bytes(_ value: Int64?) -> String { value.map(byteCount) ?? "-" }
         var table = Table(["QUOTA", "USED", "HELD", "LIMIT", "REFUSED"])
-        func add(_ name: String, _ total: JSONValue?) {
-            table.add([
-                name, bytes(total?["used"]), bytes(total?["reserved"]), bytes(total?["limit"]),
-                String(total?["denied"]?.integer ?? 0),
-            ])
+        func add(_ name: String, _ limit: Limit) {
+            table.add([name, bytes(limit.used), bytes(limit.reserved), bytes(limit.limit), String(limit.denied)])
         }
-        add("(the store)", usage["store"])
-        for quota in usage["quotas"]?.array ?? [] { add(quota["repositories"]?.string ?? "", quota) }
-        guard let counted = usage["counted"], counted != .null else {
+        add("(the store)", usage.store)
+        for quota in usage.quotas { add(quota.repositories, quota.limit) }
+        guard let counted = usage.counted else {
             return table.text + "Nothing is counted yet: cistern usage --count does it.\n"
         }
         var fields = Fields()
-        fields.add("counted", counted["at"]?.string)
-        fields.add(
-            "repositories", "\(counted["repositories"]?.integer ?? 0), \(bytes(counted["logicalBytes"])) together")
-        fields.add("content", "\(bytes(counted["storeBytes"])) in the store")
-        for holder in (counted["largest"]?.array ?? []).prefix(10) {
-            fields.add("", "\(bytes(holder["bytes"]))  \(holder["repository"]?.string ?? "")")
-        }
+        fields.add("counted", "\(counted.at)")
+        fields.add("repositories", "\(counted.repositories), \(bytes(counted.logicalBytes)) together")
+        fields.add("content", "\(bytes(counted.storeBytes)) in the store")
+        for holder in counted.largest.prefix(10) { fields.add("", "\(bytes(holder.bytes))  \(holder.repository)") }
         return table.text + fields.text
     }
 }

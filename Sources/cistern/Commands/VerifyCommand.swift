@@ -1,5 +1,6 @@
 import ArgumentParser
 import JSON
+import OperatorModel
 import Transfer
 
 struct VerifyCommand: AsyncParsableCommand {
@@ -13,47 +14,47 @@ struct VerifyCommand: AsyncParsableCommand {
 
     func run() async throws {
         guard rate > 0 else { throw ValidationError("--rate must be more than 0") }
-        let query = "?repair=\(repair)&rate=\(Int64(rate) << 20)"
+        let path = apiPath("verify", query: ["repair": String(repair), "rate": String(Int64(rate) << 20)])
         let bar = ProgressBar("verifying", total: 0)
         let report = try await server.ask { client in
             defer { bar.clear() }
-            _ = try await client.send(.post, "/api/v1/verify" + query)
+            let _: JSONValue = try await client.send(.post, path)
             while true {
-                let status = try await client.send(.get, "/api/v1/verify")
-                if let bytes = status["running"]?["bytes"]?.integer {
-                    bar.note("\(byteCount(bytes)) read")
+                let status: VerificationStatus = try await client.send(.get, apiPath("verify"))
+                if let running = status.running {
+                    bar.note("\(byteCount(running.bytes)) read")
                     try await Task.sleep(for: .milliseconds(200))
                     continue
                 }
-                if let failure = status["failure"]?.string { throw CommandError("the verification failed: \(failure)") }
-                return status["last"] ?? .null
+                if let failure = status.failure { throw CommandError("the verification failed: \(failure)") }
+                guard let last = status.last else { throw CommandError("the server forgot the verification") }
+                return last
             }
         } print: {
             text(of: $0)
         }
-        if report["damagedBlobs"]?.integer != 0 { throw ExitCode.failure }
+        if report.damagedBlobs != 0 { throw ExitCode.failure }
     }
 
-    private func text(of report: JSONValue) -> String {
-        func count(_ name: String) -> Int64 { report[name]?.integer ?? 0 }
+    private func text(of report: Verification) -> String {
         var fields = Fields()
-        fields.add("read", "\(count("blobs")) blobs, \(byteCount(count("bytes")))")
-        fields.add("damaged", "\(count("damagedBlobs")) blobs")
-        for damage in report["damaged"]?.array ?? [] {
-            fields.add("", "\(damage["digest"]?.string ?? ""): \(damage["reason"]?.string ?? "")")
-            for user in damage["users"]?.array ?? [] { fields.add("", "  in \(user.string ?? "")") }
+        fields.add("read", "\(report.blobs) blobs, \(byteCount(report.bytes))")
+        fields.add("damaged", "\(report.damagedBlobs) blobs")
+        for damage in report.damaged {
+            fields.add("", "\(damage.digest): \(damage.reason)")
+            for user in damage.users { fields.add("", "  in \(user)") }
         }
-        let done = report["repaired"]?.bool == true
-        fields.add("not in the catalog", "\(count("unlisted")) of \(count("repositories")) repositories")
-        fields.add("point to nothing", "\(count("dangling")) tags and referrers")
-        fields.add("not among referrers", "\(count("unlinked")) manifests")
-        fields.add("unused bytes", "\(count("orphans")) files, \(byteCount(count("orphanBytes")))")
-        if count("unreadable") > 0 {
+        fields.add("not in the catalog", "\(report.unlisted) of \(report.repositories) repositories")
+        fields.add("point to nothing", "\(report.dangling) tags and referrers")
+        fields.add("not among referrers", "\(report.unlinked) manifests")
+        fields.add("unused bytes", "\(report.orphans) files, \(byteCount(report.orphanBytes))")
+        if report.unreadable > 0 {
             fields.add(
-                "unreadable", "\(count("unreadable")) records: no bytes are deleted before these are pushed again")
+                "unreadable", "\(report.unreadable) records: no bytes are deleted before these are pushed again")
         }
-        let faults = count("unlisted") + count("dangling") + count("unlinked") + count("orphans")
-        if faults > 0 { fields.add("", done ? "all of these were repaired" : "cistern verify --repair corrects these") }
+        if report.unlisted + report.dangling + report.unlinked + report.orphans > 0 {
+            fields.add("", report.repaired ? "all of these were repaired" : "cistern verify --repair corrects these")
+        }
         return fields.text
     }
 }

@@ -10,6 +10,8 @@ struct SchemaCheck {
 
     func problems(_ value: JSONValue, _ schema: JSONValue, at place: String = "$") -> [String] {
         guard let members = schema.object else { return ["\(place): the schema is no object"] }
+        // It takes anything.
+        if members.isEmpty { return [] }
         if let name = members["$ref"]?.string?.split(separator: "/").last.map(String.init) {
             guard let named = components[name] else { return ["\(place): there is no schema \(name)"] }
             return problems(value, named, at: place)
@@ -40,12 +42,10 @@ struct SchemaCheck {
     ) -> [String] {
         let required = (schema["required"]?.array ?? []).compactMap(\.string)
         let missing = required.filter { members[$0] == nil }.map { "\(place): \($0) is missing" }
-        // An object of which nothing is said may have anything.
-        if schema["properties"]?.object?.isEmpty == true { return missing }
         return missing
             + members.sorted { $0.key < $1.key }.flatMap { name, value -> [String] in
                 guard let own = schema["properties"]?[name] ?? schema["additionalProperties"] else {
-                    return ["\(place): \(name) is not in the document (Sources/OperatorAPI/OpenAPI)"]
+                    return ["\(place): \(name) is not in the document (Sources/OperatorModel)"]
                 }
                 return problems(value, own, at: "\(place).\(name)")
             }

@@ -1,0 +1,216 @@
+public import Blobs
+import HTTPTypes
+import Images
+public import Logging
+import OCI
+import OperatorModel
+import Registry
+import Service
+
+/// Droplets, clusters, and the store as a whole.
+extension OperatorAPI {
+    /// How many droplets one answer lists at most.
+    private static let pageSize = 500
+    /// A report of 100,000 digests, in bytes.
+    private static let maximumReport: Int64 = 16 << 20
+    /// What a verification reads a second unless somebody asks for more, in bytes.
+    private static let rate: Int64 = 64 << 20
+
+    var dropletRoutes: [OperatorRoute] {
+        [
+            OperatorRoute(
+                .get, "/api/v1/droplets", "Droplets, a page at a time.",
+                queries: [.init(name: "after", schema: String.schema, summary: "`next` of the page before.")]
+            ) { request in
+                let page = try await droplets.list(startAfter: try request.query("after"), limit: Self.pageSize)
+                return Droplets(droplets: page.records.map(\.model), next: page.next)
+            },
+            OperatorRoute(
+                .get, "/api/v1/droplets/:guid", "An app's droplets, the newest first.", refusals: [400]
+            ) { request in
+                let records = try await droplets.droplets(of: try DropletGUID(request.parameters["guid"]))
+                return Droplets(droplets: records.map(\.model))
+            },
+            OperatorRoute(
+                .get, "/api/v1/droplets/:guid/:hash", "A droplet and its image on the current rootfs.",
+                refusals: [400, 404]
+            ) { try await droplet($0) },
+        ]
+    }
+
+    private func droplet(_ request: Request) async throws -> DropletImage {
+        let guid = try DropletGUID(request.parameters["guid"])
+        guard let hash = DropletHash(request.parameters["hash"]) else {
+            throw ImageError.unknownDroplet(guid, hash: request.parameters["hash"])
+        }
+        let record = try await droplets.droplet(guid, hash)
+        let host = request.authority.map { "\($0)/" } ?? ""
+        return DropletImage(
+            droplet: record.model, image: "\(host)\(guid.repository):\(record.hash)",
+            rootfs: rootfs.history(record.stack)?.current.text,
+            digest: try await currentImage(of: record)?.manifestDigest)
+    }
+
+    /// nil before a rootfs is promoted: the droplet is there all the same.
+    private func currentImage(of record: DropletRecord) async throws(ImageError) -> ComposedImage? {
+        let tag = DropletTag(hash: .sha256(record.hash), version: nil)
+        do { return try await images.image(record.guid, tag, .oci) } catch {
+            switch error {
+            case .unknownStack, .nothingPromoted, .noVariant: return nil
+            default: throw error
+            }
+        }
+    }
+
+    var clusterRoutes: [OperatorRoute] {
+        [
+            OperatorRoute(.get, "/api/v1/pins", "The clusters that say what runs there.") { _ in
+                Clusters(clusters: try await pins.clusters().map(\.model))
+            },
+            OperatorRoute(
+                .post, "/api/v1/pins/:cluster", "Takes a cluster's report of what runs there, or a part of it.",
+                body: .model(ClusterReport.self), answers: [204: .nothing], refusals: [400, 413]
+            ) { request in
+                let cluster = try ClusterName(request.parameters["cluster"])
+                let report = try await request.model(ClusterReport.self, maximum: Self.maximumReport)
+                try await pins.report(
+                    cluster, shard: report.shard ?? 0, of: report.shards ?? 1, report.digests)
+                return Response(status: .noContent)
+            },
+            OperatorRoute(
+                .delete, "/api/v1/pins/:cluster", "Forgets a cluster that is no more.", answers: [204: .nothing],
+                refusals: [400]
+            ) { request in
+                let cluster = try ClusterName(request.parameters["cluster"])
+                try await pins.forget(cluster)
+                request.logger.notice("cluster forgotten", metadata: ["cluster": "\(cluster)"])
+                return Response(status: .noContent)
+            },
+        ]
+    }
+
+    var storeRoutes: [OperatorRoute] {
+        [
+            OperatorRoute(.get, "/api/v1/gc", "How collecting garbage goes.") { _ in collections.status.model },
+            OperatorRoute(
+                .post, "/api/v1/gc", "Collects garbage.",
+                queries: [.init(name: "dry-run", schema: Bool.schema, summary: "Only says what would go.")],
+                refusals: [400, 409]
+            ) { try await collect($0) },
+            OperatorRoute(.get, "/api/v1/verify", "How verifying goes.") { _ in verifications.status.model },
+            OperatorRoute(
+                .post, "/api/v1/verify", "Begins to read and hash everything again.",
+                queries: [
+                    .init(name: "repair", schema: Bool.schema, summary: "Corrects records."),
+                    .init(name: "rate", schema: Int64.schema, summary: "Bytes a second."),
+                ], answers: [202: .nothing], refusals: [400, 409]
+            ) { request in
+                let rate = try request.query("rate").map { Int64($0) ?? 0 } ?? Self.rate
+                guard rate > 0 else { throw HTTPFailure.query("rate is a number of bytes a second") }
+                try verifications.begin(.init(rate: rate, repair: try request.flag("repair")))
+                return Response(status: .accepted)
+            },
+            OperatorRoute(.get, "/api/v1/usage", "What is used of the limits.") { _ in usage.quotas.usage.model },
+            OperatorRoute(
+                .post, "/api/v1/usage", "Counts what is used, and answers when that is done.", refusals: [409]
+            ) { request in
+                try await usage.count()
+                let counted = usage.quotas.usage
+                counted.log(to: request.logger)
+                return counted.model
+            },
+            OperatorRoute(
+                .get, "/api/v1/overview", "Stacks, versions, droplets, clusters and the store at a glance."
+            ) { _ in try await overview() },
+        ]
+    }
+
+    private func collect(_ request: Request) async throws -> GarbageCollection {
+        let dryRun = try request.flag("dry-run")
+        let report = try await collections.run(dryRun: dryRun)
+        request.logger.notice(
+            "collected",
+            metadata: [
+                "dry-run": "\(dryRun)", "retired": "\(report.retired)", "bytes": "\(report.retiredBytes)",
+                "blobs": "\(report.blobs)",
+            ])
+        return report.model
+    }
+
+    private func overview() async throws -> Overview {
+        let counts = try await droplets.counts()
+        let stacks = Set(rootfs.stacks).union(counts.keys).sorted { $0.text < $1.text }
+        return Overview(
+            stacks: stacks.map { overview(of: $0, counts[$0] ?? [:]) },
+            droplets: counts.values.reduce(0) { $0 + $1.values.reduce(0, +) },
+            clusters: try await pins.clusters().map(\.model), collection: collections.status.model,
+            verification: verifications.status.model, usage: usage.quotas.usage.model)
+    }
+
+    private func overview(of stack: StackName, _ counts: [Architecture: Int]) -> Overview.Stack {
+        let last = rootfs.history(stack)?.promotions.first
+        return Overview.Stack(
+            stack: stack.text, current: last?.version.text, since: last?.at.model, by: last?.by, reason: last?.reason,
+            rollback: rootfs.rollbackTarget(stack)?.text,
+            droplets: Dictionary(uniqueKeysWithValues: counts.map { ($0.key.rawValue, $0.value) }),
+            versions: overviewOfVersions(stack))
+    }
+
+    /// Each version once, the youngest import first.
+    private func overviewOfVersions(_ stack: StackName) -> [Overview.Version] {
+        let variants = (try? rootfs.versions(stack)) ?? []
+        var order: [VersionName] = []
+        for variant in variants where !order.contains(variant.version) { order.append(variant.version) }
+        return order.map { version in
+            let own = variants.filter { $0.version == version }
+            return Overview.Version(
+                version: version.text, current: isCurrent(stack, version),
+                state: rootfs.availability(stack, version).model,
+                reason: rootfs.versionState(stack, version)?.reason ?? "", system: own.first?.system ?? "",
+                architectures: own.map(\.architecture.rawValue).sorted(), imported: own.map(\.imported).max()?.model)
+        }
+    }
+}
+
+extension CollectionRunner.Status {
+    fileprivate var model: CollectionStatus {
+        CollectionStatus(
+            running: running?.model, last: last?.model,
+            lastEnded: lastEnded.map { Timestamp(nanoseconds: $0).model })
+    }
+}
+
+extension VerificationRunner.Status {
+    fileprivate var model: VerificationStatus {
+        VerificationStatus(
+            running: running?.model, last: last?.model,
+            lastEnded: lastEnded.map { Timestamp(nanoseconds: $0).model }, failure: failure)
+    }
+}
+
+extension QuotaUsage {
+    /// The share of a limit from which on its use is worth a warning.
+    private static let tight = 0.9
+
+    /// Logs a count: the totals, and each limit that is nearly reached.
+    public func log(to logger: Logger) {
+        guard let count else { return }
+        logger.info(
+            "counted usage",
+            metadata: [
+                "store": "\(count.storeBytes)", "logical": "\(count.logicalBytes)",
+                "repositories": "\(count.repositories)", "duration": "\(count.duration)",
+            ])
+        for (repositories, total) in [("the store", store)] + quotas {
+            guard let limit = total.limit, let used = total.used, Double(used) >= Double(limit) * Self.tight else {
+                continue
+            }
+            logger.warning(
+                "a quota is nearly used up",
+                metadata: [
+                    "repositories": "\(repositories)", "used": "\(used)", "limit": "\(limit)",
+                    "denied": "\(total.denied)",
+                ])
+        }
+    }
+}

@@ -1,0 +1,171 @@
+import HTTPTypes
+import JSON
+import OperatorModel
+import Service
+
+/// A route of the operators' API, with what the OpenAPI document says about it.
+struct OperatorRoute: Sendable {
+    enum Content: Sendable {
+        case json(Schema)
+        /// Bytes, of one of these media types.
+        case file([String])
+        case nothing
+
+        static func model<Value: Model>(_: Value.Type) -> Content { .json(Value.schema) }
+    }
+
+    struct Query: Sendable {
+        let name: String
+        let schema: Schema
+        let summary: String
+        var isRequired = false
+
+        static let architecture = Query(
+            name: "arch", schema: ArchitectureName.schema, summary: "The architecture; amd64 without it.")
+    }
+
+    let method: HTTPRequest.Method
+    let pattern: RoutePattern
+    let access: Access
+    let summary: String
+    let queries: [Query]
+    /// nil: none is read.
+    let body: Content?
+    let bodyIsOptional: Bool
+    /// By status, where the route does what it was asked for.
+    let answers: [Int: Content]
+    /// Statuses of refusals, besides 401 and 403.
+    let refusals: [Int]
+    let handler: Routes.Handler
+
+    init(
+        _ method: HTTPRequest.Method, _ pattern: RoutePattern, _ summary: String,
+        access: Access = .role(.operator), queries: [Query] = [], body: Content? = nil, bodyIsOptional: Bool = false,
+        answers: [Int: Content], refusals: [Int] = [], _ handler: @escaping Routes.Handler
+    ) {
+        self.method = method
+        self.pattern = pattern
+        self.access = access
+        self.summary = summary
+        self.queries = queries
+        self.body = body
+        self.bodyIsOptional = bodyIsOptional
+        self.answers = answers
+        self.refusals = refusals
+        self.handler = handler
+    }
+
+    /// A route that answers with a model.
+    init<Answer: Model>(
+        _ method: HTTPRequest.Method, _ pattern: RoutePattern, _ summary: String, queries: [Query] = [],
+        refusals: [Int] = [], _ handler: @escaping @Sendable (Request) async throws -> Answer
+    ) {
+        self.init(
+            method, pattern, summary, queries: queries, answers: [200: .model(Answer.self)], refusals: refusals
+        ) { request in .json(try await handler(request).json) }
+    }
+}
+
+// MARK: - The document
+
+/// The operators' API in OpenAPI 3.1.
+enum OpenAPIDocument {
+    static func json(_ routes: [OperatorRoute]) -> JSONValue {
+        var paths: [String: [String: JSONValue]] = [:]
+        for route in routes { paths[route.template, default: [:]][route.method.rawValue.lowercased()] = route.json }
+        let components = Schema.merged(routes.flatMap(\.schemas) + [Failure.schema])
+        return [
+            "openapi": "3.1.0",
+            "info": [
+                "title": "Cistern", "version": "1",
+                "description": "Root filesystems, droplets and the store. Times are UTC, sizes are bytes.",
+            ],
+            "security": [["basic": []]],
+            "paths": .object(paths.mapValues { .object($0) }),
+            "components": [
+                "securitySchemes": ["basic": ["type": "http", "scheme": "basic"]],
+                "schemas": .object(components),
+                "responses": [
+                    "Refusal": [
+                        "description": "It is not done, and why.",
+                        "content": ["application/json": ["schema": Failure.schema.json]],
+                    ]
+                ],
+            ],
+        ]
+    }
+}
+
+extension OperatorRoute {
+    private var parts: [Substring] { pattern.text.split(separator: "/") }
+
+    /// `/api/v1/rootfs/{stack}/{version}`
+    var template: String {
+        parts.map { part in part.hasPrefix(":") ? "/{\(part.dropFirst())}" : "/\(part)" }.joined()
+    }
+
+    fileprivate var schemas: [Schema] {
+        queries.map(\.schema)
+            + ([body] + Array(answers.values)).compactMap { if case .json(let schema)? = $0 { schema } else { nil } }
+    }
+
+    /// What the document says of this route alone.
+    var json: JSONValue {
+        var json: [String: JSONValue] = [
+            "operationId": .string(identifier), "summary": .string(summary), "responses": .object(responses),
+        ]
+        let parameters = pathParameters + queries.map(\.json)
+        if !parameters.isEmpty { json["parameters"] = .array(parameters) }
+        if let content = body?.json {
+            json["requestBody"] = ["required": .bool(!bodyIsOptional), "content": content]
+        }
+        return .object(json)
+    }
+
+    /// `getRootfsByStackByVersion`
+    private var identifier: String {
+        parts.dropFirst(2).reduce(method.rawValue.lowercased()) { name, part in
+            let words =
+                part.hasPrefix(":") ? ["by", String(part.dropFirst())] : part.split(separator: ".").map(String.init)
+            return name + words.map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
+        }
+    }
+
+    private var pathParameters: [JSONValue] {
+        parts.filter { $0.hasPrefix(":") }.map { part in
+            ["name": .string(String(part.dropFirst())), "in": "path", "required": true, "schema": String.schema.json]
+        }
+    }
+
+    private var responses: [String: JSONValue] {
+        var responses: [String: JSONValue] = [:]
+        for (status, content) in answers {
+            var response: [String: JSONValue] = ["description": .string(HTTPResponse.Status(code: status).reasonPhrase)]
+            if let content = content.json { response["content"] = content }
+            responses[String(status)] = .object(response)
+        }
+        for status in Set([401, 403] + refusals) {
+            responses[String(status)] = ["$ref": "#/components/responses/Refusal"]
+        }
+        return responses
+    }
+}
+
+extension OperatorRoute.Query {
+    fileprivate var json: JSONValue {
+        [
+            "name": .string(name), "in": "query", "required": .bool(isRequired), "schema": schema.json,
+            "description": .string(summary),
+        ]
+    }
+}
+
+extension OperatorRoute.Content {
+    fileprivate var json: JSONValue? {
+        switch self {
+        case .json(let schema): ["application/json": ["schema": schema.json]]
+        case .file(let types): .object(Dictionary(uniqueKeysWithValues: types.map { ($0, [:]) }))
+        case .nothing: nil
+        }
+    }
+}

@@ -1,0 +1,119 @@
+import Glibc
+import OperatorModel
+import Synchronization
+
+/// Writes all of a text to standard error, unbuffered.
+func writeToStandardError(_ text: String) {
+    var bytes = Array(text.utf8)[...]
+    while !bytes.isEmpty {
+        let count = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        guard count > 0 else { return }
+        bytes = bytes.dropFirst(count)
+    }
+}
+
+/// A number of bytes for people: `1.5 MB`.
+func byteCount(_ bytes: Int64) -> String {
+    var value = Double(bytes)
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 999.5 { return unit == "B" ? "\(bytes) B" : "\(oneDecimal(value)) \(unit)" }
+        value /= 1000
+    }
+    return "\(oneDecimal(value)) TB"
+}
+
+private func oneDecimal(_ value: Double) -> String {
+    let tenths = Int((value * 10).rounded())
+    return "\(tenths / 10).\(tenths % 10)"
+}
+
+/// Replaces what could move a terminal's cursor or colour its text.
+func printable(_ text: String) -> String {
+    String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 32 || $0.value == 127 ? "\u{FFFD}" : $0 }))
+}
+
+/// Names and values, one a line, the values in a column.
+struct Fields {
+    private static let width = 14
+
+    private(set) var text = ""
+
+    /// Nothing is added for nil or an empty value.
+    mutating func add(_ name: String, _ value: String?) {
+        guard let value, !value.isEmpty else { return }
+        let padding = String(repeating: " ", count: max(1, Self.width - name.count))
+        text += name + padding + printable(value) + "\n"
+    }
+
+    /// A line for each layer, bottom up.
+    mutating func add(_ layers: [Layer]) {
+        for layer in layers { add("layer", "\(layer.digest) \(byteCount(layer.size))") }
+    }
+}
+
+/// Rows under headings, in columns as wide as their widest cell.
+struct Table {
+    private var rows: [[String]]
+
+    init(_ headings: [String]) { rows = [headings] }
+
+    mutating func add(_ cells: [String]) { rows.append(cells.map(printable)) }
+
+    var text: String {
+        let widths = rows[0].indices.map { column in rows.map { $0.count > column ? $0[column].count : 0 }.max() ?? 0 }
+        return rows.map { row in
+            var line = ""
+            for (column, cell) in row.enumerated() {
+                let isLast = column == row.count - 1
+                line += isLast ? cell : cell + String(repeating: " ", count: widths[column] - cell.count + 2)
+            }
+            return line + "\n"
+        }.joined()
+    }
+}
+
+/// A progress bar on standard error, drawn only if that is a terminal.
+final class ProgressBar: Sendable {
+    private struct State {
+        var lastPercent: Int64 = -1
+        var isDrawn = false
+    }
+
+    private let title: String
+    private let total: Int64
+    private let isTerminal = isatty(STDERR_FILENO) == 1
+    private let state = Mutex(State())
+
+    init(_ title: String, total: Int64) {
+        self.title = printable(title)
+        self.total = max(total, 1)
+    }
+
+    /// Draws the bar if a further percent is done.
+    func show(_ done: Int64) {
+        guard isTerminal else { return }
+        let percent = min(100, done * 100 / total)
+        let text: String? = state.withLock { state in
+            guard percent > state.lastPercent else { return nil }
+            state.lastPercent = percent
+            state.isDrawn = true
+            let filled = Int(percent) * 30 / 100
+            let bar = String(repeating: "#", count: filled) + String(repeating: "-", count: 30 - filled)
+            let note = percent == 100 ? "sent, waiting for the server" : "\(byteCount(done)) of \(byteCount(total))"
+            return "\r\u{1B}[K\(title) [\(bar)] \(percent)% \(note)"
+        }
+        if let text { writeToStandardError(text) }
+    }
+
+    /// Says how far something is whose end is not known.
+    func note(_ text: String) {
+        guard isTerminal else { return }
+        state.withLock { $0.isDrawn = true }
+        writeToStandardError("\r\u{1B}[K\(title): \(text)")
+    }
+
+    /// Removes the bar.
+    func clear() {
+        if state.withLock({ $0.isDrawn }) { writeToStandardError("\r\u{1B}[K") }
+    }
+}
