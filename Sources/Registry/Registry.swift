@@ -13,6 +13,8 @@ public struct Registry: Sendable {
     let facts: Facts
     let quotas: QuotaLedger
     let now: @Sendable () -> Int64
+    /// When this process began to change repositories.
+    private let began: Int64
 
     /// - Parameters:
     ///   - quotas: what repositories may hold; without it, all that there is room for.
@@ -24,6 +26,7 @@ public struct Registry: Sendable {
         self.quotas = quotas
         self.blobs = blobs
         self.now = now
+        began = now()
         facts = Facts(store: store)
     }
 
@@ -41,7 +44,9 @@ public struct Registry: Sendable {
     ///
     /// A marker is a lease, as blobs have them: one that is younger than a quarter of the grace period need not be
     /// renewed, and while it is younger than the whole of it the collector takes nothing down of the repository, for
-    /// somebody may yet rely on it. After that whoever changes something leaves another version of the marker.
+    /// somebody may yet rely on it. After that whoever changes something leaves another version of the marker. A marker
+    /// of before this process began is always renewed: the grace period may have been shorter then, and a collection of
+    /// that time may have taken down what the repository had.
     func renewMarker(_ keys: RepositoryKeys) async throws(RegistryError) {
         let key = try keys.marker()
         for _ in 0..<Self.maximumAttempts {
@@ -49,7 +54,7 @@ public struct Registry: Sendable {
             var changed = now()
             if let (marker, version) = try await facts.readOrVersion(key, as: CatalogMarker.self) {
                 if let marker {
-                    if changed - marker.changed < blobs.grace / 4 { return }
+                    if marker.changed >= began, changed - marker.changed < blobs.grace / 4 { return }
                     changed = max(changed, marker.changed)
                 }
                 condition = .version(version)

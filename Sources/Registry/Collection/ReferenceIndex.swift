@@ -11,7 +11,9 @@ import ObjectStore
 /// index ends. It is never needed: without it all is read.
 enum ReferenceIndex {
     static let prefix = "collection/references/"
-    static let magic = Array("CSTNREF1".utf8)
+    /// The number is the format's. Those who wrote beside an index of format 1 relied on markers of before their start,
+    /// which it may have been made of, so it can't be believed.
+    static let magic = Array("CSTNREF2".utf8)
     static let headerSize = 44
     /// Entries are gathered into frames of about so many bytes.
     static let targetSize = 256 << 10

@@ -28,9 +28,19 @@ struct CollectionWorld {
 
     init() throws {
         let time = Time()
+        try self.init(MemoryObjectStore(now: { time.now }), time, grace: Self.grace)
+    }
+
+    /// What the next process makes of the same store.
+    /// - Parameter seconds: its grace period.
+    func restarted(grace seconds: Int64) throws -> CollectionWorld {
+        try CollectionWorld(store, time, grace: seconds * Self.second)
+    }
+
+    private init(_ store: MemoryObjectStore, _ time: Time, grace: Int64) throws {
         self.time = time
-        store = MemoryObjectStore(now: { time.now })
-        blobs = BlobStore(store: store, now: { time.now }, grace: Self.grace)
+        self.store = store
+        blobs = BlobStore(store: store, now: { time.now }, grace: grace)
         registry = Registry(store: store, blobs: blobs, now: { time.now })
         uploads = UploadSessions(registry: registry)
         collector = GarbageCollector(registry: registry, blobs: blobs, reading: store, clockSkew: 0)

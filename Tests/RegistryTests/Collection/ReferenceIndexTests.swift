@@ -90,6 +90,25 @@ struct ReferenceIndexTests {
         #expect(try await world.areWhole([Digest.of(manifest)]))
     }
 
+    @Test("what is pushed after a restart with a longer grace period is not taken for what a collection read before it")
+    func longerGrace() async throws {
+        let world = try CollectionWorld()
+        let hasty = try world.restarted(grace: 1)
+        let first = try await hasty.image("first", in: world.name)
+        world.pass(2)
+        _ = try await hasty.collect()
+        #expect(try await hasty.collect().repositoriesRead == 0, "it is taken down")
+
+        let calm = try world.restarted(grace: 3600)
+        world.pass(1)
+        let second = try await calm.image("second", in: world.name)
+        for patient in [calm, try world.restarted(grace: 1)] {
+            world.pass(100_000)
+            #expect(try await patient.collect().retired == 0)
+            #expect(try await world.areWhole([first, second]))
+        }
+    }
+
     @Test("a repository's marker is renewed before a manifest comes or goes")
     func order() async throws {
         let world = try PushWorld()
