@@ -181,6 +181,7 @@ let package = Package(
         .testTarget(
             name: "ClientTests", dependencies: ["TestSupport"], swiftSettings: strict),
         .testTarget(name: "ServerTests", dependencies: ["JSON", "OCI", "TestSupport"], swiftSettings: strict),
+        .testTarget(name: "CompatibilityTests", dependencies: ["JSON", "OCI", "TestSupport"], swiftSettings: strict),
 
         .executableTarget(
             name: "ConversionBench", dependencies: ["Archive", "Layers", "OCI"],
