@@ -72,7 +72,8 @@ let package = Package(
         .target(name: "Archive", dependencies: ["CISAL", "CZstd"], swiftSettings: strict),
         .target(name: "ObjectStore", dependencies: ["CLinux", "OCI", logging], swiftSettings: strict),
         .target(name: "Records", dependencies: ["JSON", "ObjectStore", logging], swiftSettings: strict),
-        .target(name: "Blobs", dependencies: ["JSON", "OCI", "ObjectStore", "Records", logging], swiftSettings: strict),
+        .target(
+            name: "Blobs", dependencies: ["JSON", "OCI", "ObjectStore", "Records", logging], swiftSettings: strict),
         .target(name: "Layers", dependencies: ["Archive", "OCI"], exclude: ["README.md"], swiftSettings: strict),
         .target(
             name: "Images",
@@ -92,35 +93,44 @@ let package = Package(
             linkerSettings: [
                 .unsafeFlags(["-static-executable", "-Xlinker", "-s", "-Xlinker", "--gc-sections"])
             ]),
+        .target(name: "Logs", dependencies: [logging, nioPosix], swiftSettings: strict),
         .target(
-            name: "Service",
+            name: "Identity",
+            dependencies: ["CCrypt", "JSON", "OCI", crypto, logging, nioCore, nioPosix, serviceLifecycle],
+            swiftSettings: strict),
+        .target(
+            name: "HTTPServer",
             dependencies: [
-                "CCrypt", "CPread", "JSON", "OCI", "ObjectStore", crypto, httpTypes, hummingbirdCore, logging,
+                "CPread", "Identity", "JSON", "Logs", "OCI", "ObjectStore", crypto, httpTypes, hummingbirdCore, logging,
                 nioCore, nioHPACK, nioHTTP1, nioHTTP2, nioHTTPTypes, nioHTTPTypesHTTP1, nioPosix, nioSSL, nioTLS,
                 serviceLifecycle, swiftASN1, x509,
             ], swiftSettings: strict),
         .target(
             name: "RegistryAPI",
-            dependencies: ["Blobs", "Images", "JSON", "OCI", "ObjectStore", "Registry", "Service", httpTypes],
+            dependencies: [
+                "Blobs", "HTTPServer", "Identity", "Images", "JSON", "OCI", "ObjectStore", "Registry", httpTypes,
+            ],
             swiftSettings: strict),
         .target(
             name: "BitsAPI",
-            dependencies: ["Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Service", httpTypes],
+            dependencies: [
+                "Blobs", "HTTPServer", "Identity", "Images", "JSON", "Layers", "OCI", "ObjectStore", httpTypes,
+            ],
             swiftSettings: strict),
         .target(
             name: "OperatorAPI",
             dependencies: [
-                "Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "OperatorModel", "Registry",
-                "Service", "Signatures", httpTypes, logging,
+                "Archive", "Blobs", "HTTPServer", "Identity", "Images", "JSON", "Layers", "OCI", "ObjectStore",
+                "OperatorModel", "Registry", "Signatures", httpTypes, logging,
             ],
             swiftSettings: strict),
 
         .executableTarget(
             name: "cistern",
             dependencies: [
-                "Archive", "BitsAPI", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "OperatorAPI",
-                "OperatorModel", "Registry", "RegistryAPI", "Service", "Signatures", "Transfer", argumentParser, configuration, logging,
-                nioCore, nioSSL, serviceLifecycle, unixSignals, yams,
+                "Archive", "BitsAPI", "Blobs", "HTTPServer", "Identity", "Images", "JSON", "Layers", "Logs", "OCI",
+                "ObjectStore", "OperatorAPI", "OperatorModel", "Registry", "RegistryAPI", "Signatures", "Transfer",
+                argumentParser, configuration, logging, nioCore, nioSSL, serviceLifecycle, unixSignals, yams,
             ], swiftSettings: strict),
 
         .target(
@@ -158,25 +168,28 @@ let package = Package(
         .testTarget(
             name: "RegistryAPITests",
             dependencies: [
-                "Blobs", "Images", "JSON", "OCI", "ObjectStore", "Registry", "RegistryAPI", "Service", "TestSupport",
-                httpTypes, logging, serviceLifecycle,
+                "Blobs", "HTTPServer", "Identity", "Images", "JSON", "Logs", "OCI", "ObjectStore", "Registry",
+                "RegistryAPI", "TestSupport", httpTypes, logging, serviceLifecycle,
             ], swiftSettings: strict),
         .testTarget(name: "OperatorModelTests", dependencies: ["JSON", "OCI", "OperatorModel"], swiftSettings: strict),
         .testTarget(
             name: "OperatorAPITests",
             dependencies: [
-                "Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "OperatorAPI", "Registry",
-                "Service",
-                httpTypes,
+                "Archive", "Blobs", "HTTPServer", "Images", "JSON", "Layers", "OCI", "ObjectStore", "OperatorAPI",
+                "Registry", httpTypes,
             ], swiftSettings: strict),
         .testTarget(
             name: "TransferTests", dependencies: ["JSON", "OCI", "TestSupport", "Transfer"], swiftSettings: strict),
         .testTarget(name: "LauncherTests", dependencies: ["JSON", "Launcher"], swiftSettings: strict),
+        .testTarget(name: "LogsTests", dependencies: ["JSON", "Logs", "TestSupport", logging], swiftSettings: strict),
         .testTarget(
-            name: "ServiceTests",
+            name: "IdentityTests", dependencies: ["Identity", "JSON", "Logs", "TestSupport", logging, nioCore],
+            swiftSettings: strict),
+        .testTarget(
+            name: "HTTPServerTests",
             dependencies: [
-                "JSON", "Service", httpTypes, logging, nioCore, nioEmbedded, nioHPACK, nioHTTP2, nioPosix, nioSSL,
-                serviceLifecycle, unixSignals,
+                "HTTPServer", "Identity", "JSON", "Logs", "TestSupport", httpTypes, logging, nioCore, nioEmbedded,
+                nioHPACK, nioHTTP2, nioPosix, nioSSL, serviceLifecycle, unixSignals,
             ], swiftSettings: strict),
         .testTarget(
             name: "ClientTests", dependencies: ["TestSupport"], swiftSettings: strict),
@@ -190,7 +203,8 @@ let package = Package(
             name: "fill-store", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", logging],
             path: "Tests/Benchmarks/fill-store", swiftSettings: strict),
         .executableTarget(
-            name: "http-bench-server", dependencies: ["Service", httpTypes, logging, serviceLifecycle, unixSignals],
+            name: "http-bench-server",
+            dependencies: ["HTTPServer", "Identity", "Logs", httpTypes, logging, serviceLifecycle, unixSignals],
             path: "Tests/Benchmarks/http/server", swiftSettings: strict),
     ]
 )

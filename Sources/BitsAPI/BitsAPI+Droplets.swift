@@ -1,9 +1,10 @@
 import Blobs
+import HTTPServer
 import HTTPTypes
+import Identity
 import Images
 import JSON
 import OCI
-import Service
 
 extension BitsAPI {
     func addDropletRoutes(to routes: inout Routes) {

@@ -1,6 +1,6 @@
+public import HTTPServer
 public import Images
 public import Layers
-public import Service
 
 /// The routes that the cloud controller's bits client and staging jobs use. So far: droplets.
 public struct BitsAPI: Sendable {

@@ -1,10 +1,10 @@
 import Blobs
+import HTTPServer
 import HTTPTypes
 import Images
 import JSON
 import Layers
 import ObjectStore
-import Service
 
 /// How the cloud controller's bits routes word their failures: `{"code","description"}`, or nothing.
 struct BitsErrors: ErrorEnvelope {

@@ -1,5 +1,6 @@
 #pragma once
-// preadv2, which Swift's Glibc module does not show.
+// preadv2, which Swift's Glibc module does not show, and the size of an open file.
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -9,4 +10,10 @@ extern ssize_t preadv2(int descriptor, const struct iovec *vectors, int count, o
 static inline ssize_t cpread_cached(int descriptor, void *bytes, size_t count, off_t offset) {
     struct iovec vector = {bytes, count};
     return preadv2(descriptor, &vector, 1, offset, 8 /* RWF_NOWAIT */);
+}
+
+/// The size of an open file in bytes; -1 if the descriptor is not open.
+static inline off_t cpread_size(int descriptor) {
+    struct stat status;
+    return fstat(descriptor, &status) == 0 ? status.st_size : -1;
 }

@@ -1,9 +1,9 @@
+import HTTPServer
 import HTTPTypes
 import Images
 import Layers
 import Logging
 import OperatorModel
-import Service
 
 /// The layers that turn one rootfs version into another.
 extension OperatorAPI {

@@ -1,10 +1,10 @@
+import HTTPServer
 import HTTPTypes
 import Images
 import Layers
 import Logging
 import OCI
 import OperatorModel
-import Service
 import Signatures
 
 extension OperatorAPI {

@@ -1,8 +1,8 @@
+import HTTPServer
 import HTTPTypes
 import Images
 import Logging
 import OperatorModel
-import Service
 
 /// What of a stack is current, and changes of that.
 extension OperatorAPI {

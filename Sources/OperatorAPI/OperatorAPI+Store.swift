@@ -1,11 +1,11 @@
 public import Blobs
+import HTTPServer
 import HTTPTypes
 import Images
 public import Logging
 import OCI
 import OperatorModel
 import Registry
-import Service
 
 /// Droplets, clusters, and the store as a whole.
 extension OperatorAPI {

@@ -1,11 +1,11 @@
 import Archive
 import Blobs
+import HTTPServer
 import HTTPTypes
 import Images
 import Logging
 import OCI
 import OperatorModel
-import Service
 
 /// What there is of rootfs versions, and what is said of one.
 extension OperatorAPI {

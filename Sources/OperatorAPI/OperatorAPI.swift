@@ -1,11 +1,12 @@
 public import Archive
+public import HTTPServer
 import HTTPTypes
+import Identity
 public import Images
 import JSON
 public import Layers
 import OperatorModel
 public import Registry
-public import Service
 public import Signatures
 
 /// The operators' routes below `/api/v1/`.

@@ -1,10 +1,10 @@
 import Blobs
+import HTTPServer
 import HTTPTypes
 import Images
 import Layers
 import ObjectStore
 import Registry
-import Service
 
 /// How the operators' API words its failures: `{"code","error","request"}`.
 struct OperatorErrors: ErrorEnvelope {

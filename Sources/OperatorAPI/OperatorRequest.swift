@@ -1,8 +1,9 @@
+import HTTPServer
 import HTTPTypes
+import Identity
 import Images
 import JSON
 import OperatorModel
-import Service
 
 /// What several routes read of a request.
 extension Request {

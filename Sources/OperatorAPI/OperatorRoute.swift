@@ -1,7 +1,8 @@
+import HTTPServer
 import HTTPTypes
+import Identity
 import JSON
 import OperatorModel
-import Service
 
 /// A route of the operators' API, with what the OpenAPI document says about it.
 struct OperatorRoute: Sendable {

@@ -1,7 +1,8 @@
+import HTTPServer
 import HTTPTypes
+import Identity
 import OCI
 import Registry
-import Service
 
 extension RegistryAPI {
     /// The largest manifest, in bytes.

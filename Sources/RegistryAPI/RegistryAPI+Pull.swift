@@ -1,10 +1,11 @@
 import Blobs
+import HTTPServer
 import HTTPTypes
+import Identity
 import Images
 import JSON
 import OCI
 import Registry
-import Service
 
 extension RegistryAPI {
     /// "Pulling manifests".

@@ -1,9 +1,9 @@
+import HTTPServer
 import HTTPTypes
 import Images
 import JSON
 import OCI
 import Registry
-import Service
 
 extension RegistryAPI {
     /// The largest list, in bytes: clients take no more than of a manifest.

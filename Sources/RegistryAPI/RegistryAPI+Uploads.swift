@@ -1,8 +1,9 @@
 import Blobs
+import HTTPServer
 import HTTPTypes
+import Identity
 import OCI
 import Registry
-import Service
 
 extension RegistryAPI {
     /// "Pushing blobs" and "Mounting a blob from another repository".

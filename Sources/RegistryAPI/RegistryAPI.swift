@@ -1,10 +1,11 @@
 public import Blobs
+public import HTTPServer
 import HTTPTypes
+import Identity
 public import Images
 import JSON
 import OCI
 public import Registry
-public import Service
 
 /// The routes below `/v2/`: the OCI distribution specification, for images that are derived and for what is pushed.
 public struct RegistryAPI: Sendable {

@@ -1,9 +1,9 @@
 import Blobs
+import HTTPServer
 import HTTPTypes
 import Images
 import JSON
 import Registry
-import Service
 
 /// How `/v2/` words its failures: the specification's error codes in the specification's document
 /// (OCI distribution specification, "Error codes").

@@ -19,12 +19,14 @@ struct FloorTests {
         ("Registry", []),
         ("Launcher", ["CLauncher"]),
         ("Transfer", ["AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOSSL"]),
+        ("Logs", ["NIOPosix"]),
+        ("Identity", ["CCrypt", "Crypto", "NIOCore", "NIOPosix", "ServiceLifecycle"]),
         (
-            "Service",
+            "HTTPServer",
             [
-                "CCrypt", "CPread", "Crypto", "HTTPTypes", "HummingbirdCore", "NIOCore", "NIOHPACK", "NIOHTTP1",
-                "NIOHTTP2", "NIOHTTPTypes", "NIOHTTPTypesHTTP1", "NIOPosix", "NIOSSL", "NIOTLS", "ServiceLifecycle",
-                "SwiftASN1", "X509",
+                "CPread", "Crypto", "HTTPTypes", "HummingbirdCore", "NIOCore", "NIOHPACK", "NIOHTTP1", "NIOHTTP2",
+                "NIOHTTPTypes", "NIOHTTPTypesHTTP1", "NIOPosix", "NIOSSL", "NIOTLS", "ServiceLifecycle", "SwiftASN1",
+                "X509",
             ]
         ),
         ("RegistryAPI", ["HTTPTypes"]),

@@ -1,5 +1,6 @@
 import Archive
 import Blobs
+import HTTPServer
 import HTTPTypes
 import Images
 import JSON
@@ -7,7 +8,6 @@ import Layers
 import OCI
 import ObjectStore
 import Registry
-import Service
 import Testing
 
 @testable import OperatorAPI

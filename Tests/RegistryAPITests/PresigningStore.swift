@@ -1,7 +1,8 @@
+import HTTPServer
 import HTTPTypes
+import Identity
 import OCI
 import ObjectStore
-import Service
 import Synchronization
 
 /// A store over memory that gives URLs to its objects, and the server behind them, which checks their signatures.

@@ -12,7 +12,9 @@ import Synchronization
 import TestSupport
 import Testing
 
-@testable import Service
+@testable import HTTPServer
+@testable import Identity
+@testable import Logs
 
 @Suite("Redirects to a store that presigns", .timeLimit(.minutes(5)))
 struct RedirectTests {

@@ -1,6 +1,6 @@
 import ArgumentParser
+import Identity
 import JSON
-import Service
 
 struct UserCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,8 +1,9 @@
 import Blobs
 import Foundation
+import HTTPServer
+import Identity
 import Logging
 import ObjectStore
-import Service
 
 extension Server {
     /// Who may do what; a first start makes an operator and a pull user.
@@ -42,7 +43,8 @@ extension Server {
         }
         return CredentialReloader(
             users: paths.users, policy: paths.policy, authenticator: authenticator,
-            onPolicy: { quotas.replace($0.quotas.map(Quota.init)) }, tls: tls, renew: renew, logger: logger)
+            onPolicy: { quotas.replace($0.quotas.map(Quota.init)) }, others: tls?.reloaded ?? [],
+            renew: renew, logger: logger)
     }
 
     /// Says that nobody is redirected, where that is wanted and the store can't.

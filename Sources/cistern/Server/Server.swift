@@ -1,13 +1,15 @@
 import BitsAPI
 import Blobs
 import Foundation
+import HTTPServer
+import Identity
 import Images
 import Logging
+import Logs
 import ObjectStore
 import OperatorAPI
 import Registry
 import RegistryAPI
-import Service
 import ServiceLifecycle
 import UnixSignals
 

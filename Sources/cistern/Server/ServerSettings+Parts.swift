@@ -1,7 +1,7 @@
 import BitsAPI
+import HTTPServer
 import Images
 import OperatorAPI
-import Service
 import Signatures
 
 /// What each part of the server is told of the settings.

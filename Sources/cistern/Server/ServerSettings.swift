@@ -1,9 +1,9 @@
 import Archive
+import HTTPServer
 import Images
 import Layers
 import Logging
 import OCI
-import Service
 import Signatures
 
 /// What the server runs with, checked before anything starts.

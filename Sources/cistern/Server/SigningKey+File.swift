@@ -1,4 +1,4 @@
-import Service
+import Identity
 import Signatures
 
 extension SigningKey {

@@ -1,7 +1,9 @@
 import Foundation
+import HTTPServer
 import HTTPTypes
+import Identity
 import Logging
-import Service
+import Logs
 import ServiceLifecycle
 import UnixSignals
 

@@ -1,0 +1,77 @@
+public import HTTPTypes
+import Identity
+public import JSON
+
+/// An answer that is not a success: what a client is told, and nothing from the inside.
+public struct HTTPFailure: Error, Sendable {
+    public var status: HTTPResponse.Status
+    /// The API's own code for it, for example `MANIFEST_UNKNOWN`; empty where the status says it all.
+    public var code: String
+    /// For people: what is wrong and what to do.
+    public var message: String
+    public var headers: HTTPFields
+    public var detail: JSONValue?
+
+    public init(
+        _ status: HTTPResponse.Status, _ message: String, code: String = "", headers: HTTPFields = [:],
+        detail: JSONValue? = nil
+    ) {
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers
+        self.detail = detail
+    }
+}
+
+extension HTTPFailure {
+    static let unauthorized = HTTPFailure(
+        .unauthorized, "authentication is required", code: "UNAUTHORIZED",
+        headers: [.wwwAuthenticate: #"Basic realm="cistern""#])
+
+    static func forbidden(_ role: Role) -> HTTPFailure {
+        HTTPFailure(.forbidden, "this needs the role \(role)", code: "DENIED")
+    }
+
+    static func forbidden(_ role: Role, on repository: String) -> HTTPFailure {
+        HTTPFailure(.forbidden, "this needs the role \(role) on \(repository.prefix(256))", code: "DENIED")
+    }
+
+    static let overloaded = HTTPFailure(
+        .tooManyRequests, "too many passwords are being checked: try again", code: "TOOMANYREQUESTS",
+        headers: [.retryAfter: "1"])
+
+    /// - Parameter seconds: until the next password of the address is looked at.
+    static func tooManyFailures(retryAfter seconds: Int) -> HTTPFailure {
+        HTTPFailure(
+            .tooManyRequests, "too many wrong passwords came from this address: try again in \(seconds) s",
+            code: "TOOMANYREQUESTS", headers: [.retryAfter: String(seconds)])
+    }
+
+    /// - Parameter seconds: until the next request of the address is taken.
+    static func tooManyRequests(retryAfter seconds: Int) -> HTTPFailure {
+        HTTPFailure(
+            .tooManyRequests, "too many requests come from this address: try again in \(seconds) s",
+            code: "TOOMANYREQUESTS", headers: [.retryAfter: String(seconds)])
+    }
+
+    static let notFound = HTTPFailure(.notFound, "there is nothing here", code: "NOT_FOUND")
+
+    static func tooLarge(maximum: Int64) -> HTTPFailure {
+        HTTPFailure(.contentTooLarge, "the body has more than \(maximum) bytes", code: "SIZE_INVALID")
+    }
+
+    static let stalled = HTTPFailure(.requestTimeout, "the body stopped coming", code: "TIMEOUT")
+    static let brokenBody = HTTPFailure(.badRequest, "the body is not framed as it should be", code: "SIZE_INVALID")
+
+    static func methodNotAllowed(_ allowed: [HTTPRequest.Method]) -> HTTPFailure {
+        HTTPFailure(
+            .methodNotAllowed, "this method is not supported here", code: "UNSUPPORTED",
+            headers: [.allow: allowed.map(\.rawValue).joined(separator: ", ")])
+    }
+
+    static func inside(requestID: String) -> HTTPFailure {
+        HTTPFailure(
+            .internalServerError, "something failed inside: see the log for request \(requestID)", code: "UNKNOWN")
+    }
+}

@@ -1,0 +1,75 @@
+public import HTTPTypes
+public import Identity
+public import Logging
+
+/// A request as a route sees it.
+public struct Request: Sendable {
+    public let method: HTTPRequest.Method
+    /// The path as it came: still escaped, without the query.
+    public let path: String
+    /// The query as it came, without its `?`; empty if there is none.
+    public let queryText: String
+    public let headers: HTTPFields
+    /// Names this request in logs and answers: the client's own if it sent a sane one.
+    public let id: String
+    /// The client's IP address.
+    public let peer: String
+    /// The host and port that the client asked for; nil if it did not say.
+    public let authority: String?
+    /// What the route's pattern names, unescaped.
+    public internal(set) var parameters = Parameters()
+    /// Who asks; nil only in routes that answer those who don't say it.
+    public internal(set) var principal: Principal?
+    /// What those may do who don't say who they are; nil where nobody asked or they may do nothing.
+    var anonymous: Principal?
+    let source: BodySource
+    let baseLogger: Logger
+
+    /// A request made up by a test of a route.
+    public init(
+        method: HTTPRequest.Method = .get, target: String, headers: HTTPFields = [:], body: [UInt8] = [],
+        parameters: [String: String] = [:], principal: Principal? = nil, anonymous: Principal? = nil,
+        id: String = "test",
+        logger: Logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+    ) {
+        self.init(
+            method: method, target: target, headers: headers, id: id, peer: "-", authority: nil, source: .bytes(body),
+            logger: logger)
+        self.parameters = Parameters(parameters)
+        self.principal = principal
+        self.anonymous = anonymous
+    }
+
+    init(
+        method: HTTPRequest.Method, target: String, headers: HTTPFields, id: String, peer: String, authority: String?,
+        source: BodySource, logger: Logger
+    ) {
+        self.authority = authority
+        self.method = method
+        if let mark = target.utf8.firstIndex(of: UInt8(ascii: "?")) {
+            path = String(target[..<mark])
+            queryText = String(target[target.utf8.index(after: mark)...])
+        } else {
+            path = target
+            queryText = ""
+        }
+        self.headers = headers
+        self.id = id
+        self.peer = peer
+        self.source = source
+        baseLogger = logger
+    }
+
+    /// A logger whose lines carry this request's id.
+    public var logger: Logger {
+        var logger = baseLogger
+        logger[metadataKey: "request"] = .string(id)
+        return logger
+    }
+
+    /// The first value of a query parameter, unescaped; nil if it is missing.
+    /// - Throws: 400 if one is not escaped as it should be.
+    public func query(_ name: String) throws(HTTPFailure) -> String? {
+        try queries(name).first
+    }
+}

@@ -1,0 +1,74 @@
+import Identity
+import NIOCore
+import Synchronization
+
+/// What routes' answers need of the connection that they go to.
+final class Connection: Sendable {
+    /// How a file's bytes get into this connection. It is decided where the pipeline is built: only a plain one has the
+    /// handler that makes file regions, so that none can reach TLS.
+    enum Transfer: Sendable {
+        case sendfile
+        case chunks
+    }
+
+    /// In HTTP/2 this is the request's stream.
+    let channel: any Channel
+    /// The socket's channel.
+    let underlying: any Channel
+    let transfer: Transfer
+    /// The client's IP address.
+    let peer: String
+    let address: ClientAddress
+    let statistics: ServerStatistics
+    private let closing = Atomic(false)
+    private let user = Mutex<String?>(nil)
+
+    init(channel: any Channel, transfer: Transfer, statistics: ServerStatistics) {
+        self.statistics = statistics
+        self.channel = channel
+        underlying = channel
+        self.transfer = transfer
+        let remote = channel.remoteAddress
+        peer = remote?.ipAddress ?? "-"
+        address = ClientAddress(remote)
+    }
+
+    /// A stream of an HTTP/2 connection, whose client it has.
+    init(stream: any Channel, of connection: Connection) {
+        statistics = connection.statistics
+        channel = stream
+        underlying = connection.underlying
+        transfer = .chunks
+        peer = connection.peer
+        address = connection.address
+        user.withLock { $0 = connection.certifiedUser }
+    }
+
+    /// No request that is read from now on is answered.
+    var isClosing: Bool { closing.load(ordering: .relaxed) }
+    func markClosing() { closing.store(true, ordering: .relaxed) }
+
+    /// The user that the client's certificate names; nil if it has none.
+    var certifiedUser: String? { user.withLock { $0 } }
+    func markCertified(_ name: String?) { user.withLock { $0 = name } }
+
+    /// Lets a client that waits for it send its body.
+    func sendContinue() {
+        channel.triggerUserOutboundEvent(SendContinue(), promise: nil)
+    }
+
+    /// Hands a file's range to the system, which sends it.
+    func send(_ region: FileRegion) async throws {
+        let promise = channel.eventLoop.makePromise(of: Void.self)
+        channel.triggerUserOutboundEvent(SendFile(region: region), promise: promise)
+        try await promise.futureResult.get()
+    }
+}
+
+/// Asks the connection's handler to write `100 Continue` if the client waits for it.
+struct SendContinue: Sendable {}
+
+/// Asks a plain connection to send a range of a file.
+struct SendFile: Sendable {
+    let region: FileRegion
+}

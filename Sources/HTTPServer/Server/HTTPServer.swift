@@ -1,0 +1,165 @@
+public import Identity
+public import Logging
+public import Logs
+import NIOCore
+import NIOPosix
+import NIOSSL
+public import ServiceLifecycle
+
+/// Serves routes on some addresses until it is asked to stop.
+///
+/// Asked to stop it accepts no more connections, lets responses that are under way finish within
+/// `ServerLimits.drainTime`, closes each connection after its response, and returns.
+public struct HTTPServer: Service {
+    private let listeners: [Listener]
+    private let limits: ServerLimits
+    private let requestHandler: RequestHandler
+    private let logger: Logger
+    private let registry = ConnectionRegistry()
+    public let statistics = ServerStatistics()
+    private let onListening: @Sendable ([BoundAddress]) async -> Void
+
+    /// - Parameters:
+    ///   - routes: everything that is served.
+    ///   - authenticator: who is who; asked for every route that is not open.
+    ///   - accessLog: gets one line a request; nil for none.
+    ///   - onListening: told the addresses once all of them are bound.
+    public init(
+        listeners: [Listener], limits: ServerLimits = ServerLimits(), routes: Routes,
+        authenticator: any Authenticating, accessLog: AccessLog?, logger: Logger,
+        onListening: @escaping @Sendable ([BoundAddress]) async -> Void = { _ in }
+    ) {
+        self.init(
+            listeners: listeners, limits: limits, routes: routes, authenticator: authenticator, accessLog: accessLog,
+            logger: logger, now: { .now() }, onListening: onListening)
+    }
+
+    /// - Parameter now: what requests of an address are counted by.
+    init(
+        listeners: [Listener], limits: ServerLimits, routes: Routes, authenticator: any Authenticating,
+        accessLog: AccessLog?, logger: Logger, now: @escaping @Sendable () -> NIODeadline,
+        onListening: @escaping @Sendable ([BoundAddress]) async -> Void
+    ) {
+        self.listeners = listeners
+        self.limits = limits
+        self.logger = logger
+        self.onListening = onListening
+        requestHandler = RequestHandler(
+            routes: routes, authenticator: authenticator,
+            limiter: limits.requestsOfAddress.map { RequestLimiter(rate: $0, now: now) }, accessLog: accessLog,
+            logger: logger)
+    }
+
+    /// Connections that are open now.
+    public var openConnections: Int { registry.count }
+    /// The server was asked to stop.
+    public var isDraining: Bool { registry.isDraining }
+
+    /// - Throws: `ServerError` if an address can't be had or a certificate can't be used.
+    public func run() async throws {
+        let group = MultiThreadedEventLoopGroup.singleton
+        let executors = Executors(group)
+        var bound: [Bound] = []
+        do {
+            for listener in listeners { bound.append(try await bind(listener, group: group)) }
+        } catch {
+            for listener in bound { try? await listener.channel.close() }
+            throw error
+        }
+        let listening = bound
+        await withTaskCancellationHandler {
+            await withGracefulShutdownHandler {
+                await onListening(listening.map(\.address))
+                await withDiscardingTaskGroup { tasks in
+                    for listener in listening {
+                        tasks.addTask { await accept(listener, executors: executors) }
+                    }
+                }
+            } onGracefulShutdown: {
+                for listener in listening { listener.channel.close(promise: nil) }
+                registry.drain()
+            }
+        } onCancel: {
+            for listener in listening { listener.channel.close(promise: nil) }
+            registry.closeAll()
+        }
+    }
+
+    private struct Bound: Sendable {
+        let address: BoundAddress
+        let child: ConnectionChannel
+        let channel: any Channel
+        let connections: AsyncStream<ConnectionChannel.Accepted>
+    }
+
+    private func bind(_ listener: Listener, group: any EventLoopGroup) async throws -> Bound {
+        let child = ConnectionChannel(
+            security: try security(of: listener), limits: limits, registry: registry, statistics: statistics,
+            logger: logger)
+        await child.rehearse(on: group, requestHandler: requestHandler)
+        // A connection takes a descriptor, and what it asks for another; some are the store's.
+        let maximum = max(1, min(limits.connections, (DescriptorLimit.raise() - 128) / 2))
+        let (maximumOfAddress, logger) = (limits.connectionsOfAddress, logger)
+        // As long as `AcceptHandler` lets it become.
+        let (connections, accepted) = AsyncStream.makeStream(of: ConnectionChannel.Accepted.self)
+        do {
+            let channel = try await ServerBootstrap(group: group)
+                .serverChannelOption(.backlog, value: 1024)
+                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .childChannelOption(.allowRemoteHalfClosure, value: true)
+                .serverChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.addHandler(
+                            AcceptHandler(maximum: maximum, maximumOfAddress: maximumOfAddress, logger: logger))
+                    }
+                }
+                .childChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        let connection = try child.setup(channel)
+                        if case .terminated = accepted.yield(connection) { ConnectionChannel.refuse(connection) }
+                    }
+                }
+                .bind(host: listener.address.host, port: listener.address.port).get()
+            channel.closeFuture.whenComplete { _ in accepted.finish() }
+            let port = channel.localAddress?.port ?? listener.address.port
+            var isSecure = true
+            if case .plain = listener.security { isSecure = false }
+            return Bound(
+                address: BoundAddress(
+                    address: ListenAddress(host: listener.address.host, port: port), isSecure: isSecure),
+                child: child, channel: channel, connections: connections)
+        } catch {
+            throw ServerError.bind(listener.address, reason: "\(error)")
+        }
+    }
+
+    private func security(of listener: Listener) throws -> ConnectionChannel.Security {
+        switch listener.security {
+        case .plain: .plain
+        case .tls(let configuration): .tls(try ServerTLS(configuration))
+        case .reloading(let tls): .tls(tls)
+        }
+    }
+
+    private func accept(_ listener: Bound, executors: Executors) async {
+        await withDiscardingTaskGroup { tasks in
+            for await accepted in listener.connections {
+                tasks.addTask(executorPreference: executors[accepted.connection.channel.eventLoop]) {
+                    await listener.child.handle(accepted, requestHandler: requestHandler)
+                }
+            }
+        }
+    }
+}
+
+/// One task executor for each event loop.
+private struct Executors: Sendable {
+    private let executors: [ObjectIdentifier: LoopExecutor]
+
+    init(_ group: any EventLoopGroup) {
+        executors = Dictionary(
+            group.makeIterator().map { (ObjectIdentifier($0), LoopExecutor(loop: $0)) }, uniquingKeysWith: { $1 })
+    }
+
+    subscript(loop: any EventLoop) -> LoopExecutor? { executors[ObjectIdentifier(loop)] }
+}

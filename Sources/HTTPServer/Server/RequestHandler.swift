@@ -1,0 +1,168 @@
+import HTTPTypes
+import HummingbirdCore
+import Identity
+import Logging
+import Logs
+import NIOCore
+
+/// Where HTTP ends and routes begin: finds the route, asks who is there, runs the route, turns errors into answers and
+/// writes the log line. Errors become responses here and nowhere else.
+struct RequestHandler: Sendable {
+    /// The longest request target, in bytes.
+    static let maximumTarget = 8 << 10
+
+    private let routes: Routes
+    private let authenticator: any Authenticating
+    private let limiter: RequestLimiter?
+    private let accessLog: AccessLog?
+    private let logger: Logger
+    private let ids = RequestIDs()
+    private let dates = DateCache()
+
+    /// - Parameter limiter: counts requests by address; nil: nobody does.
+    init(
+        routes: Routes, authenticator: any Authenticating, limiter: RequestLimiter? = nil, accessLog: AccessLog?,
+        logger: Logger
+    ) {
+        self.limiter = limiter
+        self.routes = routes
+        self.authenticator = authenticator
+        self.accessLog = accessLog
+        self.logger = logger
+    }
+
+    func serve(
+        _ incoming: HummingbirdCore.Request, writer: consuming ResponseWriter, on connection: Connection
+    ) async throws {
+        // The connection's last answer was given; what the client sent behind is not worked on.
+        guard !connection.isClosing else { throw CancellationError() }
+        let start = NIODeadline.now()
+        let head = incoming.head
+        let fields = head.headerFields
+        let sentID = fields[.vcapRequestID] ?? fields[.requestID]
+        let id = if let sentID, RequestIDs.isSane(sentID) { sentID } else { ids.next() }
+        let received = ByteCounter()
+        var request = Request(
+            method: head.method, target: head.path ?? "/", headers: fields, id: id, peer: connection.peer,
+            authority: head.authority, source: source(incoming, connection, received), logger: logger)
+        var response = await answer(&request, connection)
+        response.headers[.date] = dates.now
+        response.headers[.requestID] = id
+        response.headers[.vcapRequestID] = id
+        if let length = response.body.length, request.method != .head || response.headers[.contentLength] == nil {
+            response.headers[.contentLength] = String(length)
+        }
+        var delivery = ResponseSender(connection: connection, isHead: request.method == .head)
+        defer {
+            accessLog?.record(
+                AccessLog.Entry(
+                    method: request.method.rawValue, path: request.path, status: response.status.code,
+                    sent: delivery.sent,
+                    received: received.count, nanoseconds: (.now() - start).nanoseconds,
+                    user: request.principal?.name, id: id, peer: connection.peer, wasCut: !delivery.isComplete))
+        }
+        try await delivery.send(response, writer)
+    }
+
+    private func source(
+        _ incoming: HummingbirdCore.Request, _ connection: Connection, _ received: ByteCounter
+    ) -> BodySource {
+        let fields = incoming.head.headerFields
+        let length = fields[.contentLength].flatMap { Int64($0) }
+        if fields[.transferEncoding] == nil, length ?? 0 == 0 { return .bytes([]) }
+        return .network(
+            NetworkBody(
+                parts: incoming.body, length: fields[.transferEncoding] == nil ? length : nil, connection: connection,
+                expectsContinue: fields[.expect] != nil, received: received))
+    }
+
+    /// Finds and runs the route. Never throws: what goes wrong becomes an answer.
+    private func answer(_ request: inout Request, _ connection: Connection) async -> Response {
+        var errors: any ErrorEnvelope = PlainErrors()
+        do {
+            guard request.path.utf8.count + request.queryText.utf8.count < Self.maximumTarget else {
+                throw HTTPFailure(.uriTooLong, "the request target is too long")
+            }
+            switch routes.match(request.method, request.path) {
+            case .found(let route, let parameters):
+                errors = route.errors
+                request.parameters = parameters
+                try await authorise(&request, route.access, connection)
+                return try await run(route, request)
+            case .badPath(let envelope):
+                errors = envelope
+                try await authorise(&request, .authenticated, connection)
+                throw HTTPFailure(.badRequest, "the path is not escaped as it should be", code: "NAME_INVALID")
+            case .otherMethods(let methods, let envelope):
+                errors = envelope
+                try await authorise(&request, .authenticated, connection)
+                throw HTTPFailure.methodNotAllowed(methods)
+            case .none:
+                try await authorise(&request, .authenticated, connection)
+                throw HTTPFailure.notFound
+            }
+        } catch {
+            return response(to: error, request, errors)
+        }
+    }
+
+    private func run(_ route: Routes.Route, _ request: Request) async throws -> Response {
+        switch route.execution {
+        case .eventLoop: try await route.handler(request)
+        case .pool:
+            try await withTaskExecutorPreference(globalConcurrentExecutor) { try await route.handler(request) }
+        }
+    }
+
+    private func authorise(_ request: inout Request, _ access: Access, _ connection: Connection) async throws {
+        if access == .open { return }
+        try limiter?.take(connection.address)
+        if let credentials = request.headers[.authorization] {
+            if let principal = authenticator.known(credentials) {
+                request.principal = principal
+            } else {
+                request.principal = try await authenticator.authenticate(credentials, from: connection.address)
+            }
+        } else if let user = connection.certifiedUser {
+            request.principal = authenticator.certified(user)
+        } else if access == .anonymous {
+            request.anonymous = authenticator.anonymous
+            return
+        }
+        guard request.principal != nil else { throw HTTPFailure.unauthorized }
+        if case .role(let role) = access { try request.require(role) }
+    }
+
+    private func turnedAway(_ error: AuthenticationError?) -> HTTPFailure? {
+        switch error {
+        case .overloaded?: .overloaded
+        case .tooManyFailures(let seconds)?: .tooManyFailures(retryAfter: seconds)
+        default: nil
+        }
+    }
+
+    private func response(to error: any Error, _ request: Request, _ errors: any ErrorEnvelope) -> Response {
+        let failure: HTTPFailure
+        if let known = error as? HTTPFailure {
+            failure = known
+        } else if let known = turnedAway(error as? AuthenticationError) {
+            failure = known
+        } else if let known = errors.failure(for: error) {
+            failure = known
+        } else {
+            failure = .inside(requestID: request.id)
+            request.logger.error(
+                "a request failed",
+                metadata: ["reason": "\(error)", "method": "\(request.method)", "path": "\(request.path.prefix(256))"])
+        }
+        let body = errors.body(of: failure, requestID: request.id)
+        var headers = failure.headers
+        for field in errors.headers { headers.append(field) }
+        return .bytes(body.bytes, contentType: body.contentType, status: failure.status, headers: headers)
+    }
+}
+
+extension HTTPField.Name {
+    static let requestID = HTTPField.Name("X-Request-Id") ?? .from
+    static let vcapRequestID = HTTPField.Name("X-Vcap-Request-Id") ?? .from
+}

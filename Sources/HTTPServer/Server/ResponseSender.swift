@@ -1,0 +1,170 @@
+import CPread
+import Glibc
+import HTTPTypes
+import HummingbirdCore
+import NIOCore
+import NIOPosix
+
+/// Writes one response to its connection and remembers how far it came.
+struct ResponseSender {
+    /// Parts of files up to this size are copied behind the head.
+    private static let copied: Int64 = 16 << 10
+    /// How much of a file is read at a time where it can't be left to the system, in bytes.
+    private static let chunk = 64 << 10
+
+    let connection: Connection
+    let isHead: Bool
+    /// Of the body, in bytes.
+    private(set) var sent: Int64 = 0
+    private(set) var isComplete = false
+
+    init(connection: Connection, isHead: Bool) {
+        self.connection = connection
+        self.isHead = isHead
+    }
+
+    mutating func send(_ response: Response, _ writer: consuming ResponseWriter) async throws {
+        let head = HTTPResponse(status: response.status, headerFields: response.headers)
+        switch response.body {
+        case .none: try await writer.writeResponse(head)
+        case .bytes(let bytes):
+            if isHead || bytes.isEmpty {
+                try await writer.writeResponse(head)
+            } else {
+                try await writer.write(response: head, body: .init(byteBuffer: ByteBuffer(bytes: bytes)))
+                sent = Int64(bytes.count)
+            }
+        case .file(let file, let range):
+            do {
+                try await send(file, range, head, writer)
+            } catch {
+                await file.close()
+                throw error
+            }
+            await file.close()
+        case .stream(let length, let write):
+            if isHead {
+                try await writer.writeResponse(head)
+            } else {
+                try await stream(length, write, head, writer)
+            }
+        }
+        isComplete = true
+    }
+
+    private mutating func send(
+        _ file: ResponseFile, _ range: Range<Int64>, _ head: HTTPResponse, _ writer: consuming ResponseWriter
+    ) async throws {
+        if isHead || range.isEmpty {
+            try await writer.writeResponse(head)
+            return
+        }
+        if let descriptor = file.descriptor { try Self.check(descriptor, holds: range) }
+        if Int64(range.count) <= Self.copied, let descriptor = file.descriptor {
+            let buffer = try await Self.read(descriptor, at: range.lowerBound, count: range.count, connection)
+            try await writer.write(response: head, body: .init(byteBuffer: buffer))
+            sent = Int64(range.count)
+            return
+        }
+        var body: any ResponseBodyWriter = try await writer.writeHead(head)
+        if let descriptor = file.descriptor, connection.transfer == .sendfile {
+            try await sendfile(descriptor, range)
+        } else {
+            try await sendChunks(file, range, &body)
+        }
+        try await body.finish(nil)
+    }
+
+    private mutating func sendfile(_ descriptor: Int32, _ range: Range<Int64>) async throws {
+        let handle = NIOFileHandle(_deprecatedTakingOwnershipOfDescriptor: descriptor)
+        defer { _ = try? handle.takeDescriptorOwnership() }
+        try await connection.send(
+            FileRegion(fileHandle: handle, readerIndex: Int(range.lowerBound), endIndex: Int(range.upperBound)))
+        sent = Int64(range.count)
+    }
+
+    private mutating func sendChunks(
+        _ file: ResponseFile, _ range: Range<Int64>, _ body: inout any ResponseBodyWriter
+    ) async throws {
+        var offset = range.lowerBound
+        while offset < range.upperBound {
+            let count = Int(min(Int64(Self.chunk), range.upperBound - offset))
+            let buffer: ByteBuffer
+            if let descriptor = file.descriptor {
+                buffer = try await Self.read(descriptor, at: offset, count: count, connection)
+            } else {
+                let at = offset
+                buffer = try await withTaskExecutorPreference(globalConcurrentExecutor) {
+                    ByteBuffer(bytes: try await file.read(at, count))
+                }
+                guard (1...count).contains(buffer.readableBytes) else { throw ResponseSenderError.fileTooShort }
+            }
+            try await body.write(buffer)
+            offset += Int64(buffer.readableBytes)
+            connection.statistics.addRead(buffer.readableBytes)
+            sent += Int64(buffer.readableBytes)
+        }
+    }
+
+    private mutating func stream(
+        _ length: Int64?, _ write: @escaping @Sendable (([UInt8]) async throws -> Void) async throws -> Void,
+        _ head: HTTPResponse, _ writer: consuming ResponseWriter
+    ) async throws {
+        var body: any ResponseBodyWriter = try await writer.writeHead(head)
+        var count: Int64 = 0
+        defer { sent = count }
+        try await write { bytes in
+            count += Int64(bytes.count)
+            guard count <= length ?? .max else { throw ResponseSenderError.wrongLength }
+            try await body.write(ByteBuffer(bytes: bytes))
+        }
+        guard count == length ?? count else { throw ResponseSenderError.wrongLength }
+        try await body.finish(nil)
+    }
+
+    /// A file that is shorter than its record must not become a response that never ends.
+    private static func check(_ descriptor: Int32, holds range: Range<Int64>) throws {
+        guard cpread_size(descriptor) >= range.upperBound else { throw ResponseSenderError.fileTooShort }
+    }
+
+    /// Reads exactly so many bytes: on the event loop what is in memory, on another thread what comes from the disk.
+    private static func read(
+        _ descriptor: Int32, at offset: Int64, count: Int, _ connection: Connection
+    ) async throws -> ByteBuffer {
+        var buffer = connection.channel.allocator.buffer(capacity: count)
+        if buffer.fill(from: descriptor, at: offset, count: count, mayWait: false) == count { return buffer }
+        // The system may have had a part of it.
+        let begun = buffer
+        return try await NIOThreadPool.singleton.runIfActive {
+            var buffer = begun
+            while buffer.readableBytes < count {
+                let at = offset + Int64(buffer.readableBytes)
+                guard buffer.fill(from: descriptor, at: at, count: count - buffer.readableBytes, mayWait: true) > 0
+                else { throw ResponseSenderError.fileTooShort }
+            }
+            return buffer
+        }
+    }
+}
+
+enum ResponseSenderError: Error {
+    case fileTooShort
+    case wrongLength
+}
+
+extension ByteBuffer {
+    /// - Parameter mayWait: false reads only what the system has in memory.
+    /// - Returns: the number of bytes read; 0 at the end, on errors, and where it would have to wait.
+    fileprivate mutating func fill(from descriptor: Int32, at offset: Int64, count: Int, mayWait: Bool) -> Int {
+        writeWithUnsafeMutableBytes(minimumWritableBytes: count) { bytes in
+            while true {
+                let result =
+                    mayWait
+                    ? pread(descriptor, bytes.baseAddress, count, off_t(offset))
+                    : cpread_cached(descriptor, bytes.baseAddress, count, off_t(offset))
+                if result < 0, errno == EINTR { continue }
+                return max(0, result)
+            }
+        }
+    }
+}

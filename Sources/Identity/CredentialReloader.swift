@@ -1,0 +1,133 @@
+public import Logging
+public import ServiceLifecycle
+
+/// Takes users, policy, certificates and keys that change while the server runs, without a restart.
+///
+/// It looks at the files once in each interval. Those that belong together are replaced as one step; what can't be used
+/// is logged once, with path and reason, and what was in force stays until the files are good again.
+public struct CredentialReloader: Service {
+    /// Files that are taken together.
+    public struct Group: Sendable {
+        let name: String
+        let paths: [String]
+        let take: @Sendable () throws -> Void
+
+        /// - Parameters:
+        ///   - name: what the log calls them.
+        ///   - take: reads them and puts what they hold in force, as one step; throws if they can't be used.
+        package init(name: String, paths: [String], take: @escaping @Sendable () throws -> Void) {
+            self.name = name
+            self.paths = paths
+            self.take = take
+        }
+    }
+
+    /// What is remembered from one look to the next.
+    struct Memory {
+        fileprivate var groups: [GroupMemory]
+        fileprivate var untilRenewal = 0
+    }
+
+    fileprivate struct GroupMemory {
+        var watch: FileWatch
+        var isFirst = true
+        var reported: String?
+        /// Looks until files that were no good are tried again: not all that is wrong with a file shows in it.
+        var untilRetry: Int?
+    }
+
+    static let retryLooks = 30
+
+    private let groups: [Group]
+    private let renew: (@Sendable () throws -> Void)?
+    private let interval: Duration
+    private let renewalLooks: Int
+    private let logger: Logger
+
+    /// - Parameters:
+    ///   - users: the password file's path.
+    ///   - policy: the policy's path.
+    ///   - authenticator: gets both.
+    ///   - onPolicy: gets the policy too, when this starts and with each change.
+    ///   - others: further files that are taken when they change: certificates and their keys.
+    ///   - renew: makes a certificate of the server's own anew when it is time; called when this starts and each hour.
+    ///   - interval: between two looks. A change is in force after one to two of them.
+    public init(
+        users: String, policy: String, authenticator: Authenticator,
+        onPolicy: @escaping @Sendable (Policy) -> Void = { _ in }, others: [Group] = [],
+        renew: (@Sendable () throws -> Void)? = nil, interval: Duration = .seconds(1), logger: Logger
+    ) {
+        let own =
+            Group(name: "users and policy", paths: [users, policy]) {
+                let policy = try Self.policy(policy)
+                authenticator.replace(users: try Self.htpasswd(users), policy: policy)
+                onPolicy(policy)
+            }
+        groups = [own] + others
+        self.renew = renew
+        self.interval = interval
+        renewalLooks = Int(Duration.seconds(3600) / min(max(interval, .milliseconds(1)), .seconds(3600)))
+        self.logger = logger
+    }
+
+    public func run() async throws {
+        await cancelWhenGracefulShutdown {
+            var memory = memory
+            while !Task.isCancelled {
+                look(&memory)
+                try? await Task.sleep(for: interval)
+            }
+        }
+    }
+
+    var memory: Memory { Memory(groups: groups.map { GroupMemory(watch: FileWatch(paths: $0.paths)) }) }
+
+    /// Looks at all files once.
+    func look(_ memory: inout Memory) {
+        if let renew {
+            if memory.untilRenewal == 0 {
+                memory.untilRenewal = renewalLooks
+                do { try renew() } catch {
+                    logger.error("the server's certificate can't be renewed", metadata: ["reason": "\(error)"])
+                }
+            }
+            memory.untilRenewal -= 1
+        }
+        for index in groups.indices { look(groups[index], &memory.groups[index]) }
+    }
+
+    private func look(_ group: Group, _ memory: inout GroupMemory) {
+        memory.untilRetry = memory.untilRetry.map { $0 - 1 }
+        guard memory.watch.look() || memory.untilRetry == 0 else { return }
+        do {
+            try group.take()
+            // The first time it is what the server has just started with.
+            if !memory.isFirst { logger.notice("reloaded", metadata: ["what": "\(group.name)"]) }
+            (memory.reported, memory.untilRetry) = (nil, nil)
+        } catch {
+            let reason = "\(error)"
+            memory.untilRetry = Self.retryLooks
+            if memory.reported != reason {
+                logger.error(
+                    "files that changed can't be used: what was in force stays",
+                    metadata: ["what": "\(group.name)", "reason": "\(reason)"])
+            }
+            memory.reported = reason
+        }
+        memory.isFirst = false
+    }
+
+    /// An error says which file it is about.
+    private static func htpasswd(_ path: String) throws -> Htpasswd {
+        do { return try Htpasswd(path: path) } catch { throw named(error, path) }
+    }
+
+    private static func policy(_ path: String) throws -> Policy {
+        do { return try Policy(path: path) } catch { throw named(error, path) }
+    }
+
+    private static func named(_ error: AuthenticationError, _ path: String) -> AuthenticationError {
+        if case .file = error { return error }
+        return .file(path: path, reason: error.description)
+    }
+}

@@ -1,0 +1,146 @@
+import JSON
+
+/// Which roles users have: the file `policy.yaml`.
+///
+///     users:
+///       operator:
+///         roles: [operator]
+///       ci:
+///         roles: [stage]
+///         repositories:
+///           "team-a/**": [push]
+///           "base/*": [pull]
+///     anonymous:
+///       repositories:
+///         "public/**": [pull]
+///     quotas:
+///       - repositories: "team-a/**"
+///         bytes: 100GiB
+///
+/// Users that are not named have no role. What everybody may do without saying who it is, every user may do too.
+/// Unknown keys and roles are errors.
+public struct Policy: Hashable, Sendable {
+    /// The largest file that is read, in bytes.
+    public static let maximumSize = 4 << 20
+    /// The patterns that a user may have.
+    public static let maximumPatterns = 1000
+
+    /// The quotas that there may be.
+    public static let maximumQuotas = 1000
+
+    /// What the repositories of a pattern may hold together.
+    public struct RepositoryQuota: Hashable, Sendable {
+        public var repositories: RepositoryPattern
+        public var bytes: Int64
+
+        public init(repositories: RepositoryPattern, bytes: Int64) {
+            self.repositories = repositories
+            self.bytes = bytes
+        }
+    }
+
+    /// What somebody may do.
+    public struct Grants: Hashable, Sendable {
+        /// Everywhere.
+        public var roles: Set<Role>
+        /// Only `Role.ofRepositories`.
+        public var repositories: [RepositoryPattern: Set<Role>]
+
+        public init(roles: Set<Role> = [], repositories: [RepositoryPattern: Set<Role>] = [:]) {
+            self.roles = roles
+            self.repositories = repositories
+        }
+    }
+
+    /// In byte order of the names when it is written.
+    public internal(set) var users: [String: Grants] = [:]
+    /// Those who don't say who they are: pull on some repositories, and nothing else.
+    public internal(set) var anonymous = Grants()
+    /// One for each pattern, in the file's order. What several cover is held to all of them.
+    public internal(set) var quotas: [RepositoryQuota] = []
+    /// The comment lines that the file begins with; empty: the writer's own.
+    var comment: [String] = []
+
+    public init() {}
+
+    /// The roles that a user has everywhere.
+    public func roles(of user: String) -> Set<Role> { users[user]?.roles ?? [] }
+
+    /// Gives a user other roles everywhere and leaves its repositories as they are; no roles remove the user.
+    /// - Throws: `.userName`.
+    public mutating func set(_ user: String, _ roles: Set<Role>) throws(AuthenticationError) {
+        guard Self.isName(user) else { throw .userName(user) }
+        if roles.isEmpty { users[user] = nil } else { users[user, default: Grants()].roles = roles }
+    }
+
+    /// A user as requests see it; without roles if the policy does not name it.
+    func principal(of user: String) -> Principal {
+        let grants = users[user] ?? Grants()
+        let repositories = grants.repositories.merging(anonymous.repositories) { $0.union($1) }
+        return Principal(name: user, roles: grants.roles, repositories: repositories)
+    }
+
+    /// Those who don't say who they are; nil if they may do nothing.
+    var anonymousPrincipal: Principal? {
+        anonymous.repositories.isEmpty
+            ? nil : Principal(name: "anonymous", roles: [], repositories: anonymous.repositories)
+    }
+
+    /// Names come from password files and from certificates, whose names may be URIs.
+    package static func isName(_ name: String) -> Bool {
+        (1...255).contains(name.utf8.count) && name.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
+    }
+
+    static let ownComment = ["# Roles: pull, push (pull too), stage, operator (everything)."]
+
+    /// As the file has it: all that was read, but of comments only those at the top.
+    public var text: String {
+        var text = (comment.isEmpty ? Self.ownComment : comment).map { $0 + "\n" }.joined() + "users:\n"
+        for (name, grants) in users.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }) {
+            text += "  \(JSONValue.string(name).canonicalText):\n"
+            if !grants.roles.isEmpty || grants.repositories.isEmpty {
+                text += "    roles: \(Self.list(grants.roles))\n"
+            }
+            text += Self.text(of: grants.repositories, indent: "    ")
+        }
+        if !anonymous.repositories.isEmpty {
+            text += "anonymous:\n" + Self.text(of: anonymous.repositories, indent: "  ")
+        }
+        if !quotas.isEmpty {
+            text += "quotas:\n"
+            for quota in quotas {
+                text += "  - repositories: \"\(quota.repositories)\"\n    bytes: \(ByteSize(quota.bytes))\n"
+            }
+        }
+        return text
+    }
+
+    private static func text(of repositories: [RepositoryPattern: Set<Role>], indent: String) -> String {
+        guard !repositories.isEmpty else { return "" }
+        let lines = repositories.sorted { $0.key < $1.key }.map { "\(indent)  \"\($0)\": \(list($1))\n" }
+        return "\(indent)repositories:\n" + lines.joined()
+    }
+
+    private static func list(_ roles: Set<Role>) -> String {
+        "[\(Role.allCases.filter(roles.contains).map(\.rawValue).joined(separator: ", "))]"
+    }
+}
+
+extension Policy {
+    /// - Throws: `.file` if it can't be read, `.policy` if it can't be used.
+    public init(path: String) throws(AuthenticationError) {
+        try self.init(parsing: try PrivateFile.read(path, maximum: Self.maximumSize))
+    }
+
+    /// Changes a file as one step, as `Htpasswd.update` does.
+    public static func update<Result>(
+        _ path: String, _ change: (inout Policy) throws(AuthenticationError) -> Result
+    ) throws(AuthenticationError) -> Result {
+        try PrivateFile.locked(path) { () throws(AuthenticationError) -> Result in
+            var policy = PrivateFile.exists(path) ? try Policy(path: path) : Policy()
+            let result = try change(&policy)
+            try PrivateFile.write(path, Array(policy.text.utf8))
+            return result
+        }
+    }
+}

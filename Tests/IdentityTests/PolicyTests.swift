@@ -1,0 +1,211 @@
+import Foundation
+import JSON
+import TestSupport
+import Testing
+
+@testable import Identity
+
+@Suite("The policy")
+struct PolicyTests {
+    @Test(
+        "Roles are read from the forms that people write",
+        arguments: [
+            "users:\n  alice:\n    roles: [pull, push]\n",
+            "# comment\nusers:   # here\n    alice:\n        roles:\n            - pull\n            - push # both\n",
+            "users:\n  \"alice\":\n    roles:\n    - 'pull'\n    - \"push\"\n",
+            "users:\r\n  alice:\r\n    roles: [pull, push]\r\n",
+            "users: {alice: {roles: [pull, push]}}\n", "users: { 'alice' : { \"roles\" : [ pull,push ] } } # both\n",
+            "users:\n  alice: {roles: [pull, push]}\nanonymous:\n",
+            #"{"users":{"alice":{"roles":["pull","push"]}}}"#,
+        ])
+    func forms(text: String) throws {
+        let policy = try Policy(parsing: text)
+        #expect(policy.users == ["alice": Policy.Grants(roles: [.pull, .push])])
+        #expect(policy.roles(of: "bob") == [])
+        #expect(try Policy(parsing: policy.text) == policy)
+    }
+
+    @Test("An empty file has no users", arguments: ["", "# nothing\n", "users:\n"])
+    func empty(text: String) throws {
+        #expect(try Policy(parsing: text).users.isEmpty)
+    }
+
+    @Test(
+        "What is not understood is an error",
+        arguments: [
+            "user:\n  a:\n    roles: [pull]\n", "users:\n  a:\n    role: [pull]\n",
+            "users:\n  a:\n    roles: [admin]\n",
+            "users:\n  a:\n    roles: pull\n", "users:\n  a: [pull]\n", "users: [a]\n", "- a\n",
+            "users:\n  a:\n    roles: [pull]\n  a:\n    roles: [push]\n", "users:\n\ta:\n",
+            "users:\n  a:\n    roles: [pull\n",
+            "users:\n  a: &x\n    roles: [pull]\n", "users: {a: {roles: [pull]}\n", "users:\n    a:\n  b:\n",
+            "users: {a: {roles: [pull]}} x\n", "users: {a: {roles: [pull], roles: [push]}}\n", "users: {a}\n",
+            "users: {'a: {roles: [pull]}}\n", "users: {\"a\\", "users: {a: {roles: [pull,]}}\n", "users: {,}\n",
+            "users: \(String(repeating: "[", count: 100_000))\n", "users:\n  a:\n",
+            "  users:\n", "users\n", "{\"users\":", "---\nusers:\n",
+        ])
+    func errors(text: String) {
+        #expect(throws: AuthenticationError.self) { try Policy(parsing: text) }
+    }
+
+    @Test("An error names its line")
+    func line() {
+        #expect(throws: AuthenticationError.policy(line: 3, reason: "'a' appears twice")) {
+            try Policy(parsing: "users:\n  a:\n  a:\n")
+        }
+    }
+
+    private static let whole = """
+        # Ours.
+        # Ask the platform team.
+        users:
+          "ci":
+            roles: [stage]
+            repositories:
+              "base/*": [pull]
+              "team-a/**": [push]
+          "old":
+            roles: []
+          "spiffe://cluster/ns/x":
+            repositories:
+              "**": [pull]
+        anonymous:
+          repositories:
+            "public/**": [pull]
+
+        """
+
+    @Test(
+        "Patterns are read from the forms that people write",
+        arguments: [
+            whole,
+            """
+            # Ours.
+            # Ask the platform team.
+            anonymous: { repositories: { "public/**": [pull] } }
+            users:
+              old: {roles: []}
+              ci: { roles: [stage], repositories: { "team-a/**": [push], base/*: [pull] } }
+              spiffe://cluster/ns/x:
+                repositories:
+                  '**':
+                    - pull
+            """,
+        ])
+    func patterns(text: String) throws {
+        let policy = try Policy(parsing: text)
+        #expect(policy.text == Self.whole)
+        let ci = policy.principal(of: "ci")
+        #expect(ci.may(.stage) && !ci.may(.pull) && !ci.may(.push))
+        #expect(ci.may(.push, on: "team-a/x") && ci.may(.pull, on: "team-a/x/y") && ci.may(.stage, on: "other"))
+        #expect(ci.may(.pull, on: "base/alpine") && !ci.may(.push, on: "base/alpine"))
+        #expect(!ci.may(.pull, on: "team-b/x"))
+        #expect(policy.principal(of: "spiffe://cluster/ns/x").may(.pull, on: "team-b/x"))
+    }
+
+    @Test("Giving a user other roles leaves everything else in the file as it is")
+    func editing() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/policy.yaml"
+        try Data(Self.whole.utf8).write(to: URL(fileURLWithPath: path))
+        try Policy.update(path) { policy throws(AuthenticationError) in try policy.set("ci", [.pull]) }
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        #expect(text == Self.whole.replacing("roles: [stage]", with: "roles: [pull]"))
+        try Policy.update(path) { policy throws(AuthenticationError) in try policy.set("ci", []) }
+        let policy = try Policy(path: path)
+        #expect(Set(policy.users.keys) == ["old", "spiffe://cluster/ns/x"])
+        #expect(policy.anonymous.repositories.count == 1)
+    }
+
+    @Test(
+        "Patterns that can't be used are errors that say where",
+        arguments: [
+            ("users:\n  a:\n    repositories:\n      x/**: [pull]\n      team//x: [pull]\n", 5, "empty"),
+            ("users:\n  a:\n    repositories:\n      a/**/b: [pull]\n", 4, "last component"),
+            ("users:\n  a:\n    repositories:\n      a**: [pull]\n", 4, "last component"),
+            ("users:\n  a:\n    repositories:\n      Team/x: [pull]\n", 4, "lower-case"),
+            ("users:\n  a:\n    repositories:\n      /x: [pull]\n", 4, "empty"),
+            ("users:\n  a:\n    repositories:\n      x: [operator]\n", 4, "there are pull, push"),
+            ("users:\n  a:\n    repositories:\n      x: [stage]\n", 4, "there are pull, push"),
+            ("users:\n  a:\n    repositories:\n      x: []\n", 4, "no roles"),
+            ("users:\n  a:\n    repositories:\n      x: pull\n", 4, "list"),
+            ("users:\n  a:\n    repositories: [x]\n", 3, "mapping"),
+            ("users:\n  a:\n    repository:\n      x: [pull]\n", 3, "'repository' of the user 'a' is not known"),
+            ("users:\n  a:\n    roles: [pull]\n  b: {roles: [admin]}\n", 4, "the user 'b'"),
+            ("users:\nanonymous:\n  roles: [pull]\n", 3, "'roles' of 'anonymous' is not known"),
+            ("anonymous:\n  repositories:\n    public/**: [push]\n", 3, "nothing but pull"),
+            ("anonymous: {repositories: {x: [pull, push]}}\n", 1, "nothing but pull"),
+            ("users:\nquota:\n", 2, "'quota' is not known"),
+            (#"{"users":{"a":{"repositories":{"A":["pull"]}}}}"#, 0, "of the user 'a'"),
+        ])
+    func badPatterns(text: String, line: Int, words: String) {
+        do {
+            _ = try Policy(parsing: text)
+            Issue.record("it was taken")
+        } catch {
+            guard case .policy(line, let reason) = error else {
+                Issue.record("\(error)")
+                return
+            }
+            #expect(reason.contains(words))
+            #expect(line > 0 || !error.description.contains("line"))
+        }
+    }
+
+    @Test("Patterns are bounded in number and length")
+    func bounds() throws {
+        func text(_ count: Int) -> String {
+            "users:\n  a:\n    repositories:\n"
+                + (0..<count).map { "      x/\($0): [pull]\n" }.joined()
+        }
+        let policy = try Policy(parsing: text(1000))
+        #expect(policy.principal(of: "a").may(.pull, on: "x/999"))
+        #expect(throws: AuthenticationError.self) { try Policy(parsing: text(1001)) }
+        #expect(throws: RepositoryPattern.Fault.self) { try RepositoryPattern(String(repeating: "a", count: 256)) }
+    }
+
+    @Test("Operators may do everything, pushers may pull, and nobody else what is not theirs")
+    func roles() {
+        let allowed = Dictionary(
+            uniqueKeysWithValues: Role.allCases.map { role in
+                (role, Set(Role.allCases.filter { Principal(name: "x", roles: [role]).may($0) }))
+            })
+        #expect(allowed == [.pull: [.pull], .push: [.push, .pull], .stage: [.stage], .operator: Set(Role.allCases)])
+        #expect(!Principal(name: "x", roles: []).may(.pull))
+    }
+
+    @Test("A first start makes an operator and a pull user; a second one changes nothing", .timeLimit(.minutes(5)))
+    func firstStart() async throws {
+        let directory = try TemporaryDirectory()
+        let paths = FirstUsers.Paths(data: directory.path)
+        let made = try FirstUsers.prepare(paths, cost: 4)
+        #expect(made == [paths.password(of: "operator"), paths.password(of: "pull")])
+        let users = try Htpasswd(path: paths.users)
+        let authenticator = Authenticator(users: users, policy: try Policy(path: paths.policy))
+        for (name, role) in [("operator", Role.operator), ("pull", .pull)] {
+            let password = try String(contentsOfFile: paths.password(of: name), encoding: .utf8)
+                .trimmingCharacters(in: .newlines)
+            #expect(password.count == 32)
+            #expect(try await authenticator.authenticate(basic(name, password))?.roles == [role])
+        }
+        for path in made + [paths.users, paths.policy] {
+            #expect(try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int == 0o600)
+        }
+        let before = try String(contentsOfFile: made[0], encoding: .utf8)
+        #expect(try FirstUsers.prepare(paths, cost: 4) == [])
+        #expect(try String(contentsOfFile: made[0], encoding: .utf8) == before)
+    }
+
+    @Test("A first start that was interrupted is done again")
+    func interrupted() throws {
+        let directory = try TemporaryDirectory()
+        let paths = FirstUsers.Paths(data: directory.path)
+        _ = try FirstUsers.prepare(paths, cost: 4)
+        try FileManager.default.removeItem(atPath: paths.users)
+        #expect(try FirstUsers.prepare(paths, cost: 4).count == 2)
+        let users = try Htpasswd(path: paths.users)
+        let password = try String(contentsOfFile: paths.password(of: "pull"), encoding: .utf8).trimmingCharacters(
+            in: .newlines)
+        #expect(users.hash(of: "pull")?.matches(password) == true)
+    }
+}
