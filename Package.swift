@@ -80,7 +80,7 @@ let package = Package(
             dependencies: ["Archive", "Blobs", "JSON", "Layers", "OCI", "ObjectStore", "Signatures", logging],
             swiftSettings: strict),
         .target(
-            name: "Registry", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", logging], swiftSettings: strict),
+            name: "Registry", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Records", logging], swiftSettings: strict),
         .target(name: "CLauncher"),
         .target(name: "Launcher", dependencies: ["CLauncher", "JSON"], swiftSettings: strict),
         .target(
@@ -163,7 +163,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "RegistryTests",
-            dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Registry", "TestSupport"],
+            dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Records", "Registry", "TestSupport"],
             exclude: ["Collection/Model"], swiftSettings: strict),
         .testTarget(
             name: "RegistryAPITests",

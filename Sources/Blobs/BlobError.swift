@@ -1,5 +1,6 @@
 public import OCI
 public import ObjectStore
+package import Records
 
 /// Why a blob could not be read or written.
 public enum BlobError: Error, Hashable, Sendable {
@@ -13,6 +14,21 @@ public enum BlobError: Error, Hashable, Sendable {
     /// What is used of a limit is not known, since it can't be counted.
     case uncounted
     case store(ObjectStoreError)
+}
+
+extension BlobError: RecordFailure {
+    package init(_ error: RecordError) {
+        switch error {
+        case .unreadable(let record): self = Self.about(record.key, BlobError.damaged, record.description)
+        case .contended(let key): self = Self.about(key, BlobError.contended, "the record \(key) changes too often")
+        case .store(let error): self = .store(error)
+        }
+    }
+
+    /// - Parameter text: for a key that is no record's.
+    private static func about(_ key: ObjectKey, _ error: (Digest) -> BlobError, _ text: String) -> BlobError {
+        BlobRecord.digest(of: key).map(error) ?? .store(.io(text))
+    }
 }
 
 extension BlobError: CustomStringConvertible {

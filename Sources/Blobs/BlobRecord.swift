@@ -1,6 +1,7 @@
 import JSON
 import OCI
 import ObjectStore
+import Records
 
 /// What the store knows of a digest: `blobs/<algorithm>/<2 hex>/<hex>`, changed by compare-and-swap only.
 ///
@@ -30,43 +31,58 @@ struct BlobRecord: Hashable, Sendable {
     var content: Content
     /// In bytes.
     var size: Int64
-    /// When somebody last relied on the blob, in nanoseconds since 1970: the collector leaves younger leases alone.
-    var lease: Int64
+    var lease: Lease
     var state: State
 
-    static func key(_ digest: Digest) throws(ObjectStoreError) -> ObjectKey {
-        try ObjectKey("blobs/\(digest.algorithm.rawValue)/\(digest.hex.prefix(2))/\(digest.hex)")
+    static func key(_ digest: Digest) throws(BlobError) -> ObjectKey {
+        do {
+            return try ObjectKey("blobs/\(digest.algorithm.rawValue)/\(digest.hex.prefix(2))/\(digest.hex)")
+        } catch { throw .store(error) }
+    }
+
+    /// The digest whose record is there.
+    static func digest(of key: ObjectKey) -> Digest? {
+        let parts = key.text.split(separator: "/")
+        guard parts.count == 4, let algorithm = DigestAlgorithm(rawValue: String(parts[1])) else { return nil }
+        return try? Digest(algorithm, hex: String(parts[3]))
     }
 
     /// What the content takes that a stored record holds, by the length of the two together.
     static func contentSize(ofRecord size: Int64) -> Int64 { max(0, size - Int64(headerSize)) }
 
-    init(content: Content, size: Int64, lease: Int64, state: State) {
+    init(content: Content, size: Int64, lease: Lease, state: State) {
         self.content = content
         self.size = size
         self.lease = lease
         self.state = state
     }
+}
 
-    init(parsing bytes: [UInt8], of digest: Digest) throws(BlobError) {
-        let isInline = bytes.count >= Self.headerSize
-        guard let json = try? JSONValue(parsing: isInline ? Array(bytes.prefix(Self.headerSize)) : bytes),
-            let size = json["size"]?.integer, size >= 0, let lease = json["lease"]?.integer,
-            let state = json["state"]?.string.flatMap(State.init(rawValue:))
-        else { throw .damaged(digest) }
-        if isInline {
-            guard size == bytes.count - Self.headerSize else { throw .damaged(digest) }
-            self.init(
-                content: .inline(Array(bytes.dropFirst(Self.headerSize))), size: size, lease: lease, state: state)
-        } else {
-            guard let data = json["data"]?.string.flatMap(DataID.init(parsing:)) else { throw .damaged(digest) }
-            self.init(content: .object(data), size: size, lease: lease, state: state)
+extension BlobRecord: Record {
+    static func decode(_ bytes: [UInt8], at key: ObjectKey) throws(RecordFault) -> BlobRecord {
+        let isInline = bytes.count >= headerSize
+        guard let json = try? JSONValue(parsing: isInline ? Array(bytes.prefix(headerSize)) : bytes) else {
+            throw .damaged
         }
+        if let format = json["format"]?.integer, format > 1 { throw .newer(format: format) }
+        guard let size = json["size"]?.integer, size >= 0, let lease = json["lease"]?.integer,
+            let state = json["state"]?.string.flatMap(State.init(rawValue:))
+        else { throw .damaged }
+        let content: Content
+        if isInline {
+            guard size == bytes.count - headerSize else { throw .damaged }
+            content = .inline(Array(bytes.dropFirst(headerSize)))
+        } else {
+            guard let data = json["data"]?.string.flatMap(DataID.init(parsing:)) else { throw .damaged }
+            content = .object(data)
+        }
+        return BlobRecord(content: content, size: size, lease: Lease(lease), state: state)
     }
 
-    var bytes: [UInt8] {
+    /// Nothing is carried over: a member that is new needs a new format, since there is no room for more than these.
+    func encode(over old: [UInt8]?, at key: ObjectKey) -> [UInt8] {
         var members: [String: JSONValue] = [
-            "lease": .integer(lease), "size": .integer(size), "state": .string(state.rawValue),
+            "lease": .integer(lease.time), "size": .integer(size), "state": .string(state.rawValue),
         ]
         switch content {
         case .object(let data):

@@ -1,5 +1,6 @@
 public import OCI
 public import ObjectStore
+import Records
 
 /// What a collector did with a blob's record.
 public enum Retirement: Hashable, Sendable {
@@ -25,18 +26,19 @@ extension BlobStore {
     public func retire(
         _ digest: Digest, cutoff: Int64, dryRun: Bool, in reading: (any ObjectStore)? = nil
     ) async throws(BlobError) -> Retirement {
-        guard let (record, version) = try await record(of: digest, in: reading ?? store) else { return .missing }
+        guard let stored = try await record(of: digest, in: reading) else { return .missing }
+        let record = stored.value
         switch record.state {
         case .live, .quarantined:
-            guard record.lease < cutoff else { return .kept }
+            guard record.lease.isOver(before: cutoff) else { return .kept }
             if dryRun { return .retired(bytes: record.size) }
-            guard try await remove(record, version, of: digest) else { return .kept }
+            guard try await remove(record, stored.version, of: digest) else { return .kept }
             return .retired(bytes: record.size)
         case .gone:
             // A crash left it, or another collector is not done with it.
             if !dryRun {
                 try await deleteData(record)
-                _ = try await forget(digest, version)
+                _ = try await records.remove(try BlobRecord.key(digest), version: stored.version)
             }
             return .missing
         }
@@ -46,46 +48,22 @@ extension BlobStore {
     private func remove(
         _ record: BlobRecord, _ version: ObjectVersion, of digest: Digest
     ) async throws(BlobError) -> Bool {
+        let key = try BlobRecord.key(digest)
         let holder: ObjectKey
         switch record.content {
         case .inline:
-            holder = try key(of: digest)
-            guard try await forget(digest, version) else { return false }
+            holder = key
+            guard try await records.remove(key, version: version) else { return false }
         case .object(let id):
-            holder = try key(of: id)
+            do { holder = try id.key() } catch { throw .store(error) }
             var gone = record
             gone.state = .gone
-            guard let version = try await swap(digest, gone, version) else { return false }
+            guard let version = try await records.write(gone, at: key, if: .version(version)) else { return false }
             try await deleteData(record)
-            _ = try await forget(digest, version)
+            _ = try await records.remove(key, version: version)
         }
         quotas?.deleted(holder.text, record.size)
         return true
-    }
-
-    private func key(of digest: Digest) throws(BlobError) -> ObjectKey {
-        do { return try BlobRecord.key(digest) } catch { throw .store(error) }
-    }
-
-    private func key(of id: DataID) throws(BlobError) -> ObjectKey {
-        do { return try id.key() } catch { throw .store(error) }
-    }
-
-    /// - Returns: the new record's version; nil if it was changed meanwhile.
-    func swap(
-        _ digest: Digest, _ record: BlobRecord, _ version: ObjectVersion
-    ) async throws(BlobError) -> ObjectVersion? {
-        do {
-            return try await store.put(try BlobRecord.key(digest), record.bytes, if: .version(version))
-        } catch .exists, .changed, .missing { return nil } catch { throw .store(error) }
-    }
-
-    /// - Returns: false if the record was changed meanwhile.
-    private func forget(_ digest: Digest, _ version: ObjectVersion) async throws(BlobError) -> Bool {
-        do {
-            try await store.delete(try BlobRecord.key(digest), ifVersion: version)
-            return true
-        } catch .changed, .missing { return false } catch { throw .store(error) }
     }
 
     private func deleteData(_ record: BlobRecord) async throws(BlobError) {

@@ -1,5 +1,6 @@
 public import OCI
 public import ObjectStore
+import Records
 
 /// What reading a blob again showed.
 public enum BlobCondition: Hashable, Sendable {
@@ -15,7 +16,7 @@ public enum BlobCondition: Hashable, Sendable {
 extension BlobStore {
     /// The name of the bytes that a digest's record points to; nil if it holds them itself, or is not there any more.
     public func bytesName(of digest: Digest, in reading: any ObjectStore) async throws(BlobError) -> String? {
-        guard case .object(let id)? = try await record(of: digest, in: reading)?.0.content else { return nil }
+        guard case .object(let id)? = try await record(of: digest, in: reading)?.value.content else { return nil }
         return id.text
     }
 
@@ -24,12 +25,12 @@ extension BlobStore {
     public func check(
         _ digest: Digest, in reading: any ObjectStore, pace: (Int) async throws(BlobError) -> Void
     ) async throws(BlobError) -> BlobCondition {
-        let found: (BlobRecord, ObjectVersion)?
-        do { found = try await record(of: digest, in: reading) } catch {
-            if case .damaged = error { return .damaged(reason: "its record can't be read") }
-            throw error
+        let record: BlobRecord
+        switch try await records.reading(reading).find(try BlobRecord.key(digest), as: BlobRecord.self) {
+        case .missing: return .gone
+        case .unreadable: return .damaged(reason: "its record can't be read")
+        case .stored(let stored): record = stored.value
         }
-        guard let (record, _) = found else { return .gone }
         switch record.state {
         case .gone: return .gone
         case .quarantined: return .quarantined
@@ -74,14 +75,14 @@ extension BlobStore {
     /// Lets nobody have a damaged blob any more, until it is pushed again. Its bytes stay to be looked at.
     /// - Returns: false if the record was changed meanwhile: it may be whole by now.
     public func quarantine(_ digest: Digest) async throws(BlobError) -> Bool {
-        guard let (record, version) = try await record(of: digest), record.state == .live else { return false }
-        var quarantined = record
+        guard let stored = try await record(of: digest), stored.value.state == .live else { return false }
+        var quarantined = stored.value
         quarantined.state = .quarantined
-        return try await swap(digest, quarantined, version) != nil
+        return try await records.write(quarantined, at: try BlobRecord.key(digest), if: .version(stored.version)) != nil
     }
 
     public func isQuarantined(_ digest: Digest) async -> Bool {
-        (try? await record(of: digest))?.0.state == .quarantined
+        (try? await record(of: digest))?.value.state == .quarantined
     }
 
     /// Bytes that were written before a time and that no record names: left by a crash.

@@ -1,5 +1,6 @@
 public import OCI
 public import ObjectStore
+public import Records
 
 /// Content by digest, over an object store.
 ///
@@ -7,10 +8,7 @@ public import ObjectStore
 /// are. So a blob can be deleted and uploaded again without a reader ever seeing half of anything. Content of less than
 /// 4 KiB, which most manifests and configurations have, is in the record itself: one object instead of two.
 public struct BlobStore: Sendable {
-    /// How often a compare-and-swap is tried before it is given up.
-    static let maximumAttempts = 16
-
-    let store: any ObjectStore
+    let records: RecordStore<BlobError>
     let now: @Sendable () -> Int64
     /// Knows how much there may be; nil: there is no limit.
     let quotas: QuotaLedger?
@@ -22,26 +20,29 @@ public struct BlobStore: Sendable {
     ///   - grace: for how long after somebody relied on content it stays although nothing refers to it, in nanoseconds:
     ///     the time from a blob's push to that of its manifest.
     ///   - quotas: keeps the store's limit; nil: there is none.
+    ///   - unreadable: told of records that can't be read.
     public init(
         store: any ObjectStore, now: @escaping @Sendable () -> Int64, grace: Int64 = 6 * 3600 * 1_000_000_000,
-        quotas: QuotaLedger? = nil
+        quotas: QuotaLedger? = nil, unreadable: UnreadableRecords = UnreadableRecords()
     ) {
         self.quotas = quotas
-        self.store = store
+        records = RecordStore(store, unreadable: unreadable)
         self.now = now
         self.grace = grace
     }
 
+    var store: any ObjectStore { records.store }
+
     /// What is known of a digest, or nil if there is no such blob.
     public func find(_ digest: Digest) async throws(BlobError) -> Blob? {
-        guard let (record, _) = try await record(of: digest), record.state == .live else { return nil }
+        guard let record = try await record(of: digest)?.value, record.state == .live else { return nil }
         return Blob(digest: digest, size: record.size)
     }
 
     /// Opens a blob.
     /// - Throws: `.missing`; `.damaged` if the record promises bytes that are not there.
     public func open(_ digest: Digest) async throws(BlobError) -> OpenBlob {
-        guard let (record, _) = try await record(of: digest), record.state == .live else { throw .missing(digest) }
+        let record = try await liveRecord(of: digest)
         let reader: any ObjectReader
         do { reader = try await open(record, of: digest, in: store) } catch .missing { throw .damaged(digest) } catch {
             throw .store(error)
@@ -59,7 +60,7 @@ public struct BlobStore: Sendable {
     ) async throws(ObjectStoreError) -> any ObjectReader {
         switch record.content {
         case .object(let id): try await reading.open(try id.key())
-        case .inline(let bytes): BytesReader(bytes, at: try BlobRecord.key(digest))
+        case .inline(let bytes): BytesReader(bytes, at: try ObjectKey("blobs/\(digest.hex)"))
         }
     }
 
@@ -67,7 +68,7 @@ public struct BlobStore: Sendable {
     /// - Returns: nil if the store gives none, or the blob is so small that no object is its own.
     /// - Throws: `.missing`.
     public func presignedURL(for digest: Digest, lifetime: Duration) async throws(BlobError) -> String? {
-        guard let (record, _) = try await record(of: digest), record.state == .live else { throw .missing(digest) }
+        let record = try await liveRecord(of: digest)
         guard case .object(let id) = record.content else { return nil }
         do { return try await store.presignedURL(for: try id.key(), lifetime: lifetime) } catch {
             throw .store(error)
@@ -81,30 +82,21 @@ public struct BlobStore: Sendable {
     /// is renewed and the new bytes are dropped. Not durable before the store's next `sync()`.
     @discardableResult
     public func publish(_ staged: StagedBlob, as digest: Digest) async throws(BlobError) -> Blob {
-        for _ in 0..<Self.maximumAttempts {
-            let found = try await stored(digest)
-            var record = BlobRecord(content: staged.content, size: staged.size, lease: now(), state: .live)
-            var condition = PutCondition.absent
-            var isReused = false
-            if let (old, version) = found {
-                condition = .version(version)
-                // A record that can't be read is written over.
-                if let old, old.state == .live, await holds(old) {
-                    record.content = old.content
-                    isReused = true
-                }
+        let key = try BlobRecord.key(digest)
+        var isReused = false
+        // A record that can't be read is written over.
+        let published = try await records.update(key, as: BlobRecord.self, replacingDamaged: true) { (found) in
+            var record = BlobRecord(content: staged.content, size: staged.size, lease: Lease(now()), state: .live)
+            isReused = false
+            if let old = found?.value, old.state == .live, await holds(old) {
+                record.content = old.content
+                isReused = !staged.isHeld(by: old)
             }
-            do {
-                let key = try BlobRecord.key(digest)
-                if !isReused { staged.reservation?.name(key.text) }
-                try await store.put(key, record.bytes, if: condition)
-            } catch .exists, .changed, .missing {
-                continue
-            } catch { throw .store(error) }
-            if isReused { await staged.discard() } else { staged.reservation?.commit(staged.size) }
-            return Blob(digest: digest, size: record.size)
+            if !isReused { staged.reservation?.name(key.text) }
+            return .write(record)
         }
-        throw .contended(digest)
+        if isReused { await staged.discard() } else { staged.reservation?.commit(staged.size) }
+        return Blob(digest: digest, size: published?.value.size ?? staged.size)
     }
 
     /// Writes a small blob whole, at most `ObjectLimits.smallObject` bytes, unless it is there already. Not durable
@@ -112,7 +104,7 @@ public struct BlobStore: Sendable {
     @discardableResult
     public func put(_ bytes: [UInt8], _ algorithm: DigestAlgorithm = .sha256) async throws(BlobError) -> Blob {
         let digest = Digest.of(bytes, algorithm)
-        if let (record, _) = try await stored(digest), record != nil, let blob = try await renew(digest) { return blob }
+        if let blob = try await renew(digest) { return blob }
         let staged = try await stage(bytes)
         do throws(BlobError) { return try await publish(staged, as: digest) } catch {
             await staged.discard()
@@ -139,36 +131,39 @@ public struct BlobStore: Sendable {
     }
 
     /// Renews the lease of a blob that somebody is about to rely on.
-    /// - Returns: nil if the blob is not there, or not whole.
+    /// - Returns: nil if the blob is not there, or not whole, or nobody can say since its record can't be read: pushing
+    ///   it makes it whole.
     public func renew(_ digest: Digest) async throws(BlobError) -> Blob? {
-        for _ in 0..<Self.maximumAttempts {
-            guard let (old, version) = try await record(of: digest), old.state == .live, await holds(old) else {
-                return nil
-            }
-            var record = old
-            record.lease = max(now(), old.lease)
-            do {
-                try await store.put(try BlobRecord.key(digest), record.bytes, if: .version(version))
-                return Blob(digest: digest, size: record.size)
-            } catch .exists, .changed, .missing {
-                continue
-            } catch { throw .store(error) }
-        }
-        throw .contended(digest)
+        try await renew(digest, unlessYoungerThan: 0)
     }
 
     /// Renews a lease that is older than a quarter of the grace period: what is younger is safe anyhow.
-    /// - Returns: nil if the blob is not there.
+    /// - Returns: as `renew`; whether the bytes are there is not looked at while the lease is young.
     public func renewIfOld(_ digest: Digest) async throws(BlobError) -> Blob? {
-        guard let (record, _) = try await record(of: digest), record.state == .live else { return nil }
-        if now() - record.lease < grace / 4 { return Blob(digest: digest, size: record.size) }
-        return try await renew(digest)
+        try await renew(digest, unlessYoungerThan: grace)
+    }
+
+    private func renew(_ digest: Digest, unlessYoungerThan grace: Int64) async throws(BlobError) -> Blob? {
+        var blob: Blob?
+        do {
+            try await records.update(try BlobRecord.key(digest), as: BlobRecord.self) { (found) in
+                blob = nil
+                guard var record = found?.value, record.state == .live else { return .keep }
+                let needsRenewal = grace == 0 || record.lease.needsRenewal(at: now(), grace: grace)
+                if needsRenewal, await !holds(record) { return .keep }
+                blob = Blob(digest: digest, size: record.size)
+                guard needsRenewal else { return .keep }
+                record.lease = record.lease.renewed(at: now())
+                return .write(record)
+            }
+        } catch .damaged { return nil }
+        return blob
     }
 
     /// A small blob whole.
     /// - Throws: `.missing`; `.damaged` if it is larger than `maximum` bytes, or not all there.
     public func read(_ digest: Digest, maximum: Int) async throws(BlobError) -> [UInt8] {
-        guard let (record, _) = try await record(of: digest), record.state == .live else { throw .missing(digest) }
+        let record = try await liveRecord(of: digest)
         guard record.size <= maximum else { throw .damaged(digest) }
         let id: DataID
         switch record.content {
@@ -183,24 +178,17 @@ public struct BlobStore: Sendable {
         return bytes
     }
 
+    /// - Throws: `.damaged` if it can't be read.
     func record(
         of digest: Digest, in reading: (any ObjectStore)? = nil
-    ) async throws(BlobError) -> (BlobRecord, ObjectVersion)? {
-        guard let (record, version) = try await stored(digest, in: reading) else { return nil }
-        guard let record else { throw .damaged(digest) }
-        return (record, version)
+    ) async throws(BlobError) -> StoredRecord<BlobRecord>? {
+        try await records.reading(reading ?? store).read(try BlobRecord.key(digest))
     }
 
-    /// What is stored of a digest, if anything; the record is nil if it can't be read.
-    private func stored(
-        _ digest: Digest, in reading: (any ObjectStore)? = nil
-    ) async throws(BlobError) -> (BlobRecord?, ObjectVersion)? {
-        let object: StoredObject
-        do { object = try await (reading ?? store).get(try BlobRecord.key(digest)) } catch {
-            if case .missing = error { return nil }
-            throw .store(error)
-        }
-        return (try? BlobRecord(parsing: object.bytes, of: digest), object.info.version)
+    /// - Throws: `.missing`, `.damaged`.
+    private func liveRecord(of digest: Digest) async throws(BlobError) -> BlobRecord {
+        guard let record = try await record(of: digest)?.value, record.state == .live else { throw .missing(digest) }
+        return record
     }
 
     /// Whether a record's bytes are there in their full length.

@@ -98,6 +98,11 @@ public struct StagedBlob: Sendable {
     /// Of bytes that are held in memory: they are in the store once they are published.
     let reservation: QuotaReservation?
 
+    /// Whether a record names these very bytes and not others of the same digest: an object's name is never used again.
+    func isHeld(by record: BlobRecord) -> Bool {
+        if case .object = content { record.content == content } else { false }
+    }
+
     /// Opens the bytes for reading.
     public func open() async throws(BlobError) -> any ObjectReader {
         do throws(ObjectStoreError) {

@@ -117,13 +117,13 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         _ = try await write(record, at: key, if: .always)
     }
 
-    /// - Returns: false if the condition does not hold.
+    /// - Returns: the new version; nil if the condition does not hold.
     package func write(
         _ record: some Record, at key: ObjectKey, if condition: PutCondition
-    ) async throws(Failure) -> Bool {
+    ) async throws(Failure) -> ObjectVersion? {
         switch await put(record.encode(over: nil, at: key), at: key, if: condition) {
-        case .written: return true
-        case .refused: return false
+        case .written(let version): return version
+        case .refused: return nil
         case .failed(let error): throw Failure(.store(error))
         }
     }
@@ -152,7 +152,7 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
     /// Changes a record: reads it, asks what is to become of it, and writes that if nobody changed it meanwhile; else it
     /// begins again, after a rest that grows. Members that this binary does not know are carried over.
     ///
-    /// Where the answer to a write is lost, what is there is read back before anything is done again.
+    /// Where it is not known whether a write happened, what is there is read back.
     /// - Parameters:
     ///   - replacingDamaged: a damaged record is taken for none, and written over. One of a newer format never is.
     ///   - change: may be asked several times. It gets nil if there is no record.
@@ -163,8 +163,6 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         _ key: ObjectKey, as _: Value.Type = Value.self, replacingDamaged: Bool = false,
         _ change: (StoredRecord<Value>?) async throws(Failure) -> RecordChange<Value>
     ) async throws(Failure) -> StoredRecord<Value>? {
-        /// What an earlier attempt may have written, unless it did not.
-        var attempted: (bytes: [UInt8], value: Value)?
         for attempt in 0..<Self.maximumAttempts {
             if attempt > 0 { try await rest(attempt) }
             var old: StoredRecord<Value>?
@@ -172,7 +170,6 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
             switch try await find(key, as: Value.self) {
             case .missing: condition = .absent
             case .stored(let record):
-                if let attempted, attempted.bytes == record.bytes { return record }
                 old = record
                 condition = .version(record.version)
             case .unreadable(let record):
@@ -188,10 +185,8 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
                 let bytes = value.encode(over: old?.bytes, at: key)
                 switch await put(bytes, at: key, if: condition) {
                 case .written(let version): return StoredRecord(value: value, version: version, bytes: bytes)
-                case .refused: attempted = nil
-                case .failed(let error):
-                    guard error.isOutcomeUnknown else { throw Failure(.store(error)) }
-                    attempted = (bytes, value)
+                case .refused: break
+                case .failed(let error): throw Failure(.store(error))
                 }
             }
         }

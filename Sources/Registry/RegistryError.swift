@@ -1,6 +1,7 @@
 public import Blobs
 public import OCI
 public import ObjectStore
+package import Records
 
 /// Why the registry did not do what it was asked.
 public enum RegistryError: Error {
@@ -30,13 +31,24 @@ public enum RegistryError: Error {
     case counting
     /// A verification runs already.
     case verifying
-    /// What the repository's record of something says can't be read.
-    case damaged(ObjectKey)
+    /// A repository's record of something can't be read.
+    case unreadable(ObjectKey)
     case blob(BlobError)
     case store(ObjectStoreError)
     /// The sender failed; its own error.
     case input(any Error)
     case cancelled
+}
+
+extension RegistryError: RecordFailure {
+    package init(_ error: RecordError) {
+        switch error {
+        case .unreadable(let record): self = .unreadable(record.key)
+        case .contended: self = .contended
+        case .store(.cancelled): self = .cancelled
+        case .store(let error): self = .store(error)
+        }
+    }
 }
 
 extension RegistryError: CustomStringConvertible {
@@ -60,7 +72,7 @@ extension RegistryError: CustomStringConvertible {
         case .collecting: "a collection runs already"
         case .counting: "a count runs already"
         case .verifying: "a verification runs already"
-        case .damaged(let key): "the record \(key) can't be read"
+        case .unreadable(let key): "the record \(key) can't be read: cistern verify says more"
         case .blob(let error): error.description
         case .store(let error): error.description
         case .input(let error): "the sender failed: \(error)"

@@ -1,5 +1,6 @@
 import OCI
 import ObjectStore
+import Records
 
 /// Marking: everything that something refers to.
 extension GarbageCollector {
@@ -33,7 +34,7 @@ extension GarbageCollector {
     ) async throws(RegistryError) {
         let indexes: [ObjectKey]
         do { indexes = try await ReferenceIndex.list(in: reading) } catch { throw .store(error) }
-        var new = dryRun ? nil : try await ReferenceIndexUpdate(of: indexes, in: registry.facts.store)
+        var new = dryRun ? nil : try await ReferenceIndexUpdate(of: indexes, in: registry.records.store)
         var old = await ReferenceIndexReader(indexes.first, in: reading)
         do throws(RegistryError) {
             var after: String?
@@ -103,11 +104,11 @@ extension GarbageCollector {
     private func read(_ marker: ObjectInfo, _ cutoff: Int64) async throws(RegistryError) -> ReadReferences? {
         let text = String(marker.key.text.dropFirst(RepositoryKeys.catalog.count))
         guard let name = RepositoryKeys.repository(of: text) else { return nil }
-        let facts = Facts(store: reading)
+        let records = registry.records.reading(reading)
         // Whoever found this version young enough to rely on it is done by now.
         var isSettled = false
-        if let (value, version) = try await facts.readOrVersion(marker.key, as: CatalogMarker.self), let value {
-            isSettled = version == marker.version && value.changed < cutoff
+        if let stored = try await records.readable(marker.key, as: CatalogMarker.self) {
+            isSettled = stored.version == marker.version && stored.value.changed.isOver(before: cutoff)
         }
         var found: [UInt64] = []
         let keys = RepositoryKeys(name: name)
@@ -120,7 +121,7 @@ extension GarbageCollector {
                 for hex in page {
                     guard let digest = try? Digest(algorithm, hex: hex),
                         // Gone since it was listed.
-                        let membership: StoredFact<ManifestMembership> = try await facts.read(
+                        let membership: StoredRecord<ManifestMembership> = try await records.read(
                             try keys.manifest(digest))
                     else { continue }
                     let references = try await registry.references(of: digest, membership.value)

@@ -1,6 +1,7 @@
 public import Blobs
 public import OCI
 public import ObjectStore
+import Records
 
 /// What a collection did, or would do.
 public struct CollectionReport: Hashable, Sendable {
@@ -66,7 +67,7 @@ public struct GarbageCollector: Sendable {
         report.marked = marked.count
         progress(report)
         try await sweep(except: marked, cutoff: cutoff, dryRun: dryRun, &report, progress)
-        if !dryRun { try await registry.facts.sync() }
+        if !dryRun { try await registry.records.sync() }
         return report
     }
 

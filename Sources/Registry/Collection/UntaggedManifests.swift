@@ -1,6 +1,7 @@
 import Blobs
 public import OCI
 import ObjectStore
+import Records
 
 extension Registry {
     /// Takes manifests out of repositories that no tag needs any more: neither tagged, nor part of an index that stays,
@@ -16,7 +17,7 @@ extension Registry {
         var count = 0
         var after: String?
         while true {
-            let page = try await facts.list(RepositoryKeys.catalog, after: after, limit: 1000)
+            let page = try await records.list(RepositoryKeys.catalog, after: after, limit: 1000)
             for key in page {
                 let marker = String(key.text.dropFirst(RepositoryKeys.catalog.count))
                 guard let name = RepositoryKeys.repository(of: marker), !isReserved(name) else { continue }
@@ -25,7 +26,7 @@ extension Registry {
             guard let last = page.last else { break }
             after = last.text
         }
-        if !dryRun, count > 0 { try await facts.sync() }
+        if !dryRun, count > 0 { try await records.sync() }
         return count
     }
 
@@ -33,17 +34,18 @@ extension Registry {
         of name: RepositoryName, before cutoff: Int64, _ running: Set<Digest>, _ dryRun: Bool
     ) async throws(RegistryError) -> Int {
         let keys = RepositoryKeys(name: name)
-        var manifests: [Digest: StoredFact<ManifestMembership>] = [:]
+        var manifests: [Digest: StoredRecord<ManifestMembership>] = [:]
         try await each(keys.manifests) { (key) throws(RegistryError) in
-            guard let membership: StoredFact<ManifestMembership> = try await facts.read(key),
+            guard let membership: StoredRecord<ManifestMembership> = try await records.read(key),
                 let digest = digest(ending: key)
             else { return }
             manifests[digest] = membership
         }
-        var kept = Set(manifests.filter { $0.value.value.pushed >= cutoff || running.contains($0.key) }.keys)
+        var kept = Set(
+            manifests.filter { !$0.value.value.pushed.isOver(before: cutoff) || running.contains($0.key) }.keys)
         // Tags last: one that came meanwhile rewrote its manifest's membership, which is then another version.
         try await each(keys.tags) { (key) throws(RegistryError) in
-            if let tag: StoredFact<TagRecord> = try await facts.read(key) { kept.insert(tag.value.digest) }
+            if let tag: StoredRecord<TagRecord> = try await records.read(key) { kept.insert(tag.value.digest) }
         }
         try await close(&kept, over: manifests.mapValues(\.value))
         var count = 0
@@ -52,7 +54,7 @@ extension Registry {
         for (digest, membership) in untagged {
             count += 1
             if dryRun { continue }
-            guard try await facts.remove(try keys.manifest(digest), version: membership.version) else {
+            guard try await records.remove(try keys.manifest(digest), version: membership.version) else {
                 count -= 1
                 continue
             }
@@ -87,7 +89,7 @@ extension Registry {
     ) async throws(RegistryError) {
         var after: String?
         while true {
-            let page = try await facts.list(prefix, after: after, limit: 1000)
+            let page = try await records.list(prefix, after: after, limit: 1000)
             for key in page { try await body(key) }
             guard page.count == 1000, let last = page.last else { return }
             after = last.text
@@ -96,14 +98,15 @@ extension Registry {
 
     /// A manifest that somebody asks for by digest, or names in an index, is as good as pushed anew.
     func touch(_ keys: RepositoryKeys, _ digest: Digest) async throws(RegistryError) {
-        for _ in 0..<Self.maximumAttempts {
-            guard let stored: StoredFact<ManifestMembership> = try await facts.readable(try keys.manifest(digest)),
-                now() - stored.value.pushed >= blobs.grace / 4
-            else { return }
-            var membership = stored.value
-            membership.pushed = now()
-            if try await facts.write(membership, at: try keys.manifest(digest), if: .version(stored.version)) { return }
+        do {
+            try await records.update(try keys.manifest(digest), as: ManifestMembership.self) { found in
+                guard var membership = found?.value, membership.pushed.needsRenewal(at: now(), grace: blobs.grace)
+                else { return .keep }
+                membership.pushed = membership.pushed.renewed(at: now())
+                return .write(membership)
+            }
+        } catch .unreadable {
+            // Nothing is retired from a repository that has such a record.
         }
-        throw .contended
     }
 }

@@ -1,6 +1,7 @@
 import Blobs
 public import OCI
 import ObjectStore
+import Records
 
 /// A manifest as it was pushed.
 public struct StoredManifest: Sendable {
@@ -44,18 +45,19 @@ extension Registry {
     public func deleteManifest(_ name: RepositoryName, _ digest: Digest) async throws(RegistryError) {
         let keys = RepositoryKeys(name: name)
         let key = try keys.manifest(digest)
-        guard let (found, _) = try await facts.readOrVersion(key, as: ManifestMembership.self) else {
-            throw .unknownManifest(name, .digest(digest))
-        }
+        let found = try await records.find(key, as: ManifestMembership.self)
+        guard found.isThere else { throw .unknownManifest(name, .digest(digest)) }
         try await renewMarker(keys)
         // From here on it is gone, with everything that names this generation of it; the rest is tidying up.
-        try await facts.remove(key)
+        try await records.remove(key)
         quotas.removed()
-        if let found {
-            if let subject = found.subject { try await removeReferrer(digest, of: subject, found.generation, keys) }
-            try await removeTags(of: digest, found.generation, keys)
+        if let manifest = found.readable?.value {
+            if let subject = manifest.subject {
+                try await removeReferrer(digest, of: subject, manifest.generation, keys)
+            }
+            try await removeTags(of: digest, manifest.generation, keys)
         }
-        try await facts.sync()
+        try await records.sync()
     }
 
     /// Removes what a generation of a manifest left among its subject's referrers.
@@ -63,17 +65,22 @@ extension Registry {
         _ digest: Digest, of subject: Digest, _ generation: String, _ keys: RepositoryKeys
     ) async throws(RegistryError) {
         let key = try keys.referrer(subject, digest)
-        guard let record: StoredFact<ReferrerRecord> = try await facts.readable(key),
+        guard let record: StoredRecord<ReferrerRecord> = try await records.readable(key),
             record.value.generation == generation
         else { return }
-        _ = try await facts.remove(key, version: record.version)
+        _ = try await records.remove(key, version: record.version)
     }
 
     /// - Throws: `.unknownManifest`.
     public func deleteTag(_ name: RepositoryName, _ tag: Tag) async throws(RegistryError) {
-        _ = try await resolve(name, .tag(tag))
-        try await facts.remove(try RepositoryKeys(name: name).tag(tag))
-        try await facts.sync()
+        let key = try RepositoryKeys(name: name).tag(tag)
+        // One that can't be read points to nothing that anybody could ask for.
+        if case .unreadable = try await records.find(key, as: TagRecord.self) {
+        } else {
+            _ = try await resolve(name, .tag(tag))
+        }
+        try await records.remove(key)
+        try await records.sync()
     }
 
     /// The manifest that a reference stands for.
@@ -83,11 +90,11 @@ extension Registry {
         let keys = RepositoryKeys(name: name)
         switch reference {
         case .digest(let digest):
-            guard let membership: StoredFact<ManifestMembership> = try await facts.read(try keys.manifest(digest))
+            guard let membership: StoredRecord<ManifestMembership> = try await records.read(try keys.manifest(digest))
             else { throw .unknownManifest(name, reference) }
             return (digest, membership.value)
         case .tag(let tag):
-            guard let record: StoredFact<TagRecord> = try await facts.read(try keys.tag(tag)),
+            guard let record: StoredRecord<TagRecord> = try await records.read(try keys.tag(tag)),
                 let membership = try await membership(keys, record.value.digest, record.value.generation)
             else { throw .unknownManifest(name, reference) }
             return (record.value.digest, membership)
@@ -98,7 +105,7 @@ extension Registry {
     func membership(
         _ keys: RepositoryKeys, _ digest: Digest, _ generation: String
     ) async throws(RegistryError) -> ManifestMembership? {
-        guard let stored: StoredFact<ManifestMembership> = try await facts.readable(try keys.manifest(digest)),
+        guard let stored: StoredRecord<ManifestMembership> = try await records.readable(try keys.manifest(digest)),
             stored.value.generation == generation
         else { return nil }
         return stored.value
@@ -124,13 +131,13 @@ extension Registry {
     ) async throws(RegistryError) {
         var after: String?
         while true {
-            let page = try await facts.list(keys.tags, after: after, limit: 1000)
+            let page = try await records.list(keys.tags, after: after, limit: 1000)
             for key in page {
-                guard let tag: StoredFact<TagRecord> = try await facts.readable(key), tag.value.digest == digest,
+                guard let tag: StoredRecord<TagRecord> = try await records.readable(key), tag.value.digest == digest,
                     tag.value.generation == generation
                 else { continue }
                 // Another version points to something that was pushed meanwhile.
-                _ = try await facts.remove(key, version: tag.version)
+                _ = try await records.remove(key, version: tag.version)
             }
             guard let last = page.last else { return }
             after = last.text

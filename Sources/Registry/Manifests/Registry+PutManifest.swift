@@ -1,6 +1,7 @@
 import Blobs
 public import OCI
 import ObjectStore
+import Records
 
 /// What came of a manifest's push.
 public struct PushedManifest: Sendable {
@@ -45,9 +46,9 @@ extension Registry {
         if let subject = content.subject {
             let record = ReferrerRecord(
                 descriptor: descriptor(of: content, digest, size: bytes.count), generation: generation)
-            try await facts.write(record, at: try keys.referrer(subject, digest))
+            try await records.write(record, at: try keys.referrer(subject, digest))
         }
-        try await facts.sync()
+        try await records.sync()
         return PushedManifest(digest: digest, subject: content.subject)
     }
 
@@ -61,9 +62,8 @@ extension Registry {
     private func require(_ content: ManifestContent, _ keys: RepositoryKeys) async throws(RegistryError) {
         var missing: [Digest] = []
         for digest in content.references {
-            let isBlob = try await facts.readOrVersion(try keys.blob(digest), as: BlobMembership.self) != nil
-            let isManifest =
-                try await facts.readOrVersion(try keys.manifest(digest), as: ManifestMembership.self) != nil
+            let isBlob = try await records.find(try keys.blob(digest), as: BlobMembership.self).isThere
+            let isManifest = try await records.find(try keys.manifest(digest), as: ManifestMembership.self).isThere
             guard isBlob || isManifest else { continue }
             let blob: Blob?
             do { blob = try await blobs.renewIfOld(digest) } catch { throw .blob(error) }
@@ -80,7 +80,7 @@ extension Registry {
         let reservation = quotas.reservation(for: name)
         guard quotas.isActive else { return reservation }
         let key = try RepositoryKeys(name: name).manifest(digest)
-        if try await facts.readOrVersion(key, as: ManifestMembership.self) == nil {
+        if try await !records.find(key, as: ManifestMembership.self).isThere {
             try await reservation.cover(for: Int64(size))
         }
         return reservation
@@ -92,32 +92,28 @@ extension Registry {
         _ keys: RepositoryKeys, _ digest: Digest, _ content: ManifestContent, size: Int,
         _ reservation: QuotaReservation
     ) async throws(RegistryError) -> String {
-        let key = try keys.manifest(digest)
         var membership = ManifestMembership(
             mediaType: content.mediaType, size: Int64(size), generation: Self.newGeneration(), subject: content.subject,
-            pushed: now(), references: content.references)
-        for _ in 0..<Self.maximumAttempts {
-            guard let stored = try await facts.readOrVersion(key, as: ManifestMembership.self) else {
-                guard try await facts.write(membership, at: key, if: .absent) else { continue }
-                reservation.commit(membership.size)
-                return membership.generation
-            }
-            // One that can't be read is written over; what pointed to it is gone.
-            if let value = stored.value { membership.generation = value.generation }
+            pushed: Lease(now()), references: content.references)
+        var isNew = false
+        // One that can't be read is written over; what pointed to it is gone.
+        try await records.update(
+            try keys.manifest(digest), as: ManifestMembership.self, replacingDamaged: true
+        ) { found in
+            isNew = found == nil
             // The same bytes again; a push with another Content-Type, or after a while, is the newest word.
-            if try await facts.write(membership, at: key, if: .version(stored.version)) {
-                return membership.generation
-            }
-            membership.generation = Self.newGeneration()
+            membership.generation = found?.value.generation ?? Self.newGeneration()
+            return .write(membership)
         }
-        throw .contended
+        if isNew { reservation.commit(membership.size) }
+        return membership.generation
     }
 
     private func point(
         _ tags: [Tag], to digest: Digest, _ generation: String, _ keys: RepositoryKeys
     ) async throws(RegistryError) {
         for tag in tags {
-            try await facts.write(TagRecord(digest: digest, generation: generation), at: try keys.tag(tag))
+            try await records.write(TagRecord(digest: digest, generation: generation), at: try keys.tag(tag))
         }
     }
 

@@ -1,6 +1,7 @@
 import Blobs
 import OCI
 import ObjectStore
+import Records
 
 extension QuotaReservation {
     func cover(for total: Int64) async throws(RegistryError) {
@@ -17,11 +18,11 @@ extension Registry {
     /// for: garbage collection keeps it only while somebody else does.
     /// - Parameter reading: read past any cache.
     func countUsage(in reading: any ObjectStore, _ count: QuotaCount) async throws(RegistryError) {
-        let facts = Facts(store: reading)
+        let records = records.reading(reading)
         var after: String?
         while true {
             count.goOn(.pushed)
-            let page = try await facts.list(RepositoryKeys.catalog, after: after, limit: 100)
+            let page = try await records.list(RepositoryKeys.catalog, after: after, limit: 100)
             let names = page.compactMap {
                 RepositoryKeys.repository(of: String($0.text.dropFirst(RepositoryKeys.catalog.count)))
             }
@@ -29,7 +30,7 @@ extension Registry {
             for name in names {
                 if Task.isCancelled { throw .cancelled }
                 var named = DigestSet()
-                let manifests = try await countManifests(of: name, facts, into: &named)
+                let manifests = try await countManifests(of: name, records, into: &named)
                 count.add(name, manifests + (try await countBlobs(of: name, reading, named)))
             }
             guard let last = page.last else { return }
@@ -41,16 +42,16 @@ extension Registry {
 
     /// - Parameter named: gets what the manifests name.
     private func countManifests(
-        of name: RepositoryName, _ facts: Facts, into named: inout DigestSet
+        of name: RepositoryName, _ records: RecordStore<RegistryError>, into named: inout DigestSet
     ) async throws(RegistryError) -> Int64 {
         let prefix = RepositoryKeys(name: name).manifests
         var bytes: Int64 = 0
         var after: String?
         while true {
-            let page = try await facts.list(prefix, after: after, limit: Self.usagePage)
+            let page = try await records.list(prefix, after: after, limit: Self.usagePage)
             for key in page {
                 // What is gone since, or can't be read, is left out: verification tells of the latter.
-                guard let membership: StoredFact<ManifestMembership> = try await facts.readable(key),
+                guard let membership: StoredRecord<ManifestMembership> = try await records.readable(key),
                     let digest = digest(ending: key)
                 else { continue }
                 bytes += membership.value.size
@@ -66,7 +67,7 @@ extension Registry {
     private func countBlobs(
         of name: RepositoryName, _ reading: any ObjectStore, _ named: DigestSet
     ) async throws(RegistryError) -> Int64 {
-        let facts = Facts(store: reading)
+        let records = records.reading(reading)
         let prefix = RepositoryKeys(name: name).blobs
         let young = now() - blobs.grace
         var bytes: Int64 = 0
@@ -78,7 +79,7 @@ extension Registry {
             }
             for info in page {
                 guard let digest = digest(ending: info.key), named.contains(digest) || info.modified >= young,
-                    let membership: StoredFact<BlobMembership> = try await facts.readable(info.key)
+                    let membership: StoredRecord<BlobMembership> = try await records.readable(info.key)
                 else { continue }
                 bytes += membership.value.size
             }

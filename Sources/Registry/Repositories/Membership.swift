@@ -1,16 +1,18 @@
 import JSON
 import OCI
+import ObjectStore
+import Records
 
 /// That a repository has a manifest: `repositories/<name>/_manifests/<algorithm>/<hex>`.
-struct ManifestMembership: Fact, Hashable {
+struct ManifestMembership: JSONRecord, Hashable {
     var mediaType: String
     /// In bytes.
     var size: Int64
     /// Another one each time that the manifest comes back after it was deleted, so that tags from before stay gone.
     var generation: String
     var subject: Digest?
-    /// Nanoseconds since 1970.
-    var pushed: Int64
+    /// When somebody last pushed it, asked for it by digest or named it in an index: a lease on its place here.
+    var pushed: Lease
     /// All content that the manifest names, so that a collector need not read the manifest itself; nil if that is more
     /// than `maximumReferences`: pulls must not pay for what only collectors want.
     var references: [Digest]?
@@ -18,7 +20,7 @@ struct ManifestMembership: Fact, Hashable {
     static let maximumReferences = 64
 
     init(
-        mediaType: String, size: Int64, generation: String, subject: Digest?, pushed: Int64, references: [Digest]?
+        mediaType: String, size: Int64, generation: String, subject: Digest?, pushed: Lease, references: [Digest]?
     ) {
         self.mediaType = mediaType
         self.size = size
@@ -28,7 +30,7 @@ struct ManifestMembership: Fact, Hashable {
         self.references = references.flatMap { $0.count > Self.maximumReferences ? nil : $0 }
     }
 
-    init?(json: JSONValue) {
+    init?(_ json: JSONValue, at key: ObjectKey) {
         guard let mediaType = json["mediaType"]?.string, let size = json["size"]?.integer,
             let generation = json["generation"]?.string, let pushed = json["pushed"]?.integer
         else { return nil }
@@ -41,12 +43,13 @@ struct ManifestMembership: Fact, Hashable {
         }
         self.init(
             mediaType: mediaType, size: size, generation: generation,
-            subject: json["subject"]?.string.flatMap { try? Digest(parsing: $0) }, pushed: pushed, references: digests)
+            subject: json["subject"]?.string.flatMap { try? Digest(parsing: $0) }, pushed: Lease(pushed),
+            references: digests)
     }
 
     var json: JSONValue {
         var members: [String: JSONValue] = [
-            "generation": .string(generation), "mediaType": .string(mediaType), "pushed": .integer(pushed),
+            "generation": .string(generation), "mediaType": .string(mediaType), "pushed": .integer(pushed.time),
             "size": .integer(size),
         ]
         if let references { members["references"] = .array(references.map { .string($0.description) }) }
@@ -56,13 +59,13 @@ struct ManifestMembership: Fact, Hashable {
 }
 
 /// That a repository has a blob: `repositories/<name>/_blobs/<algorithm>/<hex>`.
-struct BlobMembership: Fact, Hashable {
+struct BlobMembership: JSONRecord, Hashable {
     /// In bytes.
     var size: Int64
 
     init(size: Int64) { self.size = size }
 
-    init?(json: JSONValue) {
+    init?(_ json: JSONValue, at key: ObjectKey) {
         guard let size = json["size"]?.integer else { return nil }
         self.size = size
     }
@@ -71,7 +74,7 @@ struct BlobMembership: Fact, Hashable {
 }
 
 /// What a tag points to: `repositories/<name>/_tags/<tag>`.
-struct TagRecord: Fact, Hashable {
+struct TagRecord: JSONRecord, Hashable {
     var digest: Digest
     /// Of the membership that it points to: if that has another one by now, the tag is gone.
     var generation: String
@@ -81,7 +84,7 @@ struct TagRecord: Fact, Hashable {
         self.generation = generation
     }
 
-    init?(json: JSONValue) {
+    init?(_ json: JSONValue, at key: ObjectKey) {
         guard let digest = json["digest"]?.string.flatMap({ try? Digest(parsing: $0) }),
             let generation = json["generation"]?.string
         else { return nil }
@@ -92,7 +95,7 @@ struct TagRecord: Fact, Hashable {
 }
 
 /// A manifest that refers to another one: `repositories/<name>/_referrers/<subject>/<digest>`.
-struct ReferrerRecord: Fact, Hashable {
+struct ReferrerRecord: JSONRecord, Hashable {
     var descriptor: Descriptor
     var generation: String
 
@@ -101,7 +104,7 @@ struct ReferrerRecord: Fact, Hashable {
         self.generation = generation
     }
 
-    init?(json: JSONValue) {
+    init?(_ json: JSONValue, at key: ObjectKey) {
         guard let descriptor = json["descriptor"].flatMap({ try? Descriptor(json: $0) }),
             let generation = json["generation"]?.string
         else { return nil }
@@ -112,15 +115,17 @@ struct ReferrerRecord: Fact, Hashable {
 }
 
 /// A repository exists: `catalog/<escaped name>`.
-struct CatalogMarker: Fact, Hashable {
-    /// When its manifests were last about to change, give or take a quarter of the grace period, in nanoseconds since
-    /// 1970.
-    var changed: Int64
+struct CatalogMarker: JSONRecord, Hashable {
+    /// When its manifests were last about to change, give or take a quarter of the grace period.
+    var changed: Lease
 
-    init(changed: Int64) { self.changed = changed }
+    init(changed: Lease) { self.changed = changed }
 
     /// A marker of before these had a time is as old as can be.
-    init?(json: JSONValue) { changed = json["changed"]?.integer ?? 0 }
+    init?(_ json: JSONValue, at key: ObjectKey) {
+        guard json.object != nil else { return nil }
+        changed = Lease(json["changed"]?.integer ?? 0)
+    }
 
-    var json: JSONValue { ["changed": .integer(changed)] }
+    var json: JSONValue { ["changed": .integer(changed.time)] }
 }

@@ -1,6 +1,7 @@
 public import Blobs
 public import OCI
 import ObjectStore
+import Records
 
 extension Registry {
     /// A blob of a repository, whose lease is renewed: who asks is likely to rely on it next.
@@ -56,12 +57,10 @@ extension Registry {
     /// - Throws: `.unknownBlob`.
     public func deleteBlob(_ name: RepositoryName, _ digest: Digest) async throws(RegistryError) {
         let key = try RepositoryKeys(name: name).blob(digest)
-        guard try await facts.readOrVersion(key, as: BlobMembership.self) != nil else {
-            throw .unknownBlob(name, digest)
-        }
-        try await facts.remove(key)
+        guard try await records.isThere(key) else { throw .unknownBlob(name, digest) }
+        try await records.remove(key)
         quotas.removed()
-        try await facts.sync()
+        try await records.sync()
     }
 
     /// Makes a blob, which is in the blob store, one of a repository.
@@ -72,16 +71,17 @@ extension Registry {
         let keys = RepositoryKeys(name: name)
         let key = try keys.blob(blob.digest)
         let membership = BlobMembership(size: blob.size)
-        let isNew = try await facts.write(membership, at: key, if: .absent)
+        let isNew = try await records.write(membership, at: key, if: .absent) != nil
         // Whatever fails from here on: the repository has it. At the end, when the catalog has the repository too.
         defer { if isNew { reservation.commit(blob.size) } else { reservation.release() } }
         // It has the blob already, or a record that can't be read.
-        if !isNew { try await facts.write(membership, at: key) }
+        if !isNew { try await records.write(membership, at: key) }
         try await mark(keys)
-        try await facts.sync()
+        try await records.sync()
     }
 
+    /// Whether there is a membership: what can't be read says as much as any other.
     func has(_ name: RepositoryName, _ digest: Digest) async throws(RegistryError) -> Bool {
-        try await facts.read(try RepositoryKeys(name: name).blob(digest), as: BlobMembership.self) != nil
+        try await records.find(try RepositoryKeys(name: name).blob(digest), as: BlobMembership.self).isThere
     }
 }

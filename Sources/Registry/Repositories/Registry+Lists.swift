@@ -1,6 +1,7 @@
 import JSON
 public import OCI
 import ObjectStore
+import Records
 
 /// A part of a list.
 public struct Page<Element: Sendable>: Sendable {
@@ -31,7 +32,7 @@ extension Registry {
         let keys = RepositoryKeys(name: name)
         guard try await exists(name) else { throw .unknownRepository(name) }
         return try await page(of: keys.tags, after: last, limit: limit) { (key) throws(RegistryError) in
-            guard let tag: StoredFact<TagRecord> = try await facts.readable(key),
+            guard let tag: StoredRecord<TagRecord> = try await records.readable(key),
                 try await membership(keys, tag.value.digest, tag.value.generation) != nil
             else { return nil }
             return String(key.text.dropFirst(keys.tags.count))
@@ -47,7 +48,7 @@ extension Registry {
         let keys = RepositoryKeys(name: name)
         var size = 0
         return try await page(of: keys.referrers(subject), after: last, limit: limit) { (key) throws(RegistryError) in
-            guard let record: StoredFact<ReferrerRecord> = try await facts.readable(key) else { return nil }
+            guard let record: StoredRecord<ReferrerRecord> = try await records.readable(key) else { return nil }
             let descriptor = record.value.descriptor
             guard artifactType == nil || descriptor.artifactType?.text == artifactType,
                 try await membership(keys, descriptor.digest, record.value.generation) != nil
@@ -68,7 +69,7 @@ extension Registry {
     }
 
     public func exists(_ name: RepositoryName) async throws(RegistryError) -> Bool {
-        try await facts.read(try RepositoryKeys(name: name).marker(), as: CatalogMarker.self) != nil
+        try await records.find(try RepositoryKeys(name: name).marker(), as: CatalogMarker.self).isThere
     }
 
     /// Goes through the keys below a prefix until enough of them gave an element.
@@ -83,7 +84,7 @@ extension Registry {
         var after = last.map { prefix + $0 }
         var ended: String?
         while true {
-            let keys = try await facts.list(prefix, after: after, limit: min(limit + 1, Self.maximumPage))
+            let keys = try await records.list(prefix, after: after, limit: min(limit + 1, Self.maximumPage))
             for key in keys {
                 guard let found = try await element(key) else { continue }
                 // One more than asked for: so there is a next page.

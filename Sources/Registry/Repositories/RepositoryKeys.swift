@@ -1,7 +1,7 @@
 import OCI
 import ObjectStore
 
-/// Where a repository's facts are in the store.
+/// Where a repository's records are in the store.
 struct RepositoryKeys: Sendable {
     let name: RepositoryName
 

@@ -1,17 +1,18 @@
 import Blobs
 import OCI
 import ObjectStore
+import Records
 
 extension Verifier {
     /// Holds the records of all repositories against each other.
     func verifyRepositories(
         _ repair: Bool, _ report: inout VerificationReport, _ progress: (VerificationReport) -> Void
     ) async throws(RegistryError) {
-        let facts = Facts(store: reading)
+        let records = registry.records.reading(reading)
         var last: RepositoryName?
         var after: String?
         while true {
-            let page = try await facts.list("repositories/", after: after, limit: Self.page)
+            let page = try await records.list("repositories/", after: after, limit: Self.page)
             for key in page {
                 if Task.isCancelled { throw .cancelled }
                 guard let (name, kind) = Self.split(key) else { continue }
@@ -55,8 +56,8 @@ extension Verifier {
     private func verifyManifest(
         _ key: ObjectKey, _ keys: RepositoryKeys, _ repair: Bool, _ report: inout VerificationReport
     ) async throws(RegistryError) {
-        let facts = registry.facts
-        guard let membership: StoredFact<ManifestMembership> = try await facts.read(key),
+        let records = registry.records
+        guard let membership: StoredRecord<ManifestMembership> = try await records.read(key),
             let digest = digest(ending: key)
         else { return }
         let references = report.damages.isEmpty ? [] : Set(try await registry.references(of: digest, membership.value))
@@ -68,7 +69,7 @@ extension Verifier {
             report.damages[index].users.append("\(keys.name)@\(digest)")
         }
         guard let subject = membership.value.subject else { return }
-        let link: StoredFact<ReferrerRecord>? = try await facts.read(try keys.referrer(subject, digest))
+        let link: StoredRecord<ReferrerRecord>? = try await records.read(try keys.referrer(subject, digest))
         guard link?.value.generation != membership.value.generation else { return }
         report.unlinked += 1
         if repair { try await registry.relink(keys, digest, membership.value) }
@@ -77,21 +78,21 @@ extension Verifier {
     private func verifyTag(
         _ key: ObjectKey, _ keys: RepositoryKeys, _ repair: Bool, _ report: inout VerificationReport
     ) async throws(RegistryError) {
-        guard let tag: StoredFact<TagRecord> = try await registry.facts.read(key),
+        guard let tag: StoredRecord<TagRecord> = try await registry.records.read(key),
             try await registry.membership(keys, tag.value.digest, tag.value.generation) == nil
         else { return }
         report.dangling += 1
-        if repair { _ = try await registry.facts.remove(key, version: tag.version) }
+        if repair { _ = try await registry.records.remove(key, version: tag.version) }
     }
 
     private func verifyReferrer(
         _ key: ObjectKey, _ keys: RepositoryKeys, _ repair: Bool, _ report: inout VerificationReport
     ) async throws(RegistryError) {
-        guard let record: StoredFact<ReferrerRecord> = try await registry.facts.read(key),
+        guard let record: StoredRecord<ReferrerRecord> = try await registry.records.read(key),
             try await registry.membership(keys, record.value.descriptor.digest, record.value.generation) == nil
         else { return }
         report.dangling += 1
-        if repair { _ = try await registry.facts.remove(key, version: record.version) }
+        if repair { _ = try await registry.records.remove(key, version: record.version) }
     }
 }
 
@@ -106,6 +107,6 @@ extension Registry {
         else { return }
         let record = ReferrerRecord(
             descriptor: descriptor(of: content, digest, size: bytes.count), generation: membership.generation)
-        try await facts.write(record, at: try keys.referrer(subject, digest))
+        try await records.write(record, at: try keys.referrer(subject, digest))
     }
 }

@@ -1,6 +1,7 @@
 public import Blobs
 public import OCI
 public import ObjectStore
+import Records
 
 /// What a verification found, and did.
 public struct VerificationReport: Hashable, Sendable {
@@ -77,7 +78,7 @@ public struct Verifier: Sendable {
         try await addUsers(to: &report)
         try await verifyRepositories(repair, &report, progress)
         try await verifyData(named, before: before, repair, &report)
-        if repair { try await registry.facts.sync() }
+        if repair { try await registry.records.sync() }
         return report
     }
 
