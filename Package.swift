@@ -70,14 +70,17 @@ let package = Package(
         .target(name: "OperatorModel", dependencies: ["JSON", "OCI"], swiftSettings: strict),
         .target(name: "Signatures", dependencies: ["OCI", "CLibcrypto"], swiftSettings: strict),
         .target(name: "Archive", dependencies: ["CISAL", "CZstd"], swiftSettings: strict),
-        .target(name: "ObjectStore", dependencies: ["CLinux", "OCI", logging], swiftSettings: strict),
+        .target(name: "Runtime", dependencies: ["CLinux"], swiftSettings: strict),
+        .target(name: "ObjectStore", dependencies: ["CLinux", "OCI", "Runtime", logging], swiftSettings: strict),
         .target(name: "Records", dependencies: ["JSON", "ObjectStore", logging], swiftSettings: strict),
         .target(
             name: "Blobs", dependencies: ["JSON", "OCI", "ObjectStore", "Records", logging], swiftSettings: strict),
         .target(name: "Layers", dependencies: ["Archive", "OCI"], exclude: ["README.md"], swiftSettings: strict),
         .target(
             name: "Images",
-            dependencies: ["Archive", "Blobs", "JSON", "Layers", "OCI", "ObjectStore", "Signatures", logging],
+            dependencies: [
+                "Archive", "Blobs", "JSON", "Layers", "OCI", "ObjectStore", "Runtime", "Signatures", logging,
+            ],
             swiftSettings: strict),
         .target(
             name: "Registry", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Records", logging], swiftSettings: strict),
@@ -114,14 +117,15 @@ let package = Package(
         .target(
             name: "BitsAPI",
             dependencies: [
-                "Blobs", "HTTPServer", "Identity", "Images", "JSON", "Layers", "OCI", "ObjectStore", httpTypes,
+                "Blobs", "HTTPServer", "Identity", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Runtime",
+                httpTypes,
             ],
             swiftSettings: strict),
         .target(
             name: "OperatorAPI",
             dependencies: [
                 "Archive", "Blobs", "HTTPServer", "Identity", "Images", "JSON", "Layers", "OCI", "ObjectStore",
-                "OperatorModel", "Registry", "Signatures", httpTypes, logging,
+                "OperatorModel", "Registry", "Runtime", "Signatures", httpTypes, logging,
             ],
             swiftSettings: strict),
 
@@ -129,8 +133,8 @@ let package = Package(
             name: "cistern",
             dependencies: [
                 "Archive", "BitsAPI", "Blobs", "HTTPServer", "Identity", "Images", "JSON", "Layers", "Logs", "OCI",
-                "ObjectStore", "OperatorAPI", "OperatorModel", "Registry", "RegistryAPI", "Signatures", "Transfer",
-                argumentParser, configuration, logging, nioCore, nioSSL, serviceLifecycle, unixSignals, yams,
+                "ObjectStore", "OperatorAPI", "OperatorModel", "Registry", "RegistryAPI", "Runtime", "Signatures",
+                "Transfer", argumentParser, configuration, logging, nioCore, nioSSL, serviceLifecycle, unixSignals, yams,
             ], swiftSettings: strict),
 
         .target(
@@ -146,9 +150,10 @@ let package = Package(
         .testTarget(name: "HouseTests", swiftSettings: strict),
         .testTarget(name: "JSONTests", dependencies: ["JSON", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "OCITests", dependencies: ["JSON", "OCI"], swiftSettings: strict),
+        .testTarget(name: "RuntimeTests", dependencies: ["Runtime"], swiftSettings: strict),
         .testTarget(
             name: "ObjectStoreTests",
-            dependencies: ["ObjectStore", "ObjectStoreCrashWriter", "ObjectStoreTesting", logging],
+            dependencies: ["ObjectStore", "ObjectStoreCrashWriter", "ObjectStoreTesting", "Runtime", logging],
             swiftSettings: strict),
         .testTarget(name: "RecordsTests", dependencies: ["JSON", "ObjectStore", "Records"], swiftSettings: strict),
         .testTarget(name: "SignaturesTests", dependencies: ["Signatures", "TestSupport"], swiftSettings: strict),
@@ -157,8 +162,8 @@ let package = Package(
         .testTarget(
             name: "ImagesTests",
             dependencies: [
-                "Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Signatures", "TestSupport",
-                logging,
+                "Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Runtime", "Signatures",
+                "TestSupport", logging,
             ],
             swiftSettings: strict),
         .testTarget(
@@ -169,14 +174,14 @@ let package = Package(
             name: "RegistryAPITests",
             dependencies: [
                 "Blobs", "HTTPServer", "Identity", "Images", "JSON", "Logs", "OCI", "ObjectStore", "Registry",
-                "RegistryAPI", "TestSupport", httpTypes, logging, serviceLifecycle,
+                "RegistryAPI", "Runtime", "TestSupport", httpTypes, logging, serviceLifecycle,
             ], swiftSettings: strict),
         .testTarget(name: "OperatorModelTests", dependencies: ["JSON", "OCI", "OperatorModel"], swiftSettings: strict),
         .testTarget(
             name: "OperatorAPITests",
             dependencies: [
                 "Archive", "Blobs", "HTTPServer", "Images", "JSON", "Layers", "OCI", "ObjectStore", "OperatorAPI",
-                "Registry", httpTypes,
+                "Registry", "Runtime", httpTypes,
             ], swiftSettings: strict),
         .testTarget(
             name: "TransferTests", dependencies: ["JSON", "OCI", "TestSupport", "Transfer"], swiftSettings: strict),

@@ -5,6 +5,7 @@ import Identity
 import Images
 import JSON
 import OCI
+import Runtime
 
 extension BitsAPI {
     func addDropletRoutes(to routes: inout Routes) {

@@ -1,6 +1,7 @@
 public import Blobs
 public import Layers
 public import ObjectStore
+import Runtime
 public import Signatures
 
 /// Why an image, a droplet or a rootfs could not be had or made.

@@ -1,3 +1,5 @@
+import Runtime
+
 /// A store in front of another one that remembers small objects that were read, for a store that this process alone
 /// writes to (`FilesystemObjectStore` is owned by one process): what is remembered is then never old.
 ///

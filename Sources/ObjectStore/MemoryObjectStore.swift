@@ -1,3 +1,4 @@
+import Runtime
 import Synchronization
 
 /// Objects in memory, for tests and demonstrations. They are gone when the process ends.
@@ -13,7 +14,7 @@ public final class MemoryObjectStore: ObjectStore {
     private let now: @Sendable () -> Int64
 
     /// - Parameter now: nanoseconds since 1970; the system's clock unless given.
-    public init(now: (@Sendable () -> Int64)? = nil) { self.now = now ?? wallClockNow }
+    public init(now: (@Sendable () -> Int64)? = nil) { self.now = now ?? SystemClock.now }
 
     @discardableResult
     public func put(

@@ -3,6 +3,7 @@ import Images
 import Layers
 import OperatorModel
 import Registry
+import Runtime
 
 // How what the domain knows is told: a model for each kind of value.
 

@@ -6,6 +6,7 @@ public import Logging
 import OCI
 import OperatorModel
 import Registry
+import Runtime
 
 /// Droplets, clusters, and the store as a whole.
 extension OperatorAPI {

@@ -11,6 +11,7 @@ struct FloorTests {
         ("OperatorModel", []),
         ("Signatures", ["CLibcrypto"]),
         ("Archive", ["CISAL", "CZstd"]),
+        ("Runtime", ["CLinux"]),
         ("ObjectStore", ["CLinux"]),
         ("Records", []),
         ("Blobs", []),

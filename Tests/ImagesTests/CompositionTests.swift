@@ -7,17 +7,6 @@ import Testing
 
 @Suite("Composition")
 struct CompositionTests {
-    @Test(
-        "a moment is written as RFC 3339",
-        arguments: [
-            (0, "1970-01-01T00:00:00Z"), (951_782_400, "2000-02-29T00:00:00Z"), (1_709_210_096, "2024-02-29T12:34:56Z"),
-            (-1, "1969-12-31T23:59:59Z"), (4_102_444_799, "2099-12-31T23:59:59Z"), (Int64.max, "9999-12-31T23:59:59Z"),
-            (Int64.min, "0000-01-01T00:00:00Z"),
-        ] as [(Int64, String)])
-    func timestamps(_ seconds: Int64, _ text: String) {
-        #expect(Timestamp(seconds: seconds).rfc3339 == text)
-    }
-
     @Test("format 1 makes the same bytes for ever", arguments: MediaTypeFamily.allCases)
     func golden(_ family: MediaTypeFamily) throws {
         let image = compose(try Samples.recipe(family: family), try Samples.droplet())

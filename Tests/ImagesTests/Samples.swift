@@ -2,6 +2,7 @@ import Archive
 import Images
 import Layers
 import OCI
+import Runtime
 
 /// Values that never change, for golden digests.
 enum Samples {

@@ -4,6 +4,7 @@ import JSON
 import Layers
 import OCI
 import ObjectStore
+import Runtime
 import Testing
 
 @Suite("Versions with several variants")

@@ -1,6 +1,7 @@
 import Logging
 import ObjectStore
 import ObjectStoreTesting
+import Runtime
 import Testing
 
 @Suite("The contract that every driver keeps")

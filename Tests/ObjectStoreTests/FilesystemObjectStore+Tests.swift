@@ -1,3 +1,5 @@
+import Runtime
+
 @testable import ObjectStore
 
 extension FilesystemObjectStore {

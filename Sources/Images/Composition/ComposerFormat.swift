@@ -2,6 +2,7 @@ import Archive
 import JSON
 import Layers
 import OCI
+import Runtime
 
 /// The composer's format numbers. What a released one makes never changes by a byte: images that run are known by
 /// their digests, and `GoldenCompositionTests` holds them.

@@ -1,5 +1,6 @@
 import OCI
 import ObjectStore
+import Runtime
 public import Signatures
 import Synchronization
 

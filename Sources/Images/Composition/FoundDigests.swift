@@ -1,5 +1,6 @@
 import OCI
 import ObjectStore
+import Runtime
 
 /// What is known of the digests of composed documents, so that a pull by digest right after one by tag searches nothing,
 /// and guessing costs little.

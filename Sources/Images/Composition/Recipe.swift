@@ -1,6 +1,7 @@
 import JSON
 import OCI
 import ObjectStore
+public import Runtime
 
 /// Everything an image is made of besides the droplet. Immutable: `recipes/<id>`, the id being the digest of its
 /// canonical form.

@@ -2,6 +2,7 @@ import JSON
 import Layers
 import OCI
 import ObjectStore
+import Runtime
 
 /// What became of a droplet's bytes in one layer mode: `bits/droplets/conversions/<sha256>/<mode>-<compression>`.
 /// The same droplet uploaded again, for whichever app, reuses it.

@@ -4,6 +4,7 @@ public import Layers
 public import Logging
 import OCI
 import ObjectStore
+import Runtime
 
 /// What comes with a droplet's bytes.
 public struct DropletUpload: Sendable {
@@ -50,7 +51,7 @@ extension DropletCatalog {
             try await renew(known)
             conversion = known
         } else {
-            conversion = try await conversions.run { () throws(ImageError) in
+            conversion = try await conversions.run(cancelled: .cancelled) { () throws(ImageError) in
                 try await convert(upload, from: source, room, logger: logger)
             }
         }
@@ -58,7 +59,7 @@ extension DropletCatalog {
             DropletRecord(
                 guid: upload.guid, content: conversion.content, sha1: conversion.sha1, size: conversion.size,
                 stack: upload.stack, architecture: upload.architecture, mode: conversion.mode,
-                uploaded: Timestamp(seconds: now() / 1_000_000_000), uploadedBy: upload.by), room)
+                uploaded: Timestamp(nanoseconds: now()), uploadedBy: upload.by), room)
         do { try await store.sync() } catch { throw .store(error) }
         return record
     }

@@ -1,5 +1,6 @@
 public import Blobs
 public import ObjectStore
+import Runtime
 
 /// The droplets: uploaded once, converted once, found by app guid and hash.
 public final class DropletCatalog: Sendable {

@@ -1,4 +1,5 @@
 public import OCI
+public import Runtime
 
 /// What an image takes from a droplet: a function of the droplet's bytes and the layer mode alone.
 public struct DropletContent: Hashable, Sendable {

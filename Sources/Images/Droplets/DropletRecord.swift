@@ -2,6 +2,7 @@ import JSON
 public import Layers
 import OCI
 import ObjectStore
+public import Runtime
 
 /// A droplet of an app: `bits/droplets/records/<guid>/<sha256>`. Its layers are written down once, so an image never
 /// changes under anybody, whatever mode later uploads use.

@@ -1,3 +1,4 @@
+import Runtime
 import Synchronization
 
 /// What droplets are counted by: those of one stack and architecture sit on the same layers.

@@ -1,5 +1,6 @@
 public import OCI
 import ObjectStore
+import Runtime
 
 /// What a digest stands for among the documents about derived images.
 public enum ReferrerContent: Hashable, Sendable {

@@ -1,5 +1,6 @@
 import JSON
 public import OCI
+import Runtime
 import Signatures
 
 /// A document about an image, offered as an artifact that refers to it (OCI image specification, manifest.md, "Guidelines

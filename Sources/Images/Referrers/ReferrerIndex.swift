@@ -1,5 +1,6 @@
 import OCI
 import ObjectStore
+import Runtime
 
 /// Which documents about images a digest may be, so that a known one is found at once and guessing costs little: what a
 /// repository's images have is made once, and remembered by a part of the digests.
@@ -35,7 +36,7 @@ final class ReferrerIndex: Sendable {
         if let known = places.value(key) { return known }
         return try await making.value(for: key) { () throws(ImageError) in
             if let known = places.value(key) { return known }
-            let made = try await limit.run(make)
+            let made = try await limit.run(cancelled: .cancelled, make)
             places.insert(made, for: key, cost: made.count + 16)
             return made
         }

@@ -1,5 +1,6 @@
 import JSON
 import OCI
+import Runtime
 
 /// An SPDX 2.3 document while it is put together.
 struct SPDXDocument {

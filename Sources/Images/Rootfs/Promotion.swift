@@ -1,5 +1,6 @@
 import JSON
 import ObjectStore
+public import Runtime
 
 /// Which version of a stack is current, and which were before: `rootfs/<stack>/current`.
 public struct PromotionHistory: Hashable, Sendable {

@@ -4,6 +4,7 @@ public import Layers
 public import Logging
 import OCI
 import ObjectStore
+import Runtime
 
 /// What comes with a rootfs' bytes.
 public struct RootfsImport: Sendable {
@@ -58,12 +59,12 @@ extension RootfsCatalog {
                 uncompressedSize: converted.layer.uncompressedSize,
                 created: Timestamp(seconds: converted.summary.newestEntry?.seconds ?? 0), shell: request.shell,
                 system: OSRelease(converted.findings).prettyName,
-                imported: Timestamp(seconds: now() / 1_000_000_000), importedBy: request.by, origin: received.origin))
+                imported: Timestamp(nanoseconds: now()), importedBy: request.by, origin: received.origin))
     }
 
     /// The package list first: what a crash leaves of it nobody sees.
     private func keep(_ packages: PackageList, _ version: RootfsVersion) async throws(ImageError) -> RootfsVersion {
-        try await changes.run { () throws(ImageError) in
+        try await changes.run(cancelled: .cancelled) { () throws(ImageError) in
             try await keepPackages(packages, of: version)
             return try await keep(version)
         }

@@ -1,4 +1,5 @@
 import ObjectStore
+import Runtime
 import Synchronization
 
 /// What somebody who promotes believes to be current.
@@ -72,7 +73,7 @@ extension RootfsCatalog {
 
     private func change(_ change: Change, to destination: Destination) async throws(ImageError) -> PromotionHistory {
         // Neither blocked nor removed meanwhile.
-        try await changes.run { () throws(ImageError) in
+        try await changes.run(cancelled: .cancelled) { () throws(ImageError) in
             for _ in 0..<Self.maximumAttempts {
                 if let history = try await attempt(change, to: destination) { return history }
             }
@@ -116,7 +117,7 @@ extension RootfsCatalog {
         _ change: Change, to destination: Destination, from history: PromotionHistory?
     ) async throws(ImageError) -> PromotionHistory.Promotion {
         let versions = Set(try versions(change.stack).map(\.version))
-        let at = Timestamp(seconds: now() / 1_000_000_000)
+        let at = Timestamp(nanoseconds: now())
         switch destination {
         case .version(let version):
             guard versions.contains(version) else { throw .unknownVersion(change.stack, version) }

@@ -1,4 +1,5 @@
 import ObjectStore
+import Runtime
 import Synchronization
 
 extension RootfsCatalog {
@@ -15,7 +16,7 @@ extension RootfsCatalog {
     /// Interrupted, it leaves the version, which can be removed again, and never a recipe without one.
     /// - Throws: `.unknownVersion`; `.rootfsInUse` if it is current.
     func remove(_ stack: StackName, _ version: VersionName, _ recipes: RecipeStore) async throws(ImageError) {
-        try await changes.run { () throws(ImageError) in
+        try await changes.run(cancelled: .cancelled) { () throws(ImageError) in
             guard try versions(stack).contains(where: { $0.version == version }) else {
                 throw .unknownVersion(stack, version)
             }

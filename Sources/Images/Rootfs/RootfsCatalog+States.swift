@@ -1,4 +1,5 @@
 import ObjectStore
+import Runtime
 import Synchronization
 
 extension RootfsCatalog {
@@ -19,12 +20,12 @@ extension RootfsCatalog {
         reason: String
     ) async throws(ImageError) -> VersionState {
         // Neither promoted nor removed meanwhile.
-        try await changes.run { () throws(ImageError) in
+        try await changes.run(cancelled: .cancelled) { () throws(ImageError) in
             guard try versions(stack).contains(where: { $0.version == version }) else {
                 throw .unknownVersion(stack, version)
             }
             let wanted = VersionState(
-                availability: availability, at: Timestamp(seconds: now() / 1_000_000_000), by: by, reason: reason)
+                availability: availability, at: Timestamp(nanoseconds: now()), by: by, reason: reason)
             for _ in 0..<Self.maximumAttempts {
                 if availability == .blocked, try await storedHistory(stack)?.history.current == version {
                     throw .rootfsInUse(stack, version)

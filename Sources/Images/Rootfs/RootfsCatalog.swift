@@ -1,6 +1,7 @@
 public import Blobs
 import OCI
 public import ObjectStore
+import Runtime
 import Synchronization
 
 /// The rootfs versions of all stacks, and which one of each is current.

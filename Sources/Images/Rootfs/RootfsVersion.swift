@@ -1,6 +1,7 @@
 import JSON
 public import OCI
 import ObjectStore
+public import Runtime
 
 /// One variant of a rootfs version: `rootfs/<stack>/<version>/<architecture>`. Immutable.
 public struct RootfsVersion: Hashable, Sendable {

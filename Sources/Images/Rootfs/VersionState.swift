@@ -1,5 +1,6 @@
 import JSON
 import ObjectStore
+public import Runtime
 
 /// What an operator says of a version: `rootfs/<stack>/<version>/state`. A version without one is available.
 ///

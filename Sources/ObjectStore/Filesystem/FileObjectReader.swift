@@ -1,3 +1,4 @@
+import Runtime
 import Synchronization
 
 /// An open object whose bytes are in a file.

@@ -1,3 +1,4 @@
+import Runtime
 import Synchronization
 
 /// A streamed object being written to a file in `tmp`.

@@ -1,4 +1,5 @@
 import Glibc
+import Runtime
 
 /// Closes files whose names are gone, on threads of its own: where that gives a file's bytes back a file system may wait
 /// for the disk (ext4 does, with each file, when it is mounted with `discard`).

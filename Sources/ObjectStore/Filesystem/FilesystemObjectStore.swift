@@ -1,4 +1,5 @@
 public import Logging
+import Runtime
 
 /// Objects in a directory, for one process at a time.
 ///
@@ -18,7 +19,7 @@ public final class FilesystemObjectStore: ObjectStore {
         /// After this time changes are flushed even if nobody waits for it.
         public var flushDelay = Duration.seconds(1)
         /// Nanoseconds since 1970.
-        public var now: @Sendable () -> Int64 = wallClockNow
+        public var now: @Sendable () -> Int64 = SystemClock.now
 
         public init() {}
     }

@@ -1,4 +1,5 @@
 import Glibc
+import Runtime
 import Synchronization
 
 /// The lock by which one process owns a store's directory; the kernel drops it when the process ends.
@@ -18,7 +19,7 @@ final class Ownership: Sendable {
             let owner = (try? files.readAll(file, size: 200)).map { String(decoding: $0, as: UTF8.self) } ?? ""
             throw .owned(owner.isEmpty ? "another process" : owner.filter { !$0.isNewline })
         }
-        let text = Array("process \(getpid()), since \(Self.time())\n".utf8)
+        let text = Array("process \(getpid()), since \(Timestamp(nanoseconds: SystemClock.now()).rfc3339)\n".utf8)
         try withStoreErrors { () throws(FileSystemError) in
             try text.withRawBytes { (bytes) throws(FileSystemError) in try files.write(file, at: 0, bytes) }
         }
@@ -32,16 +33,5 @@ final class Ownership: Sendable {
             if let open = file { close(open) }
             file = nil
         }
-    }
-
-    /// Now in RFC 3339, UTC.
-    private static func time() -> String {
-        var now = time_t()
-        Glibc.time(&now)
-        var parts = tm()
-        gmtime_r(&now, &parts)
-        var buffer = [CChar](repeating: 0, count: 32)
-        let count = strftime(&buffer, buffer.count, "%Y-%m-%dT%H:%M:%SZ", &parts)
-        return String(decoding: buffer.prefix(count).map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
 }

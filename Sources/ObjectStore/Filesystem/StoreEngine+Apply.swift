@@ -1,4 +1,5 @@
 import Logging
+import Runtime
 import Synchronization
 
 /// The applier: one thread that brings durable changes into the tree, the only one that changes the tree.
@@ -44,7 +45,7 @@ extension StoreEngine {
             // They wait for room.
             if !pass.waiters.isEmpty { files.settle() }
             finish(pass, failure)
-            retryTime = failure == nil ? nil : monotonicNow() + 1_000_000_000
+            retryTime = failure == nil ? nil : SystemClock.monotonic() + 1_000_000_000
         }
         end()
     }
@@ -52,7 +53,7 @@ extension StoreEngine {
     private func nextPass(_ retryTime: Int64?) -> Pass? {
         monitor.wait(for: Signal.applier) { state in
             if state.phase == .abandoned { return .done(nil) }
-            guard state.needsPass || retryTime.map({ monotonicNow() >= $0 }) ?? false else {
+            guard state.needsPass || retryTime.map({ SystemClock.monotonic() >= $0 }) ?? false else {
                 return state.flusherHasEnded ? .done(nil) : .until(retryTime)
             }
             state.needsPass = false

@@ -1,3 +1,4 @@
+import Runtime
 import Synchronization
 
 /// Puts, deletes and finished streams: checked against what is there and taken in one step.
@@ -201,7 +202,7 @@ extension StoreEngine {
             guard state.phase == .open else { throw .cancelled }
             let modified = state.stamp(now)
             let isFirst = state.queue.isEmpty
-            let sequence = state.append(JournalRecord(key: key, change: change(modified)), at: monotonicNow())
+            let sequence = state.append(JournalRecord(key: key, change: change(modified)), at: SystemClock.monotonic())
             return (modified, sequence, isFirst)
         }
         // The flusher waits without a time while there is nothing to flush.

@@ -1,4 +1,5 @@
 import Logging
+import Runtime
 
 /// The flusher: one thread that makes the queue durable, each time for everybody who waits.
 extension StoreEngine {
@@ -58,7 +59,7 @@ extension StoreEngine {
             if state.queue.isEmpty { return state.phase == .closing ? .done(nil) : .until(nil) }
             let due = state.queuedSince + flushDelay
             let isWanted = !state.flushWaiters.isEmpty || !state.roomWaiters.isEmpty || state.phase == .closing
-            guard isWanted || monotonicNow() >= due else { return .until(due) }
+            guard isWanted || SystemClock.monotonic() >= due else { return .until(due) }
             return .done(Batch(records: state.queue, sequence: state.lastSequence))
         }
     }
@@ -88,7 +89,7 @@ extension StoreEngine {
         let (flushed, room) = monitor.withLock { state in
             state.durable = batch.sequence
             state.queue.removeFirst(batch.records.count)
-            state.queuedSince = monotonicNow()
+            state.queuedSince = SystemClock.monotonic()
             if state.suspect != nil { logger.notice("the journal can be written again") }
             state.suspect = nil
             state.needsPass = true
@@ -105,7 +106,7 @@ extension StoreEngine {
         let (flushed, room) = monitor.withLock { state in
             state.suspect = failure
             // The next try is made for whoever waits then, or after the usual delay.
-            state.queuedSince = monotonicNow()
+            state.queuedSince = SystemClock.monotonic()
             if state.phase == .closing {
                 state.phase = .abandoned
                 state.closeFailure = failure

@@ -1,3 +1,4 @@
+import Runtime
 import Synchronization
 
 /// Listings: the tree and what is pending, merged.

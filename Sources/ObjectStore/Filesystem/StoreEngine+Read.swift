@@ -1,3 +1,5 @@
+import Runtime
+
 /// Finding objects: pending changes first, then the tree.
 extension StoreEngine {
     enum Found: Sendable {

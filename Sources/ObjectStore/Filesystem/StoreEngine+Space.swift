@@ -1,4 +1,5 @@
 import Logging
+import Runtime
 import Synchronization
 
 /// Living with a full disk: a reserve is given up so that deletes and the journal go on, and made again later.

@@ -1,4 +1,5 @@
 import Logging
+import Runtime
 import Synchronization
 
 /// The filesystem driver's inside.
@@ -39,7 +40,7 @@ final class StoreEngine: Sendable {
         self.options = options
         self.logger = logger
         self.ownership = ownership
-        token = String(wallClockNow(), radix: 36)
+        token = String(SystemClock.now(), radix: 36)
         var state = StoreState()
         try withStoreErrors { () throws(FileSystemError) in try Self.prepareDirectories(files) }
         try Self.checkTimes(files)
@@ -90,7 +91,7 @@ final class StoreEngine: Sendable {
         let kept = try withStoreErrors { () throws(FileSystemError) in
             let file = try files.open(StorePaths.lock, .readWrite)
             defer { files.close(file) }
-            let time = wallClockNow() / 1000 * 1000 + 789
+            let time = SystemClock.now() / 1000 * 1000 + 789
             try files.setModified(file, nanoseconds: time)
             return try files.information(of: file).modified == time
         }

@@ -18,7 +18,7 @@ struct StoreState {
 
     /// Changes that the journal does not hold durably yet, in order; the last one is `lastSequence`.
     var queue: [JournalRecord] = []
-    /// When the first of them came, in `monotonicNow`'s time.
+    /// When the first of them came, in `SystemClock.monotonic()`'s time.
     var queuedSince: Int64 = 0
     var lastSequence: UInt64 = 1
     /// The journal holds everything up to here.

@@ -10,6 +10,7 @@ import ObjectStore
 import OperatorAPI
 import Registry
 import RegistryAPI
+import Runtime
 import ServiceLifecycle
 import UnixSignals
 
@@ -47,14 +48,14 @@ struct Server {
         let quotas = QuotaLedger(storeLimit: settings.storeBytes, interval: settings.countInterval)
         // Changes come from the reloader; what is in force now must be before the first request.
         quotas.replace(try Policy(path: FirstUsers.Paths(data: directory.path).policy).quotas.map(Quota.init))
-        let unlimited = BlobStore(store: store, now: wallClock, grace: settings.collectionGrace)
+        let unlimited = BlobStore(store: store, now: SystemClock.now, grace: settings.collectionGrace)
         let blobs =
             settings.storeBytes == nil
             ? unlimited
-            : BlobStore(store: store, now: wallClock, grace: settings.collectionGrace, quotas: quotas)
+            : BlobStore(store: store, now: SystemClock.now, grace: settings.collectionGrace, quotas: quotas)
         let droplets = DropletCatalog(
-            store: store, blobs: blobs, quotas: quotas, conversions: settings.conversions, now: wallClock)
-        let rootfs = try await RootfsCatalog(store: store, blobs: blobs, now: wallClock)
+            store: store, blobs: blobs, quotas: quotas, conversions: settings.conversions, now: SystemClock.now)
+        let rootfs = try await RootfsCatalog(store: store, blobs: blobs, now: SystemClock.now)
         var layers: [Architecture: LifecycleLayer] = [:]
         // Nothing is counted yet, and without these nothing is served.
         for (architecture, launch) in try lifecycle.launch() {
@@ -64,25 +65,25 @@ struct Server {
             droplets: droplets, rootfs: rootfs, recipes: try await RecipeStore(store: store), lifecycle: layers,
             deltas: settings.deltas, signingKeys: settings.signingKeys)
 
-        let registry = Registry(store: store, blobs: blobs, quotas: quotas, now: wallClock)
+        let registry = Registry(store: store, blobs: blobs, quotas: quotas, now: SystemClock.now)
         let uploads = UploadSessions(registry: registry)
         let background = BackgroundExecutor(threads: 2)
         let counter = UsageCounter(
             quotas: quotas, registry: registry, reading: files, others: { try await droplets.countUsage($0) },
-            now: wallClock, executor: background)
+            now: SystemClock.now, executor: background)
         let verifications = VerificationRunner(
             verifier: Verifier(
                 registry: registry, blobs: blobs, reading: files, users: { try await images.users(of: $0) }),
-            now: wallClock)
-        let pins = RunningImages(store: store, now: wallClock)
-        let retention = Retention(images: images, pins: pins, policy: settings.retention, now: wallClock)
+            now: SystemClock.now)
+        let pins = RunningImages(store: store, now: SystemClock.now)
+        let retention = Retention(images: images, pins: pins, policy: settings.retention, now: SystemClock.now)
         let collections = CollectionRunner(
             collector: GarbageCollector(registry: registry, blobs: blobs, reading: files, clockSkew: 0),
             roots: { images.roots },
             retire: Retirement(
                 retention: retention, registry: registry, pins: pins, untagged: settings.untaggedAge,
-                grace: settings.collectionGrace, now: wallClock
-            ).callAsFunction, now: wallClock, executor: background)
+                grace: settings.collectionGrace, now: SystemClock.now
+            ).callAsFunction, now: SystemClock.now, executor: background)
 
         await warnOfRedirects(store, logger)
         var routes = Routes.health([
@@ -120,11 +121,4 @@ struct Server {
                 ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()
     }
-}
-
-/// Nanoseconds since 1970.
-@Sendable private func wallClock() -> Int64 {
-    var time = timespec()
-    clock_gettime(CLOCK_REALTIME, &time)
-    return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
 }

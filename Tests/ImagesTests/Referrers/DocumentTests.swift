@@ -1,6 +1,7 @@
 import Foundation
 import JSON
 import OCI
+import Runtime
 import Signatures
 import TestSupport
 import Testing

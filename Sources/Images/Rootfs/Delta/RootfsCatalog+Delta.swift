@@ -3,6 +3,7 @@ import Blobs
 public import Layers
 import OCI
 import ObjectStore
+import Runtime
 import Synchronization
 
 /// What is asked of a delta.
@@ -47,7 +48,7 @@ extension RootfsCatalog {
         let old = try version(request.stack, request.from, request.architecture)
         let new = try version(request.stack, request.to, request.architecture)
         try requireNotBlocked(request.stack, request.to)
-        return try await deltaLimit.run { () throws(ImageError) in
+        return try await deltaLimit.run(cancelled: .cancelled) { () throws(ImageError) in
             if let kept = try? delta(request.stack, request.from, request.to, request.architecture),
                 kept.times == request.times, kept.layer.compression == request.compression,
                 try await isThere(kept)
@@ -127,7 +128,7 @@ extension RootfsCatalog {
             stack: request.stack, from: request.from, to: request.to, architecture: request.architecture,
             layer: LayerReference(written.layer), uncompressedSize: written.layer.uncompressedSize,
             rootfsSize: new.layers.reduce(0) { $0 + $1.size }, changed: written.changed, gone: written.gone,
-            times: request.times, computed: Timestamp(seconds: now() / 1_000_000_000), computedBy: request.by)
+            times: request.times, computed: Timestamp(nanoseconds: now()), computedBy: request.by)
     }
 
     private func sources(_ version: RootfsVersion) -> [StoredLayer] {
@@ -136,7 +137,7 @@ extension RootfsCatalog {
 
     /// Writes a delta down, unless one of its versions was removed meanwhile, or the new one blocked. Then its blob is garbage.
     private func keep(_ delta: RootfsDelta) async throws(ImageError) -> RootfsDelta {
-        try await changes.run { () throws(ImageError) in
+        try await changes.run(cancelled: .cancelled) { () throws(ImageError) in
             _ = try version(delta.stack, delta.from, delta.architecture)
             _ = try version(delta.stack, delta.to, delta.architecture)
             try requireNotBlocked(delta.stack, delta.to)

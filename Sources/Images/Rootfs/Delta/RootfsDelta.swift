@@ -2,6 +2,7 @@ import JSON
 public import Layers
 import OCI
 import ObjectStore
+public import Runtime
 
 /// A layer that turns one rootfs version into another: `rootfs/<stack>/<version>/delta-from/<old version>/<architecture>`.
 /// It was applied and compared before it was written down.

@@ -1,6 +1,7 @@
 import Blobs
 import Glibc
 import ObjectStore
+import Runtime
 import Signatures
 import Synchronization
 

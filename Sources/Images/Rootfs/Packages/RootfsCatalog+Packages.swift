@@ -1,5 +1,6 @@
 import OCI
 import ObjectStore
+import Runtime
 import Synchronization
 
 extension RootfsCatalog {

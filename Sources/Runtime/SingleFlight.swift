@@ -1,12 +1,16 @@
 import Synchronization
 
 /// Several who want the same thing at once wait for the first one's work instead of doing it again.
-final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sendable {
+package final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// nil: nobody works on the key, so whoever asks does.
     private let waiting = Mutex<[Key: [CheckedContinuation<Value?, Never>]]>([:])
 
+    package init() {}
+
     /// - Throws: what this caller's own work throws. If the one that it waited for failed, it works itself.
-    func value(for key: Key, _ work: () async throws(ImageError) -> Value) async throws(ImageError) -> Value {
+    package func value<Failure: Error>(
+        for key: Key, _ work: () async throws(Failure) -> Value
+    ) async throws(Failure) -> Value {
         while true {
             let isFirst = waiting.withLock { waiting in
                 if waiting[key] != nil { return false }
@@ -24,7 +28,9 @@ final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         }
     }
 
-    private func lead(_ key: Key, _ work: () async throws(ImageError) -> Value) async throws(ImageError) -> Value {
+    private func lead<Failure: Error>(
+        _ key: Key, _ work: () async throws(Failure) -> Value
+    ) async throws(Failure) -> Value {
         var result: Value?
         defer {
             let others = waiting.withLock { $0.removeValue(forKey: key) ?? [] }

@@ -2,14 +2,14 @@ import CLinux
 import Glibc
 
 /// A thread of its own, for calls that block.
-public enum SystemThread {
+package enum SystemThread {
     private final class Body {
         let run: @Sendable () -> Void
         init(_ run: @escaping @Sendable () -> Void) { self.run = run }
     }
 
     /// Starts a thread that ends with its body. Returns false if the system gives no more threads.
-    public static func start(named name: String, _ body: @escaping @Sendable () -> Void) -> Bool {
+    package static func start(named name: String, _ body: @escaping @Sendable () -> Void) -> Bool {
         let argument = Unmanaged.passRetained(Body(body))
         var thread = pthread_t()
         let failure = pthread_create(

@@ -1,7 +1,7 @@
 import Synchronization
 
 /// Lets a number of callers in at a time; others wait in line.
-final class Limiter: Sendable {
+package final class Limiter: Sendable {
     private struct State {
         var free: Int
         var next: UInt64 = 0
@@ -12,11 +12,13 @@ final class Limiter: Sendable {
 
     private let state: Mutex<State>
 
-    init(_ count: Int) { state = Mutex(State(free: count)) }
+    package init(_ count: Int) { state = Mutex(State(free: count)) }
 
-    /// - Throws: `.cancelled` if the caller was cancelled while it waited.
-    func run<Value>(_ body: () async throws(ImageError) -> Value) async throws(ImageError) -> Value {
-        guard await enter() else { throw .cancelled }
+    /// - Parameter cancelled: what to throw if the caller was cancelled while it waited.
+    package func run<Value, Failure: Error>(
+        cancelled: Failure, _ body: () async throws(Failure) -> Value
+    ) async throws(Failure) -> Value {
+        guard await enter() else { throw cancelled }
         defer { leave() }
         return try await body()
     }

@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 
 /// How a thread that may take its time gives way to those that may not.
@@ -25,7 +24,7 @@ final class Throttle {
 
     private init() {
         statistics = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC)
-        (worked, waited) = (Self.processorTime(), waitingTime() ?? 0)
+        (worked, waited) = (SystemClock.threadTime(), waitingTime() ?? 0)
     }
 
     deinit { if statistics >= 0 { close(statistics) } }
@@ -48,7 +47,7 @@ final class Throttle {
 
     /// Rests if it is time to. The calling thread must be the one that this is the throttle of.
     func rest() {
-        let work = Self.processorTime() - worked
+        let work = SystemClock.threadTime() - worked
         guard work >= Self.quantum else { return }
         let waiting = waitingTime()
         let duration = Self.rest(after: work, waiting: waiting.map { $0 - waited })
@@ -56,7 +55,7 @@ final class Throttle {
             var time = timespec(tv_sec: Int(duration / 1_000_000_000), tv_nsec: Int(duration % 1_000_000_000))
             nanosleep(&time, nil)
         }
-        (worked, waited) = (Self.processorTime(), waiting ?? 0)
+        (worked, waited) = (SystemClock.threadTime(), waiting ?? 0)
     }
 
     /// How long to rest, in nanoseconds.
@@ -64,12 +63,6 @@ final class Throttle {
     static func rest(after work: Int64, waiting: Int64?) -> Int64 {
         if let waiting, waiting < work / patience { return 0 }
         return min(min(work, longestRest) * factor, longestRest)
-    }
-
-    private static func processorTime() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
     }
 
     private func waitingTime() -> Int64? {

@@ -1,7 +1,7 @@
 /// A few threads for calls that may block on the disk, so that tasks' own threads never do.
 ///
 /// Threads are started when they are first needed. The queue holds at most one piece of work for each waiting task.
-final class BlockingPool: Sendable {
+package final class BlockingPool: Sendable {
     private struct State {
         var work: [@Sendable () -> Void] = []
         var next = 0
@@ -29,23 +29,23 @@ final class BlockingPool: Sendable {
     private let monitor = Monitor(State(), signals: 1)
 
     /// - Parameter name: at most 15 bytes.
-    init(name: String, threads: Int) {
+    package init(name: String, threads: Int) {
         self.name = name
         self.maximumThreads = threads
     }
 
     /// Runs work on one of the threads and waits for it; in place on a thread that may block.
-    func run<Value: Sendable>(
-        _ work: @escaping @Sendable () throws(ObjectStoreError) -> Value
-    ) async throws(ObjectStoreError) -> Value {
+    package func run<Value: Sendable, Failure: Error>(
+        _ work: @escaping @Sendable () throws(Failure) -> Value
+    ) async throws(Failure) -> Value {
         if let throttle = Throttle.current {
             defer { throttle.rest() }
             return try work()
         }
         let result = await withCheckedContinuation {
-            (continuation: CheckedContinuation<Result<Value, ObjectStoreError>, Never>) in
+            (continuation: CheckedContinuation<Result<Value, Failure>, Never>) in
             submit {
-                do throws(ObjectStoreError) {
+                do throws(Failure) {
                     continuation.resume(returning: .success(try work()))
                 } catch {
                     continuation.resume(returning: .failure(error))
@@ -56,7 +56,7 @@ final class BlockingPool: Sendable {
     }
 
     /// Runs work on one of the threads, at some time.
-    func submit(_ work: @escaping @Sendable () -> Void) {
+    package func submit(_ work: @escaping @Sendable () -> Void) {
         enum Next { case queued, needsThread, runHere }
         let next: Next = monitor.withLock { state in
             if state.isStopped { return .runHere }
@@ -101,7 +101,7 @@ final class BlockingPool: Sendable {
     }
 
     /// Ends the threads once the queue is empty. Work that comes later runs in its caller's thread.
-    func stop() {
+    package func stop() {
         monitor.withLock { $0.isStopped = true }
         monitor.wake(0)
     }

@@ -3,14 +3,14 @@ import Glibc
 
 /// State that threads share and wait on: a mutex with condition variables.
 ///
-/// It is for threads of the store's own. Tasks only take the lock, which nobody holds during I/O.
-final class Monitor<State>: @unchecked Sendable {
+/// Its waits are for threads that may block. Tasks only take the lock, which nobody may hold during I/O.
+package final class Monitor<State>: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let signals: UnsafeMutablePointer<pthread_cond_t>
     private let signalCount: Int
     private var state: State
 
-    init(_ state: sending State, signals signalCount: Int) {
+    package init(_ state: sending State, signals signalCount: Int) {
         self.state = state
         self.signalCount = signalCount
         mutex = .allocate(capacity: 1)
@@ -34,24 +34,24 @@ final class Monitor<State>: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    func withLock<Value, Failure>(_ body: (inout State) throws(Failure) -> Value) throws(Failure) -> Value {
+    package func withLock<Value, Failure>(_ body: (inout State) throws(Failure) -> Value) throws(Failure) -> Value {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         return try body(&state)
     }
 
-    func wake(_ signal: Int) { pthread_cond_broadcast(signals + signal) }
+    package func wake(_ signal: Int) { pthread_cond_broadcast(signals + signal) }
 
-    func wakeOne(_ signal: Int) { pthread_cond_signal(signals + signal) }
+    package func wakeOne(_ signal: Int) { pthread_cond_signal(signals + signal) }
 
-    enum Wait<Value> {
+    package enum Wait<Value> {
         case done(Value)
-        /// Ask again after the signal, or at this time of `monotonicNow` if there is no signal before.
+        /// Ask again after the signal, or at this time of `SystemClock.monotonic()` if there is no signal before.
         case until(Int64?)
     }
 
     /// Waits for the signal until the body is done; it is asked at once, after each signal and when its time has come.
-    func wait<Value>(for signal: Int, _ body: (inout State) -> Wait<Value>) -> Value {
+    package func wait<Value>(for signal: Int, _ body: (inout State) -> Wait<Value>) -> Value {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         while true {
@@ -66,18 +66,4 @@ final class Monitor<State>: @unchecked Sendable {
             }
         }
     }
-}
-
-/// Nanoseconds of the clock that is never set.
-func monotonicNow() -> Int64 {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
-}
-
-/// Nanoseconds since 1970.
-func wallClockNow() -> Int64 {
-    var time = timespec()
-    clock_gettime(CLOCK_REALTIME, &time)
-    return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
 }

@@ -1,9 +1,9 @@
 import Testing
 
-@testable import ObjectStore
+@testable import Runtime
 
 @Suite("Background threads")
-struct PaceTests {
+struct ThrottleTests {
     @Test("rest several times as long as they worked if they waited, and not at all if nobody wants their processor")
     func rests() {
         let millisecond: Int64 = 1_000_000
@@ -15,7 +15,7 @@ struct PaceTests {
         #expect(Throttle.rest(after: 50 * millisecond, waiting: 50 * millisecond) == Throttle.longestRest)
     }
 
-    @Test("are known by their pace, and no other thread is")
+    @Test("have a throttle, and no other thread is")
     func current() async {
         let executor = BackgroundExecutor(threads: 2)
         let isKnown = await withTaskExecutorPreference(executor) { Throttle.current != nil }
