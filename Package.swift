@@ -166,6 +166,7 @@ let package = Package(
                 "TestSupport", logging,
             ],
             swiftSettings: strict),
+        .testTarget(name: "BlobsTests", dependencies: ["Blobs", "OCI", "ObjectStore"], swiftSettings: strict),
         .testTarget(
             name: "RegistryTests",
             dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Records", "Registry", "TestSupport"],

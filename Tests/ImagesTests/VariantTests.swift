@@ -61,7 +61,9 @@ struct VariantTests {
             let index = try #require(try await house.images.baseIndex(stack, "current", family))
             digests[family] = index.digest
             #expect(try await house.images.baseIndex(stack, "1", family) == index)
-            for manifest in try Index(json: try JSONValue(parsing: index.bytes)).manifests {
+            let manifests = try Index(json: try JSONValue(parsing: index.bytes)).manifests
+            #expect(manifests.count == 2)
+            for manifest in manifests {
                 let found = house.images.baseContent(stack, manifest.digest)
                 #expect(found != nil && manifest.mediaType == family.manifest)
             }

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 
 /// A droplet that `fixtures/build` made.
 public struct FixtureDroplet: Sendable, CustomStringConvertible {
@@ -33,33 +34,41 @@ public enum Fixtures {
 
     /// The path of the tiny busybox rootfs, gzipped. Versions differ in /etc/os-release alone.
     public static func tinyRootfs(version: String = "1") async throws -> String {
-        let build = Programs.repository + "/rootfs/build"
-        return try await runSuccessfully(build, ["tiny", version, "--stamp"]).output
+        try await made("rootfs/build", ["tiny", version, "--stamp"])
     }
 
     /// The paths of two root filesystems with `/bin/sh`, made from Debian's packages, that differ by an upgraded `openssl`.
     public static func consecutiveRootfs() async throws -> (before: String, after: String) {
-        let sources = try await runSuccessfully(
-            Programs.repository + "/fixtures/upgrade", ["openssl", "usr/bin/openssl"], timeout: .seconds(600)
-        ).output
+        let sources = try await made("fixtures/upgrade", ["openssl", "usr/bin/openssl"])
         func build(_ version: String, _ list: String) async throws -> String {
-            try await runSuccessfully(
-                Programs.repository + "/rootfs/build",
-                ["tiny", version, "--with", "openssl", "--sources", "\(sources)/\(list).list"], timeout: .seconds(300)
-            ).output
+            try await made(
+                "rootfs/build", ["tiny", version, "--with", "openssl", "--sources", "\(sources)/\(list).list"])
         }
         return (try await build("before-upgrade", "1"), try await build("after-upgrade", "2"))
     }
 
     private static func droplets(_ kind: String) async throws -> [FixtureDroplet] {
         let output = Programs.repository + "/.build/fixtures"
-        try await runSuccessfully(
-            Programs.repository + "/fixtures/build", [kind, "--output", output], timeout: .seconds(300))
+        _ = try await made("fixtures/build", [kind, "--output", output])
         let manifest = try Data(contentsOf: URL(fileURLWithPath: "\(output)/\(kind)/manifest.json"))
         return try JSONDecoder().decode([Row].self, from: manifest).map { row in
             FixtureDroplet(
                 name: row.file, path: "\(output)/\(kind)/\(row.file)", why: row.why, refusal: row.expected.status)
         }
+    }
+
+    /// What scripts of the repository printed, by script and arguments.
+    private static let printed = Mutex<[[String]: String]>([:])
+
+    /// Runs a script of the repository that makes something, unless this process did that before: to find out that
+    /// everything is up to date takes as long as many a test.
+    private static func made(_ script: String, _ arguments: [String]) async throws -> String {
+        if let output = printed.withLock({ $0[[script] + arguments] }) { return output }
+        let output = try await runSuccessfully(
+            "\(Programs.repository)/\(script)", arguments, timeout: .seconds(600)
+        ).output
+        printed.withLock { $0[[script] + arguments] = output }
+        return output
     }
 
     private struct Row: Decodable {

@@ -24,6 +24,7 @@ struct DerivedReferrerTests {
 
     private static func walk(_ house: TestHouse, _ listed: [DerivedReferrer]) async throws {
         let guid = try DropletGUID("app")
+        #expect(!listed.isEmpty)
         for referrer in listed {
             #expect(try await house.images.referrerContent(guid, referrer.descriptor.digest) == .manifest(referrer))
             let document = try #require(referrer.document)
@@ -83,6 +84,7 @@ struct DerivedReferrerTests {
         let listed = try await house.images.referrers(try DropletGUID("app"), of: image.manifestDigest)
         try await house.upload("twin", .droplet("hello"))
         try await house.upload("stranger", .droplet("other"))
+        #expect(listed.count == 2)
         for referrer in listed {
             let digest = referrer.documentDigest
             #expect(try await house.images.referrerContent(try DropletGUID("twin"), digest) != nil)

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("cistern: how it reaches a server", .emptyServer)
+    @Suite("cistern: how it reaches a server", .serialized, .emptyServer)
     struct ConnectionTests {
         private static func list(_ changed: [String: String], _ arguments: [String] = []) async throws -> CommandResult
         {
@@ -129,7 +129,7 @@ extension ServerTests {
         }
     }
 
-    @Suite("cistern user")
+    @Suite("cistern user", .serialized, .sideBySide)
     struct UserCommandTests {
         private static func user(_ arguments: [String], input: String = "") async throws -> CommandResult {
             try await run("cistern", ["user"] + arguments, input: input, timeout: .seconds(20))

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("cistern rootfs: rotating", .serialized)
+    @Suite("cistern rootfs: rotating", .serialized, .sideBySide)
     struct RotationCommandTests {
         @Test("From import to rollback: each command says what is and what comes next")
         func story() async throws {

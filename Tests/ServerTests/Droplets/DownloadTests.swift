@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Droplets go out again", .sharedServer)
+    @Suite("Droplets go out again", .serialized, .sharedServer)
     struct DownloadTests {
         @Test("GET gives the very bytes, HEAD their length, Range a part, by either hash; over TLS too")
         func get() async throws {

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Roles")
+    @Suite("Roles", .serialized, .sideBySide)
     struct RoleTests {
         /// What each user may do, by the status of the answer: one table for all routes.
         private static let table: [(method: String, path: String, allowed: Set<String>)] = [

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Droplets come in", .sharedServer)
+    @Suite("Droplets come in", .serialized, .sharedServer)
     struct UploadTests {
         /// What the cloud controller's client wants: exactly 201, both checksums, a state.
         private static func expectTaken(_ answer: Answer, _ droplet: Droplet, guid: String) throws {

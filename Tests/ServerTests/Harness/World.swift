@@ -121,15 +121,17 @@ struct SharedServer: SuiteTrait, TestScoping {
     func provideScope(
         for test: Test, testCase: Test.Case?, performing function: @concurrent @Sendable () async throws -> Void
     ) async throws {
-        try await withTemporaryDirectory { directory in
-            let data = directory + "/data"
-            if !users.isEmpty {
-                try await World.with(data: data) { _ in }
-                try await World.add(users, to: data)
-            }
-            try await World.with(data: data, arguments) { world in
-                try await prepare(world)
-                try await Self.$shared.withValue(world) { try await function() }
+        try await SideBySide().provideScope(for: test, testCase: testCase) {
+            try await withTemporaryDirectory { directory in
+                let data = directory + "/data"
+                if !users.isEmpty {
+                    try await World.with(data: data) { _ in }
+                    try await World.add(users, to: data)
+                }
+                try await World.with(data: data, arguments) { world in
+                    try await prepare(world)
+                    try await Self.$shared.withValue(world) { try await function() }
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("An import of an image that breaks")
+    @Suite("An import of an image that breaks", .serialized, .sideBySide)
     struct BrokenImageTests {
         private static func path(_ version: String) -> String { "/api/v1/rootfs/s/\(version)?shell=/bin/sh" }
         private static let type = ["Content-Type": "application/vnd.oci.image.layout.v1+tar"]

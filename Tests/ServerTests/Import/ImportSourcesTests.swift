@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("cistern rootfs import of images")
+    @Suite("cistern rootfs import of images", .serialized, .sideBySide)
     struct ImportSourcesTests {
         @Test("A layout, archives of skopeo's and another registry's image all give the same rootfs")
         func sources() async throws {

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Signatures of a rootfs")
+    @Suite("Signatures of a rootfs", .serialized, .sideBySide)
     struct SignedImportTests {
         private static func with(
             _ arguments: [String], _ body: (RootfsLayout, World) async throws -> Void

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Images with deltas")
+    @Suite("Images with deltas", .serialized, .sideBySide)
     struct DeltaImageTests {
         private static let auto = ["--stack", "tiny", "--rootfs-delta", "auto"]
 

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Deltas of rootfs versions")
+    @Suite("Deltas of rootfs versions", .serialized, .sideBySide)
     struct DeltaTests {
         private static let path = "/api/v1/rootfs/tiny/2/delta"
 

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("A full or failing disk")
+    @Suite("A full or failing disk", .serialized, .sideBySide)
     struct FullDiskTests {
         private static let size = 4 << 20
 

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Interrupted uploads")
+    @Suite("Interrupted uploads", .serialized, .sideBySide)
     struct InterruptedTests {
         private static let droplet = Droplet("interrupted", noise: 700_000)
 
@@ -156,7 +156,7 @@ extension ServerTests {
         }
     }
 
-    @Suite("Expect: 100-continue", .sharedServer)
+    @Suite("Expect: 100-continue", .serialized, .sharedServer)
     struct ContinueTests {
         /// Sends a request's head and gives what comes before any of the body was sent.
         private static func begin(

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("OpenAPI", .serialized)
+    @Suite("OpenAPI", .serialized, .sideBySide)
     struct OpenAPITests {
         /// A request to a path of the document, and the status of its answer.
         private struct Call {

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("/api/v1/")
+    @Suite("/api/v1/", .serialized, .sideBySide)
     struct OperatorRouteTests {
         /// `{"code","error","request"}`
         private static func expect(

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Pre-pull", .serialized)
+    @Suite("Pre-pull", .serialized, .sideBySide)
     struct PrepullTests {
         private static func sum(_ image: Image, without other: Image? = nil) -> Int64 {
             image.layers.filter { layer in other?.layers.contains(layer) != true }

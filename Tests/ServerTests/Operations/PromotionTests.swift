@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Promotion under load", .sharedServer)
+    @Suite("Promotion under load", .serialized, .sharedServer)
     struct PromotionTests {
         @Test("Pulls by tag give one whole version or the other, and the new one once the promotion is answered")
         func consistent() async throws {

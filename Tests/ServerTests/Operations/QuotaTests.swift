@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Quotas and rates of a running server")
+    @Suite("Quotas and rates of a running server", .serialized, .sideBySide)
     struct QuotaTests {
         private static func write(_ quotas: [String: Int], _ data: String) throws {
             var text = "users:\n  operator:\n    roles: [operator]\n  pull:\n    roles: [pull]\nquotas:\n"

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Another start on the same directory")
+    @Suite("Another start on the same directory", .serialized, .sideBySide)
     struct RestartTests {
         /// What a user sees of a server.
         private struct View: Equatable {
@@ -97,6 +97,7 @@ extension ServerTests {
                     #expect((attributes[.posixPermissions] as? NSNumber)?.intValue == mode, "\(path)")
                 }
                 let tls = try FileManager.default.contentsOfDirectory(atPath: world.directory + "/tls")
+                #expect(tls.filter { $0.contains("key") }.sorted() == ["ca-key.pem", "server-key.pem"])
                 for name in tls where name.contains("key") {
                     let attributes = try FileManager.default.attributesOfItem(atPath: "\(world.directory)/tls/\(name)")
                     #expect((attributes[.posixPermissions] as? NSNumber)?.intValue == 0o600, "\(name)")

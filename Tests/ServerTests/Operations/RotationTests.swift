@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Rotating a rootfs", .serialized)
+    @Suite("Rotating a rootfs", .serialized, .sideBySide)
     struct RotationTests {
         private static func put(
             _ world: World, _ path: String, _ body: String, _ headers: [String: String] = [:]

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("SIGTERM under load")
+    @Suite("SIGTERM under load", .serialized, .sideBySide)
     struct ShutdownTests {
         @Test(
             "Running uploads and downloads finish, new connections are refused, and it ends with 0 in time",

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Rootfs versions", .serialized)
+    @Suite("Rootfs versions", .serialized, .sideBySide)
     struct VersionTests {
         private static func remove(_ world: World, _ path: String) async throws -> Answer {
             try await world.client.send("DELETE", "/api/v1/rootfs/" + path, as: "operator", body: [])
@@ -138,7 +138,9 @@ extension ServerTests {
                                 #expect(index.status == 200 && index["Content-Type"] == accept)
                                 #expect(index["Vary"] == "Accept")
                                 known.insert(try #require(index["Docker-Content-Digest"]))
-                                for manifest in index.json["manifests"]?.array ?? [] {
+                                let manifests = try #require(index.json["manifests"]?.array)
+                                #expect(manifests.count == 2)
+                                for manifest in manifests {
                                     let digest = manifest["digest"]?.string ?? ""
                                     let child = try await get(digest, nil)
                                     #expect(

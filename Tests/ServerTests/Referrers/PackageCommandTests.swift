@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("cistern rootfs packages and diff", .emptyServer)
+    @Suite("cistern rootfs packages and diff", .serialized, .emptyServer)
     struct PackageCommandTests {
         @Test("What one version has that another has not, as a table and as JSON")
         func diff() async throws {

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Documents about images")
+    @Suite("Documents about images", .serialized, .sideBySide)
     struct ReferrerTests {
         private static let oci = "application/vnd.oci.image.manifest.v1+json"
         private static let docker = "application/vnd.docker.distribution.manifest.v2+json"
@@ -226,7 +226,7 @@ extension ServerTests {
                         "cistern",
                         ["serve", "--data", directory + "/data", "--provenance-key", paths, "--print-config"],
                         timeout: .seconds(20))
-                    #expect(result.status == 1 || result.status == 2 || result.errors.isEmpty)
+                    #expect([1, 2].contains(result.status) != result.errors.isEmpty, "\(result.status)")
                     return result.errors
                 }
                 try await Self.makeKey(key)

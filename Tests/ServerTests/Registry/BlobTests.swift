@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Blobs", .sharedServer)
+    @Suite("Blobs", .serialized, .sharedServer)
     struct BlobTests {
         private struct Blob {
             let path: String

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("/v2/ itself", .emptyServer)
+    @Suite("/v2/ itself", .serialized, .emptyServer)
     struct PingTests {
         @Test(
             "Without credentials it answers 401 and says how to log in",
@@ -75,7 +75,7 @@ extension ServerTests {
         }
     }
 
-    @Suite("Health", .emptyServer)
+    @Suite("Health", .serialized, .emptyServer)
     struct HealthTests {
         @Test(
             "/healthz and /readyz answer everybody and tell nothing more than that", arguments: ["/healthz", "/readyz"])

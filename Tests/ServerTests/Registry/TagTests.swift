@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Tag lists", .sharedServer)
+    @Suite("Tag lists", .serialized, .sharedServer)
     struct TagTests {
         private static let repository = "cloudfoundry/tags"
 

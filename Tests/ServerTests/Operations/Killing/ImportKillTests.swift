@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("kill -9 and imports")
+    @Suite("kill -9 and imports", .serialized, .sideBySide)
     struct ImportKillTests {
         private static let rounds = 10
 

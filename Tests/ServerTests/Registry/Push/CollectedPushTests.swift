@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Collecting garbage while an image is pushed")
+    @Suite("Collecting garbage while an image is pushed", .serialized, .sideBySide)
     struct CollectedPushTests {
         @Test("images that wait for their index stay, however soon untagged manifests may go")
         func untagged() async throws {

@@ -31,7 +31,7 @@ struct Rule: Sendable, CustomTestStringConvertible {
 }
 
 extension ServerTests {
-    @Suite("The distribution specification, rule by rule", .registryServer)
+    @Suite("The distribution specification, rule by rule", .serialized, .registryServer)
     struct SpecificationTests {
         @Test("Pushing blobs", arguments: Rule.blobs + Rule.chunks + Rule.uploads + Rule.mounts)
         func blobs(_ rule: Rule) async throws { try await keep(rule) }
