@@ -179,6 +179,12 @@ let package = Package(
             ], swiftSettings: strict),
         .testTarget(name: "OperatorModelTests", dependencies: ["JSON", "OCI", "OperatorModel"], swiftSettings: strict),
         .testTarget(
+            name: "BitsAPITests",
+            dependencies: [
+                "Archive", "BitsAPI", "Blobs", "HTTPServer", "Identity", "Images", "JSON", "Layers", "OCI",
+                "ObjectStore", httpTypes,
+            ], swiftSettings: strict),
+        .testTarget(
             name: "OperatorAPITests",
             dependencies: [
                 "Archive", "Blobs", "HTTPServer", "Images", "JSON", "Layers", "OCI", "ObjectStore", "OperatorAPI",
