@@ -1,4 +1,4 @@
-.PHONY: demo test soak bench lint clean
+.PHONY: demo test soak bench docs lint clean
 
 # A droplet goes in, a running container comes out.
 demo:
@@ -15,6 +15,10 @@ soak:
 # Speed and memory, as ratios measured in one run.
 bench:
 	.ci/bench
+
+# The documentation site: .build/docs/site.
+docs:
+	.ci/docs
 
 lint:
 	.ci/lint

@@ -75,7 +75,7 @@ let package = Package(
         .target(name: "Records", dependencies: ["JSON", "ObjectStore", logging], swiftSettings: strict),
         .target(
             name: "Blobs", dependencies: ["JSON", "OCI", "ObjectStore", "Records", logging], swiftSettings: strict),
-        .target(name: "Layers", dependencies: ["Archive", "OCI"], exclude: ["README.md"], swiftSettings: strict),
+        .target(name: "Layers", dependencies: ["Archive", "OCI"], swiftSettings: strict),
         .target(
             name: "Images",
             dependencies: [

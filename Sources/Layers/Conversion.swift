@@ -4,7 +4,7 @@ public import OCI
 /// Converts a droplet, in one streaming pass, into the layers of an image.
 ///
 /// Nothing is unpacked, and memory stays within a few MB however large the droplet is. The input is pulled at the pace at
-/// which the sink takes bytes. README.md beside this file has the rules for entries.
+/// which the sink takes bytes. Layers.docc has the rules for entries.
 /// - Parameters:
 ///   - input: the droplet as it was uploaded: tar, gzip or zstd, in chunks of any size.
 ///   - watch: files and paths that the caller wants to know of, by their names in the archive.

@@ -3,7 +3,7 @@ import Archive
 /// Why an archive was not converted. What the input or the sink throws is passed on as it is, not in here.
 public struct ConversionError: Error, Hashable, Sendable {
     public enum Fault: Hashable, Sendable {
-        /// Broken, or against the written rules (README.md beside this file).
+        /// Broken, or against the written rules (Layers.docc).
         case invalid
         /// Over one of `ConversionLimits`.
         case tooLarge

@@ -1,6 +1,6 @@
 import Archive
 
-/// The written rules (README.md): says of each entry in turn whether it is taken, left out or refused, which layer it
+/// The written rules (Layers.docc): says of each entry in turn whether it is taken, left out or refused, which layer it
 /// belongs to, and what it becomes there.
 struct EntryRules {
     /// An entry as it is written, and where.

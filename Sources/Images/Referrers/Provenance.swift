@@ -4,7 +4,7 @@ import OCI
 /// How an image came about: an in-toto statement (version 1) with SLSA's provenance (version 1). A pure function.
 enum Provenance {
     static let predicateType = "https://slsa.dev/provenance/v1"
-    /// Composing an image of a droplet and a rootfs version, which README.md describes.
+    /// Composing an image of a droplet and a rootfs version, which Images.docc describes.
     private static let buildType = "\(SPDXDocument.space)/compose/v1"
     private static let builder = SPDXDocument.space
 

@@ -186,7 +186,7 @@ extension FileTree {
     /// - Parameters:
     ///   - layers: bottom up.
     ///   - limits: for each of the layers; names and contents of all of them together count too.
-    /// - Throws: `ConversionError` for a layer that is broken, against the rules (README.md of this module, "Deltas") or
+    /// - Throws: `ConversionError` for a layer that is broken, against the rules (Layers.docc, "Deltas") or
     ///   over a limit; `CancellationError`; what a source throws.
     public init(reading layers: [some LayerSource], limits: ConversionLimits = ConversionLimits()) async throws {
         try await self.init(reading: layers, limits: limits, nodes: .refused)

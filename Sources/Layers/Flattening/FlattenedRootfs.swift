@@ -9,7 +9,7 @@ import OCI
 /// - Parameters:
 ///   - layers: bottom up; each must have the diffID that it promises.
 ///   - settings: its limits hold for each layer, for what the layers have together, and for the result.
-/// - Throws: as `convertRootfs`, and for layers against the rules (README.md of this module, "Flattening").
+/// - Throws: as `convertRootfs`, and for layers against the rules (Layers.docc, "Flattening").
 public func convertRootfs<Source: LayerSource, Sink: LayerSink>(
     layers: [Source], settings: LayerSettings = LayerSettings(), watch: RootfsWatch = RootfsWatch(), sink: Sink
 ) async throws -> ConvertedRootfs<Sink.Writer.Stored> {
