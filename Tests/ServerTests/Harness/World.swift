@@ -17,6 +17,18 @@ struct World: Sendable {
         return numbers.compactMap { try? FileManager.default.destinationOfSymbolicLink(atPath: "\(directory)/\($0)") }
     }
 
+    /// Processor time that the server took so far: what its work costs, however busy the machine is.
+    var processorTime: Duration {
+        get throws {
+            let text = try String(contentsOfFile: "/proc/\(server.process.pid)/stat", encoding: .utf8)
+            // proc(5): in hundredths of a second, 14 and 15 of the fields, of which the second is a name in parentheses.
+            let fields = text[(text.lastIndex(of: ")") ?? text.startIndex)...].split(separator: " ")
+            try #require(fields.count > 13)
+            let ticks = try #require(Int(fields[12])) + #require(Int(fields[13]))
+            return .milliseconds(10 * ticks)
+        }
+    }
+
     /// Waits until the server has no more files open than before.
     func waitForDescriptors(_ before: [String]) async throws {
         do {

@@ -28,9 +28,10 @@ extension Rule {
             let layers = (0..<25_000).map { Manifests.descriptor(Digest.of(Array("\($0)".utf8)).description) }
             let manifest = Manifests.image(layers: layers)
             try #require(((3 << 20)...(4 << 20)).contains(manifest.count))
-            let clock = ContinuousClock()
-            let taken = try await clock.measure { try await repo.push(manifest: manifest, "many") }
-            #expect(taken < .seconds(20))
+            let world = try SharedServer.world()
+            let before = try world.processorTime
+            try await repo.push(manifest: manifest, "many")
+            #expect(try world.processorTime - before < .seconds(20), "in a debug build")
             try await repo.expectManifest("many", manifest)
         },
         Rule("end-7 PUT", section, "a document of an unknown type may be nested as deeply as it likes") { repo in
