@@ -75,15 +75,31 @@ let package = Package(
         .target(name: "Records", dependencies: ["JSON", "ObjectStore", logging], swiftSettings: strict),
         .target(
             name: "Blobs", dependencies: ["JSON", "OCI", "ObjectStore", "Records", logging], swiftSettings: strict),
-        .target(name: "Layers", dependencies: ["Archive", "OCI"], swiftSettings: strict),
+        .target(name: "Layers", dependencies: ["Archive", "JSON", "OCI", logging], swiftSettings: strict),
+        .target(name: "Packages", dependencies: ["JSON", "OCI", "Runtime"], swiftSettings: strict),
         .target(
-            name: "Images",
+            name: "Rootfs",
             dependencies: [
-                "Archive", "Blobs", "JSON", "Layers", "OCI", "ObjectStore", "Runtime", "Signatures", logging,
+                "Archive", "Blobs", "JSON", "Layers", "OCI", "ObjectStore", "Packages", "Runtime", "Signatures",
+                logging,
             ],
             swiftSettings: strict),
         .target(
-            name: "Registry", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Records", logging], swiftSettings: strict),
+            name: "Droplets",
+            dependencies: [
+                "Archive", "Blobs", "JSON", "Layers", "OCI", "ObjectStore", "Packages", "Rootfs", "Runtime", logging,
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "Images",
+            dependencies: [
+                "Archive", "Blobs", "Droplets", "JSON", "Layers", "ObjectStore", "OCI", "Packages", "Rootfs",
+                "Runtime", "Signatures",
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "Registry", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Records", logging],
+            swiftSettings: strict),
         .target(name: "CLauncher"),
         .target(name: "Launcher", dependencies: ["CLauncher", "JSON"], swiftSettings: strict),
         .target(
@@ -111,30 +127,32 @@ let package = Package(
         .target(
             name: "RegistryAPI",
             dependencies: [
-                "Blobs", "HTTPServer", "Identity", "Images", "JSON", "OCI", "ObjectStore", "Registry", httpTypes,
+                "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "ObjectStore", "OCI", "Packages",
+                "Registry", "Rootfs", "Runtime", httpTypes,
             ],
             swiftSettings: strict),
         .target(
             name: "BitsAPI",
             dependencies: [
-                "Blobs", "HTTPServer", "Identity", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Runtime",
-                httpTypes,
+                "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers", "ObjectStore", "OCI",
+                "Packages", "Rootfs", "Runtime", httpTypes,
             ],
             swiftSettings: strict),
         .target(
             name: "OperatorAPI",
             dependencies: [
-                "Archive", "Blobs", "HTTPServer", "Identity", "Images", "JSON", "Layers", "OCI", "ObjectStore",
-                "OperatorModel", "Registry", "Runtime", "Signatures", httpTypes, logging,
+                "Archive", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers", "ObjectStore",
+                "OCI", "OperatorModel", "Packages", "Registry", "Rootfs", "Runtime", "Signatures", httpTypes, logging,
             ],
             swiftSettings: strict),
 
         .executableTarget(
             name: "cistern",
             dependencies: [
-                "Archive", "BitsAPI", "Blobs", "HTTPServer", "Identity", "Images", "JSON", "Layers", "Logs", "OCI",
-                "ObjectStore", "OperatorAPI", "OperatorModel", "Registry", "RegistryAPI", "Runtime", "Signatures",
-                "Transfer", argumentParser, configuration, logging, nioCore, nioSSL, serviceLifecycle, unixSignals, yams,
+                "Archive", "BitsAPI", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers",
+                "Logs", "ObjectStore", "OCI", "OperatorAPI", "OperatorModel", "Packages", "Registry", "RegistryAPI",
+                "Rootfs", "Runtime", "Signatures", "Transfer", argumentParser, configuration, logging, nioCore,
+                nioSSL, serviceLifecycle, unixSignals, yams,
             ], swiftSettings: strict),
 
         .target(
@@ -159,13 +177,31 @@ let package = Package(
         .testTarget(name: "SignaturesTests", dependencies: ["Signatures", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "ArchiveTests", dependencies: ["Archive"], swiftSettings: strict),
         .testTarget(name: "LayersTests", dependencies: ["Archive", "Layers", "OCI"], swiftSettings: strict),
+        .target(
+            name: "ImagesTesting",
+            dependencies: [
+                "Archive", "Blobs", "Droplets", "Images", "Layers", "OCI", "ObjectStore", "Packages", "Rootfs",
+                "Signatures", "TestSupport", logging,
+            ], path: "Tests/ImagesTesting", swiftSettings: strict),
+        .testTarget(name: "PackagesTests", dependencies: ["Packages", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "RootfsTests",
+            dependencies: [
+                "Archive", "Blobs", "Images", "ImagesTesting", "JSON", "Layers", "OCI", "ObjectStore", "Packages",
+                "Rootfs", "TestSupport",
+            ], swiftSettings: strict),
+        .testTarget(
+            name: "DropletsTests",
+            dependencies: [
+                "Archive", "Blobs", "Droplets", "ImagesTesting", "Layers", "OCI", "ObjectStore", "Rootfs",
+                "TestSupport",
+            ], swiftSettings: strict),
         .testTarget(
             name: "ImagesTests",
             dependencies: [
-                "Archive", "Blobs", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Runtime", "Signatures",
-                "TestSupport", logging,
-            ],
-            swiftSettings: strict),
+                "Archive", "Blobs", "Droplets", "Images", "ImagesTesting", "JSON", "Layers", "OCI", "ObjectStore",
+                "Packages", "Rootfs", "Runtime", "Signatures", "TestSupport",
+            ], swiftSettings: strict),
         .testTarget(name: "BlobsTests", dependencies: ["Blobs", "OCI", "ObjectStore"], swiftSettings: strict),
         .testTarget(
             name: "RegistryTests",
@@ -174,21 +210,22 @@ let package = Package(
         .testTarget(
             name: "RegistryAPITests",
             dependencies: [
-                "Blobs", "HTTPServer", "Identity", "Images", "JSON", "Logs", "OCI", "ObjectStore", "Registry",
-                "RegistryAPI", "Runtime", "TestSupport", httpTypes, logging, serviceLifecycle,
+                "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Logs", "ObjectStore", "OCI",
+                "Packages", "Registry", "RegistryAPI", "Rootfs", "Runtime", "TestSupport", httpTypes, logging,
+                serviceLifecycle,
             ], swiftSettings: strict),
         .testTarget(name: "OperatorModelTests", dependencies: ["JSON", "OCI", "OperatorModel"], swiftSettings: strict),
         .testTarget(
             name: "BitsAPITests",
             dependencies: [
-                "Archive", "BitsAPI", "Blobs", "HTTPServer", "Identity", "Images", "JSON", "Layers", "OCI",
-                "ObjectStore", httpTypes,
+                "Archive", "BitsAPI", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers", "OCI",
+                "ObjectStore", "Rootfs", httpTypes,
             ], swiftSettings: strict),
         .testTarget(
             name: "OperatorAPITests",
             dependencies: [
-                "Archive", "Blobs", "HTTPServer", "Images", "JSON", "Layers", "OCI", "ObjectStore", "OperatorAPI",
-                "Registry", "Runtime", httpTypes,
+                "Archive", "Blobs", "Droplets", "HTTPServer", "Images", "JSON", "Layers", "ObjectStore", "OCI",
+                "OperatorAPI", "Packages", "Registry", "Rootfs", "Runtime", httpTypes,
             ], swiftSettings: strict),
         .testTarget(
             name: "TransferTests", dependencies: ["JSON", "OCI", "TestSupport", "Transfer"], swiftSettings: strict),

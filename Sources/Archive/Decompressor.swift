@@ -120,6 +120,22 @@ public enum CompressionFormat: Hashable, Sendable, CaseIterable {
     }
 }
 
+extension CompressionFormat {
+    /// As settings and records call it.
+    public var name: String {
+        switch self {
+        case .none: "none"
+        case .gzip: "gzip"
+        case .zstd: "zstd"
+        }
+    }
+
+    public init?(name: String) {
+        guard let format = [CompressionFormat.none, .gzip, .zstd].first(where: { $0.name == name }) else { return nil }
+        self = format
+    }
+}
+
 /// Decompresses zstd (RFC 8878): one or more frames, skippable frames, with a bound on the history window.
 struct ZstdDecoder: ~Copyable {
     private let context: OpaquePointer

@@ -1,10 +1,12 @@
 import Blobs
+import Droplets
 import HTTPServer
 import HTTPTypes
 import Identity
 import Images
 import JSON
 import OCI
+import Rootfs
 import Runtime
 
 extension BitsAPI {
@@ -63,7 +65,7 @@ extension BitsAPI {
     private func name(_ request: Request) throws(ImageError) -> (DropletGUID, DropletHash) {
         let guid = try DropletGUID(request.parameters["guid"])
         guard let hash = DropletHash(request.parameters["hash"]) else {
-            throw .unknownDroplet(guid, hash: request.parameters["hash"])
+            throw .unknownDroplet(guid: guid.text, hash: request.parameters["hash"])
         }
         return (guid, hash)
     }

@@ -1,6 +1,8 @@
+public import Droplets
 public import HTTPServer
-public import Images
+import Images
 public import Layers
+public import Rootfs
 
 /// The routes that the cloud controller's bits client and staging jobs use. So far: droplets.
 public struct BitsAPI: Sendable {

@@ -5,6 +5,7 @@ import Images
 import JSON
 import Layers
 import ObjectStore
+import Rootfs
 
 /// How the cloud controller's bits routes word their failures: `{"code","description"}`, or nothing.
 struct BitsErrors: ErrorEnvelope {

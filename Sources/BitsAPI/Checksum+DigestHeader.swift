@@ -1,8 +1,10 @@
+import Droplets
 import Foundation
 import HTTPServer
 import HTTPTypes
 import Images
 import OCI
+import Rootfs
 
 extension Checksum {
     /// The SHA-256 of a Digest header (RFC 3230, section 4.3.2): `sha256=` or `sha-256=`, then base64 as the

@@ -1,4 +1,5 @@
 public import Archive
+package import Logging
 public import OCI
 
 /// Converts a droplet, in one streaming pass, into the layers of an image.
@@ -207,5 +208,19 @@ public struct ConversionNotes: Sendable, Hashable {
         guard examples.count < Self.maximumExamples else { return }
         examples.append(
             Note(kind: kind, entry: printableName(entry), detail: detail.map { printableName($0.utf8, limit: 100) }))
+    }
+}
+
+extension ConversionNotes {
+    /// Logs what a conversion left out or changed: totals, and a few examples of each.
+    package func log(to logger: Logger) {
+        guard !isEmpty else { return }
+        var metadata: Logger.Metadata = [:]
+        for (kind, total) in totals { metadata[kind.rawValue] = "\(total)" }
+        let shown = examples.prefix(5).map { note in
+            "\(note.kind.rawValue): \(note.entry)\(note.detail.map { " (\($0))" } ?? "")"
+        }
+        metadata["examples"] = .array(shown.map { .string($0) })
+        logger.info("the archive was changed while it was converted", metadata: metadata)
     }
 }

@@ -1,3 +1,7 @@
+import Droplets
+import Rootfs
+import Runtime
+import Packages
 import Blobs
 import Images
 import Layers
@@ -102,7 +106,7 @@ extension InstalledPackage {
     }
 }
 
-extension Images.PackageChanges.Change {
+extension PackageDiff.Change {
     var model: PackageChange {
         PackageChange(
             name: to.name, architecture: to.architecture, from: from.version, to: to.version,

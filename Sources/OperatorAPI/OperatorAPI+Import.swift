@@ -1,4 +1,6 @@
+import Droplets
 import HTTPServer
+import Rootfs
 import HTTPTypes
 import Images
 import Layers

@@ -1,4 +1,6 @@
 import HTTPServer
+import Rootfs
+import Runtime
 import HTTPTypes
 import Images
 import Logging

@@ -1,3 +1,6 @@
+import Droplets
+import Rootfs
+import Runtime
 public import Blobs
 import HTTPServer
 import HTTPTypes
@@ -42,7 +45,7 @@ extension OperatorAPI {
     private func droplet(_ request: Request) async throws -> DropletImage {
         let guid = try DropletGUID(request.parameters["guid"])
         guard let hash = DropletHash(request.parameters["hash"]) else {
-            throw ImageError.unknownDroplet(guid, hash: request.parameters["hash"])
+            throw ImageError.unknownDroplet(guid: guid.text, hash: request.parameters["hash"])
         }
         let record = try await droplets.droplet(guid, hash)
         let host = request.authority.map { "\($0)/" } ?? ""

@@ -1,3 +1,8 @@
+import Packages
+import Layers
+import Droplets
+import Rootfs
+import Runtime
 import Archive
 import Blobs
 import HTTPServer

@@ -1,3 +1,5 @@
+public import Droplets
+public import Rootfs
 public import Archive
 public import HTTPServer
 import HTTPTypes

@@ -1,3 +1,4 @@
+import Rootfs
 import Blobs
 import HTTPServer
 import HTTPTypes

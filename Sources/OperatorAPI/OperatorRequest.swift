@@ -1,4 +1,5 @@
 import HTTPServer
+import Rootfs
 import HTTPTypes
 import Identity
 import Images

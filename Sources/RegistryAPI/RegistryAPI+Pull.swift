@@ -6,6 +6,7 @@ import Images
 import JSON
 import OCI
 import Registry
+import Rootfs
 
 extension RegistryAPI {
     /// "Pulling manifests".

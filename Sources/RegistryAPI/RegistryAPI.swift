@@ -5,6 +5,7 @@ import Identity
 public import Images
 import JSON
 import OCI
+import Packages
 public import Registry
 
 /// The routes below `/v2/`: the OCI distribution specification, for images that are derived and for what is pushed.

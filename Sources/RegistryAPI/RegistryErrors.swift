@@ -4,6 +4,7 @@ import HTTPTypes
 import Images
 import JSON
 import Registry
+import Rootfs
 
 /// How `/v2/` words its failures: the specification's error codes in the specification's document
 /// (OCI distribution specification, "Error codes").

@@ -4,6 +4,7 @@ import Images
 import OCI
 import ObjectStore
 import Registry
+import Rootfs
 
 /// A refusal in the specification's terms (OCI distribution specification, "Error codes").
 enum RegistryFailure: Error, Hashable {

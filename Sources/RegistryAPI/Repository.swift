@@ -1,5 +1,7 @@
+import Droplets
 import Images
 public import OCI
+import Rootfs
 
 /// Whose a repository is, by its name. The names below `cloudfoundry/` and `cistern/` are reserved for what is derived.
 enum Repository: Hashable {

@@ -1,6 +1,7 @@
 import Archive
 import BitsAPI
 import Blobs
+import Droplets
 import HTTPTypes
 import Identity
 import Images
@@ -8,6 +9,7 @@ import JSON
 import Layers
 import OCI
 import ObjectStore
+import Rootfs
 import Synchronization
 
 @testable import HTTPServer

@@ -1,5 +1,6 @@
 import Archive
 import BitsAPI
+import Droplets
 import Foundation
 import HTTPTypes
 import Images

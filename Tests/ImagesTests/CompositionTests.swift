@@ -1,8 +1,14 @@
 import Archive
+import Droplets
 import Images
+import ImagesTesting
 import JSON
 import Layers
 import OCI
+import Packages
+import Rootfs
+import Runtime
+import TestSupport
 import Testing
 
 @Suite("Composition")

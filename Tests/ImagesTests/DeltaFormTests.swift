@@ -1,8 +1,13 @@
 import Archive
+import Droplets
 import Images
+import ImagesTesting
 import JSON
 import Layers
 import OCI
+import Packages
+import Rootfs
+import TestSupport
 import Testing
 
 @Suite("What images on a rootfs version are made of")

@@ -1,9 +1,14 @@
 import Blobs
+import Droplets
 import Images
+import ImagesTesting
 import JSON
 import Layers
 import OCI
 import ObjectStore
+import Packages
+import Rootfs
+import TestSupport
 import Testing
 
 @Suite("Derived images")

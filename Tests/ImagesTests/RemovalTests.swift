@@ -1,9 +1,14 @@
 import Archive
 import Blobs
+import Droplets
 import Images
+import ImagesTesting
 import Layers
 import ObjectStore
+import Packages
+import Rootfs
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite("Removing a rootfs version")

@@ -1,7 +1,12 @@
+import Droplets
 import Images
+import ImagesTesting
 import OCI
 import ObjectStore
+import Packages
+import Rootfs
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite("Retention")

@@ -1,8 +1,13 @@
 import Archive
+import Droplets
 import Images
+import ImagesTesting
 import Layers
 import OCI
+import Packages
+import Rootfs
 import Runtime
+import TestSupport
 
 /// Values that never change, for golden digests.
 enum Samples {

@@ -1,10 +1,15 @@
 import Archive
+import Droplets
 import Images
+import ImagesTesting
 import JSON
 import Layers
 import OCI
 import ObjectStore
+import Packages
+import Rootfs
 import Runtime
+import TestSupport
 import Testing
 
 @Suite("Versions with several variants")

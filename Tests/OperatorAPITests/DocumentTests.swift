@@ -1,3 +1,5 @@
+import Droplets
+import Rootfs
 import Archive
 import Blobs
 import HTTPServer

@@ -1,3 +1,5 @@
+import Droplets
+import Rootfs
 import Blobs
 import Foundation
 import Images

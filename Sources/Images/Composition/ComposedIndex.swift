@@ -1,5 +1,6 @@
 import JSON
 public import OCI
+public import Rootfs
 
 /// The index of a rootfs version that has variants for several architectures, exactly as it is served.
 public struct ComposedIndex: Hashable, Sendable {

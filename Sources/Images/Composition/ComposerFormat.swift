@@ -1,7 +1,9 @@
 import Archive
+public import Droplets
 import JSON
 import Layers
 import OCI
+import Rootfs
 import Runtime
 
 /// The composer's format numbers. What a released one makes never changes by a byte: images that run are known by

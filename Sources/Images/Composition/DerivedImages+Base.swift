@@ -1,4 +1,6 @@
+import Layers
 public import OCI
+public import Rootfs
 
 extension DerivedImages {
     /// The base image of a rootfs version: of the first of its architectures, if it has several.

@@ -1,4 +1,7 @@
+public import Droplets
+import Layers
 public import OCI
+public import Rootfs
 
 /// What a digest stands for in a repository of derived images.
 public enum ImageContent: Hashable, Sendable {

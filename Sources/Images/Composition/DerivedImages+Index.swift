@@ -1,4 +1,5 @@
 public import OCI
+public import Rootfs
 
 extension DerivedImages {
     /// The index of a rootfs version with variants for several architectures; nil for one with a single variant, whose

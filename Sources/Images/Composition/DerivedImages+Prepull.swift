@@ -1,3 +1,6 @@
+public import Layers
+public import Rootfs
+
 /// What a node needs to have before images on a rootfs version are rolled out to it.
 public struct Prepull: Sendable {
     /// An image whose pull brings a node the layers at the bottom of every image on the version.

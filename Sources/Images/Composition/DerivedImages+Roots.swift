@@ -1,4 +1,7 @@
+import Droplets
+import Layers
 public import OCI
+public import Rootfs
 import Synchronization
 
 extension DerivedImages {

@@ -1,5 +1,7 @@
+public import Droplets
 import OCI
 import ObjectStore
+public import Rootfs
 import Runtime
 public import Signatures
 import Synchronization
@@ -68,7 +70,7 @@ public final class DerivedImages: Sendable {
     /// - Throws: `.unknownDroplet` if the app has no droplet.
     public func tags(_ guid: DropletGUID) async throws(ImageError) -> [String] {
         let records = try await droplets.droplets(of: guid)
-        guard !records.isEmpty else { throw .unknownDroplet(guid, hash: "any") }
+        guard !records.isEmpty else { throw .unknownDroplet(guid: guid.text, hash: "any") }
         var tags: [String] = []
         for record in records {
             let versions = ((try? rootfs.versions(record.stack)) ?? []).filter {

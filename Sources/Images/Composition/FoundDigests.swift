@@ -1,3 +1,4 @@
+import Droplets
 import OCI
 import ObjectStore
 import Runtime

@@ -2,6 +2,7 @@ import Archive
 public import Blobs
 import Layers
 public import ObjectStore
+public import Rootfs
 
 /// The layer with the programs that start an app: `/lifecycle/launch`, the same under the names that older pods use.
 public struct LifecycleLayer: Sendable {

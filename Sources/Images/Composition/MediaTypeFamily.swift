@@ -1,4 +1,5 @@
 public import Archive
+import Layers
 public import OCI
 
 /// In which vocabulary an image is described: OCI's, or Docker's for clients that do not accept OCI's.
@@ -17,5 +18,11 @@ public enum MediaTypeFamily: String, Hashable, Sendable, CaseIterable {
         case (.docker, .gzip): .dockerLayerGzip
         case (_, .zstd): .ociLayerZstd
         }
+    }
+}
+
+extension LayerReference {
+    func descriptor(_ family: MediaTypeFamily) -> Descriptor {
+        Descriptor(mediaType: family.layer(compression), digest: digest, size: size)
     }
 }

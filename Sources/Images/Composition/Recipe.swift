@@ -1,6 +1,9 @@
+import Droplets
 import JSON
+public import Layers
 import OCI
 import ObjectStore
+public import Rootfs
 public import Runtime
 
 /// Everything an image is made of besides the droplet. Immutable: `recipes/<id>`, the id being the digest of its

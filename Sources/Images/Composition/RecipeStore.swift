@@ -1,5 +1,7 @@
+import Layers
 import OCI
 public import ObjectStore
+public import Rootfs
 import Synchronization
 
 /// All recipes, in memory as in the store: there is one for each combination of rootfs version, architecture, family,
@@ -101,25 +103,5 @@ public final class RecipeStore: Sendable {
             state.byBase[base, default: []].append(recipe)
             state.remember(layersOf: recipe)
         }
-    }
-}
-
-/// Reads all small objects below a prefix, a page at a time.
-/// - Parameter wants: says of a key whether it is read.
-func forEachObject(
-    in store: any ObjectStore, prefix: String, where wants: (ObjectKey) -> Bool = { _ in true },
-    _ body: (StoredObject) throws(ImageError) -> Void
-) async throws(ImageError) {
-    var last: String?
-    while true {
-        let page: [ObjectInfo]
-        do { page = try await store.list(prefix: prefix, startAfter: last, limit: 1000) } catch { throw .store(error) }
-        for info in page where wants(info.key) {
-            let object: StoredObject
-            do { object = try await store.get(info.key) } catch .missing { continue } catch { throw .store(error) }
-            try body(object)
-        }
-        guard page.count == 1000 else { return }
-        last = page.last?.key.text
     }
 }

@@ -1,5 +1,7 @@
+public import Droplets
 public import OCI
 import ObjectStore
+public import Rootfs
 import Runtime
 
 /// What a digest stands for among the documents about derived images.

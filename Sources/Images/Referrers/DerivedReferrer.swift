@@ -1,5 +1,7 @@
+import Droplets
 import JSON
 public import OCI
+import Rootfs
 import Runtime
 import Signatures
 

@@ -1,4 +1,7 @@
+import Droplets
 import OCI
+import Packages
+import Rootfs
 
 /// What a droplet's image is made of, as an SPDX document that points to the rootfs' own: a pure function.
 enum ImageSBOM {

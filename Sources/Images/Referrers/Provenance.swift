@@ -1,5 +1,9 @@
+import Droplets
 import JSON
+import Layers
 import OCI
+import Packages
+import Rootfs
 
 /// How an image came about: an in-toto statement (version 1) with SLSA's provenance (version 1). A pure function.
 enum Provenance {

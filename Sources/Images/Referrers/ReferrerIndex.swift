@@ -1,5 +1,7 @@
+import Droplets
 import OCI
 import ObjectStore
+import Rootfs
 import Runtime
 
 /// Which documents about images a digest may be, so that a known one is found at once and guessing costs little: what a

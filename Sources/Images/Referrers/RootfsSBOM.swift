@@ -1,4 +1,7 @@
+import Layers
 import OCI
+import Packages
+import Rootfs
 
 /// What a rootfs version is made of, as an SPDX document: a pure function of its record and its package list.
 struct RootfsSBOM: Sendable {

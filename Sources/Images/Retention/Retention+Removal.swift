@@ -1,4 +1,5 @@
 import OCI
+public import Rootfs
 
 extension Retention {
     /// Removes a rootfs version because somebody says so: images on it are gone, and its bytes with the next collection.

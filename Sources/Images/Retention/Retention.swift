@@ -1,4 +1,6 @@
+import Droplets
 import OCI
+public import Rootfs
 
 /// How long droplets and rootfs versions are kept. What is current and what runs stays whatever this says.
 public struct RetentionPolicy: Hashable, Sendable {
@@ -152,7 +154,7 @@ extension DerivedImages {
     /// Forgets a rootfs version with its recipes, durably: images on it are gone. Its bytes go with garbage collection.
     /// - Throws: `.unknownVersion`; `.rootfsInUse` for a version that is current.
     public func remove(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
-        try await rootfs.remove(stack, version, recipes)
+        try await rootfs.remove(stack, version) { () throws(ImageError) in try await recipes.remove(stack, version) }
         forgetWanted(stack, version)
         // Of who was composing when the version went.
         try await recipes.remove(stack, version)

@@ -1,6 +1,7 @@
 import JSON
 public import OCI
 public import ObjectStore
+public import Rootfs
 
 /// A cluster's name: as a stack's.
 public struct ClusterName: Hashable, Sendable, CustomStringConvertible {

@@ -1,3 +1,4 @@
+import Rootfs
 import ArgumentParser
 import Foundation
 import Images

@@ -1,3 +1,4 @@
+import Rootfs
 import Foundation
 import Images
 

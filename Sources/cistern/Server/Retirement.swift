@@ -1,3 +1,5 @@
+import Droplets
+import Rootfs
 import Images
 import OCI
 import Registry

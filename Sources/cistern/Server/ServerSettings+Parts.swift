@@ -1,3 +1,5 @@
+import Droplets
+import Rootfs
 import BitsAPI
 import HTTPServer
 import Images

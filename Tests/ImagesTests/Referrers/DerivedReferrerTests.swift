@@ -1,6 +1,10 @@
+import Droplets
+import ImagesTesting
 import JSON
 import OCI
 import ObjectStore
+import Packages
+import Rootfs
 import Signatures
 import TestSupport
 import Testing
@@ -17,7 +21,7 @@ struct DerivedReferrerTests {
 
     private static func filled(keys: [SigningKey] = []) async throws -> (house: TestHouse, droplet: DropletRecord) {
         let house = try await house(keys: keys)
-        try await house.importRootfs("1", release: Status.debian, [Status.sample])
+        try await house.importRootfs("1", release: DpkgStatus.debian, [DpkgStatus.file])
         try await house.promote("1")
         return (house, try await house.upload("app", .droplet("hello")))
     }
@@ -60,7 +64,7 @@ struct DerivedReferrerTests {
         let guid = try DropletGUID("app")
         var listed: [DerivedReferrer] = []
         for version in ["1", "2", "3"] {
-            if version != "1" { try await house.importRootfs(version, release: Status.debian, [Status.sample]) }
+            if version != "1" { try await house.importRootfs(version, release: DpkgStatus.debian, [DpkgStatus.file]) }
             try await house.promote(version)
             for family in MediaTypeFamily.allCases {
                 let image = try await house.image("app", droplet.hash, family)
@@ -125,7 +129,7 @@ struct DerivedReferrerTests {
         let without = try await older.images.referrers(guid, of: image.manifestDigest)
         #expect(without == Array(listed.dropFirst()))
         #expect(try await older.images.referrerContent(guid, listed[0].documentDigest) == nil)
-        try await older.importRootfs("1", release: Status.debian, [Status.sample])
+        try await older.importRootfs("1", release: DpkgStatus.debian, [DpkgStatus.file])
         #expect(try await older.images.referrerContent(guid, listed[0].documentDigest) != nil)
         #expect(try await older.images.referrers(guid, of: image.manifestDigest) == listed)
     }
@@ -177,7 +181,7 @@ struct DerivedReferrerTests {
     func damaged() async throws {
         let (house, droplet) = try await Self.filled()
         let guid = try DropletGUID("app")
-        try await house.importRootfs("2", release: Status.debian, [Status.sample])
+        try await house.importRootfs("2", release: DpkgStatus.debian, [DpkgStatus.file])
         try await house.promote("2")
         let second = try await house.image("app", droplet.hash)
         let listed = try await house.images.referrers(guid, of: second.manifestDigest)

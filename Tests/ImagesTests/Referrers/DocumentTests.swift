@@ -1,12 +1,17 @@
+import Droplets
 import Foundation
+import ImagesTesting
 import JSON
+import Layers
 import OCI
+import Packages
 import Runtime
 import Signatures
 import TestSupport
 import Testing
 
 @testable import Images
+@testable import Rootfs
 
 @Suite("Documents about images")
 struct DocumentTests {

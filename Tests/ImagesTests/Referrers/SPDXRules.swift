@@ -1,5 +1,11 @@
+import Droplets
 import Foundation
+import Images
+import ImagesTesting
 import JSON
+import Packages
+import Rootfs
+import TestSupport
 
 /// What SPDX 2.3 asks of a JSON document: the members, their values, and that everything that is named is there.
 struct SPDXRules {

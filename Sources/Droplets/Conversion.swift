@@ -1,0 +1,47 @@
+import Archive
+import JSON
+import Layers
+import OCI
+import ObjectStore
+import Rootfs
+import Runtime
+
+/// What became of a droplet's bytes in one layer mode: `bits/droplets/conversions/<sha256>/<mode>-<compression>`.
+/// The same droplet uploaded again, for whichever app, reuses it.
+struct Conversion: Hashable, Sendable {
+    let content: DropletContent
+    let sha1: String
+    /// Of the droplet's bytes as they were uploaded.
+    let size: Int64
+    /// The mode that the layers really are in: `split` falls back to `single`.
+    let mode: LayerMode
+
+    static func key(_ digest: Digest, _ settings: DropletLayout) throws(ObjectStoreError) -> ObjectKey {
+        try ObjectKey("bits/droplets/conversions/\(digest.hex)/\(settings.mode.rawValue)-\(settings.compression.name)")
+    }
+
+    init(content: DropletContent, sha1: String, size: Int64, mode: LayerMode) {
+        self.content = content
+        self.sha1 = sha1
+        self.size = size
+        self.mode = mode
+    }
+
+    init(parsing bytes: [UInt8], at key: ObjectKey) throws(ImageError) {
+        guard let json = try? JSONValue(parsing: bytes), let content = DropletContent(json: json),
+            let sha1 = json["sha1"]?.string, let size = json["size"]?.integer,
+            let mode = json["mode"]?.string.flatMap(LayerMode.init(rawValue:))
+        else { throw .damaged(key) }
+        self.init(content: content, sha1: sha1, size: size, mode: mode)
+    }
+
+    var bytes: [UInt8] {
+        var json: [String: JSONValue] = [
+            "digest": .string(content.digest.description), "layers": .array(content.layers.map(\.json)),
+            "mode": .string(mode.rawValue), "newestEntry": .integer(content.newestEntry.seconds),
+            "sha1": .string(sha1), "size": .integer(size),
+        ]
+        if !content.buildpacks.isEmpty { json["buildpacks"] = .array(content.buildpacks.map(\.json)) }
+        return JSONValue.object(json).canonicalBytes
+    }
+}

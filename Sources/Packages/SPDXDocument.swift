@@ -1,0 +1,167 @@
+import JSON
+import OCI
+package import Runtime
+
+/// An SPDX 2.3 document while it is put together.
+package struct SPDXDocument {
+    /// What stands for the document itself in relationships.
+    package static let itself = "SPDXRef-DOCUMENT"
+    /// Below it lie the names of all documents and of the builds that provenance is of. Nothing is served there.
+    package static let space = "https://cloudfoundry.org/cistern"
+
+    package struct Package {
+        package let id: String
+        let name: String
+        let version: String
+        let purpose: String
+        /// In hexadecimal.
+        let sha256: String
+        let purl: String?
+        let sourceInfo: String
+        let license: String
+        let comment: String
+
+        /// What is empty is not written.
+        package init(
+            id: String, name: String, version: String = "", purpose: String = "", sha256: String = "",
+            purl: String? = nil, sourceInfo: String = "", license: String = "", comment: String = ""
+        ) {
+            self.id = id
+            self.name = name
+            self.version = version
+            self.purpose = purpose
+            self.sha256 = sha256
+            self.purl = purl
+            self.sourceInfo = sourceInfo
+            self.license = license
+            self.comment = comment
+        }
+    }
+
+    package struct ExternalDocument {
+        let id: String
+        let namespace: String
+        /// SPDX 2.3 asks for SHA-1 here (section 6.6).
+        let sha1: String
+
+        package init(id: String, namespace: String, sha1: String) {
+            self.id = id
+            self.namespace = namespace
+            self.sha1 = sha1
+        }
+    }
+
+    let name: String
+    let created: Timestamp
+    package var comment = ""
+    package var externalDocuments: [ExternalDocument] = []
+    private var packages: [JSONValue] = []
+    private var relationships: [JSONValue] = []
+    /// Texts of licences by what refers to them.
+    private var licenses: [String: String] = [:]
+    private var ids: Set<String> = [Self.itself]
+
+    package init(name: String, created: Timestamp) {
+        self.name = name
+        self.created = created
+    }
+
+    /// An identifier that no other element has, made of whatever text (section 3.2: letters, digits, `.` and `-`).
+    package mutating func makeID(_ text: String) -> String {
+        let base = "SPDXRef-" + Self.idString(text)
+        var id = base
+        var number = 2
+        while !ids.insert(id).inserted {
+            id = "\(base)-\(number)"
+            number += 1
+        }
+        return id
+    }
+
+    package mutating func add(_ package: Package) {
+        var json: [String: JSONValue] = [
+            "SPDXID": .string(package.id), "copyrightText": "NOASSERTION", "downloadLocation": "NOASSERTION",
+            "filesAnalyzed": false, "licenseConcluded": "NOASSERTION", "licenseDeclared": "NOASSERTION",
+            "name": .string(package.name),
+        ]
+        func set(_ name: String, _ value: String) { if !value.isEmpty { json[name] = .string(value) } }
+        set("versionInfo", package.version)
+        set("primaryPackagePurpose", package.purpose)
+        set("sourceInfo", package.sourceInfo)
+        set("comment", package.comment)
+        if !package.sha256.isEmpty {
+            json["checksums"] = [["algorithm": "SHA256", "checksumValue": .string(package.sha256)]]
+        }
+        if let purl = package.purl {
+            json["externalRefs"] = [
+                [
+                    "referenceCategory": "PACKAGE-MANAGER", "referenceLocator": .string(purl), "referenceType": "purl",
+                ]
+            ]
+        }
+        if !package.license.isEmpty { json["licenseDeclared"] = .string(reference(toLicense: package.license)) }
+        packages.append(.object(json))
+    }
+
+    package mutating func relate(_ element: String, _ type: String, _ other: String) {
+        relationships.append([
+            "relatedSpdxElement": .string(other), "relationshipType": .string(type), "spdxElementId": .string(element),
+        ])
+    }
+
+    /// The document, and the namespace that names it: made of its content, so that no other document has it.
+    /// - Parameter kind: a word of the namespace.
+    package func finish(_ kind: String) -> (namespace: String, bytes: [UInt8]) {
+        var json: [String: JSONValue] = [
+            "SPDXID": .string(Self.itself),
+            "creationInfo": [
+                // No version of Cistern: the same content is described in the same way by all of them.
+                "created": .string(created.rfc3339), "creators": ["Tool: cistern"],
+            ],
+            "dataLicense": "CC0-1.0", "name": .string(name), "packages": .array(packages),
+            "relationships": .array(relationships), "spdxVersion": "SPDX-2.3",
+        ]
+        if !comment.isEmpty { json["comment"] = .string(comment) }
+        if !externalDocuments.isEmpty {
+            json["externalDocumentRefs"] = .array(
+                externalDocuments.map {
+                    [
+                        "checksum": ["algorithm": "SHA1", "checksumValue": .string($0.sha1)],
+                        "externalDocumentId": .string($0.id), "spdxDocument": .string($0.namespace),
+                    ]
+                })
+        }
+        if !licenses.isEmpty {
+            json["hasExtractedLicensingInfos"] = .array(
+                licenses.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }.map {
+                    [
+                        "extractedText": .string($0.value), "licenseId": .string($0.key),
+                        "name": .string($0.value),
+                    ]
+                })
+        }
+        let namespace = "\(Self.space)/spdx/\(kind)/\(Digest.of(JSONValue.object(json).canonicalBytes).hex)"
+        json["documentNamespace"] = .string(namespace)
+        return (namespace, JSONValue.object(json).canonicalBytes)
+    }
+
+    /// The text itself is kept: whether it is an expression of SPDX depends on a list of licences that grows.
+    private mutating func reference(toLicense text: String) -> String {
+        let id = "LicenseRef-\(Digest.of(text.utf8).hex.prefix(16))"
+        licenses[id] = text
+        return id
+    }
+
+    /// What is no letter, digit, `.` or `-` becomes `-`.
+    private static func idString(_ text: String) -> String {
+        let bytes = text.utf8.prefix(200).map { byte -> UInt8 in
+            switch byte {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "."):
+                byte
+            default: UInt8(ascii: "-")
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}

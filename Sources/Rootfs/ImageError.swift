@@ -1,0 +1,132 @@
+public import Blobs
+public import Layers
+import OCI
+public import ObjectStore
+import Runtime
+public import Signatures
+
+/// Why an image, a droplet or a rootfs could not be had or made.
+public enum ImageError: Error, Sendable {
+    /// A guid, stack, version or architecture outside its grammar: what it was meant for, and the text.
+    case invalidName(what: String, text: String)
+    case unknownStack(StackName)
+    case unknownVersion(StackName, VersionName)
+    /// The stack has versions, but none is promoted.
+    case nothingPromoted(StackName)
+    /// The version lacks a variant for the droplet's architecture.
+    case noVariant(StackName, VersionName, Architecture)
+    /// A version is immutable: another content was imported under the same name.
+    case rootfsExists(StackName, VersionName, Architecture)
+    /// The rootfs lacks what apps can't be started without: all of it.
+    case unsuitableRootfs(missing: [String])
+    /// An image archive that is broken, or has no image that can be taken: why.
+    case unsuitableImage(String)
+    /// What came is not signed by a trusted key: why, and which are.
+    case untrusted(String)
+    case unknownDelta(StackName, from: VersionName, to: VersionName)
+    /// The version came in when no package lists were made.
+    case noPackages(StackName, VersionName, Architecture)
+    /// No layer turns the one version into the other, or the one computed does not: why.
+    case unsuitableDelta(String)
+    /// A version that is current, or was before it, can't be removed.
+    case rootfsInUse(StackName, VersionName)
+    /// A version that may run somewhere, or that one would go back to, is only removed by force, or not at all: why.
+    case rootfsNeeded(StackName, VersionName, reason: String)
+    /// A blocked version is not promoted, and nothing new is made of it.
+    case versionBlocked(StackName, VersionName, reason: String)
+    /// Nothing was current before what is, of what is there still and not blocked.
+    case nothingBefore(StackName, current: VersionName)
+    /// Another version is current than the one who promotes believes: how it came to that; nil if nothing ever was.
+    case promotedMeanwhile(StackName, PromotionHistory.Promotion?)
+    /// The version is no single layer.
+    case notOneLayer(StackName, VersionName)
+    /// A cluster's report of what runs there that can't be taken.
+    case unsuitableReport(String)
+    /// No `launch` for the architecture was given to this server.
+    case noLifecycle(Architecture)
+    case unknownDroplet(guid: String, hash: String)
+    /// The bytes received are not the ones announced.
+    case checksumMismatch(announced: String, received: String)
+    /// Another content is already known under this SHA-1.
+    case aliasTaken(guid: String, sha1: String)
+    /// The droplet or rootfs is not one that can be converted.
+    case rejected(ConversionError)
+    /// A stored record can't be read.
+    case damaged(ObjectKey)
+    /// Too many others changed the same record meanwhile.
+    case contended(ObjectKey)
+    case blob(BlobError)
+    case store(ObjectStoreError)
+    /// Provenance can't be signed.
+    case signing(SignatureError)
+    /// The sender failed or went away.
+    case input(any Error)
+    case cancelled
+}
+
+extension ImageError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .invalidName(let what, let text): "'\(text)' is not a valid \(what)"
+        case .unknownStack(let stack): "there is no stack \(stack): import a rootfs for it first"
+        case .unknownVersion(let stack, let version): "the stack \(stack) has no rootfs version \(version)"
+        case .nothingPromoted(let stack): "no rootfs version of the stack \(stack) is promoted: promote one first"
+        case .noVariant(let stack, let version, let architecture):
+            "rootfs version \(version) of the stack \(stack) has no variant for \(architecture)"
+        case .rootfsExists(let stack, let version, let architecture):
+            "rootfs version \(version) of the stack \(stack) (\(architecture)) exists with other content: "
+                + "choose another version"
+        case .rootfsInUse(let stack, let version): "\(stack) \(version) is current: promote another version first"
+        case .rootfsNeeded(_, _, let reason): reason
+        case .versionBlocked(let stack, let version, let reason):
+            "\(stack) \(version) is blocked\(reason.isEmpty ? "" : " (\(reason))"): choose another version, or allow it again "
+                + "(cistern rootfs allow --stack \(stack) --version \(version))"
+        case .nothingBefore(let stack, let current):
+            "there is nothing before \(current) to go back to that is still there and not blocked: "
+                + "promote the version you want (cistern rootfs list --stack \(stack) shows them)"
+        case .promotedMeanwhile(let stack, let promotion?):
+            "\(stack) is on \(promotion.version) since \(promotion.at.rfc3339): \(promotion.by) "
+                + (promotion.kind == .rollback ? "went back to it" : "promoted it")
+                + "\(promotion.reason.isEmpty ? "" : " (\(promotion.reason))"); look at it, then say so again"
+        case .promotedMeanwhile(let stack, nil): "nothing of the stack \(stack) is promoted yet"
+        case .notOneLayer(let stack, let version):
+            "\(stack) \(version) has several layers: copy the image cistern/\(stack):\(version) instead"
+        case .unsuitableReport(let reason), .unsuitableDelta(let reason): reason
+        case .unknownDelta(let stack, let from, let to):
+            "there is no delta from \(from) to \(to) of the stack \(stack): compute it first "
+                + "(cistern rootfs delta \(from) \(to) --stack \(stack))"
+        case .noPackages(let stack, let version, let architecture):
+            "the packages of \(stack) \(version) (\(architecture)) are not recorded, since an earlier Cistern imported it: "
+                + "import the same file again as \(version)"
+        case .unsuitableRootfs(let missing):
+            "no app can be started on this rootfs; it has \(missing.joined(separator: "; "))"
+        case .unsuitableImage(let reason), .untrusted(let reason): reason
+        case .noLifecycle(let architecture): "this server has no lifecycle programs for \(architecture)"
+        case .unknownDroplet(let guid, let hash): "there is no droplet \(hash) of \(guid)"
+        case .checksumMismatch(let announced, let received):
+            "the bytes received have the checksum \(received), announced was \(announced)"
+        case .aliasTaken(let guid, let sha1): "another droplet of \(guid) is already known by the SHA-1 \(sha1)"
+        case .rejected(let error): "\(error)"
+        case .damaged(let key): "the record \(key) is damaged"
+        case .contended(let key): "the record \(key) changes too often"
+        case .blob(let error): error.description
+        case .store(let error): error.description
+        case .signing(let error): error.description
+        case .input: "the transfer broke off"
+        case .cancelled: "cancelled"
+        }
+    }
+}
+
+/// Whatever went wrong below, as this module says it.
+package func imageError(_ error: any Error) -> ImageError {
+    switch error {
+    case let error as ImageError: error
+    case let error as ConversionError: .rejected(error)
+    case let error as UnsuitableImage: .unsuitableImage("\(error)")
+    case let error as BlobError: .blob(error)
+    case let error as ObjectStoreError: .store(error)
+    case is CancellationError: .cancelled
+    default: .input(error)
+    }
+}

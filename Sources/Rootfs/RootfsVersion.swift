@@ -1,0 +1,68 @@
+import JSON
+public import Layers
+public import OCI
+import ObjectStore
+public import Runtime
+
+/// One variant of a rootfs version: `rootfs/<stack>/<version>/<architecture>`. Immutable.
+public struct RootfsVersion: Hashable, Sendable {
+    public let stack: StackName
+    public let version: VersionName
+    public let architecture: Architecture
+    /// Bottom up.
+    public let layers: [LayerReference]
+    /// SHA-256 of the file that was imported; of an image its manifest's digest, or its configuration's where it has none.
+    public let source: Digest
+    /// Of the file that was imported.
+    public let sourceSize: Int64
+    /// The sum of its layers' tars.
+    public let uncompressedSize: Int64
+    /// The newest entry's modification time.
+    public let created: Timestamp
+    /// The absolute path of the shell that apps are started with.
+    public let shell: String
+    /// `PRETTY_NAME` of its os-release, or empty.
+    public let system: String
+    public let imported: Timestamp
+    public let importedBy: String
+    public let origin: RootfsOrigin
+
+    static func folder(_ stack: StackName) -> String { "rootfs/\(stack)/" }
+
+    static func folder(_ stack: StackName, _ version: VersionName) -> String { "rootfs/\(stack)/\(version)/" }
+
+    static func key(
+        _ stack: StackName, _ version: VersionName, _ architecture: Architecture
+    ) throws(ObjectStoreError) -> ObjectKey {
+        try ObjectKey(folder(stack, version) + architecture.rawValue)
+    }
+
+    var bytes: [UInt8] {
+        let members: [String: JSONValue] = [
+            "created": .integer(created.seconds), "imported": .integer(imported.seconds),
+            "importedBy": .string(importedBy), "layers": .array(layers.map(\.json)), "shell": .string(shell),
+            "source": .string(source.description), "sourceSize": .integer(sourceSize), "system": .string(system),
+            "uncompressedSize": .integer(uncompressedSize),
+        ]
+        return JSONValue.object(members.merging(origin.members) { own, _ in own }).canonicalBytes
+    }
+}
+
+extension RootfsVersion {
+    init(
+        parsing bytes: [UInt8], stack: StackName, version: VersionName, architecture: Architecture, at key: ObjectKey
+    ) throws(ImageError) {
+        guard let json = try? JSONValue(parsing: bytes), let created = json["created"]?.integer,
+            let imported = json["imported"]?.integer, let importedBy = json["importedBy"]?.string,
+            let layers = json["layers"]?.elements(LayerReference.init(json:)), let shell = json["shell"]?.string,
+            let source = json["source"]?.string.flatMap({ try? Digest(parsing: $0) }),
+            let sourceSize = json["sourceSize"]?.integer, let system = json["system"]?.string,
+            let uncompressedSize = json["uncompressedSize"]?.integer
+        else { throw .damaged(key) }
+        self.init(
+            stack: stack, version: version, architecture: architecture, layers: layers, source: source,
+            sourceSize: sourceSize, uncompressedSize: uncompressedSize, created: Timestamp(seconds: created),
+            shell: shell, system: system, imported: Timestamp(seconds: imported), importedBy: importedBy,
+            origin: RootfsOrigin(json: json))
+    }
+}

@@ -1,0 +1,113 @@
+import Archive
+import Blobs
+import Droplets
+import Images
+import ImagesTesting
+import Layers
+import OCI
+import ObjectStore
+import Rootfs
+import TestSupport
+import Testing
+
+@Suite("Droplet uploads")
+struct UploadTests {
+    @Test("the uploaded bytes come back as they were")
+    func original() async throws {
+        let house = try await TestHouse()
+        let tar = TestTar.droplet("hello")
+        let record = try await house.upload("app", tar, checksum: .sha256(Digest.of(tar.bytes).hex))
+        #expect(record.content.digest == Digest.of(tar.bytes))
+        let blob = try await house.droplets.original(record)
+        #expect(try await blob.reader.read(at: 0, maximum: 1 << 20) == tar.bytes)
+        await blob.reader.close()
+    }
+
+    @Test(
+        "a wrong checksum stores nothing",
+        arguments: [
+            Checksum.sha256(String(repeating: "0", count: 64)), .sha1(String(repeating: "0", count: 40)),
+        ])
+    func wrongChecksum(_ checksum: Checksum) async throws {
+        let house = try await TestHouse()
+        let before = try await house.store.list(prefix: "", startAfter: nil, limit: 1000).map(\.key)
+        await #expect(throws: ImageError.self) { try await house.upload("app", .droplet("x"), checksum: checksum) }
+        #expect(try await house.store.list(prefix: "", startAfter: nil, limit: 1000).map(\.key) == before)
+    }
+
+    @Test("a sender that goes away leaves nothing", arguments: [0, 1, 700, 2500])
+    func brokenSender(_ end: Int) async throws {
+        let house = try await TestHouse()
+        let before = try await house.store.list(prefix: "", startAfter: nil, limit: 1000).map(\.key)
+        await #expect(throws: ImageError.self) {
+            try await house.droplets.upload(
+                DropletUpload(
+                    guid: try DropletGUID("app"), stack: try StackName("s"), architecture: .amd64, checksum: nil,
+                    layout: DropletLayout(), limits: ConversionLimits(), by: "tester"),
+                from: Chunks(TestTar.droplet("x").bytes, breaksAt: end), logger: TestHouse.logger)
+        }
+        #expect(try await house.store.list(prefix: "", startAfter: nil, limit: 1000).map(\.key) == before)
+    }
+
+    @Test("a droplet that can't be converted stores nothing and says which entry")
+    func rejected() async throws {
+        let house = try await TestHouse()
+        let before = try await house.store.list(prefix: "", startAfter: nil, limit: 1000).map(\.key)
+        do {
+            try await house.upload("app", TestTar([.file("./app/a", "x"), .fifo("./app/pipe")]))
+            Issue.record("a fifo was taken")
+        } catch let error as ImageError {
+            #expect("\(error)".contains("app/pipe"))
+        }
+        #expect(try await house.store.list(prefix: "", startAfter: nil, limit: 1000).map(\.key) == before)
+    }
+
+    @Test("the same droplet of two apps shares all bytes")
+    func sharing() async throws {
+        let house = try await TestHouse()
+        let first = try await house.upload("one", .droplet("same"))
+        let data = try await house.store.list(prefix: "data/", startAfter: nil, limit: 1000).map(\.key)
+        let checksum = Checksum.sha256(first.hash)
+        let second = try await house.upload("two", .droplet("same"), checksum: checksum)
+        let third = try await house.upload("three", .droplet("same"))
+        #expect(second.content == first.content)
+        #expect(third.content == first.content)
+        #expect(try await house.store.list(prefix: "data/", startAfter: nil, limit: 1000).map(\.key) == data)
+    }
+
+    @Test("the same droplet with a wrong checksum is refused even where it is known")
+    func knownButWrong() async throws {
+        let house = try await TestHouse()
+        let first = try await house.upload("one", .droplet("same"))
+        await #expect(throws: ImageError.self) {
+            try await house.upload("two", .droplet("other"), checksum: .sha256(first.hash))
+        }
+        #expect(try await house.droplets.droplets(of: try DropletGUID("two")).isEmpty)
+    }
+
+    @Test("a record stays as it was first written, whatever mode a later upload asks for")
+    func fixedRecord() async throws {
+        let house = try await TestHouse()
+        let tar = TestTar([.directory("./app"), .directory("./deps"), .directory("./deps/0"), .file("./deps/0/x", "y")])
+        let first = try await house.upload("app", tar)
+        let second = try await house.upload("app", tar, mode: .split)
+        #expect(first.mode == .single)
+        #expect(second == first)
+        let other = try await house.upload("other", tar, mode: .split)
+        #expect(other.mode == .split)
+        #expect(other.content.layers.count == 2)
+    }
+
+    @Test("a hard link across groups sends a split droplet back to one layer")
+    func fallback() async throws {
+        let house = try await TestHouse()
+        let tar = TestTar([
+            .directory("./app"), .directory("./deps"), .directory("./deps/0"), .file("./deps/0/x", "y"),
+            .hardLink("./app/x", to: "./deps/0/x"), .file("./app/z", "after"),
+        ])
+        let split = try await house.upload("app", tar, mode: .split)
+        let single = try await house.upload("other", tar, mode: .single)
+        #expect(split.mode == .single)
+        #expect(split.content == single.content)
+    }
+}

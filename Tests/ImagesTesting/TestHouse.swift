@@ -1,0 +1,110 @@
+import Archive
+package import Blobs
+package import Droplets
+package import Images
+package import Layers
+package import Logging
+import OCI
+package import ObjectStore
+package import Rootfs
+package import Signatures
+package import TestSupport
+
+/// The catalogs over a memory store, as a server puts them together.
+package struct TestHouse {
+    package let store: MemoryObjectStore
+    package let blobs: BlobStore
+    package let droplets: DropletCatalog
+    package let rootfs: RootfsCatalog
+    package let images: DerivedImages
+    package static let stack = "teststack"
+
+    /// - Parameters:
+    ///   - store: of an earlier house, as after a restart.
+    ///   - launch: the lifecycle program's bytes; others as after an upgrade.
+    ///   - now: nanoseconds since 1970.
+    package init(
+        store: MemoryObjectStore = MemoryObjectStore(), launch: String = "launch 1",
+        quotas: QuotaLedger = QuotaLedger(),
+        deltas: DeltaPolicy? = nil, architectures: [Architecture] = [.amd64], keys: [SigningKey] = [],
+        now: @escaping @Sendable () -> Int64 = { 1_800_000_000_000_000_000 }
+    ) async throws {
+        self.store = store
+        blobs = BlobStore(store: store, now: now)
+        droplets = DropletCatalog(store: store, blobs: blobs, quotas: quotas, conversions: 4, now: now)
+        rootfs = try await RootfsCatalog(store: store, blobs: blobs, now: now)
+        let layer = try await LifecycleLayer.install(launch: Array(launch.utf8), in: blobs, store: store)
+        images = DerivedImages(
+            droplets: droplets, rootfs: rootfs, recipes: try await RecipeStore(store: store),
+            lifecycle: Dictionary(uniqueKeysWithValues: architectures.map { ($0, layer) }), deltas: deltas,
+            signingKeys: keys)
+    }
+
+    package static let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+    /// - Parameters:
+    ///   - release: its os-release.
+    ///   - others: what it has besides.
+    @discardableResult
+    package func importRootfs(
+        _ version: String, content: String? = nil, checksum: Checksum? = nil, architecture: Architecture = .amd64,
+        release: String? = nil, _ others: [TestTar.Entry] = []
+    ) async throws -> RootfsVersion {
+        let content = content ?? version + (architecture == .amd64 ? "" : " (\(architecture))")
+        let tar = TestRootfs(
+            shell: .program("bin/bash", TestRootfs.elf(machine: architecture == .amd64 ? 62 : 183)),
+            osRelease: release ?? "PRETTY_NAME=\"Test \(version)\"\n", more: [.file("content", content)] + others
+        ).tar
+        return try await take(tar.bytes, version: version, checksum: checksum, architecture: architecture)
+    }
+
+    /// Imports whatever bytes there are.
+    @discardableResult
+    package func take(
+        _ bytes: [UInt8], version: String = "1", checksum: Checksum? = nil, shell: String = "/bin/bash",
+        architecture: Architecture = .amd64, limits: ConversionLimits = ConversionLimits(),
+        source: RootfsSource = RootfsSource()
+    ) async throws -> RootfsVersion {
+        try await rootfs.importRootfs(
+            RootfsImport(
+                stack: try StackName(Self.stack), version: try VersionName(version), architecture: architecture,
+                checksum: checksum, shell: shell, compression: .gzip, limits: limits, by: "tester", source: source),
+            from: Chunks(bytes), logger: Self.logger)
+    }
+
+    @discardableResult
+    package func promote(_ version: String) async throws -> PromotionHistory {
+        try await rootfs.promote(
+            try StackName(Self.stack), try VersionName(version), by: "tester", reason: "")
+    }
+
+    @discardableResult
+    package func upload(
+        _ guid: String, _ tar: TestTar, checksum: Checksum? = nil, mode: LayerMode = .single,
+        architecture: Architecture = .amd64
+    ) async throws -> DropletRecord {
+        try await droplets.upload(
+            DropletUpload(
+                guid: try DropletGUID(guid), stack: try StackName(Self.stack), architecture: architecture,
+                checksum: checksum, layout: DropletLayout(mode: mode), limits: ConversionLimits(), by: "tester"),
+            from: Chunks(tar.bytes), logger: Self.logger)
+    }
+
+    package func image(
+        _ guid: String, _ tag: String, _ family: MediaTypeFamily = .oci
+    ) async throws -> ComposedImage {
+        guard let tag = DropletTag(try Tag(parsing: tag)) else { throw OCIError.tag(tag) }
+        return try await images.image(try DropletGUID(guid), tag, family)
+    }
+
+    /// Every key that there is.
+    package func allKeys() async throws -> Set<String> {
+        Set(try await store.list(prefix: "", startAfter: nil, limit: 100_000).map(\.key.text))
+    }
+
+    /// Every key that names something a client could see.
+    package func visibleKeys() async throws -> [String] {
+        try await store.list(prefix: "", startAfter: nil, limit: 10_000).map(\.key.text)
+            .filter { !$0.hasPrefix("data/") && !$0.hasPrefix("blobs/") }
+    }
+}
