@@ -11,11 +11,12 @@ public final class Places: Sendable {
 
     public init(_ count: Int) { state = Mutex(State(free: count)) }
 
-    public func with<Value>(_ body: () async throws -> Value) async throws -> Value {
+    /// - Parameter isUrgent: before all that wait.
+    public func with<Value>(isUrgent: Bool = false, _ body: () async throws -> Value) async throws -> Value {
         await withCheckedContinuation { continuation in
             let isFree = state.withLock { state in
                 guard state.free > 0 else {
-                    state.waiting.append(continuation)
+                    state.waiting.insert(continuation, at: isUrgent ? 0 : state.waiting.count)
                     return false
                 }
                 state.free -= 1

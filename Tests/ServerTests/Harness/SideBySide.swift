@@ -6,14 +6,19 @@ import Testing
 struct SideBySide: SuiteTrait, TestScoping {
     private static let places = Places(4)
 
+    let isLong: Bool
+
     func provideScope(
         for test: Test, testCase: Test.Case?, performing function: @concurrent @Sendable () async throws -> Void
     ) async throws {
-        try await Self.places.with { try await function() }
+        try await Self.places.with(isUrgent: isLong) { try await function() }
     }
 }
 
 extension Trait where Self == SideBySide {
     /// Of suites whose tests start servers of their own.
-    static var sideBySide: Self { SideBySide() }
+    static var sideBySide: Self { SideBySide(isLong: false) }
+
+    /// The same of suites that take minutes: they begin first, lest everybody waits for them at the end.
+    static var longSideBySide: Self { SideBySide(isLong: true) }
 }

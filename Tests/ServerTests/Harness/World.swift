@@ -133,7 +133,7 @@ struct SharedServer: SuiteTrait, TestScoping {
     func provideScope(
         for test: Test, testCase: Test.Case?, performing function: @concurrent @Sendable () async throws -> Void
     ) async throws {
-        try await SideBySide().provideScope(for: test, testCase: testCase) {
+        try await SideBySide(isLong: false).provideScope(for: test, testCase: testCase) {
             try await withTemporaryDirectory { directory in
                 let data = directory + "/data"
                 if !users.isEmpty {

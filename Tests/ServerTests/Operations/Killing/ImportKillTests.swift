@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("kill -9 and imports", .serialized, .sideBySide)
+    @Suite("kill -9 and imports", .serialized, .longSideBySide)
     struct ImportKillTests {
         private static let rounds = 10
 

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("kill -9", .serialized, .sideBySide)
+    @Suite("kill -9", .serialized, .longSideBySide)
     struct KillTests {
         private static let rounds = 200
 

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("kill -9 and promotions", .serialized, .sideBySide)
+    @Suite("kill -9 and promotions", .serialized, .longSideBySide)
     struct PromotionKillTests {
         private static let rounds = 40
 

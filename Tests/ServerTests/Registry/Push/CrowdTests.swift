@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Many who push at once", .serialized, .sideBySide)
+    @Suite("Many who push at once", .serialized, .longSideBySide)
     struct CrowdTests {
         private static let pushers = 32
         /// `SOAK_SECONDS` makes it longer: `make soak`.

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("kill -9 while images are pushed and garbage is collected", .serialized, .sideBySide)
+    @Suite("kill -9 while images are pushed and garbage is collected", .serialized, .longSideBySide)
     struct PushKillTests {
         private static let rounds = 200
         /// Far longer than a push takes here, and short enough that garbage of early rounds goes in later ones.
