@@ -61,6 +61,15 @@ struct ConnectionHandlerTests {
             channel.flush()
         }
 
+        /// What was sent so far.
+        func sent() throws -> String {
+            var text = ""
+            while let data = try channel.readOutbound(as: IOData.self) {
+                if case .byteBuffer(let buffer) = data { text += String(buffer: buffer) }
+            }
+            return text
+        }
+
         func finish() { _ = try? channel.finish(acceptAlreadyClosed: true) }
     }
 
@@ -115,6 +124,22 @@ struct ConnectionHandlerTests {
         #expect(harness.reader.errors.first as? ConnectionError == .stalled)
         try harness.answer()
         #expect(try #require(harness.closes(within: 100)) <= 2)
+    }
+
+    @Test("What is wrong with a request's head does not touch the answers to those before it")
+    func pipelinedBomb() throws {
+        let harness = try Harness()
+        defer { harness.finish() }
+        let good = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+        let bomb = "GET / HTTP/1.1\r\nX: " + String(repeating: "x", count: 200_000) + "\r\n\r\n"
+        try? harness.send(good + good + bomb)
+        #expect(harness.reader.heads == 2)
+        #expect(harness.reader.errors.first as? HTTPParserError == .headerOverflow)
+        for _ in 0..<2 {
+            try harness.answer()
+            let text = try harness.sent()
+            #expect(text.hasPrefix("HTTP/1.1 200 OK\r\n") && !text.contains("close"), "\(text)")
+        }
     }
 
     @Test("A client that never ends its body is stopped after exchangeTime though it keeps the rate")

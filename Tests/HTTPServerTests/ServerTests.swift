@@ -220,6 +220,16 @@ struct ServerTests {
         }
     }
 
+    @Test("A request that is none is answered after those before it, which keep their own answers")
+    func brokenBehind() async throws {
+        try await with { client async throws in
+            let good = "GET /open HTTP/1.1\r\nHost: a\r\n\r\n"
+            try await client.send(good + good + "GET / HTTP/1.1\r\n" + String(repeating: "X: y\r\n", count: 200))
+            for status in [200, 200, 431] { #expect(try await client.answer().status == status) }
+            #expect(try await client.rest().isEmpty)
+        }
+    }
+
     @Test("A long request target is 414 and a long Authorization is 401")
     func longTarget() async throws {
         try await with { client async throws in

@@ -64,6 +64,10 @@ extension HTTPFailure {
     static let stalled = HTTPFailure(.requestTimeout, "the body stopped coming", code: "TIMEOUT")
     static let brokenBody = HTTPFailure(.badRequest, "the body is not framed as it should be", code: "SIZE_INVALID")
 
+    /// For the log: nobody reads the answer.
+    static let clientGone = HTTPFailure(
+        .init(code: 499, reasonPhrase: "Client Closed Request"), "the client went away", code: "CANCELED")
+
     static func methodNotAllowed(_ allowed: [HTTPRequest.Method]) -> HTTPFailure {
         HTTPFailure(
             .methodNotAllowed, "this method is not supported here", code: "UNSUPPORTED",

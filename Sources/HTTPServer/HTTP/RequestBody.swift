@@ -1,5 +1,4 @@
 import HTTPTypes
-import HummingbirdCore
 import NIOCore
 import Synchronization
 
@@ -11,7 +10,7 @@ enum BodySource: Sendable {
 
 /// A body that comes in over a connection.
 struct NetworkBody: Sendable {
-    let parts: HummingbirdCore.RequestBody
+    let parts: RequestParts
     /// From Content-Length; nil if the body is chunked.
     let length: Int64?
     let connection: Connection
@@ -50,7 +49,7 @@ public struct RequestBody: AsyncSequence, Sendable {
     public struct Iterator: AsyncIteratorProtocol {
         private enum State {
             case unread(BodySource)
-            case reading(HummingbirdCore.RequestBody.AsyncIterator, NetworkBody)
+            case reading(NetworkBody)
             case over
         }
 
@@ -72,18 +71,15 @@ public struct RequestBody: AsyncSequence, Sendable {
                 return bytes.isEmpty ? nil : bytes
             case .unread(.network(let body)):
                 if body.expectsContinue { body.connection.sendContinue() }
-                return try await read(body.parts.makeAsyncIterator(), body)
-            case .reading(let iterator, let body): return try await read(iterator, body)
+                return try await read(body)
+            case .reading(let body): return try await read(body)
             }
         }
 
-        private mutating func read(
-            _ iterator: HummingbirdCore.RequestBody.AsyncIterator, _ body: NetworkBody
-        ) async throws -> [UInt8]? {
-            var iterator = iterator
+        private mutating func read(_ body: NetworkBody) async throws -> [UInt8]? {
             state = .over
             do {
-                guard let buffer = try await iterator.next() else {
+                guard let buffer = try await body.parts.nextOfBody() else {
                     // A reader must never take a body that broke off for one that ended.
                     guard (body.length ?? count) == count else { throw HTTPFailure.brokenBody }
                     return nil
@@ -91,7 +87,7 @@ public struct RequestBody: AsyncSequence, Sendable {
                 count += Int64(buffer.readableBytes)
                 body.received.add(buffer.readableBytes)
                 guard count <= maximum else { throw HTTPFailure.tooLarge(maximum: maximum) }
-                state = .reading(iterator, body)
+                state = .reading(body)
                 return Array(buffer.readableBytesView)
             } catch let error as ConnectionError {
                 throw error == .stalled ? HTTPFailure.stalled : HTTPFailure.brokenBody

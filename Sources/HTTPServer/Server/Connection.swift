@@ -22,6 +22,8 @@ final class Connection: Sendable {
     let statistics: ServerStatistics
     private let closing = Atomic(false)
     private let user = Mutex<String?>(nil)
+    private let isCancelled = Atomic(false)
+    private let server = Mutex(Server())
 
     init(channel: any Channel, transfer: Transfer, statistics: ServerStatistics) {
         self.statistics = statistics
@@ -51,6 +53,29 @@ final class Connection: Sendable {
     /// The user that the client's certificate names; nil if it has none.
     var certifiedUser: String? { user.withLock { $0 } }
     func markCertified(_ name: String?) { user.withLock { $0 = name } }
+
+    /// Runs what serves this connection, in a task that `cancel` cancels from then on.
+    func serve(_ work: () async -> Void) async {
+        await withUnsafeCurrentTask { (task: UnsafeCurrentTask?) async in
+            server.withLock { $0.task = task }
+            if isCancelled.load(ordering: .acquiring) { task?.cancel() }
+            await work()
+            // Before the task can be gone.
+            server.withLock { $0.task = nil }
+        }
+    }
+
+    /// The client is gone: nobody wants what is done for it. Called on the event loop.
+    func cancel() {
+        // What is cancelled may close the channel, which comes here again.
+        guard !isCancelled.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        server.withLock { $0.task?.cancel() }
+    }
+
+    /// The task that serves a connection. It is known only while it runs, so that it can be cancelled from any thread.
+    private struct Server: @unchecked Sendable {
+        var task: UnsafeCurrentTask?
+    }
 
     /// Lets a client that waits for it send its body.
     func sendContinue() {

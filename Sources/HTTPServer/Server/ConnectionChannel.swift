@@ -1,12 +1,11 @@
 import HTTPTypes
-import HummingbirdCore
 import Logging
 import NIOCore
 import NIOHTTP1
 import NIOHTTPTypes
 import NIOSSL
 
-/// The child channel of one listener: Hummingbird's request loop on a pipeline of our own.
+/// Builds the pipelines of one listener's connections and serves them.
 ///
 ///     plain:    parser · SendfileHandler · ConnectionHandler · NIOAsyncChannel
 ///     TLS:      NIOSSLServerHandler · NegotiationHandler, which gives way to one of
@@ -123,27 +122,31 @@ struct ConnectionChannel: Sendable {
         }
     }
 
+    /// Serves one request after the other. The task that does so is cancelled when the client goes away.
     private func handle(_ channel: AsyncChannel, _ connection: Connection, _ requestHandler: RequestHandler) async {
-        let loop = RequestLoop { request, writer, _ in
-            try await requestHandler.serve(request, writer: writer, on: connection)
+        await connection.serve {
+            // What is thrown here is that the client is gone.
+            try? await channel.executeThenClose { inbound, outbound in
+                let parts = RequestParts(inbound)
+                do {
+                    while !connection.isClosing, let head = try await parts.nextHead() {
+                        try await requestHandler.serve(head, parts, outbound, on: connection)
+                    }
+                } catch let error as HTTPParserError {
+                    // What came behind the last request is none.
+                    try await outbound.write(contentsOf: Self.refusal(of: error))
+                }
+                outbound.finish()
+                try await channel.channel.closeFuture.get()
+            }
         }
-        await loop.handleHTTP(asyncChannel: channel, logger: logger)
-    }
-}
-
-/// Hummingbird's loop over the requests of one connection.
-private struct RequestLoop: HTTPChannelHandler {
-    let responder: Responder
-
-    init(responder: @escaping Responder) { self.responder = responder }
-
-    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<ConnectionChannel.AsyncChannel> {
-        channel.eventLoop.makeCompletedFuture {
-            try ConnectionChannel.AsyncChannel(wrappingChannelSynchronously: channel)
-        }
     }
 
-    func handle(value: ConnectionChannel.AsyncChannel, logger: Logger) async {
-        await handleHTTP(asyncChannel: value, logger: logger)
+    private static func refusal(of error: HTTPParserError) -> [HTTPResponsePart] {
+        let status: HTTPResponse.Status =
+            error == .headerOverflow ? .requestHeaderFieldsTooLarge : .badRequest
+        return [
+            .head(HTTPResponse(status: status, headerFields: [.connection: "close", .contentLength: "0"])), .end(nil),
+        ]
     }
 }

@@ -27,7 +27,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var filesUnderWay = 0
     /// How many were written to their end.
     private var answers = 0
-    private var parserFailure: HTTPParserError?
+    /// What is left in the parser is worth nothing: the answer to the last request is the connection's last.
+    private var hasParserFailed = false
 
     /// - Parameter since: when the connection began.
     init(connection: Connection, limits: ServerLimits, since: NIODeadline) {
@@ -56,24 +57,32 @@ final class ConnectionHandler: ChannelDuplexHandler {
         // A body that broke off must never look like one that ended.
         if state.isBodyOpen { context.fireErrorCaught(ConnectionError.cut) }
         context.fireChannelInactive()
+        connection.cancel()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if let error = error as? HTTPParserError {
-            // What is left in the parser is worth nothing: the next answer is the connection's last.
-            parserFailure = error
-        }
+        if error is HTTPParserError { hasParserFailed = true }
         context.fireErrorCaught(error)
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        guard event is ChannelShouldQuiesceEvent else {
+        switch event {
+        case is ChannelShouldQuiesceEvent:
+            state.drain()
+            context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(state.limits.drainTime)) { context.cut() }
+            closeIfIdle(context)
+        case ChannelEvent.inputClosed:
             context.fireUserInboundEventTriggered(event)
-            return
+            cancelUnlessAnswered(context)
+        default: context.fireUserInboundEventTriggered(event)
         }
-        state.drain()
-        context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(state.limits.drainTime)) { context.cut() }
-        closeIfIdle(context)
+    }
+
+    /// A client that sends no more is gone, as a rule. One that only said so early gets a moment's time for its answer.
+    private func cancelUnlessAnswered(_ context: ChannelHandlerContext) {
+        context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(state.limits.halfClosedTime)) {
+            if self.state.isWorking { self.connection.cancel() }
+        }
     }
 
     /// While draining: gives an idle client a moment to send the request that may be on its way. The moment begins
@@ -199,8 +208,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     private func writeHead(_ head: HTTPResponse, context: ChannelHandlerContext) {
         var head = head
-        if parserFailure == .headerOverflow { head.status = .requestHeaderFieldsTooLarge }
-        let wantsClose = parserFailure != nil || head.headerFields[.connection] == "close"
+        // Where the parser failed between requests, that has an answer of its own, which asks for the close.
+        let wantsClose =
+            (hasParserFailed && state.isBodyOpen && state.exchanges.count == 1)
+            || head.headerFields[.connection] == "close"
         let (exchange, close) = state.responseHead(wantsClose: wantsClose)
         if close {
             head.headerFields[.connection] = "close"

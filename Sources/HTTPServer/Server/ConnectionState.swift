@@ -64,6 +64,8 @@ struct ConnectionState {
 
     var isIdle: Bool { exchanges.isEmpty && !isBodyOpen }
     var isLingering: Bool { lingering != nil }
+    /// The oldest request has no answer yet.
+    var isWorking: Bool { !exchanges.isEmpty && !responseStarted }
     /// The client waits for `100 Continue` before it sends its body.
     var awaitsContinue: Bool { isBodyOpen && exchanges.last?.expectsContinue == true }
 

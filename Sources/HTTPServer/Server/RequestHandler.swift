@@ -1,5 +1,4 @@
 import HTTPTypes
-import HummingbirdCore
 import Identity
 import Logging
 import Logs
@@ -31,20 +30,22 @@ struct RequestHandler: Sendable {
         self.logger = logger
     }
 
+    /// Answers one request.
+    /// - Parameters:
+    ///   - parts: where its body comes from.
+    ///   - writer: where the answer goes.
+    /// - Throws: if the answer could not be sent whole.
     func serve(
-        _ incoming: HummingbirdCore.Request, writer: consuming ResponseWriter, on connection: Connection
+        _ head: HTTPRequest, _ parts: RequestParts, _ writer: ResponseSender.Writer, on connection: Connection
     ) async throws {
-        // The connection's last answer was given; what the client sent behind is not worked on.
-        guard !connection.isClosing else { throw CancellationError() }
         let start = NIODeadline.now()
-        let head = incoming.head
         let fields = head.headerFields
         let sentID = fields[.vcapRequestID] ?? fields[.requestID]
         let id = if let sentID, RequestIDs.isSane(sentID) { sentID } else { ids.next() }
         let received = ByteCounter()
         var request = Request(
             method: head.method, target: head.path ?? "/", headers: fields, id: id, peer: connection.peer,
-            authority: head.authority, source: source(incoming, connection, received), logger: logger)
+            authority: head.authority, source: source(fields, parts, connection, received), logger: logger)
         var response = await answer(&request, connection)
         response.headers[.date] = dates.now
         response.headers[.requestID] = id
@@ -65,14 +66,13 @@ struct RequestHandler: Sendable {
     }
 
     private func source(
-        _ incoming: HummingbirdCore.Request, _ connection: Connection, _ received: ByteCounter
+        _ fields: HTTPFields, _ parts: RequestParts, _ connection: Connection, _ received: ByteCounter
     ) -> BodySource {
-        let fields = incoming.head.headerFields
         let length = fields[.contentLength].flatMap { Int64($0) }
         if fields[.transferEncoding] == nil, length ?? 0 == 0 { return .bytes([]) }
         return .network(
             NetworkBody(
-                parts: incoming.body, length: fields[.transferEncoding] == nil ? length : nil, connection: connection,
+                parts: parts, length: fields[.transferEncoding] == nil ? length : nil, connection: connection,
                 expectsContinue: fields[.expect] != nil, received: received))
     }
 
@@ -149,6 +149,9 @@ struct RequestHandler: Sendable {
             failure = known
         } else if let known = errors.failure(for: error) {
             failure = known
+        } else if Task.isCancelled {
+            // What failed for that is nobody's fault.
+            failure = .clientGone
         } else {
             failure = .inside(requestID: request.id)
             request.logger.error(

@@ -1,12 +1,14 @@
 import CPread
 import Glibc
 import HTTPTypes
-import HummingbirdCore
 import NIOCore
+import NIOHTTPTypes
 import NIOPosix
 
 /// Writes one response to its connection and remembers how far it came.
 struct ResponseSender {
+    typealias Writer = NIOAsyncChannelOutboundWriter<HTTPResponsePart>
+
     /// Parts of files up to this size are copied behind the head.
     private static let copied: Int64 = 16 << 10
     /// How much of a file is read at a time where it can't be left to the system, in bytes.
@@ -23,15 +25,15 @@ struct ResponseSender {
         self.isHead = isHead
     }
 
-    mutating func send(_ response: Response, _ writer: consuming ResponseWriter) async throws {
+    mutating func send(_ response: Response, _ writer: Writer) async throws {
         let head = HTTPResponse(status: response.status, headerFields: response.headers)
         switch response.body {
-        case .none: try await writer.writeResponse(head)
+        case .none: try await writer.write(contentsOf: [.head(head), .end(nil)])
         case .bytes(let bytes):
             if isHead || bytes.isEmpty {
-                try await writer.writeResponse(head)
+                try await writer.write(contentsOf: [.head(head), .end(nil)])
             } else {
-                try await writer.write(response: head, body: .init(byteBuffer: ByteBuffer(bytes: bytes)))
+                try await writer.write(contentsOf: [.head(head), .body(ByteBuffer(bytes: bytes)), .end(nil)])
                 sent = Int64(bytes.count)
             }
         case .file(let file, let range):
@@ -44,7 +46,7 @@ struct ResponseSender {
             await file.close()
         case .stream(let length, let write):
             if isHead {
-                try await writer.writeResponse(head)
+                try await writer.write(contentsOf: [.head(head), .end(nil)])
             } else {
                 try await stream(length, write, head, writer)
             }
@@ -53,26 +55,26 @@ struct ResponseSender {
     }
 
     private mutating func send(
-        _ file: ResponseFile, _ range: Range<Int64>, _ head: HTTPResponse, _ writer: consuming ResponseWriter
+        _ file: ResponseFile, _ range: Range<Int64>, _ head: HTTPResponse, _ writer: Writer
     ) async throws {
         if isHead || range.isEmpty {
-            try await writer.writeResponse(head)
+            try await writer.write(contentsOf: [.head(head), .end(nil)])
             return
         }
         if let descriptor = file.descriptor { try Self.check(descriptor, holds: range) }
         if Int64(range.count) <= Self.copied, let descriptor = file.descriptor {
             let buffer = try await Self.read(descriptor, at: range.lowerBound, count: range.count, connection)
-            try await writer.write(response: head, body: .init(byteBuffer: buffer))
+            try await writer.write(contentsOf: [.head(head), .body(buffer), .end(nil)])
             sent = Int64(range.count)
             return
         }
-        var body: any ResponseBodyWriter = try await writer.writeHead(head)
+        try await writer.write(.head(head))
         if let descriptor = file.descriptor, connection.transfer == .sendfile {
             try await sendfile(descriptor, range)
         } else {
-            try await sendChunks(file, range, &body)
+            try await sendChunks(file, range, writer)
         }
-        try await body.finish(nil)
+        try await writer.write(.end(nil))
     }
 
     private mutating func sendfile(_ descriptor: Int32, _ range: Range<Int64>) async throws {
@@ -84,7 +86,7 @@ struct ResponseSender {
     }
 
     private mutating func sendChunks(
-        _ file: ResponseFile, _ range: Range<Int64>, _ body: inout any ResponseBodyWriter
+        _ file: ResponseFile, _ range: Range<Int64>, _ writer: Writer
     ) async throws {
         var offset = range.lowerBound
         while offset < range.upperBound {
@@ -99,7 +101,7 @@ struct ResponseSender {
                 }
                 guard (1...count).contains(buffer.readableBytes) else { throw ResponseSenderError.fileTooShort }
             }
-            try await body.write(buffer)
+            try await writer.write(.body(buffer))
             offset += Int64(buffer.readableBytes)
             connection.statistics.addRead(buffer.readableBytes)
             sent += Int64(buffer.readableBytes)
@@ -108,18 +110,18 @@ struct ResponseSender {
 
     private mutating func stream(
         _ length: Int64?, _ write: @escaping @Sendable (([UInt8]) async throws -> Void) async throws -> Void,
-        _ head: HTTPResponse, _ writer: consuming ResponseWriter
+        _ head: HTTPResponse, _ writer: Writer
     ) async throws {
-        var body: any ResponseBodyWriter = try await writer.writeHead(head)
+        try await writer.write(.head(head))
         var count: Int64 = 0
         defer { sent = count }
         try await write { bytes in
             count += Int64(bytes.count)
             guard count <= length ?? .max else { throw ResponseSenderError.wrongLength }
-            try await body.write(ByteBuffer(bytes: bytes))
+            try await writer.write(.body(ByteBuffer(bytes: bytes)))
         }
         guard count == length ?? count else { throw ResponseSenderError.wrongLength }
-        try await body.finish(nil)
+        try await writer.write(.end(nil))
     }
 
     /// A file that is shorter than its record must not become a response that never ends.

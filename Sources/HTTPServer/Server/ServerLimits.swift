@@ -17,6 +17,8 @@ public struct ServerLimits: Hashable, Sendable {
     /// The longest that a request and its response may take a client that is still at it then: one that sends or reads a
     /// little all the time. The server's own work is not cut short.
     public var exchangeTime: Duration = .seconds(6 * 3600)
+    /// How long a request is worked on whose client has closed its side of the connection: most of these are gone.
+    public var halfClosedTime: Duration = .seconds(1)
     /// How long running transfers may go on after the server was asked to stop.
     public var drainTime: Duration = .seconds(25)
     /// How long idle connections are kept after that, so that a request that is on its way is still answered.

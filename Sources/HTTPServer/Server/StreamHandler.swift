@@ -51,6 +51,7 @@ final class StreamHandler: ChannelDuplexHandler {
         // A body that broke off must never look like one that ended.
         if state.isBodyOpen { context.fireErrorCaught(ConnectionError.cut) }
         context.fireChannelInactive()
+        connection.cancel()
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {

@@ -1,0 +1,90 @@
+import NIOCore
+
+/// How many bytes of heads an HTTP/1.1 connection keeps: of heads that are not whole yet, and of requests that wait for
+/// their answers. A value without I/O.
+struct HeadMeter {
+    /// What one byte of a head takes in memory: the buffer that it came in, its place in the parser, its field.
+    static let factor = 3
+    /// What a request takes besides, in bytes.
+    static let request = 2 << 10
+    /// What each connection may keep without its being counted, since its own bytes are (`MemoryUse.plain`).
+    static let allowance = factor * (8 << 10) + request
+
+    /// Of the parser, at most.
+    private var pending = 0
+    /// Of the bytes that came last, what was not handed on yet.
+    private var rest = 0
+    private var heads = 0
+    private var requests = 0
+
+    /// Bytes came in.
+    mutating func read(_ count: Int) {
+        pending += count
+        rest = count
+    }
+
+    /// The parser has handed on a head of this size.
+    mutating func head(_ size: Int) {
+        rest = max(0, rest - size)
+        pending = rest
+        heads += size
+        requests += 1
+    }
+
+    /// The parser has handed on a body's bytes.
+    mutating func body(_ count: Int) {
+        rest = max(0, rest - count)
+        pending = rest
+    }
+
+    /// The oldest request is answered, whose head had this size.
+    mutating func answered(_ size: Int) {
+        heads -= size
+        requests -= 1
+    }
+
+    /// What is to be taken of the budget, in bytes.
+    var use: Int { max(0, Self.factor * (pending + heads) + Self.request * requests - Self.allowance) }
+}
+
+/// Sees what comes before the parser does, so that memory for heads is taken before it is used. A connection that finds
+/// none is cut: its request is not even read.
+final class HeadMeterHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+
+    private var meter = HeadMeter()
+    private let memory: Holding
+    private var taken = 0
+
+    init(memory: Holding) { self.memory = memory }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        meter.read(Self.unwrapInboundIn(data).readableBytes)
+        if settle() { context.fireChannelRead(data) } else { context.cut() }
+    }
+
+    /// - Returns: false if there is no memory for the head.
+    func head(_ size: Int) -> Bool {
+        meter.head(size)
+        return settle()
+    }
+
+    func body(_ count: Int) { meter.body(count) }
+
+    func answered(_ size: Int) {
+        meter.answered(size)
+        _ = settle()
+    }
+
+    private func settle() -> Bool {
+        let use = meter.use
+        if use > taken {
+            guard memory.take(use - taken) else { return false }
+        } else if use < taken {
+            memory.give(taken - use)
+        }
+        taken = use
+        return true
+    }
+}

@@ -1,0 +1,46 @@
+import HTTPTypes
+import NIOCore
+import NIOHTTPTypes
+
+/// The requests of one connection, or of one stream of HTTP/2, as their parts come in.
+///
+/// One task at a time takes parts: the one that serves the connection takes heads, and whoever reads a request's body
+/// takes that, before the request is answered.
+final class RequestParts: @unchecked Sendable {
+    private let iterator: NIOAsyncChannelInboundStream<HTTPRequestPart>.AsyncIterator
+    private var isBodyOpen = false
+
+    init(_ inbound: NIOAsyncChannelInboundStream<HTTPRequestPart>) { iterator = inbound.makeAsyncIterator() }
+
+    /// The next request's head; what nobody read of the body before it is dropped.
+    /// - Returns: nil at the connection's end.
+    func nextHead() async throws -> HTTPRequest? {
+        while let part = try await next() {
+            if case .head(let head) = part {
+                isBodyOpen = true
+                return head
+            }
+        }
+        return nil
+    }
+
+    /// The next bytes of the request's body; nil at its end.
+    func nextOfBody() async throws -> ByteBuffer? {
+        guard isBodyOpen else { return nil }
+        switch try await next() {
+        case .body(let buffer)?: return buffer
+        case .end?:
+            isBodyOpen = false
+            return nil
+        case .head?, nil:
+            isBodyOpen = false
+            throw ConnectionError.cut
+        }
+    }
+
+    private func next() async throws -> HTTPRequestPart? {
+        // A copy is the same sequence.
+        var iterator = iterator
+        return try await iterator.next()
+    }
+}
