@@ -118,7 +118,7 @@ let package = Package(
         .target(
             name: "HTTPServer",
             dependencies: [
-                "CPread", "Identity", "JSON", "Logs", "OCI", "ObjectStore", crypto, httpTypes, logging,
+                "CLinux", "CPread", "Identity", "JSON", "Logs", "OCI", "ObjectStore", crypto, httpTypes, logging,
                 nioCore, nioHPACK, nioHTTP1, nioHTTP2, nioHTTPTypes, nioHTTPTypesHTTP1, nioPosix, nioSSL, nioTLS,
                 serviceLifecycle, swiftASN1, x509,
             ], swiftSettings: strict),

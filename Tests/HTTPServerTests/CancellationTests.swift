@@ -1,7 +1,8 @@
 import Synchronization
+import TestSupport
 import Testing
 
-@testable import Service
+@testable import HTTPServer
 
 @Suite("Work whose client is gone is cancelled", .timeLimit(.minutes(5)))
 struct CancellationTests {

@@ -27,10 +27,12 @@ struct ConnectionHandlerTests {
         let reader = Reader()
 
         init(_ limits: ServerLimits = ServerLimits()) throws {
-            let connection = Connection(channel: channel, transfer: .sendfile, statistics: ServerStatistics())
-            let parser = ByteToMessageHandler(HTTPRequestDecoder())
+            let connection = Connection(
+                channel: channel, transfer: .sendfile, memory: .memory(64 << 20), statistics: ServerStatistics())
+            let meter = HeadMeterHandler(memory: connection.memory)
             try channel.pipeline.syncOperations.addHandlers([
-                parser, ConnectionHandler(connection: connection, limits: limits, since: channel.eventLoop.now),
+                meter, ByteToMessageHandler(HTTPRequestDecoder()),
+                ConnectionHandler(connection: connection, meter: meter, limits: limits, since: channel.eventLoop.now),
                 reader,
             ])
             channel.connect(to: try SocketAddress(ipAddress: "192.0.2.1", port: 1), promise: nil)

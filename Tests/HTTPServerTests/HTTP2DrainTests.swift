@@ -152,7 +152,7 @@ struct HTTP2DrainTests {
                     Listener(
                         address: ListenAddress(host: "127.0.0.1", port: 0),
                         security: .tls(try authority.files.configuration()))
-                ], limits: limits, routes: Self.routes(), authenticator: FixedUsers(),
+                ], limits: limits, memory: .memory(256 << 20), routes: Self.routes(), authenticator: FixedUsers(),
                 accessLog: AccessLog(sink: sink), logger: Logger(label: "test")
             ) { listening.yield($0[0].address.port) }
             let group = ServiceGroup(

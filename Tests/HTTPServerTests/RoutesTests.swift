@@ -88,12 +88,14 @@ struct RoutesTests {
     @Test("Readiness tells which checks fail and nothing else", .timeLimit(.minutes(5)))
     func readiness() async throws {
         struct Broken: Error { let secret = "/data/store" }
-        let routes = Routes.health([ReadinessCheck("store") {}, ReadinessCheck("users") { throw Broken() }])
+        let routes = Routes.health([
+            ReadinessCheck("store") { "full" }, ReadinessCheck("users") { throw Broken() }, ReadinessCheck("x") { nil },
+        ])
         try await TestServer.run(routes) { server async throws in
             try await RawClient.with(port: server.plain) { client async throws in
                 let ready = try await client.request("GET", "/readyz")
                 #expect(ready.status == 503)
-                #expect(ready.text == #"{"checks":{"store":"ok","users":"failed"},"status":"not ready"}"#)
+                #expect(ready.text == #"{"checks":{"store":"full","users":"failed","x":"ok"},"status":"not ready"}"#)
                 #expect(try await client.request("GET", "/healthz").text == "ok\n")
             }
             #expect(try await eventually { server.log.all.contains("/data/store") })
@@ -103,13 +105,18 @@ struct RoutesTests {
     @Test("A check that does not come back fails, and a server that is well says so", .timeLimit(.minutes(5)))
     func readinessTimes() async throws {
         let slow = Routes.health(
-            [ReadinessCheck("slow") { try await Task.sleep(for: .seconds(3600)) }], timeout: .milliseconds(50))
+            [
+                ReadinessCheck("slow") {
+                    try await Task.sleep(for: .seconds(3600))
+                    return nil
+                }
+            ], timeout: .milliseconds(50))
         try await TestServer.run(slow) { server async throws in
             try await RawClient.with(port: server.plain) { client async throws in
                 #expect(try await client.request("GET", "/readyz").status == 503)
             }
         }
-        try await TestServer.run(Routes.health([ReadinessCheck("x") {}])) { server async throws in
+        try await TestServer.run(Routes.health([ReadinessCheck("x") { nil }])) { server async throws in
             try await RawClient.with(port: server.plain) { client async throws in
                 let answer = try await client.request("GET", "/readyz")
                 #expect(answer.status == 200 && answer.text.contains(#""ready""#))

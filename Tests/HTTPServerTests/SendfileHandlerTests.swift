@@ -40,7 +40,8 @@ struct SendfileHandlerTests {
         try authority.prepare()
         let child = ConnectionChannel(
             security: .tls(try ServerTLS(authority.files)), limits: ServerLimits(),
-            registry: ConnectionRegistry(), statistics: ServerStatistics(), logger: Logger(label: "test"))
+            registry: ConnectionRegistry(maximum: 10, maximumOfAddress: 10, logger: Logger(label: "test")),
+            memory: .memory(64 << 20), statistics: ServerStatistics(), logger: Logger(label: "test"))
         let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .bind(host: "127.0.0.1", port: 0) { channel in
                 channel.eventLoop.makeCompletedFuture { try child.setup(channel) }

@@ -23,7 +23,7 @@ struct TestServer: Sendable {
 
     static func run(
         _ routes: Routes, limits: ServerLimits = ServerLimits(), authenticator: (any Authenticating)? = nil,
-        tls: ServerTLS? = nil, signals: [UnixSignal] = [],
+        tls: ServerTLS? = nil, memory: Budget = .memory(256 << 20), signals: [UnixSignal] = [],
         now: @escaping @Sendable () -> NIODeadline = { .now() },
         _ body: @escaping @Sendable (TestServer) async throws -> Void
     ) async throws {
@@ -41,7 +41,7 @@ struct TestServer: Sendable {
                 Listener(
                     address: address,
                     security: try tls.map { .reloading($0) } ?? .tls(try authority.files.configuration())),
-            ], limits: limits, routes: routes, authenticator: authenticator ?? FixedUsers(),
+            ], limits: limits, memory: memory, routes: routes, authenticator: authenticator ?? FixedUsers(),
             accessLog: AccessLog(sink: sink), logger: logger, now: now
         ) { listening.yield($0) }
         let group = ServiceGroup(

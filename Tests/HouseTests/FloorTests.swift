@@ -28,7 +28,7 @@ struct FloorTests {
         (
             "HTTPServer",
             [
-                "CPread", "Crypto", "HTTPTypes", "NIOCore", "NIOHPACK", "NIOHTTP1", "NIOHTTP2",
+                "CLinux", "CPread", "Crypto", "HTTPTypes", "NIOCore", "NIOHPACK", "NIOHTTP1", "NIOHTTP2",
                 "NIOHTTPTypes", "NIOHTTPTypesHTTP1", "NIOPosix", "NIOSSL", "NIOTLS", "ServiceLifecycle", "SwiftASN1",
                 "X509",
             ]

@@ -37,18 +37,21 @@ public final class RunningServer: Sendable {
     /// - Parameters:
     ///   - directory: its `--data`; kept when it ends, so that it can be started again.
     ///   - arguments: added to the command line.
+    ///   - descriptors: how many it may have open (`nofile`); nil: as many as the test's process.
     /// - Throws: `ServerError.notReady` with the log's end if it ends or is not ready in time.
     public init(
         data directory: String, arguments: [String] = [], environment: [String: String] = [:],
-        within limit: Duration = .seconds(20)
+        descriptors: Int? = nil, within limit: Duration = .seconds(20)
     ) async throws {
         self.directory = directory
         let addressFile = directory + "/address"
         // A server that was killed left the old one there.
         unlink(addressFile)
         let log = directory + ".log"
+        let command =
+            try descriptors.map { ["prlimit", "--nofile=\($0):\($0)", try Programs.path(of: "cistern")] } ?? ["cistern"]
         let process = try ChildProcess(
-            "cistern", ["serve", "--data", directory, "--listen", "127.0.0.1:0"] + arguments,
+            command[0], command.dropFirst() + ["serve", "--data", directory, "--listen", "127.0.0.1:0"] + arguments,
             environment: environment, log: log)
         self.process = process
         do {

@@ -55,6 +55,11 @@ extension HTTPFailure {
             code: "TOOMANYREQUESTS", headers: [.retryAfter: String(seconds)])
     }
 
+    /// What the server may hold for requests is taken.
+    static let busy = HTTPFailure(
+        .serviceUnavailable, "the server has no room for this now: try again", code: "UNAVAILABLE",
+        headers: [.retryAfter: "1"])
+
     static let notFound = HTTPFailure(.notFound, "there is nothing here", code: "NOT_FOUND")
 
     static func tooLarge(maximum: Int64) -> HTTPFailure {

@@ -6,6 +6,9 @@ import Synchronization
 enum BodySource: Sendable {
     case bytes([UInt8])
     case network(NetworkBody)
+
+    /// The request is answered: nothing that was collected of its body is used any more.
+    func release() { if case .network(let body) = self { body.memory.release() } }
 }
 
 /// A body that comes in over a connection.
@@ -16,6 +19,8 @@ struct NetworkBody: Sendable {
     let connection: Connection
     let expectsContinue: Bool
     let received: ByteCounter
+    /// Of what is collected.
+    let memory: Holding
 }
 
 /// Counts what was received, for the log and for bodies that end early.
@@ -90,7 +95,11 @@ public struct RequestBody: AsyncSequence, Sendable {
                 state = .reading(body)
                 return Array(buffer.readableBytesView)
             } catch let error as ConnectionError {
-                throw error == .stalled ? HTTPFailure.stalled : HTTPFailure.brokenBody
+                switch error {
+                case .stalled: throw HTTPFailure.stalled
+                case .noMemory: throw HTTPFailure.busy
+                default: throw HTTPFailure.brokenBody
+                }
             } catch let error as HTTPFailure {
                 throw error
             } catch let error as CancellationError {
@@ -102,11 +111,22 @@ public struct RequestBody: AsyncSequence, Sendable {
         }
     }
 
-    /// The whole body; its bound is the caller's.
+    /// The whole body; its bound is the caller's. Its memory counts until the request is answered.
+    /// - Throws: 503 if there is no memory for it.
     public func collect() async throws -> [UInt8] {
         var bytes: [UInt8] = []
-        if let length { bytes.reserveCapacity(Int(Swift.min(length, maximum, 1 << 20))) }
-        for try await chunk in self { bytes.append(contentsOf: chunk) }
+        var room = 0
+        for try await chunk in self {
+            let count = bytes.count + chunk.count
+            if count > room {
+                // As much again, but no more than will come.
+                let wanted = Swift.max(count, Swift.min(2 * room, Int(clamping: length ?? maximum)), 16 << 10)
+                if case .network(let body) = source, !body.memory.take(wanted - room) { throw HTTPFailure.busy }
+                room = wanted
+                bytes.reserveCapacity(room)
+            }
+            bytes.append(contentsOf: chunk)
+        }
         return bytes
     }
 }

@@ -104,6 +104,10 @@ final class Holding: Sendable {
         state = Mutex(State(share: share))
     }
 
+    /// Holds nothing yet.
+    /// - Parameter share: what it is of, given what this one is of.
+    func another(_ share: (Budget.Share) -> Budget.Share) -> Holding { Holding(budget, share(self.share)) }
+
     deinit { release() }
 
     var share: Budget.Share { state.withLock { $0.share } }

@@ -1,5 +1,6 @@
 import Identity
 import NIOCore
+import NIOSSL
 import Synchronization
 
 /// What routes' answers need of the connection that they go to.
@@ -19,14 +20,22 @@ final class Connection: Sendable {
     /// The client's IP address.
     let peer: String
     let address: ClientAddress
+    /// What is held for this connection, or for this stream: given back when it closes.
+    let memory: Holding
     let statistics: ServerStatistics
+    /// The connection that a stream belongs to.
+    private let parent: Connection?
+    private let requests = Atomic(0)
+    private let spare = Atomic(false)
     private let closing = Atomic(false)
     private let user = Mutex<String?>(nil)
     private let isCancelled = Atomic(false)
     private let server = Mutex(Server())
 
-    init(channel: any Channel, transfer: Transfer, statistics: ServerStatistics) {
+    init(channel: any Channel, transfer: Transfer, memory: Budget, statistics: ServerStatistics) {
+        self.memory = Holding(memory, .strangers)
         self.statistics = statistics
+        parent = nil
         self.channel = channel
         underlying = channel
         self.transfer = transfer
@@ -37,6 +46,8 @@ final class Connection: Sendable {
 
     /// A stream of an HTTP/2 connection, whose client it has.
     init(stream: any Channel, of connection: Connection) {
+        memory = connection.memory.another { $0 }
+        parent = connection
         statistics = connection.statistics
         channel = stream
         underlying = connection.underlying
@@ -53,6 +64,36 @@ final class Connection: Sendable {
     /// The user that the client's certificate names; nil if it has none.
     var certifiedUser: String? { user.withLock { $0 } }
     func markCertified(_ name: String?) { user.withLock { $0 = name } }
+
+    /// Somebody is known to be behind it: what it holds counts for them from now on.
+    func belongs(to share: Budget.Share) {
+        memory.move(to: share)
+        parent?.memory.move(to: share)
+    }
+
+    /// For a document that a request sends.
+    func holdingForDocument() -> Holding { memory.another { $0 == .operators ? .operators : .documents } }
+
+    /// A request of this connection is worked on or being answered.
+    var isBusy: Bool { requests.load(ordering: .relaxed) > 0 }
+    func begin() { (parent ?? self).requests.wrappingAdd(1, ordering: .relaxed) }
+    func end() { (parent ?? self).requests.wrappingSubtract(1, ordering: .relaxed) }
+
+    /// There was no room left for it but what is kept for operators and for health.
+    var isSpare: Bool { (parent ?? self).spare.load(ordering: .relaxed) }
+    func markSpare() { spare.store(true, ordering: .relaxed) }
+
+    /// Ends it at once. TLS would first say goodbye and wait for a client that does not listen.
+    func cut() {
+        let channel = underlying
+        channel.eventLoop.execute {
+            if let tls = try? channel.pipeline.syncOperations.context(handlerType: NIOSSLServerHandler.self) {
+                tls.close(promise: nil)
+            } else {
+                channel.close(promise: nil)
+            }
+        }
+    }
 
     /// Runs what serves this connection, in a task that `cancel` cancels from then on.
     func serve(_ work: () async -> Void) async {
@@ -96,4 +137,15 @@ struct SendContinue: Sendable {}
 /// Asks a plain connection to send a range of a file.
 struct SendFile: Sendable {
     let region: FileRegion
+}
+
+extension ChannelHandlerContext {
+    /// Ends the connection at once, as `Connection.cut` does.
+    func cut() {
+        if let tls = try? pipeline.syncOperations.context(handlerType: NIOSSLServerHandler.self) {
+            tls.close(promise: nil)
+        } else {
+            close(promise: nil)
+        }
+    }
 }

@@ -13,11 +13,13 @@ extension ConnectionChannel {
         guard case .tls = security else { return }
         // What a handshake would have led to.
         await rehearse(on: group, requestHandler: requestHandler, input: []) { channel in
-            let connection = Connection(channel: channel, transfer: .chunks, statistics: statistics)
+            let connection = Connection(
+                channel: channel, transfer: .chunks, memory: memory, statistics: statistics)
             return Accepted(version: try addHTTP1(connection, since: channel.eventLoop.now), connection: connection)
         }
         await rehearse(on: group, requestHandler: requestHandler, input: Self.refusedStream) { channel in
-            let connection = Connection(channel: channel, transfer: .chunks, statistics: statistics)
+            let connection = Connection(
+                channel: channel, transfer: .chunks, memory: memory, statistics: statistics)
             return Accepted(version: try addHTTP2(connection, since: channel.eventLoop.now), connection: connection)
         }
     }
@@ -33,7 +35,11 @@ extension ConnectionChannel {
         let accepted = try? await ClientBootstrap(group: group.next()).withConnectedSocket(ends[0]) { channel in
             channel.eventLoop.makeCompletedFuture { try build(channel) }
         }
-        if let accepted { await handle(accepted, requestHandler: requestHandler) }
+        guard let accepted else { return }
+        // In a task of its own, since the one that serves a connection is cancelled when its client goes.
+        await withDiscardingTaskGroup { tasks in
+            tasks.addTask { await handle(accepted, requestHandler: requestHandler) }
+        }
     }
 
     /// What an HTTP/2 client begins with, and a request that no route sees: `GET *`.

@@ -7,12 +7,18 @@ import NIOSSL
 
 /// Builds the pipelines of one listener's connections and serves them.
 ///
-///     plain:    parser · SendfileHandler · ConnectionHandler · NIOAsyncChannel
+///     plain:    HeadMeterHandler · parser · SendfileHandler · ConnectionHandler · NIOAsyncChannel
 ///     TLS:      NIOSSLServerHandler · NegotiationHandler, which gives way to one of
-///     HTTP/1.1: NIOSSLServerHandler · parser · ConnectionHandler · NIOAsyncChannel
+///     HTTP/1.1: NIOSSLServerHandler · HeadMeterHandler · parser · ConnectionHandler · NIOAsyncChannel
 ///     HTTP/2:   NIOSSLServerHandler · NIOHTTP2Handler · HTTP2ConnectionHandler
 ///     and each stream of it: StreamHandler · NIOAsyncChannel
 struct ConnectionChannel: Sendable {
+    /// What a connection takes in memory by being there, in bytes, and an HTTP/2 connection besides, its first
+    /// stream included.
+    private static let plainBytes = 24 << 10
+    private static let secureBytes = 64 << 10
+    private static let http2Bytes = (96 << 10) + StreamHandler.bytes
+
     typealias AsyncChannel = NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>
 
     /// What a connection speaks.
@@ -36,6 +42,7 @@ struct ConnectionChannel: Sendable {
     let security: Security
     let limits: ServerLimits
     let registry: ConnectionRegistry
+    let memory: Budget
     let statistics: ServerStatistics
     let logger: Logger
 
@@ -46,10 +53,12 @@ struct ConnectionChannel: Sendable {
         let version: Version
         switch security {
         case .plain:
-            connection = Connection(channel: channel, transfer: .sendfile, statistics: statistics)
+            connection = Connection(channel: channel, transfer: .sendfile, memory: memory, statistics: statistics)
+            try registry.add(connection, bytes: Self.plainBytes)
             version = try addHTTP1(connection, since: channel.eventLoop.now)
         case .tls(let tls):
-            connection = Connection(channel: channel, transfer: .chunks, statistics: statistics)
+            connection = Connection(channel: channel, transfer: .chunks, memory: memory, statistics: statistics)
+            try registry.add(connection, bytes: Self.secureBytes)
             let promise = channel.eventLoop.makePromise(of: Version.self)
             let negotiation = NegotiationHandler(connection: connection, limits: limits, version: promise) {
                 [connection] isHTTP2, since in
@@ -65,18 +74,18 @@ struct ConnectionChannel: Sendable {
             }
             version = .negotiated(promise.futureResult)
         }
-        registry.add(channel)
         return Accepted(version: version, connection: connection)
     }
 
     /// Builds the upper end of a pipeline that speaks HTTP/1.1. What it returns must be run.
     func addHTTP1(_ connection: Connection, since: NIODeadline) throws -> Version {
         let pipeline = connection.channel.pipeline.syncOperations
-        try pipeline.addHandler(parser())
+        let meter = HeadMeterHandler(memory: connection.memory)
+        try pipeline.addHandlers([meter, parser()])
         if case .sendfile = connection.transfer {
             try pipeline.addHandler(SendfileHandler(statistics: statistics))
         }
-        try pipeline.addHandler(ConnectionHandler(connection: connection, limits: limits, since: since))
+        try pipeline.addHandler(ConnectionHandler(connection: connection, meter: meter, limits: limits, since: since))
         return .one(
             try AsyncChannel(
                 wrappingChannelSynchronously: connection.channel,
@@ -85,6 +94,7 @@ struct ConnectionChannel: Sendable {
 
     /// Builds the upper end of a pipeline that speaks HTTP/2.
     func addHTTP2(_ connection: Connection, since: NIODeadline) throws -> Version {
+        guard registry.take(Self.http2Bytes, for: connection) else { throw ConnectionError.noRoom }
         let streams = StreamQueue()
         let handler = HTTP2ConnectionHandler(connection: connection, streams: streams, limits: limits, since: since)
         try connection.channel.pipeline.syncOperations.addHandlers([handler.makeProtocolHandler(), handler])
@@ -127,7 +137,7 @@ struct ConnectionChannel: Sendable {
         await connection.serve {
             // What is thrown here is that the client is gone.
             try? await channel.executeThenClose { inbound, outbound in
-                let parts = RequestParts(inbound)
+                let parts = RequestParts(inbound, memory: connection.memory)
                 do {
                     while !connection.isClosing, let head = try await parts.nextHead() {
                         try await requestHandler.serve(head, parts, outbound, on: connection)
@@ -138,6 +148,8 @@ struct ConnectionChannel: Sendable {
                 }
                 outbound.finish()
                 try await channel.channel.closeFuture.get()
+                // Without anybody who might read, the channel would not wait for its client to take the answer.
+                withExtendedLifetime(parts) {}
             }
         }
     }

@@ -16,6 +16,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private static let copiedBody = 8 << 10
 
     private let connection: Connection
+    private let meter: HeadMeterHandler
     private let since: NIODeadline
     private let scheme: String
     private var state: ConnectionState
@@ -29,10 +30,15 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var answers = 0
     /// What is left in the parser is worth nothing: the answer to the last request is the connection's last.
     private var hasParserFailed = false
+    /// There was no memory for the last request's body.
+    private var isBodyRefused = false
 
-    /// - Parameter since: when the connection began.
-    init(connection: Connection, limits: ServerLimits, since: NIODeadline) {
+    /// - Parameters:
+    ///   - meter: stands below the parser.
+    ///   - since: when the connection began.
+    init(connection: Connection, meter: HeadMeterHandler, limits: ServerLimits, since: NIODeadline) {
         self.connection = connection
+        self.meter = meter
         self.since = since
         scheme = if case .sendfile = connection.transfer { "http" } else { "https" }
         state = ConnectionState(limits: limits, now: since)
@@ -105,11 +111,22 @@ final class ConnectionHandler: ChannelDuplexHandler {
         switch Self.unwrapInboundIn(data) {
         case .head(let head): readHead(head, context: context)
         case .body(let buffer):
+            meter.body(buffer.readableBytes)
             state.requestBody(buffer.readableBytes)
-            context.fireChannelRead(Self.wrapInboundOut(.body(buffer)))
+            readBody(buffer, context: context)
         case .end:
             state.requestEnd()
             context.fireChannelRead(Self.wrapInboundOut(.end(nil)))
+        }
+    }
+
+    private func readBody(_ buffer: ByteBuffer, context: ChannelHandlerContext) {
+        guard !isBodyRefused else { return }
+        if connection.memory.take(buffer.readableBytes) {
+            context.fireChannelRead(Self.wrapInboundOut(.body(buffer)))
+        } else {
+            isBodyRefused = true
+            context.fireErrorCaught(ConnectionError.noMemory)
         }
     }
 
@@ -119,6 +136,11 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     private func readHead(_ head: HTTPRequestHead, context: ChannelHandlerContext) {
+        let size = head.headers.reduce(head.uri.utf8.count + 16) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
+        guard meter.head(size), state.exchanges.count < state.limits.streams else {
+            context.cut()
+            return
+        }
         let length = head.headers.first(name: "content-length").flatMap { Int64($0) }
         let isChunked = head.headers.contains(name: "transfer-encoding")
         let hasBody = isChunked || (length ?? 0) > 0
@@ -126,7 +148,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
             // HTTP/1.0 would have to be told that its connection stays.
             keepAlive: head.version.minor >= 1 && head.isKeepAlive, isHead: head.method == .HEAD,
             expectsContinue: hasBody && head.version == .http1_1
-                && head.headers.first(name: "expect")?.lowercased() == "100-continue")
+                && head.headers.first(name: "expect")?.lowercased() == "100-continue", size: size)
         let now = context.eventLoop.now
         state.requestHead(exchange, bodyLength: hasBody ? (isChunked ? nil : length) : 0, now: now)
         if hasBody { startTimer(context, by: now + TimeAmount(state.limits.progressTime)) }
@@ -210,7 +232,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         var head = head
         // Where the parser failed between requests, that has an answer of its own, which asks for the close.
         let wantsClose =
-            (hasParserFailed && state.isBodyOpen && state.exchanges.count == 1)
+            isBodyRefused || (hasParserFailed && state.isBodyOpen && state.exchanges.count == 1)
             || head.headerFields[.connection] == "close"
         let (exchange, close) = state.responseHead(wantsClose: wantsClose)
         if close {
@@ -252,6 +274,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         writeUnsent(context: context)
         isChunked = false
         answers += 1
+        if let size = state.exchanges.first?.size { meter.answered(size) }
         let now = context.eventLoop.now
         if state.responseEnd(now: now) {
             close(context)
@@ -314,10 +337,14 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 }
 
-/// Why a request's body ends before its end.
+/// Why a connection, or a request's body, ends before its end.
 enum ConnectionError: Error {
     /// The client is gone.
     case cut
     /// The client stopped sending.
     case stalled
+    /// What the server may hold for requests is taken: there is none for this body.
+    case noMemory
+    /// There is no place for another connection.
+    case noRoom
 }

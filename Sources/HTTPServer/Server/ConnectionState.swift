@@ -8,6 +8,8 @@ struct ConnectionState {
         var keepAlive: Bool
         var isHead: Bool
         var expectsContinue: Bool
+        /// Of the head, in bytes.
+        var size = 0
     }
 
     enum Check: Equatable {

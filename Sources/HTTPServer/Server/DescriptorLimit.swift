@@ -17,3 +17,29 @@ public enum DescriptorLimit {
         return Int(clamping: limit.rlim_cur)
     }
 }
+
+/// What a process's descriptors are for: connections, what their requests open, and the rest, which is the store's and
+/// the process's own.
+struct DescriptorPlan {
+    /// Open connections, all listeners together.
+    let connections: Int
+    /// How many more there may be for operators and health.
+    let spare: Int
+    /// Requests that are worked on or answered: each may have a file open.
+    let requests: Budget
+
+    /// - Parameter limit: descriptors that this process may have open.
+    init(limit: Int) {
+        let left = limit - min(128, limit / 4)
+        let (connections, tenth) = (max(1, left * 2 / 5), max(1, left / 10))
+        self.connections = connections
+        spare = min(32, tenth / 2)
+        requests = Budget { share in
+            switch share {
+            case .users: connections
+            case .operators: min(32, tenth / 2)
+            default: tenth
+            }
+        }
+    }
+}

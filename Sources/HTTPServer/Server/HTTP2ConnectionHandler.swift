@@ -113,6 +113,10 @@ final class HTTP2ConnectionHandler: ChannelDuplexHandler {
             return closed
         }
         let own = Connection(stream: stream, of: connection)
+        // The connection itself has taken what one stream needs.
+        guard streams.count == 0 || own.memory.take(StreamHandler.bytes) else {
+            return loop.makeFailedFuture(ConnectionError.noRoom)
+        }
         do {
             let id = try stream.syncOptions?.getOption(HTTP2StreamChannelOptions.streamID)
             lastStream = max(lastStream, id ?? lastStream)
@@ -123,7 +127,10 @@ final class HTTP2ConnectionHandler: ChannelDuplexHandler {
         state.requestHead(
             .init(keepAlive: true, isHead: false, expectsContinue: false), bodyLength: 0, now: loop.now)
         state.requestEnd()
-        stream.closeFuture.assumeIsolated().whenComplete { _ in self.closed() }
+        stream.closeFuture.assumeIsolated().whenComplete { _ in
+            own.memory.release()
+            self.closed()
+        }
         let ready = loop.makePromise(of: Void.self)
         streams.add(StreamQueue.Stream(connection: own, ready: ready))
         return ready.futureResult

@@ -15,7 +15,8 @@ public struct HTTPServer: Service {
     private let limits: ServerLimits
     private let requestHandler: RequestHandler
     private let logger: Logger
-    private let registry = ConnectionRegistry()
+    private let memory: Budget
+    private let registry: ConnectionRegistry
     public let statistics = ServerStatistics()
     private let onListening: @Sendable ([BoundAddress]) async -> Void
 
@@ -23,31 +24,38 @@ public struct HTTPServer: Service {
     ///   - routes: everything that is served.
     ///   - authenticator: who is who; asked for every route that is not open.
     ///   - accessLog: gets one line a request; nil for none.
+    ///   - memory: what requests may hold; 503 or a closed connection beyond it.
     ///   - onListening: told the addresses once all of them are bound.
     public init(
-        listeners: [Listener], limits: ServerLimits = ServerLimits(), routes: Routes,
-        authenticator: any Authenticating, accessLog: AccessLog?, logger: Logger,
+        listeners: [Listener], limits: ServerLimits = ServerLimits(), memory: Budget = .memory(MemoryLimit.standard),
+        routes: Routes, authenticator: any Authenticating, accessLog: AccessLog?, logger: Logger,
         onListening: @escaping @Sendable ([BoundAddress]) async -> Void = { _ in }
     ) {
         self.init(
-            listeners: listeners, limits: limits, routes: routes, authenticator: authenticator, accessLog: accessLog,
-            logger: logger, now: { .now() }, onListening: onListening)
+            listeners: listeners, limits: limits, memory: memory, routes: routes, authenticator: authenticator,
+            accessLog: accessLog, logger: logger, now: { .now() }, onListening: onListening)
     }
 
     /// - Parameter now: what requests of an address are counted by.
     init(
-        listeners: [Listener], limits: ServerLimits, routes: Routes, authenticator: any Authenticating,
-        accessLog: AccessLog?, logger: Logger, now: @escaping @Sendable () -> NIODeadline,
+        listeners: [Listener], limits: ServerLimits, memory: Budget, routes: Routes,
+        authenticator: any Authenticating, accessLog: AccessLog?, logger: Logger,
+        now: @escaping @Sendable () -> NIODeadline,
         onListening: @escaping @Sendable ([BoundAddress]) async -> Void
     ) {
         self.listeners = listeners
         self.limits = limits
         self.logger = logger
+        self.memory = memory
         self.onListening = onListening
+        let plan = DescriptorPlan(limit: DescriptorLimit.raise())
+        registry = ConnectionRegistry(
+            maximum: min(limits.connections, plan.connections), spare: plan.spare,
+            maximumOfAddress: limits.connectionsOfAddress, logger: logger)
         requestHandler = RequestHandler(
             routes: routes, authenticator: authenticator,
-            limiter: limits.requestsOfAddress.map { RequestLimiter(rate: $0, now: now) }, accessLog: accessLog,
-            logger: logger)
+            limiter: limits.requestsOfAddress.map { RequestLimiter(rate: $0, now: now) },
+            descriptors: plan.requests, accessLog: accessLog, logger: logger)
     }
 
     /// Connections that are open now.
@@ -70,10 +78,14 @@ public struct HTTPServer: Service {
         await withTaskCancellationHandler {
             await withGracefulShutdownHandler {
                 await onListening(listening.map(\.address))
-                await withDiscardingTaskGroup { tasks in
-                    for listener in listening {
-                        tasks.addTask { await accept(listener, executors: executors) }
+                await withTaskGroup { tasks in
+                    tasks.addTask { await returnMemory() }
+                    await withDiscardingTaskGroup { tasks in
+                        for listener in listening {
+                            tasks.addTask { await accept(listener, executors: executors) }
+                        }
                     }
+                    tasks.cancelAll()
                 }
             } onGracefulShutdown: {
                 for listener in listening { listener.channel.close(promise: nil) }
@@ -82,6 +94,15 @@ public struct HTTPServer: Service {
         } onCancel: {
             for listener in listening { listener.channel.close(promise: nil) }
             registry.closeAll()
+        }
+    }
+
+    /// Gives memory back to the system after requests held much of it, until it is cancelled.
+    private func returnMemory() async {
+        while (try? await Task.sleep(for: MemoryLimit.trimInterval)) != nil {
+            if memory.fallen() >= MemoryLimit.worthTrimming {
+                try? await NIOThreadPool.singleton.runIfActive { MemoryLimit.trim() }
+            }
         }
     }
 
@@ -94,12 +115,10 @@ public struct HTTPServer: Service {
 
     private func bind(_ listener: Listener, group: any EventLoopGroup) async throws -> Bound {
         let child = ConnectionChannel(
-            security: try security(of: listener), limits: limits, registry: registry, statistics: statistics,
-            logger: logger)
+            security: try security(of: listener), limits: limits, registry: registry, memory: memory,
+            statistics: statistics, logger: logger)
         await child.rehearse(on: group, requestHandler: requestHandler)
-        // A connection takes a descriptor, and what it asks for another; some are the store's.
-        let maximum = max(1, min(limits.connections, (DescriptorLimit.raise() - 128) / 2))
-        let (maximumOfAddress, logger) = (limits.connectionsOfAddress, logger)
+        let (registry, logger) = (registry, logger)
         // As long as `AcceptHandler` lets it become.
         let (connections, accepted) = AsyncStream.makeStream(of: ConnectionChannel.Accepted.self)
         do {
@@ -110,7 +129,7 @@ public struct HTTPServer: Service {
                 .serverChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try channel.pipeline.syncOperations.addHandler(
-                            AcceptHandler(maximum: maximum, maximumOfAddress: maximumOfAddress, logger: logger))
+                            AcceptHandler(logger: logger) { registry.makeRoom() })
                     }
                 }
                 .childChannelInitializer { channel in

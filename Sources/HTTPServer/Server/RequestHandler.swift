@@ -13,16 +13,20 @@ struct RequestHandler: Sendable {
     private let routes: Routes
     private let authenticator: any Authenticating
     private let limiter: RequestLimiter?
+    private let descriptors: Budget
     private let accessLog: AccessLog?
     private let logger: Logger
     private let ids = RequestIDs()
     private let dates = DateCache()
 
-    /// - Parameter limiter: counts requests by address; nil: nobody does.
+    /// - Parameters:
+    ///   - limiter: counts requests by address; nil: nobody does.
+    ///   - descriptors: what requests may open.
     init(
-        routes: Routes, authenticator: any Authenticating, limiter: RequestLimiter? = nil, accessLog: AccessLog?,
-        logger: Logger
+        routes: Routes, authenticator: any Authenticating, limiter: RequestLimiter? = nil, descriptors: Budget,
+        accessLog: AccessLog?, logger: Logger
     ) {
+        self.descriptors = descriptors
         self.limiter = limiter
         self.routes = routes
         self.authenticator = authenticator
@@ -38,6 +42,8 @@ struct RequestHandler: Sendable {
     func serve(
         _ head: HTTPRequest, _ parts: RequestParts, _ writer: ResponseSender.Writer, on connection: Connection
     ) async throws {
+        connection.begin()
+        defer { connection.end() }
         let start = NIODeadline.now()
         let fields = head.headerFields
         let sentID = fields[.vcapRequestID] ?? fields[.requestID]
@@ -46,7 +52,10 @@ struct RequestHandler: Sendable {
         var request = Request(
             method: head.method, target: head.path ?? "/", headers: fields, id: id, peer: connection.peer,
             authority: head.authority, source: source(fields, parts, connection, received), logger: logger)
-        var response = await answer(&request, connection)
+        defer { request.source.release() }
+        var use = Use()
+        defer { giveBack(use, connection) }
+        var response = await answer(&request, connection, &use)
         response.headers[.date] = dates.now
         response.headers[.requestID] = id
         response.headers[.vcapRequestID] = id
@@ -65,6 +74,43 @@ struct RequestHandler: Sendable {
         try await delivery.send(response, writer)
     }
 
+    /// What a request holds besides its body.
+    private struct Use {
+        /// Whose descriptor it is.
+        var descriptor: Budget.Share?
+        /// For the answer, in bytes.
+        var memory = 0
+    }
+
+    /// Takes what a known user's request may open.
+    /// - Throws: 503 if there is nothing left for it.
+    private func take(_ use: inout Use, for principal: Principal?, _ connection: Connection) throws(HTTPFailure) {
+        let share: Budget.Share =
+            principal.map { $0.may(.operator) ? .operators : .users } ?? .strangers
+        connection.belongs(to: share)
+        guard !connection.isSpare || share == .operators, descriptors.take(1, of: share) else { throw .busy }
+        use.descriptor = share
+    }
+
+    /// Takes the memory that an answer needs while it is sent.
+    /// - Throws: 503 if there is none; the answer is then discarded.
+    private func take(_ use: inout Use, for response: Response, _ request: Request, _ connection: Connection)
+        async throws
+    {
+        let bytes = request.method == .head ? 0 : response.body.memory(bySystem: connection.transfer == .sendfile)
+        guard bytes > 0 else { return }
+        guard connection.memory.take(bytes) else {
+            await response.body.discard()
+            throw HTTPFailure.busy
+        }
+        use.memory = bytes
+    }
+
+    private func giveBack(_ use: Use, _ connection: Connection) {
+        if let share = use.descriptor { descriptors.give(1, of: share) }
+        if use.memory > 0 { connection.memory.give(use.memory) }
+    }
+
     private func source(
         _ fields: HTTPFields, _ parts: RequestParts, _ connection: Connection, _ received: ByteCounter
     ) -> BodySource {
@@ -73,11 +119,11 @@ struct RequestHandler: Sendable {
         return .network(
             NetworkBody(
                 parts: parts, length: fields[.transferEncoding] == nil ? length : nil, connection: connection,
-                expectsContinue: fields[.expect] != nil, received: received))
+                expectsContinue: fields[.expect] != nil, received: received, memory: connection.holdingForDocument()))
     }
 
     /// Finds and runs the route. Never throws: what goes wrong becomes an answer.
-    private func answer(_ request: inout Request, _ connection: Connection) async -> Response {
+    private func answer(_ request: inout Request, _ connection: Connection, _ use: inout Use) async -> Response {
         var errors: any ErrorEnvelope = PlainErrors()
         do {
             guard request.path.utf8.count + request.queryText.utf8.count < Self.maximumTarget else {
@@ -88,7 +134,10 @@ struct RequestHandler: Sendable {
                 errors = route.errors
                 request.parameters = parameters
                 try await authorise(&request, route.access, connection)
-                return try await run(route, request)
+                if route.access != .open { try take(&use, for: request.principal, connection) }
+                let response = try await run(route, request)
+                try await take(&use, for: response, request, connection)
+                return response
             case .badPath(let envelope):
                 errors = envelope
                 try await authorise(&request, .authenticated, connection)

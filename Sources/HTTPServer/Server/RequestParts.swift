@@ -8,9 +8,14 @@ import NIOHTTPTypes
 /// takes that, before the request is answered.
 final class RequestParts: @unchecked Sendable {
     private let iterator: NIOAsyncChannelInboundStream<HTTPRequestPart>.AsyncIterator
+    private let memory: Holding
     private var isBodyOpen = false
 
-    init(_ inbound: NIOAsyncChannelInboundStream<HTTPRequestPart>) { iterator = inbound.makeAsyncIterator() }
+    /// - Parameter memory: what bodies' bytes were taken from before they came here.
+    init(_ inbound: NIOAsyncChannelInboundStream<HTTPRequestPart>, memory: Holding) {
+        self.memory = memory
+        iterator = inbound.makeAsyncIterator()
+    }
 
     /// The next request's head; what nobody read of the body before it is dropped.
     /// - Returns: nil at the connection's end.
@@ -41,6 +46,8 @@ final class RequestParts: @unchecked Sendable {
     private func next() async throws -> HTTPRequestPart? {
         // A copy is the same sequence.
         var iterator = iterator
-        return try await iterator.next()
+        let part = try await iterator.next()
+        if case .body(let buffer)? = part { memory.give(buffer.readableBytes) }
+        return part
     }
 }

@@ -10,9 +10,9 @@ struct ResponseSender {
     typealias Writer = NIOAsyncChannelOutboundWriter<HTTPResponsePart>
 
     /// Parts of files up to this size are copied behind the head.
-    private static let copied: Int64 = 16 << 10
+    fileprivate static let copied = 16 << 10
     /// How much of a file is read at a time where it can't be left to the system, in bytes.
-    private static let chunk = 64 << 10
+    fileprivate static let chunk = 64 << 10
 
     let connection: Connection
     let isHead: Bool
@@ -33,8 +33,7 @@ struct ResponseSender {
             if isHead || bytes.isEmpty {
                 try await writer.write(contentsOf: [.head(head), .end(nil)])
             } else {
-                try await writer.write(contentsOf: [.head(head), .body(ByteBuffer(bytes: bytes)), .end(nil)])
-                sent = Int64(bytes.count)
+                try await send(bytes, head, writer)
             }
         case .file(let file, let range):
             do {
@@ -54,6 +53,22 @@ struct ResponseSender {
         isComplete = true
     }
 
+    /// Large ones go out piece by piece, as the client takes them, so that they are not in memory once more.
+    private mutating func send(_ bytes: [UInt8], _ head: HTTPResponse, _ writer: Writer) async throws {
+        if bytes.count <= Self.chunk {
+            try await writer.write(contentsOf: [.head(head), .body(ByteBuffer(bytes: bytes)), .end(nil)])
+            sent = Int64(bytes.count)
+            return
+        }
+        try await writer.write(.head(head))
+        for start in stride(from: 0, to: bytes.count, by: Self.chunk) {
+            let piece = bytes[start..<min(start + Self.chunk, bytes.count)]
+            try await writer.write(.body(ByteBuffer(bytes: piece)))
+            sent += Int64(piece.count)
+        }
+        try await writer.write(.end(nil))
+    }
+
     private mutating func send(
         _ file: ResponseFile, _ range: Range<Int64>, _ head: HTTPResponse, _ writer: Writer
     ) async throws {
@@ -62,7 +77,7 @@ struct ResponseSender {
             return
         }
         if let descriptor = file.descriptor { try Self.check(descriptor, holds: range) }
-        if Int64(range.count) <= Self.copied, let descriptor = file.descriptor {
+        if range.count <= Self.copied, let descriptor = file.descriptor {
             let buffer = try await Self.read(descriptor, at: range.lowerBound, count: range.count, connection)
             try await writer.write(contentsOf: [.head(head), .body(buffer), .end(nil)])
             sent = Int64(range.count)
@@ -146,6 +161,28 @@ struct ResponseSender {
             }
             return buffer
         }
+    }
+}
+
+extension ResponseBody {
+    /// What sending it to a client that is slow takes in memory, in bytes; 0 where that is little.
+    /// - Parameter bySystem: files go out without being read.
+    func memory(bySystem: Bool) -> Int {
+        let piece = 2 * ResponseSender.chunk
+        switch self {
+        case .none: return 0
+        case .bytes(let bytes):
+            return bytes.count <= ResponseSender.copied ? 0 : bytes.count + min(bytes.count, piece)
+        case .file(let file, let range):
+            if range.count <= ResponseSender.copied || (bySystem && file.descriptor != nil) { return 0 }
+            return min(2 * range.count, piece)
+        case .stream: return piece
+        }
+    }
+
+    /// It won't be sent.
+    func discard() async {
+        if case .file(let file, _) = self { await file.close() }
     }
 }
 

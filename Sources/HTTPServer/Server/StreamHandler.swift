@@ -15,6 +15,10 @@ final class StreamHandler: ChannelDuplexHandler {
     /// Data goes out in frames of this size at most, in bytes, so that a slow client's progress shows.
     static let frameSize = 16 << 10
 
+    /// What a stream takes in memory by being there, a head of ordinary size included, in bytes.
+    static let bytes = 24 << 10
+    private static let ordinaryHead = 4 << 10
+
     private let connection: Connection
     private var state: ConnectionState
     private var timer = DeadlineTimer()
@@ -71,10 +75,20 @@ final class StreamHandler: ChannelDuplexHandler {
         case .data(let content):
             if case .byteBuffer(let buffer) = content.data, buffer.readableBytes > 0 {
                 state.requestBody(buffer.readableBytes)
-                if !isSwallowing { context.fireChannelRead(Self.wrapInboundOut(.body(buffer))) }
+                readBody(buffer, context)
             }
             if content.endStream { readEnd(context) }
         default: break
+        }
+    }
+
+    private func readBody(_ buffer: ByteBuffer, _ context: ChannelHandlerContext) {
+        guard !isSwallowing else { return }
+        if connection.memory.take(buffer.readableBytes) {
+            context.fireChannelRead(Self.wrapInboundOut(.body(buffer)))
+        } else {
+            isSwallowing = true
+            context.fireErrorCaught(ConnectionError.noMemory)
         }
     }
 
@@ -86,6 +100,11 @@ final class StreamHandler: ChannelDuplexHandler {
     private func readHead(_ headers: HPACKHeaders, hasBody: Bool, _ context: ChannelHandlerContext) {
         wasHeadRead = true
         let now = context.eventLoop.now
+        let size = headers.reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count }
+        guard size <= Self.ordinaryHead || connection.memory.take(HeadMeter.factor * size) else {
+            context.close(promise: nil)
+            return
+        }
         let result = Result { () throws(HTTP2Message.Refusal) in
             try HTTP2Message.request(headers, hasBody: hasBody, limits: state.limits)
         }

@@ -37,6 +37,7 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "A PEM file with authorities whose client certificates name users.") var tlsClientAuthority: String?
     @Option(help: "Open connections of one client address.") var limitsConnectionsPerAddress: String?
     @Option(help: "Requests a second of one client address; 0: any number.") var limitsRequestsPerAddress: String?
+    @Option(help: "Memory that requests may hold, in bytes; 0: half of what there is.") var limitsMemoryBytes: String?
     @Option(help: "The most bytes of content in the store; 0: what there is room for.") var limitsStoreBytes: String?
     @Option(help: "Seconds between counts of what quotas limit.") var quotasCountSeconds: String?
     @Option(help: "true: clients fetch blobs from the store itself.") var redirects: String?
@@ -63,7 +64,8 @@ struct ServeCommand: AsyncParsableCommand {
             (.maximumDroplet, limitsDropletBytes), (.maximumUnpacked, limitsUnpackedBytes),
             (.maximumEntries, limitsEntries), (.conversions, limitsConversions),
             (.clientAuthority, tlsClientAuthority), (.connectionsOfAddress, limitsConnectionsPerAddress),
-            (.requestsOfAddress, limitsRequestsPerAddress), (.storeBytes, limitsStoreBytes),
+            (.requestsOfAddress, limitsRequestsPerAddress), (.memoryBytes, limitsMemoryBytes),
+            (.storeBytes, limitsStoreBytes),
             (.countInterval, quotasCountSeconds), (.redirects, redirects),
             (.collectionInterval, gcIntervalSeconds), (.collectionGrace, gcGraceSeconds),
             (.keptDroplets, retentionDroplets), (.keptRootfs, retentionRootfs),

@@ -58,6 +58,21 @@ extension Server {
         logger.warning("this store gives no URLs: blobs are sent by the server itself, whatever 'redirects' says")
     }
 
+    /// Whether the store takes what is written. One that is full does not, but it still serves and deletes.
+    func storeCheck(_ store: any ObjectStore) -> ReadinessCheck {
+        ReadinessCheck("store") {
+            let key = try ObjectKey("health/probe")
+            do {
+                try await store.put(key, Array("probe".utf8), if: .always)
+            } catch ObjectStoreError.full {
+                return "full"
+            }
+            try await store.delete(key, ifVersion: nil)
+            try await store.sync()
+            return nil
+        }
+    }
+
     /// Says where the server is and what to type next, and writes the addresses down for programs.
     func announce(_ addresses: [BoundAddress], _ logger: Logger) {
         let text = addresses.map { "\($0)\n" }.joined()

@@ -24,6 +24,7 @@ struct Server {
 
     /// Runs until it is told to stop.
     func run() async throws {
+        MemoryLimit.prepareAllocator()
         let logSink = LogSink()
         defer { logSink.flush() }
         let level = settings.logLevel
@@ -88,9 +89,8 @@ struct Server {
             ).callAsFunction, now: SystemClock.now, executor: background)
 
         await warnOfRedirects(store, logger)
-        var routes = Routes.health([
-            ReadinessCheck("store") { try await store.sync() }
-        ])
+        let memory = Budget.memory(settings.memoryBytes)
+        var routes = Routes.health([storeCheck(files), .memory(memory), .descriptors])
         routes.add(
             RegistryAPI(
                 images: images, registry: registry, uploads: uploads, blobs: blobs, redirects: settings.redirects
@@ -104,7 +104,7 @@ struct Server {
             ).routes)
 
         let server = HTTPServer(
-            listeners: settings.listeners(tls), limits: settings.server, routes: routes,
+            listeners: settings.listeners(tls), limits: settings.server, memory: memory, routes: routes,
             authenticator: authenticator, accessLog: AccessLog(sink: logSink), logger: logger
         ) { addresses in
             announce(addresses, logger)

@@ -26,6 +26,8 @@ struct ServerSettings: Sendable {
     let connectionsOfAddress: Int
     /// A second; nil: any number.
     let requestsOfAddress: Int?
+    /// What requests may hold, in bytes.
+    let memoryBytes: Int
     /// nil: what there is room for.
     let storeBytes: Int64?
     let countInterval: Duration
@@ -76,6 +78,8 @@ struct ServerSettings: Sendable {
         connectionsOfAddress = Int(try source.value(.connectionsOfAddress) { Self.number($0, 1...1_000_000) })
         let requests = Int(try source.value(.requestsOfAddress) { Self.number($0, 0...1_000_000) })
         requestsOfAddress = requests == 0 ? nil : requests
+        let memory = try source.value(.memoryBytes) { $0 == "0" ? 0 : Self.number($0, (16 << 20)...(1 << 50)) }
+        memoryBytes = memory == 0 ? MemoryLimit.standard : Int(memory)
         let bytes = try source.value(.storeBytes) { Self.number($0, 0...(1 << 60)) }
         storeBytes = bytes == 0 ? nil : bytes
         countInterval = .seconds(try source.value(.countInterval) { Self.number($0, 1...(366 * 86_400)) })

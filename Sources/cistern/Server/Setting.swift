@@ -43,6 +43,9 @@ struct Setting: Hashable, Sendable {
     static let requestsOfAddress = Setting(
         key: "limits.requests-per-address", fallback: "0",
         help: "requests a second of one client address, a minute's at once; 0: any number")
+    static let memoryBytes = Setting(
+        key: "limits.memory-bytes", fallback: "0",
+        help: "memory that requests may hold together; 0: half of the container's, or of the machine's")
     static let storeBytes = Setting(
         key: "limits.store-bytes", fallback: "0",
         help: "the most bytes of content in the store; 0: what there is room for")
@@ -89,7 +92,8 @@ struct Setting: Hashable, Sendable {
     static let all = [
         listen, plainListen, certificate, privateKey, clientAuthority, http2, redirects, layersMode, layersCompression,
         defaultStack, defaultArchitecture, maximumDroplet, maximumUnpacked, maximumEntries, conversions,
-        connectionsOfAddress, requestsOfAddress, storeBytes, countInterval, collectionInterval, collectionGrace,
+        connectionsOfAddress, requestsOfAddress, memoryBytes, storeBytes, countInterval, collectionInterval,
+        collectionGrace,
         keptDroplets, keptRootfs, untaggedAge, reportAge, rootfsSignatures, rootfsDelta, deltaShare, deltaChain,
         provenanceKey,
         drainSeconds, logLevel,

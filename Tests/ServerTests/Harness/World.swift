@@ -39,9 +39,12 @@ struct World: Sendable {
     }
 
     /// Starts a server on a directory, new or used before.
-    init(data directory: String, arguments: [String] = [], environment: [String: String] = [:]) async throws {
+    init(
+        data directory: String, arguments: [String] = [], environment: [String: String] = [:], descriptors: Int? = nil
+    ) async throws {
         server = try await RunningServer(
-            data: directory, arguments: ["--plain-listen", "127.0.0.1:0"] + arguments, environment: environment)
+            data: directory, arguments: ["--plain-listen", "127.0.0.1:0"] + arguments, environment: environment,
+            descriptors: descriptors)
         let addresses = try String(contentsOfFile: directory + "/address", encoding: .utf8)
         let plain = addresses.split(whereSeparator: \.isNewline).first { $0.hasPrefix("http://") }
         let port = try #require(plain?.split(separator: ":").last.flatMap { Int($0) })
@@ -60,9 +63,10 @@ struct World: Sendable {
     /// As above, in a given directory.
     static func with<Value>(
         data directory: String, _ arguments: [String] = [], environment: [String: String] = [:],
-        _ body: (World) async throws -> Value
+        descriptors: Int? = nil, _ body: (World) async throws -> Value
     ) async throws -> Value {
-        let world = try await World(data: directory, arguments: arguments, environment: environment)
+        let world = try await World(
+            data: directory, arguments: arguments, environment: environment, descriptors: descriptors)
         do {
             let value = try await body(world)
             let status = try await world.server.stop()
