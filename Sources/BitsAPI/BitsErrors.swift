@@ -17,6 +17,8 @@ struct BitsErrors: ErrorEnvelope {
         case .checksumMismatch: return HTTPFailure(.badRequest, message, code: "290003")
         case .unknownDroplet: return HTTPFailure(.notFound, message, code: "10010")
         case .aliasTaken, .contended: return HTTPFailure(.conflict, message, code: "290008")
+        case .rejected(let reason) where reason.fault == .noMemory:
+            return HTTPFailure(.serviceUnavailable, reason.reason, code: "500000", headers: [.retryAfter: "5"])
         case .rejected(let reason):
             return HTTPFailure(
                 reason.fault == .tooLarge ? .contentTooLarge : .unprocessableContent, message, code: "290008")

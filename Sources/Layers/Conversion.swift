@@ -1,6 +1,7 @@
 public import Archive
 package import Logging
 public import OCI
+import Synchronization
 
 /// Converts a droplet, in one streaming pass, into the layers of an image.
 ///
@@ -89,6 +90,8 @@ public struct ConversionLimits: Sendable, Hashable {
     public var splitLayers = 24
     /// Bytes of history that a zstd stream may ask for: memory that a conversion needs.
     public var zstdWindow = 8 << 20
+    /// Where memory is taken from that grows with the entries; nil: it is not counted.
+    public var memory: ArchiveMemory?
 
     public init() {}
 
@@ -222,5 +225,42 @@ extension ConversionNotes {
         }
         metadata["examples"] = .array(shown.map { .string($0) })
         logger.info("the archive was changed while it was converted", metadata: metadata)
+    }
+}
+
+/// Where all archives that are being taken in get the memory that they are remembered with.
+public final class ArchiveMemory: Hashable, Sendable {
+    fileprivate let take: @Sendable (_ bytes: Int) -> Bool
+    fileprivate let give: @Sendable (_ bytes: Int) -> Void
+
+    /// - Parameters:
+    ///   - take: false if there is not enough left.
+    ///   - give: gives back what was taken.
+    public init(
+        take: @escaping @Sendable (_ bytes: Int) -> Bool, give: @escaping @Sendable (_ bytes: Int) -> Void
+    ) {
+        self.take = take
+        self.give = give
+    }
+
+    public static func == (one: ArchiveMemory, other: ArchiveMemory) -> Bool { one === other }
+    public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
+
+    /// What one archive has of it, until it is let go.
+    final class Share: Sendable {
+        private let memory: ArchiveMemory?
+        private let bytes = Atomic(0)
+
+        init(of memory: ArchiveMemory?) { self.memory = memory }
+
+        deinit { memory?.give(bytes.load(ordering: .relaxed)) }
+
+        /// - Returns: false if there is not enough left.
+        func take(_ count: Int) -> Bool {
+            guard let memory else { return true }
+            guard memory.take(count) else { return false }
+            bytes.wrappingAdd(count, ordering: .relaxed)
+            return true
+        }
     }
 }

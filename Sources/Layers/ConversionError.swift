@@ -9,6 +9,8 @@ public struct ConversionError: Error, Hashable, Sendable {
         case tooLarge
         /// Good, but not for `LayerMode.split`: convert it again as `single`.
         case crossesLayers
+        /// What all archives together may be remembered with is taken: try again later.
+        case noMemory
     }
 
     public let fault: Fault

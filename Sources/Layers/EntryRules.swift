@@ -12,8 +12,14 @@ struct EntryRules {
         var name: [UInt8]
     }
 
+    /// Memory is taken for so many entries at a time.
+    private static let counted = 1024
+    /// What an entry is remembered with, in bytes: a place in `names`, a free one beside it, and room to grow.
+    private static let entryBytes = 48
+
     let policy: EntryPolicy
     private let limits: ConversionLimits
+    private let memory: ArchiveMemory.Share
     /// The layers, in the order in which they came up.
     private(set) var groups: [LayerGroup] = [.rest]
     /// For each of them, the directories without an entry of their own so far; clean names.
@@ -29,6 +35,7 @@ struct EntryRules {
     init(policy: EntryPolicy, limits: ConversionLimits) {
         self.policy = policy
         self.limits = limits
+        memory = ArchiveMemory.Share(of: limits.memory)
         names[[]] = NameTable.Mark(kind: .impliedDirectory)
         if !policy.prefix.isEmpty { implied[0].insert([]) }
     }
@@ -38,6 +45,9 @@ struct EntryRules {
         count += 1
         guard count <= limits.entries else {
             throw ConversionError(.tooLarge, "more than \(limits.entries) entries", entry: original.name)
+        }
+        if count % Self.counted == 1, !memory.take(Self.counted * Self.entryBytes) {
+            throw ConversionError(.noMemory, "too many large archives are being taken in: try again")
         }
         let name = try clean(original.name, of: original)
         let group = try group(policy.group(name, isDirectory: original.kind == .directory), original)

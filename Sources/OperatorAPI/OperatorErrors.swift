@@ -32,6 +32,8 @@ struct OperatorErrors: ErrorEnvelope {
         case .untrusted: return HTTPFailure(.unprocessableContent, message, code: "untrusted")
         case .unsuitableDelta: return HTTPFailure(.unprocessableContent, message, code: "unsuitable-delta")
         case .checksumMismatch: return HTTPFailure(.unprocessableContent, message, code: "checksum-mismatch")
+        case .rejected(let reason) where reason.fault == .noMemory:
+            return HTTPFailure(.serviceUnavailable, reason.reason, code: "busy", headers: [.retryAfter: "5"])
         case .rejected(let reason):
             return HTTPFailure(
                 reason.fault == .tooLarge ? .contentTooLarge : .unprocessableContent, message, code: "not-convertible")

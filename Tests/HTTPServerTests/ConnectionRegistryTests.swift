@@ -22,13 +22,15 @@ struct ConnectionRegistryTests {
 
         /// Opens one.
         /// - Parameter share: whose it turns out to be.
-        func open(_ address: String, _ share: Budget.Share = .strangers, bytes: Int = 1000) throws -> Connection {
+        func open(
+            _ address: String, _ share: Budget.Share = .strangers, bytes: Int = 1000, at seconds: Int64 = 0
+        ) throws -> Connection {
             let channel = EmbeddedChannel(loop: loop)
             channel.connect(to: try SocketAddress(ipAddress: address, port: 1), promise: nil)
             channel.remoteAddress = try SocketAddress(ipAddress: address, port: 1)
             let connection = Connection(
                 channel: channel, transfer: .sendfile, memory: memory, statistics: ServerStatistics())
-            try registry.add(connection, bytes: bytes)
+            try registry.add(connection, bytes: bytes, now: .uptimeNanoseconds(0) + .seconds(seconds))
             connection.belongs(to: share)
             loop.run()
             return connection
@@ -56,6 +58,15 @@ struct ConnectionRegistryTests {
         #expect(other.channel.isActive && late.allSatisfy(\.channel.isActive))
         #expect(flood.map(\.channel.isActive) == [false, false, false, false, false, true, true, true, true])
         #expect(harness.registry.count == 10)
+    }
+
+    @Test("Who has asked for nothing for a while goes before a burst of new ones from one address")
+    func burst() throws {
+        let harness = Harness(maximum: 10)
+        let old = try (0..<10).map { try harness.open("192.0.2.\($0)") }
+        let burst = try (0..<8).map { _ in try harness.open("192.0.2.100", at: 10) }
+        #expect(burst.count { $0.channel.isActive } == 8)
+        #expect(old.count { $0.channel.isActive } == 2)
     }
 
     @Test("Strangers go first, then users who are idle, and operators never; the last places are for these")

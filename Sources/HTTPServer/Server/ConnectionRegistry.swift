@@ -6,11 +6,15 @@ import Synchronization
 /// The connections that are open: lets new ones in, closes others where there is no room for all, and tells them to
 /// finish.
 ///
-/// Nobody waits to be let in. Where there is no room, the oldest connection of a stranger is closed, of the address that
-/// has most of them; then, of users, one that is idle. So a flood takes its room from itself.
+/// Nobody waits to be let in. Where there is no room a stranger's connection is closed: one that has asked for nothing
+/// for a while, or else one of the address that has most; then, of users, one that is idle. So a flood takes its room
+/// from itself.
 final class ConnectionRegistry: Sendable {
     /// What is logged of connections that are closed or turned away is logged once in this time.
     private static let logged = TimeAmount.seconds(60)
+
+    /// By when a client that wants something has asked for it, as a rule.
+    private static let prompt = TimeAmount.seconds(2)
 
     /// Connections that are being closed to make room, at a time.
     private static let leaving = 64
@@ -18,6 +22,7 @@ final class ConnectionRegistry: Sendable {
     private struct Entry {
         let connection: Connection
         let number: Int
+        let since: NIODeadline
         /// It is being closed to make room.
         var isLeaving = false
     }
@@ -35,21 +40,24 @@ final class ConnectionRegistry: Sendable {
         ///   - evenOfUsers: not only of strangers.
         ///   - evenSpare: one may go that has a place which is kept for operators.
         ///   - id: of one that stays.
-        mutating func victim(evenOfUsers: Bool, evenSpare: Bool, but id: ObjectIdentifier? = nil) -> Connection? {
+        mutating func victim(
+            evenOfUsers: Bool, evenSpare: Bool, but id: ObjectIdentifier? = nil, now: NIODeadline
+        ) -> Connection? {
+            let all = entries.filter { key, entry in
+                !entry.isLeaving && key != id && (evenSpare || !entry.connection.isSpare)
+            }
+            let strangers = all.filter { $0.value.connection.memory.share == .strangers }
+            let quiet = strangers.filter { !$0.value.connection.isBusy }
+            let late = quiet.filter { $0.value.since + ConnectionRegistry.prompt < now }
+            var candidates = [late, quiet, strangers].first { !$0.isEmpty } ?? [:]
+            if candidates.isEmpty, evenOfUsers {
+                candidates = all.filter { $0.value.connection.memory.share == .users && !$0.value.connection.isBusy }
+            }
             var counts: [ClientAddress: Int] = [:]
-            func candidates(_ isOne: (Connection) -> Bool) -> [(key: ObjectIdentifier, value: Entry)] {
-                entries.filter { key, entry in
-                    !entry.isLeaving && key != id && (evenSpare || !entry.connection.isSpare)
-                        && isOne(entry.connection)
-                }
-            }
-            var all = candidates { $0.memory.share == .strangers }
-            if all.isEmpty, evenOfUsers { all = candidates { $0.memory.share == .users && !$0.isBusy } }
-            for one in all { counts[one.value.connection.address, default: 0] += 1 }
-            let worst = counts.max { $0.value < $1.value }
-            let chosen = all.filter { $0.value.connection.address == worst?.key }.min {
-                $0.value.number < $1.value.number
-            }
+            for entry in candidates.values { counts[entry.connection.address, default: 0] += 1 }
+            let worst = counts.max { $0.value < $1.value }?.key
+            let chosen = candidates.filter { $0.value.connection.address == worst }
+                .min { $0.value.number < $1.value.number }
             guard let chosen else { return nil }
             entries[chosen.key]?.isLeaving = true
             leaving += 1
@@ -80,7 +88,7 @@ final class ConnectionRegistry: Sendable {
     /// Takes a new connection in.
     /// - Parameter bytes: what it takes in memory by being there.
     /// - Throws: `ConnectionError.noRoom`; it is then to be closed.
-    func add(_ connection: Connection, bytes: Int) throws(ConnectionError) {
+    func add(_ connection: Connection, bytes: Int, now: NIODeadline = .now()) throws(ConnectionError) {
         let channel = connection.channel
         let id = ObjectIdentifier(channel)
         let hasMemory = connection.memory.take(bytes)
@@ -90,14 +98,15 @@ final class ConnectionRegistry: Sendable {
             let open = state.entries.count - state.leaving
             var victim: Connection?
             if open >= maximum || !hasMemory {
-                victim = state.victim(evenOfUsers: hasMemory, evenSpare: !hasMemory || open >= maximum + spare)
+                victim = state.victim(
+                    evenOfUsers: hasMemory, evenSpare: !hasMemory || open >= maximum + spare, now: now)
             }
             if victim == nil {
                 guard hasMemory, open < maximum + spare else { return (false, nil, false) }
                 if open >= maximum { connection.markSpare() }
             }
             state.number += 1
-            state.entries[id] = Entry(connection: connection, number: state.number)
+            state.entries[id] = Entry(connection: connection, number: state.number, since: now)
             state.ofAddress[connection.address, default: 0] += 1
             return (true, victim, state.isDraining)
         }
@@ -115,7 +124,7 @@ final class ConnectionRegistry: Sendable {
         if connection.memory.take(bytes) { return true }
         let id = ObjectIdentifier(connection.channel)
         guard connection.memory.share == .strangers,
-            let victim = state.withLock({ $0.victim(evenOfUsers: false, evenSpare: true, but: id) })
+            let victim = state.withLock({ $0.victim(evenOfUsers: false, evenSpare: true, but: id, now: .now()) })
         else { return false }
         victim.cut()
         connection.memory.takeAnyway(bytes)
@@ -134,7 +143,7 @@ final class ConnectionRegistry: Sendable {
 
     /// The system has no descriptor for another connection.
     func makeRoom() {
-        state.withLock { $0.victim(evenOfUsers: true, evenSpare: true) }?.cut()
+        state.withLock { $0.victim(evenOfUsers: true, evenSpare: true, now: .now()) }?.cut()
     }
 
     private func warn(_ isIn: Bool, _ connection: Connection) {

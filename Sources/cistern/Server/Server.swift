@@ -95,12 +95,12 @@ struct Server {
             RegistryAPI(
                 images: images, registry: registry, uploads: uploads, blobs: blobs, redirects: settings.redirects
             ).routes)
-        routes.add(BitsAPI(droplets: droplets, settings: settings.bits).routes)
+        routes.add(BitsAPI(droplets: droplets, settings: settings.bits(memory)).routes)
         routes.add(
             OperatorAPI(
                 rootfs: rootfs, droplets: droplets, images: images, collections: collections,
                 verifications: verifications, pins: pins, retention: retention, usage: counter,
-                settings: settings.operators(trust: directory.trust)
+                settings: settings.operators(trust: directory.trust, memory)
             ).routes)
 
         let server = HTTPServer(

@@ -3,21 +3,35 @@ import Rootfs
 import BitsAPI
 import HTTPServer
 import Images
+import Layers
 import OperatorAPI
 import Signatures
 
 /// What each part of the server is told of the settings.
 extension ServerSettings {
-    var bits: BitsAPI.Settings {
+    /// - Parameter memory: what requests may hold; archives have a share of it.
+    func bits(_ memory: Budget) -> BitsAPI.Settings {
         BitsAPI.Settings(
-            maximumDroplet: maximumUpload, limits: limits, layout: layout, defaultStack: defaultStack,
+            maximumDroplet: maximumUpload, limits: limits(memory), layout: layout, defaultStack: defaultStack,
             defaultArchitecture: defaultArchitecture)
     }
 
-    /// - Parameter trust: the directory of the trusted keys, read whenever a rootfs is imported.
-    func operators(trust: String) -> OperatorAPI.Settings {
+    private func limits(_ memory: Budget) -> ConversionLimits {
+        var limits = limits
+        limits.memory = ArchiveMemory {
+            memory.take($0, of: .archives)
+        } give: {
+            memory.give($0, of: .archives)
+        }
+        return limits
+    }
+
+    /// - Parameters:
+    ///   - trust: the directory of the trusted keys, read whenever a rootfs is imported.
+    ///   - memory: as above.
+    func operators(trust: String, _ memory: Budget) -> OperatorAPI.Settings {
         OperatorAPI.Settings(
-            maximumRootfs: maximumUpload, limits: limits, compression: layout.compression,
+            maximumRootfs: maximumUpload, limits: limits(memory), compression: layout.compression,
             computesDeltas: deltas != nil, rootfsMustBeSigned: rootfsMustBeSigned,
             trusted: { TrustedKeys(directory: trust) })
     }
