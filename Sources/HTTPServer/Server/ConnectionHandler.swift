@@ -103,15 +103,16 @@ final class ConnectionHandler: ChannelDuplexHandler {
     // MARK: in
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let part = Self.unwrapInboundIn(data)
+        if case .body(let buffer) = part { meter.body(buffer.readableBytes) }
         guard !state.isLingering else {
             state.swallowed(now: context.eventLoop.now)
             return
         }
         state.isReading = false
-        switch Self.unwrapInboundIn(data) {
+        switch part {
         case .head(let head): readHead(head, context: context)
         case .body(let buffer):
-            meter.body(buffer.readableBytes)
             state.requestBody(buffer.readableBytes)
             readBody(buffer, context: context)
         case .end:

@@ -1,9 +1,9 @@
-import Rootfs
 import ArgumentParser
 import Foundation
 import Images
 import OCI
 import OperatorModel
+import Rootfs
 import Transfer
 
 extension RootfsCommand {

@@ -1,7 +1,7 @@
 import Droplets
-import Rootfs
 import Images
 import Logging
+import Rootfs
 import ServiceLifecycle
 
 /// Counts the droplets once after the start, so that nobody who asks how many there are has to wait for it.

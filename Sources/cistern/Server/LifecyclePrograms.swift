@@ -1,6 +1,6 @@
-import Rootfs
 import Foundation
 import Images
+import Rootfs
 
 /// Where the programs of the lifecycle layer are: given, or beside `cistern` for the machine's own architecture.
 struct LifecyclePrograms: Sendable {

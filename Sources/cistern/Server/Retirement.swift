@@ -1,9 +1,9 @@
 import Droplets
-import Rootfs
 import Images
 import OCI
 import Registry
 import RegistryAPI
+import Rootfs
 
 /// What the retention policies take out before garbage is collected.
 struct Retirement: Sendable {

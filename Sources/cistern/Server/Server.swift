@@ -1,7 +1,6 @@
-import Droplets
-import Rootfs
 import BitsAPI
 import Blobs
+import Droplets
 import Foundation
 import HTTPServer
 import Identity
@@ -12,6 +11,7 @@ import ObjectStore
 import OperatorAPI
 import Registry
 import RegistryAPI
+import Rootfs
 import Runtime
 import ServiceLifecycle
 import UnixSignals

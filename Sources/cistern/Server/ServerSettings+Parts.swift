@@ -1,10 +1,10 @@
-import Droplets
-import Rootfs
 import BitsAPI
+import Droplets
 import HTTPServer
 import Images
 import Layers
 import OperatorAPI
+import Rootfs
 import Signatures
 
 /// What each part of the server is told of the settings.

@@ -1,11 +1,11 @@
-import Droplets
-import Rootfs
 import Archive
+import Droplets
 import HTTPServer
 import Images
 import Layers
 import Logging
 import OCI
+import Rootfs
 import Signatures
 
 /// What the server runs with, checked before anything starts.
