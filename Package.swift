@@ -78,20 +78,22 @@ let package = Package(
         .target(
             name: "Rootfs",
             dependencies: [
-                "Archive", "Blobs", "JSON", "Layers", "OCI", "ObjectStore", "Packages", "Runtime", "Signatures",
+                "Archive", "Blobs", "JSON", "Layers", "OCI", "ObjectStore", "Packages", "Records", "Runtime",
+                "Signatures",
                 logging,
             ],
             swiftSettings: strict),
         .target(
             name: "Droplets",
             dependencies: [
-                "Archive", "Blobs", "JSON", "Layers", "OCI", "ObjectStore", "Packages", "Rootfs", "Runtime", logging,
+                "Archive", "Blobs", "JSON", "Layers", "OCI", "ObjectStore", "Packages", "Records", "Rootfs", "Runtime",
+                logging,
             ],
             swiftSettings: strict),
         .target(
             name: "Images",
             dependencies: [
-                "Archive", "Blobs", "Droplets", "JSON", "Layers", "ObjectStore", "OCI", "Packages", "Rootfs",
+                "Archive", "Blobs", "Droplets", "JSON", "Layers", "ObjectStore", "OCI", "Packages", "Records", "Rootfs",
                 "Runtime", "Signatures",
             ],
             swiftSettings: strict),
@@ -140,7 +142,8 @@ let package = Package(
             name: "OperatorAPI",
             dependencies: [
                 "Archive", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers", "ObjectStore",
-                "OCI", "OperatorModel", "Packages", "Registry", "Rootfs", "Runtime", "Signatures", httpTypes, logging,
+                "OCI", "OperatorModel", "Packages", "Records", "Registry", "Rootfs", "Runtime", "Signatures", httpTypes,
+                logging,
             ],
             swiftSettings: strict),
 
@@ -148,7 +151,8 @@ let package = Package(
             name: "cistern",
             dependencies: [
                 "Archive", "BitsAPI", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers",
-                "Logs", "ObjectStore", "OCI", "OperatorAPI", "OperatorModel", "Packages", "Registry", "RegistryAPI",
+                "Logs", "ObjectStore", "OCI", "OperatorAPI", "OperatorModel", "Packages", "Records", "Registry",
+                "RegistryAPI",
                 "Rootfs", "Runtime", "Signatures", "Transfer", argumentParser, configuration, logging, nioCore,
                 nioSSL, serviceLifecycle, unixSignals, yams,
             ], swiftSettings: strict),
@@ -198,7 +202,7 @@ let package = Package(
             name: "ImagesTests",
             dependencies: [
                 "Archive", "Blobs", "Droplets", "Images", "ImagesTesting", "JSON", "Layers", "OCI", "ObjectStore",
-                "Packages", "Rootfs", "Runtime", "Signatures", "TestSupport",
+                "Packages", "Records", "Registry", "Rootfs", "Runtime", "Signatures", "TestSupport",
             ], swiftSettings: strict),
         .testTarget(name: "BlobsTests", dependencies: ["Blobs", "OCI", "ObjectStore"], swiftSettings: strict),
         .testTarget(

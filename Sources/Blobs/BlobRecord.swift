@@ -33,6 +33,8 @@ struct BlobRecord: Hashable, Sendable {
     var size: Int64
     var lease: Lease
     var state: State
+    /// Whether other bytes were damaged or missing that the digest's record named before.
+    var isMended = false
 
     static func key(_ digest: Digest) throws(BlobError) -> ObjectKey {
         do {
@@ -50,7 +52,8 @@ struct BlobRecord: Hashable, Sendable {
     /// What the content takes that a stored record holds, by the length of the two together.
     static func contentSize(ofRecord size: Int64) -> Int64 { max(0, size - Int64(headerSize)) }
 
-    init(content: Content, size: Int64, lease: Lease, state: State) {
+    init(content: Content, size: Int64, lease: Lease, state: State, isMended: Bool = false) {
+        self.isMended = isMended
         self.content = content
         self.size = size
         self.lease = lease
@@ -76,7 +79,8 @@ extension BlobRecord: Record {
             guard let data = json["data"]?.string.flatMap(DataID.init(parsing:)) else { throw .damaged }
             content = .object(data)
         }
-        return BlobRecord(content: content, size: size, lease: Lease(lease), state: state)
+        return BlobRecord(
+            content: content, size: size, lease: Lease(lease), state: state, isMended: json["old"]?.integer == 1)
     }
 
     /// Nothing is carried over: a member that is new needs a new format, since there is no room for more than these.
@@ -84,6 +88,7 @@ extension BlobRecord: Record {
         var members: [String: JSONValue] = [
             "lease": .integer(lease.time), "size": .integer(size), "state": .string(state.rawValue),
         ]
+        if isMended { members["old"] = 1 }
         switch content {
         case .object(let data):
             members["data"] = .string(data.text)

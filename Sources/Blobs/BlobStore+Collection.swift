@@ -10,6 +10,8 @@ public enum Retirement: Hashable, Sendable {
     case missing
     /// Somebody relied on it of late, or does now.
     case kept
+    /// A record that can't be read may name it.
+    case spared
 }
 
 /// The collector's side of the lease protocol (Tests/RegistryTests/Collection/Model has it as a model; its steps bear these names).
@@ -22,15 +24,19 @@ extension BlobStore {
     /// - Parameters:
     ///   - cutoff: the time before which a lease counts for nothing: the mark's start less the grace period and what
     ///     clocks may differ by, in nanoseconds since 1970.
+    ///   - spared: bytes that were written up to that time stay, since a record that can't be read may name them: by the
+    ///     store's clock, in nanoseconds since 1970.
     ///   - dryRun: says what would happen and changes nothing.
     public func retire(
-        _ digest: Digest, cutoff: Int64, dryRun: Bool, in reading: (any ObjectStore)? = nil
+        _ digest: Digest, cutoff: Int64, sparing spared: Int64? = nil, dryRun: Bool,
+        in reading: (any ObjectStore)? = nil
     ) async throws(BlobError) -> Retirement {
         guard let stored = try await record(of: digest, in: reading) else { return .missing }
         let record = stored.value
         switch record.state {
         case .live, .quarantined:
             guard record.lease.isOver(before: cutoff) else { return .kept }
+            if let spared, await !isYounger(record, than: spared, in: reading ?? store) { return .spared }
             if dryRun { return .retired(bytes: record.size) }
             guard try await remove(record, stored.version, of: digest) else { return .kept }
             return .retired(bytes: record.size)
@@ -42,6 +48,15 @@ extension BlobStore {
             }
             return .missing
         }
+    }
+
+    /// Whether a blob's bytes were written after a time. Nobody knows it of those that a record holds; and bytes that took
+    /// the place of damaged ones are younger than what names them, so what was mended is taken for old.
+    private func isYounger(_ record: BlobRecord, than time: Int64, in reading: any ObjectStore) async -> Bool {
+        guard case .object(let id) = record.content, !record.isMended, let key = try? id.key(),
+            let info = try? await reading.head(key)
+        else { return false }
+        return info.modified > time
     }
 
     /// - Returns: false if the record was changed meanwhile.

@@ -1,6 +1,6 @@
 public import OCI
 public import ObjectStore
-import Records
+package import Records
 
 /// What reading a blob again showed.
 public enum BlobCondition: Hashable, Sendable {
@@ -18,6 +18,61 @@ extension BlobStore {
     public func bytesName(of digest: Digest, in reading: any ObjectStore) async throws(BlobError) -> String? {
         guard case .object(let id)? = try await record(of: digest, in: reading)?.value.content else { return nil }
         return id.text
+    }
+
+    /// The digest whose record is under a key.
+    package static func digest(ofRecord key: ObjectKey) -> Digest? { BlobRecord.digest(of: key) }
+
+    /// The record of a digest if it is there and can't be read.
+    package func unreadableRecord(
+        of digest: Digest, in reading: any ObjectStore
+    ) async throws(BlobError) -> UnreadableRecord? {
+        let found = try await records.reading(reading).find(try BlobRecord.key(digest), as: BlobRecord.self)
+        if case .unreadable(let record) = found { return record }
+        return nil
+    }
+
+    /// Makes bytes that no record names the blob of a digest whose record is damaged, if they are that blob's.
+    /// - Returns: the digest; nil if they are none of these.
+    package func adopt(
+        _ name: String, among lost: [Digest: UnreadableRecord], in reading: any ObjectStore
+    ) async throws(BlobError) -> Digest? {
+        guard !lost.isEmpty, let id = DataID(parsing: name) else { return nil }
+        for algorithm in Set(lost.keys.map(\.algorithm)) {
+            let reader: any ObjectReader
+            do { reader = try await reading.open(try id.key()) } catch .missing { return nil } catch {
+                throw .store(error)
+            }
+            let digest: Digest
+            do throws(BlobError) { digest = try await hash(reader, algorithm) { (_) throws(BlobError) in } } catch {
+                await reader.close()
+                throw error
+            }
+            let size = reader.info.size
+            await reader.close()
+            guard let record = lost[digest], record.fault == .damaged else { continue }
+            let restored = BlobRecord(
+                content: .object(id), size: size, lease: Lease(now()), state: .live, isMended: true)
+            let condition = PutCondition.version(record.version)
+            if try await records.write(restored, at: record.key, if: condition) != nil { return digest }
+        }
+        return nil
+    }
+
+    /// Writes the record of a small blob again whose content behind it is whole.
+    package func restoreInline(
+        _ digest: Digest, _ record: UnreadableRecord, in reading: any ObjectStore
+    ) async throws(BlobError) -> Bool {
+        guard record.fault == .damaged else { return false }
+        let object: StoredObject
+        do { object = try await reading.get(record.key) } catch .missing { return false } catch { throw .store(error) }
+        let content = Array(object.bytes.dropFirst(BlobRecord.headerSize))
+        guard object.info.version == record.version, Digest.of(content, digest.algorithm) == digest else {
+            return false
+        }
+        let restored = BlobRecord(
+            content: .inline(content), size: Int64(content.count), lease: Lease(now()), state: .live, isMended: true)
+        return try await records.write(restored, at: record.key, if: .version(record.version)) != nil
     }
 
     /// Reads a blob again and hashes it.

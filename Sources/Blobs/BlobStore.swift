@@ -90,7 +90,11 @@ public struct BlobStore: Sendable {
             isReused = false
             if let old = found?.value, old.state == .live, await holds(old) {
                 record.content = old.content
+                record.isMended = old.isMended
                 isReused = !staged.isHeld(by: old)
+            } else {
+                // What can't be read, or has lost its bytes, may be named by something that is older than these.
+                record.isMended = found.map { $0.value.state != .gone } ?? records.unreadable.contains(key)
             }
             if !isReused { staged.reservation?.name(key.text) }
             return .write(record)

@@ -3,6 +3,7 @@ import JSON
 import Layers
 import OCI
 import ObjectStore
+import Records
 import Rootfs
 import Runtime
 
@@ -16,8 +17,10 @@ struct Conversion: Hashable, Sendable {
     /// The mode that the layers really are in: `split` falls back to `single`.
     let mode: LayerMode
 
+    static let folder = "bits/droplets/conversions/"
+
     static func key(_ digest: Digest, _ settings: DropletLayout) throws(ObjectStoreError) -> ObjectKey {
-        try ObjectKey("bits/droplets/conversions/\(digest.hex)/\(settings.mode.rawValue)-\(settings.compression.name)")
+        try ObjectKey(folder + "\(digest.hex)/\(settings.mode.rawValue)-\(settings.compression.name)")
     }
 
     init(content: DropletContent, sha1: String, size: Int64, mode: LayerMode) {
@@ -26,22 +29,24 @@ struct Conversion: Hashable, Sendable {
         self.size = size
         self.mode = mode
     }
+}
 
-    init(parsing bytes: [UInt8], at key: ObjectKey) throws(ImageError) {
-        guard let json = try? JSONValue(parsing: bytes), let content = DropletContent(json: json),
-            let sha1 = json["sha1"]?.string, let size = json["size"]?.integer,
+extension Conversion: JSONRecord {
+    init?(_ json: JSONValue, at key: ObjectKey) {
+        guard let content = DropletContent(json: json), let sha1 = json["sha1"]?.string,
+            let size = json["size"]?.integer,
             let mode = json["mode"]?.string.flatMap(LayerMode.init(rawValue:))
-        else { throw .damaged(key) }
+        else { return nil }
         self.init(content: content, sha1: sha1, size: size, mode: mode)
     }
 
-    var bytes: [UInt8] {
+    var json: JSONValue {
         var json: [String: JSONValue] = [
             "digest": .string(content.digest.description), "layers": .array(content.layers.map(\.json)),
             "mode": .string(mode.rawValue), "newestEntry": .integer(content.newestEntry.seconds),
             "sha1": .string(sha1), "size": .integer(size),
         ]
         if !content.buildpacks.isEmpty { json["buildpacks"] = .array(content.buildpacks.map(\.json)) }
-        return JSONValue.object(json).canonicalBytes
+        return .object(json)
     }
 }

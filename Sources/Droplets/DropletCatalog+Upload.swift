@@ -4,6 +4,7 @@ public import Layers
 public import Logging
 import OCI
 import ObjectStore
+import Records
 public import Rootfs
 import Runtime
 
@@ -61,25 +62,17 @@ extension DropletCatalog {
                 guid: upload.guid, content: conversion.content, sha1: conversion.sha1, size: conversion.size,
                 stack: upload.stack, architecture: upload.architecture, mode: conversion.mode,
                 uploaded: Timestamp(nanoseconds: now()), uploadedBy: upload.by), room)
-        do { try await store.sync() } catch { throw .store(error) }
+        try await records.sync()
         return record
     }
 
     /// The conversion of a droplet that was uploaded before, if everything it names is still there.
     private func knownConversion(_ sha256: String, _ layout: DropletLayout) async throws(ImageError) -> Conversion? {
         guard let digest = try? Digest(.sha256, hex: sha256) else { return nil }
-        let conversion: Conversion
-        do {
-            let key = try Conversion.key(digest, layout)
-            let object = try await store.get(key)
-            conversion = try Conversion(parsing: object.bytes, at: key)
-        } catch ObjectStoreError.missing {
-            return nil
-        } catch let error as ImageError {
-            throw error
-        } catch let error as ObjectStoreError {
-            throw .store(error)
-        } catch { throw .input(error) }
+        let key: ObjectKey
+        do { key = try Conversion.key(digest, layout) } catch { throw .store(error) }
+        // One that can't be read is made again.
+        guard let conversion = try await records.readable(key, as: Conversion.self)?.value else { return nil }
         do {
             for digest in [digest] + conversion.content.layers.map(\.digest) {
                 guard try await blobs.renew(digest) != nil else { return nil }
@@ -183,11 +176,10 @@ extension DropletCatalog {
 
     /// Writes a conversion down unless there is one. Not durable before `sync()`.
     private func keep(_ conversion: Conversion, _ layout: DropletLayout) async throws(ImageError) -> Conversion {
-        do {
-            _ = try await store.put(
-                try Conversion.key(conversion.content.digest, layout), conversion.bytes, if: .always)
-            return conversion
-        } catch { throw .store(error) }
+        let key: ObjectKey
+        do { key = try Conversion.key(conversion.content.digest, layout) } catch { throw .store(error) }
+        try await records.write(conversion, at: key)
+        return conversion
     }
 }
 

@@ -1,5 +1,6 @@
 public import Blobs
 public import ObjectStore
+public import Records
 public import Rootfs
 import Runtime
 
@@ -8,7 +9,7 @@ public final class DropletCatalog: Sendable {
     /// How many droplets of one app are looked at. Retention keeps far fewer.
     static let maximumPerApp = 10_000
 
-    let store: any ObjectStore
+    let records: RecordStore<ImageError>
     let blobs: BlobStore
     let quotas: QuotaLedger
     let now: @Sendable () -> Int64
@@ -21,13 +22,14 @@ public final class DropletCatalog: Sendable {
     /// - Parameters:
     ///   - conversions: how many droplets are converted at the same time; the senders of others are made to wait.
     ///   - quotas: what repositories may hold; without it, all that there is room for.
+    ///   - unreadable: told of records that can't be read.
     ///   - now: nanoseconds since 1970.
     public init(
         store: any ObjectStore, blobs: BlobStore, quotas: QuotaLedger = QuotaLedger(), conversions: Int,
-        now: @escaping @Sendable () -> Int64
+        unreadable: UnreadableRecords = UnreadableRecords(), now: @escaping @Sendable () -> Int64
     ) {
         self.conversions = Limiter(conversions)
-        self.store = store
+        records = RecordStore(store, unreadable: unreadable)
         self.blobs = blobs
         self.quotas = quotas
         self.now = now
@@ -66,22 +68,19 @@ public final class DropletCatalog: Sendable {
     public func list(
         startAfter: String?, limit: Int
     ) async throws(ImageError) -> (records: [DropletRecord], next: String?) {
-        do {
-            let page = try await store.list(
-                prefix: DropletRecord.folder, startAfter: startAfter.map { DropletRecord.folder + $0 }, limit: limit)
-            var records: [DropletRecord] = []
-            for info in page {
-                guard let record = try await read(info.key) else { continue }
-                records.append(record)
-            }
-            let isOver = page.count < limit
-            return (records, isOver ? nil : page.last.map { String($0.key.text.dropFirst(DropletRecord.folder.count)) })
-        } catch let error as ImageError {
-            throw error
-        } catch let error as ObjectStoreError {
-            throw .store(error)
-        } catch { throw .input(error) }
+        let page = try await records.list(
+            DropletRecord.folder, after: startAfter.map { DropletRecord.folder + $0 }, limit: limit)
+        let isOver = page.count < limit
+        return (
+            try await read(page), isOver ? nil : page.last.map { String($0.text.dropFirst(DropletRecord.folder.count)) }
+        )
     }
+
+    /// What droplets have besides their bytes.
+    package static let folders = [
+        RecordFolder(DropletRecord.folder, [RecordKind("droplet", DropletRecord.self)]),
+        RecordFolder(Conversion.folder, [RecordKind("conversion", Conversion.self)]),
+    ]
 
     /// Opens the bytes that were uploaded.
     public func original(_ record: DropletRecord) async throws(ImageError) -> OpenBlob {
@@ -91,57 +90,68 @@ public final class DropletCatalog: Sendable {
     /// Forgets a droplet, durably. Its bytes go with the next garbage collection, if nothing else names them.
     /// - Throws: `.unknownDroplet`.
     public func remove(_ guid: DropletGUID, _ hash: DropletHash) async throws(ImageError) {
-        let record = try await droplet(guid, hash)
+        let record = try await removable(guid, hash)
         defer { cache.remove(guid) }
-        do {
-            try await store.delete(try DropletRecord.key(guid, record.hash), ifVersion: nil)
-            cache.remove(guid)
-            tally.removed(record)
-            quotas.removed()
-            try await store.sync()
-        } catch { throw .store(error) }
+        try await records.remove(record.key)
+        cache.remove(guid)
+        if let droplet = record.droplet { tally.removed(droplet) }
+        quotas.removed()
+        try await records.sync()
     }
 
-    /// Writes a record down unless there is one, which then stays as it is. Not durable before `sync()`.
+    /// A droplet to remove: one whose record can't be read is known by its SHA-256 alone.
+    private func removable(
+        _ guid: DropletGUID, _ hash: DropletHash
+    ) async throws(ImageError) -> (key: ObjectKey, droplet: DropletRecord?) {
+        do {
+            let droplet = try await droplet(guid, hash)
+            return (try key(guid, droplet.hash), droplet)
+        } catch {
+            guard case .unknownDroplet = error, case .sha256(let hex) = hash,
+                case .unreadable(let record) = try await records.find(try key(guid, hex), as: DropletRecord.self)
+            else { throw error }
+            return (record.key, nil)
+        }
+    }
+
+    private func key(_ guid: DropletGUID, _ sha256: String) throws(ImageError) -> ObjectKey {
+        do { return try DropletRecord.key(guid, sha256) } catch { throw .store(error) }
+    }
+
+    /// Writes a record down unless there is one that can be read, which then stays as it is. Not durable before `sync()`.
     /// - Parameter room: holds the record's bytes.
     func keep(_ record: DropletRecord, _ room: DropletRoom) async throws(ImageError) -> DropletRecord {
         for other in try await droplets(of: record.guid)
         where other.sha1 == record.sha1 && other.hash != record.hash {
             throw .aliasTaken(guid: record.guid.text, sha1: record.sha1)
         }
-        let key: ObjectKey
-        do { key = try DropletRecord.key(record.guid, record.hash) } catch { throw .store(error) }
         defer { cache.remove(record.guid) }
-        do {
-            _ = try await store.put(key, record.bytes, if: .absent)
+        var isNew = false
+        let stored = try await records.update(
+            try key(record.guid, record.hash), as: DropletRecord.self, replacingDamaged: true
+        ) { found in
+            isNew = found == nil
+            return isNew ? .write(record) : .keep
+        }
+        if isNew {
             room.commit(record)
             tally.added(record)
-            return record
-        } catch .exists {
-            return try await read(key) ?? record
-        } catch { throw .store(error) }
+        }
+        return stored?.value ?? record
     }
 
     private func load(_ guid: DropletGUID) async throws(ImageError) -> [DropletRecord] {
-        var records: [DropletRecord] = []
-        let page: [ObjectInfo]
-        do {
-            page = try await store.list(
-                prefix: DropletRecord.folder(guid), startAfter: nil, limit: Self.maximumPerApp)
-        } catch { throw .store(error) }
-        for info in page {
-            guard let record = try await read(info.key) else { continue }
-            records.append(record)
-        }
-        return records.sorted { ($1.uploaded, $1.hash) < ($0.uploaded, $0.hash) }
+        let page = try await records.list(DropletRecord.folder(guid), after: nil, limit: Self.maximumPerApp)
+        return try await read(page).sorted { ($1.uploaded, $1.hash) < ($0.uploaded, $0.hash) }
     }
 
-    private func read(_ key: ObjectKey) async throws(ImageError) -> DropletRecord? {
-        let object: StoredObject
-        do { object = try await store.get(key) } catch .missing { return nil } catch { throw .store(error) }
-        let parts = key.text.dropFirst(DropletRecord.folder.count).split(separator: "/")
-        guard parts.count == 2 else { throw .damaged(key) }
-        return try DropletRecord(parsing: object.bytes, guid: try DropletGUID(parts[0]), at: key)
+    /// Those that are still there and can be read.
+    private func read(_ keys: [ObjectKey]) async throws(ImageError) -> [DropletRecord] {
+        var droplets: [DropletRecord] = []
+        for key in keys {
+            if let droplet = try await records.readable(key, as: DropletRecord.self)?.value { droplets.append(droplet) }
+        }
+        return droplets
     }
 }
 

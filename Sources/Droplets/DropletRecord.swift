@@ -1,7 +1,8 @@
-import JSON
+package import JSON
 public import Layers
 import OCI
-import ObjectStore
+package import ObjectStore
+import Records
 public import Rootfs
 public import Runtime
 
@@ -30,8 +31,26 @@ public struct DropletRecord: Hashable, Sendable {
     static func key(_ guid: DropletGUID, _ sha256: String) throws(ObjectStoreError) -> ObjectKey {
         try ObjectKey(folder(guid) + sha256)
     }
+}
 
-    var bytes: [UInt8] {
+extension DropletRecord: JSONRecord {
+    package static var namesContent: Bool { true }
+
+    package init?(_ json: JSONValue, at key: ObjectKey) {
+        let parts = key.text.dropFirst(Self.folder.count).split(separator: "/")
+        guard parts.count == 2, let guid = try? DropletGUID(parts[0]), let content = DropletContent(json: json),
+            content.digest.hex == parts[1], let sha1 = json["sha1"]?.string, let size = json["size"]?.integer,
+            let stack = json["stack"]?.string.flatMap({ try? StackName($0) }),
+            let architecture = json["architecture"]?.string.flatMap({ try? Architecture($0) }),
+            let mode = json["mode"]?.string.flatMap(LayerMode.init(rawValue:)),
+            let uploaded = json["uploaded"]?.integer, let uploadedBy = json["uploadedBy"]?.string
+        else { return nil }
+        self.init(
+            guid: guid, content: content, sha1: sha1, size: size, stack: stack, architecture: architecture, mode: mode,
+            uploaded: Timestamp(seconds: uploaded), uploadedBy: uploadedBy)
+    }
+
+    package var json: JSONValue {
         var json: [String: JSONValue] = [
             "architecture": .string(architecture.rawValue), "digest": .string(content.digest.description),
             "layers": .array(content.layers.map(\.json)), "mode": .string(mode.rawValue),
@@ -39,23 +58,7 @@ public struct DropletRecord: Hashable, Sendable {
             "stack": .string(stack.text), "uploaded": .integer(uploaded.seconds), "uploadedBy": .string(uploadedBy),
         ]
         if !content.buildpacks.isEmpty { json["buildpacks"] = .array(content.buildpacks.map(\.json)) }
-        return JSONValue.object(json).canonicalBytes
-    }
-}
-
-extension DropletRecord {
-    init(parsing bytes: [UInt8], guid: DropletGUID, at key: ObjectKey) throws(ImageError) {
-        guard let json = try? JSONValue(parsing: bytes),
-            let content = DropletContent(json: json), let sha1 = json["sha1"]?.string,
-            let size = json["size"]?.integer,
-            let stack = json["stack"]?.string.flatMap({ try? StackName($0) }),
-            let architecture = json["architecture"]?.string.flatMap({ try? Architecture($0) }),
-            let mode = json["mode"]?.string.flatMap(LayerMode.init(rawValue:)),
-            let uploaded = json["uploaded"]?.integer, let uploadedBy = json["uploadedBy"]?.string
-        else { throw .damaged(key) }
-        self.init(
-            guid: guid, content: content, sha1: sha1, size: size, stack: stack, architecture: architecture, mode: mode,
-            uploaded: Timestamp(seconds: uploaded), uploadedBy: uploadedBy)
+        return .object(json)
     }
 }
 

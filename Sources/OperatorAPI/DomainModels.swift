@@ -1,12 +1,11 @@
-import Droplets
-import Rootfs
-import Runtime
-import Packages
 import Blobs
+import Droplets
 import Images
 import Layers
-import OperatorModel
-import Registry
+package import OperatorModel
+import Packages
+package import Registry
+import Rootfs
 import Runtime
 
 // How what the domain knows is told: a model for each kind of value.
@@ -138,17 +137,20 @@ extension CollectionReport {
             repositoriesRead: repositoriesRead, retired: retired, retiredBytes: retiredBytes,
             retention: .init(
                 droplets: retention.droplets, manifests: retention.manifests,
-                rootfsVersions: retention.rootfsVersions, withheld: retention.withheld))
+                rootfsVersions: retention.rootfsVersions, withheld: retention.withheld), spared: spared)
     }
 }
 
 extension VerificationReport {
-    var model: Verification {
+    package var model: Verification {
         Verification(
             blobs: blobs, bytes: bytes, damagedBlobs: damagedCount,
             damaged: damages.map { .init(digest: $0.digest, reason: $0.reason, users: $0.users) }, dangling: dangling,
             orphanBytes: orphanBytes, orphans: orphans, repaired: isRepaired, repositories: repositories,
-            unlinked: unlinked, unreadable: unreadable, unlisted: unlisted)
+            unlinked: unlinked, unreadable: unreadable,
+            unreadableRecords: unreadableRecords.map {
+                .init(key: $0.key, kind: $0.kind, reason: $0.reason, outcome: $0.outcome.rawValue)
+            }, unlisted: unlisted)
     }
 }
 

@@ -1,11 +1,11 @@
 import HTTPServer
-import Rootfs
-import Runtime
 import HTTPTypes
 import Images
 import Layers
 import Logging
 import OperatorModel
+import Rootfs
+import Runtime
 
 /// The layers that turn one rootfs version into another.
 extension OperatorAPI {

@@ -1,12 +1,12 @@
 import Droplets
 import HTTPServer
-import Rootfs
 import HTTPTypes
 import Images
 import Layers
 import Logging
 import OCI
 import OperatorModel
+import Rootfs
 import Signatures
 
 extension OperatorAPI {

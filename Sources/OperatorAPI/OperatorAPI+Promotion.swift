@@ -1,10 +1,10 @@
 import HTTPServer
-import Rootfs
-import Runtime
 import HTTPTypes
 import Images
 import Logging
 import OperatorModel
+import Rootfs
+import Runtime
 
 /// What of a stack is current, and changes of that.
 extension OperatorAPI {

@@ -1,14 +1,15 @@
-import Droplets
-import Rootfs
-import Runtime
 public import Blobs
+import Droplets
 import HTTPServer
 import HTTPTypes
 import Images
 public import Logging
 import OCI
+import ObjectStore
 import OperatorModel
+import Records
 import Registry
+import Rootfs
 import Runtime
 
 /// Droplets, clusters, and the store as a whole.
@@ -148,7 +149,10 @@ extension OperatorAPI {
             stacks: stacks.map { overview(of: $0, counts[$0] ?? [:]) },
             droplets: counts.values.reduce(0) { $0 + $1.values.reduce(0, +) },
             clusters: try await pins.clusters().map(\.model), collection: collections.status.model,
-            verification: verifications.status.model, usage: usage.quotas.usage.model)
+            verification: verifications.status.model, usage: usage.quotas.usage.model,
+            unreadable: rootfs.records.unreadable.all.map {
+                .init(key: $0.key.text, reason: $0.fault.description)
+            })
     }
 
     private func overview(of stack: StackName, _ counts: [Architecture: Int]) -> Overview.Stack {

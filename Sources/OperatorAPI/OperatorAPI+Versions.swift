@@ -1,16 +1,16 @@
-import Packages
-import Layers
-import Droplets
-import Rootfs
-import Runtime
 import Archive
 import Blobs
+import Droplets
 import HTTPServer
 import HTTPTypes
 import Images
+import Layers
 import Logging
 import OCI
 import OperatorModel
+import Packages
+import Rootfs
+import Runtime
 
 /// What there is of rootfs versions, and what is said of one.
 extension OperatorAPI {

@@ -1,6 +1,5 @@
-public import Droplets
-public import Rootfs
 public import Archive
+public import Droplets
 public import HTTPServer
 import HTTPTypes
 import Identity
@@ -9,6 +8,7 @@ import JSON
 public import Layers
 import OperatorModel
 public import Registry
+public import Rootfs
 public import Signatures
 
 /// The operators' routes below `/api/v1/`.

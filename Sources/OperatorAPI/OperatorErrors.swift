@@ -1,4 +1,3 @@
-import Rootfs
 import Blobs
 import HTTPServer
 import HTTPTypes
@@ -6,6 +5,7 @@ import Images
 import Layers
 import ObjectStore
 import Registry
+import Rootfs
 
 /// How the operators' API words its failures: `{"code","error","request"}`.
 struct OperatorErrors: ErrorEnvelope {

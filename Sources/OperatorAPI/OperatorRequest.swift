@@ -1,10 +1,10 @@
 import HTTPServer
-import Rootfs
 import HTTPTypes
 import Identity
 import Images
 import JSON
 import OperatorModel
+import Rootfs
 
 /// What several routes read of a request.
 extension Request {

@@ -77,11 +77,14 @@ package struct GarbageCollection: Model {
     package let retired: Int
     package let retiredBytes: Int64
     package let retention: Retention
+    /// Blobs that nothing refers to but perhaps a record that can't be read.
+    package let spared: Int
 
     package init(
         blobs: Int, damaged: Int, leased: Int, marked: Int, repositories: Int, repositoriesRead: Int, retired: Int,
-        retiredBytes: Int64, retention: Retention
+        retiredBytes: Int64, retention: Retention, spared: Int
     ) {
+        self.spared = spared
         (self.blobs, self.damaged, self.leased, self.marked) = (blobs, damaged, leased, marked)
         (self.repositories, self.repositoriesRead) = (repositories, repositoriesRead)
         (self.retired, self.retiredBytes, self.retention) = (retired, retiredBytes, retention)
@@ -111,6 +114,20 @@ package struct Verification: Model {
         }
     }
 
+    /// A record that can't be read.
+    package struct Unreadable: Model {
+        package let key: String
+        /// What it is a record of.
+        package let kind: String
+        package let reason: String
+        /// `kept`, `mended` or `set aside`.
+        package let outcome: String
+
+        package init(key: String, kind: String, reason: String, outcome: String) {
+            (self.key, self.kind, self.reason, self.outcome) = (key, kind, reason, outcome)
+        }
+    }
+
     package let blobs: Int
     package let bytes: Int64
     package let damagedBlobs: Int
@@ -125,14 +142,19 @@ package struct Verification: Model {
     package let repositories: Int
     /// Manifests that are missing among the referrers of their subject.
     package let unlinked: Int
+    /// Records that can't be read, or could not be before a repair.
     package let unreadable: Int
+    /// The first 1000 of them.
+    package let unreadableRecords: [Unreadable]
     /// Repositories that are missing in the catalog.
     package let unlisted: Int
 
     package init(
         blobs: Int, bytes: Int64, damagedBlobs: Int, damaged: [Damage], dangling: Int, orphanBytes: Int64,
-        orphans: Int, repaired: Bool, repositories: Int, unlinked: Int, unreadable: Int, unlisted: Int
+        orphans: Int, repaired: Bool, repositories: Int, unlinked: Int, unreadable: Int,
+        unreadableRecords: [Unreadable], unlisted: Int
     ) {
+        self.unreadableRecords = unreadableRecords
         (self.blobs, self.bytes, self.damagedBlobs, self.damaged) = (blobs, bytes, damagedBlobs, damaged)
         (self.dangling, self.orphanBytes, self.orphans, self.repaired) = (dangling, orphanBytes, orphans, repaired)
         (self.repositories, self.unlinked) = (repositories, unlinked)
@@ -276,17 +298,28 @@ package struct Overview: Model {
         }
     }
 
+    /// A record that can't be read.
+    package struct Unreadable: Model {
+        package let key: String
+        package let reason: String
+
+        package init(key: String, reason: String) { (self.key, self.reason) = (key, reason) }
+    }
+
     package let stacks: [Stack]
     package let droplets: Int
     package let clusters: [Cluster]
     package let collection: CollectionStatus
     package let verification: VerificationStatus
     package let usage: Usage
+    /// Records that were met since the start and can't be read, at most 1000.
+    package let unreadable: [Unreadable]
 
     package init(
         stacks: [Stack], droplets: Int, clusters: [Cluster], collection: CollectionStatus,
-        verification: VerificationStatus, usage: Usage
+        verification: VerificationStatus, usage: Usage, unreadable: [Unreadable]
     ) {
+        self.unreadable = unreadable
         (self.stacks, self.droplets, self.clusters) = (stacks, droplets, clusters)
         (self.collection, self.verification, self.usage) = (collection, verification, usage)
     }

@@ -7,6 +7,10 @@ package import ObjectStore
 /// damaged. The two are told apart, for what is damaged may be mended by writing over it, and what is newer is somebody
 /// else's and stays.
 package protocol Record: Sendable {
+    /// Whether records of this kind keep content alive that nothing else may name: while one of them can't be read,
+    /// nothing is collected that it might name.
+    static var namesContent: Bool { get }
+
     /// - Parameter key: where the record is: a part of some facts stands there alone.
     static func decode(_ bytes: [UInt8], at key: ObjectKey) throws(RecordFault) -> Self
 
@@ -15,18 +19,23 @@ package protocol Record: Sendable {
     func encode(over old: [UInt8]?, at key: ObjectKey) -> [UInt8]
 }
 
+extension Record {
+    package static var namesContent: Bool { false }
+}
+
 /// Why a record can't be read.
 package enum RecordFault: Error, Hashable, Sendable {
     case damaged
-    /// It has a higher format number than this binary knows.
-    case newer(format: Int64)
+    /// It has a higher format number than this binary knows, or a key that it does not know (nil).
+    case newer(format: Int64?)
 }
 
 extension RecordFault: CustomStringConvertible {
     package var description: String {
         switch self {
         case .damaged: "it is damaged"
-        case .newer(let format): "a newer version of Cistern wrote it (format \(format))"
+        case .newer(let format?): "a newer version of Cistern wrote it (format \(format))"
+        case .newer(nil): "nothing of that name is known: a newer version of Cistern wrote it"
         }
     }
 }
@@ -80,8 +89,10 @@ package struct UnreadableRecord: Error, Hashable, Sendable {
     package let version: ObjectVersion
     /// When it was written, by the store's clock, in nanoseconds since 1970: it names nothing that is younger.
     package let modified: Int64
+    package let namesContent: Bool
 
-    package init(_ info: ObjectInfo, _ fault: RecordFault) {
+    package init(_ info: ObjectInfo, _ fault: RecordFault, namesContent: Bool) {
+        self.namesContent = namesContent
         key = info.key
         version = info.version
         modified = info.modified

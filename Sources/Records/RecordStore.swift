@@ -59,7 +59,7 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
             unreadable.forget(object.info.key)
             return .stored(StoredRecord(value: value, version: object.info.version, bytes: object.bytes))
         } catch {
-            let record = UnreadableRecord(object.info, error)
+            let record = UnreadableRecord(object.info, error, namesContent: Value.namesContent)
             unreadable.note(record)
             return .unreadable(record)
         }
@@ -82,6 +82,16 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         _ key: ObjectKey, as _: Value.Type = Value.self
     ) async throws(Failure) -> StoredRecord<Value>? {
         try await find(key, as: Value.self).readable
+    }
+
+    /// Takes note of something under a key that this binary knows nothing of: a newer version of Cistern wrote it.
+    /// - Returns: nil if it is gone.
+    package func stranger(_ key: ObjectKey) async throws(Failure) -> UnreadableRecord? {
+        do throws(ObjectStoreError) {
+            let record = UnreadableRecord(try await store.head(key), .newer(format: nil), namesContent: true)
+            unreadable.note(record)
+            return record
+        } catch .missing { return nil } catch { throw Failure(.store(error)) }
     }
 
     package func isThere(_ key: ObjectKey) async throws(Failure) -> Bool {
@@ -143,6 +153,22 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         }
         unreadable.forget(key)
         return true
+    }
+
+    /// Moves a record that can't be read to `quarantine/<key>`, where an operator may look at it: from then on nothing
+    /// knows of it. One of a newer format is somebody else's, and stays.
+    /// - Returns: whether it was moved.
+    package func setAside(_ record: UnreadableRecord) async throws(Failure) -> Bool {
+        guard record.fault == .damaged else { return false }
+        do throws(ObjectStoreError) {
+            let object = try await store.get(record.key)
+            guard object.info.version == record.version else { return false }
+            // A key that is too long for that is not worth keeping the record where it does harm.
+            if let key = try? ObjectKey("quarantine/\(record.key)") {
+                try await store.put(key, object.bytes, if: .always)
+            }
+        } catch .missing { return false } catch { throw Failure(.store(error)) }
+        return try await remove(record.key, version: record.version)
     }
 
     package func sync() async throws(Failure) {

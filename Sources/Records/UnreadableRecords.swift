@@ -17,6 +17,17 @@ public final class UnreadableRecords: Sendable {
     /// In the order of their keys.
     package var all: [UnreadableRecord] { records.withLock { $0.values.sorted { $0.key < $1.key } } }
 
+    /// When the youngest was written of those that may name content, by the store's clock, in nanoseconds since 1970: they
+    /// name nothing that is younger. nil if there are none.
+    package var mayNameContentBefore: Int64? {
+        records.withLock { records in
+            if records.count >= Self.maximum { return .max }
+            return records.values.filter(\.namesContent).map(\.modified).max()
+        }
+    }
+
+    package func contains(_ key: ObjectKey) -> Bool { records.withLock { $0[key] != nil } }
+
     package func note(_ record: UnreadableRecord) {
         let isNew = records.withLock { records in
             guard records.count < Self.maximum || records[record.key] != nil else { return false }

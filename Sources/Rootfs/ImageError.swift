@@ -2,6 +2,7 @@ public import Blobs
 public import Layers
 import OCI
 public import ObjectStore
+package import Records
 import Runtime
 public import Signatures
 
@@ -64,6 +65,17 @@ public enum ImageError: Error, Sendable {
     case cancelled
 }
 
+extension ImageError: RecordFailure {
+    package init(_ error: RecordError) {
+        switch error {
+        case .unreadable(let record): self = .damaged(record.key)
+        case .contended(let key): self = .contended(key)
+        case .store(.cancelled): self = .cancelled
+        case .store(let error): self = .store(error)
+        }
+    }
+}
+
 extension ImageError: CustomStringConvertible {
     public var description: String {
         switch self {
@@ -107,7 +119,7 @@ extension ImageError: CustomStringConvertible {
             "the bytes received have the checksum \(received), announced was \(announced)"
         case .aliasTaken(let guid, let sha1): "another droplet of \(guid) is already known by the SHA-1 \(sha1)"
         case .rejected(let error): "\(error)"
-        case .damaged(let key): "the record \(key) is damaged"
+        case .damaged(let key): "the record \(key) can't be read: cistern verify says more"
         case .contended(let key): "the record \(key) changes too often"
         case .blob(let error): error.description
         case .store(let error): error.description

@@ -1,5 +1,6 @@
-import JSON
-import ObjectStore
+package import JSON
+package import ObjectStore
+import Records
 public import Runtime
 
 /// Which version of a stack is current, and which were before: `rootfs/<stack>/current`.
@@ -68,10 +69,11 @@ public struct PromotionHistory: Hashable, Sendable {
     static func key(_ stack: StackName) throws(ObjectStoreError) -> ObjectKey {
         try ObjectKey(RootfsVersion.folder(stack) + "current")
     }
+}
 
-    init(parsing bytes: [UInt8], at key: ObjectKey) throws(ImageError) {
-        let json = try? JSONValue(parsing: bytes)
-        let read = json?["history"]?.elements { json -> Promotion? in
+extension PromotionHistory: JSONRecord {
+    package init?(_ json: JSONValue, at key: ObjectKey) {
+        let read = json["history"]?.elements { json -> Promotion? in
             guard let version = json["version"]?.string.flatMap({ try? VersionName($0) }),
                 let at = json["at"]?.integer, let by = json["by"]?.string, let reason = json["reason"]?.string
             else { return nil }
@@ -81,13 +83,13 @@ public struct PromotionHistory: Hashable, Sendable {
             }
             return Promotion(kind: kind, version: version, at: Timestamp(seconds: at), by: by, reason: reason)
         }
-        guard let promotions = read, !promotions.isEmpty, let generation = json?["generation"]?.integer,
+        guard let promotions = read, !promotions.isEmpty, let generation = json["generation"]?.integer,
             (1..<Int64.max).contains(generation)
-        else { throw .damaged(key) }
+        else { return nil }
         self.init(promotions: promotions, generation: generation)
     }
 
-    var bytes: [UInt8] {
+    package var json: JSONValue {
         let history = promotions.map { promotion -> JSONValue in
             var json: [String: JSONValue] = [
                 "at": .integer(promotion.at.seconds), "by": .string(promotion.by), "reason": .string(promotion.reason),
@@ -96,9 +98,8 @@ public struct PromotionHistory: Hashable, Sendable {
             if promotion.kind != .promote { json["kind"] = .string(promotion.kind.rawValue) }
             return .object(json)
         }
-        let json: JSONValue = [
+        return [
             "generation": .integer(generation), "history": .array(history), "version": .string(current.text),
         ]
-        return json.canonicalBytes
     }
 }

@@ -5,6 +5,7 @@ public import Logging
 import OCI
 import ObjectStore
 import Packages
+import Records
 import Runtime
 
 /// What comes with a rootfs' bytes.
@@ -72,20 +73,20 @@ extension RootfsCatalog {
     }
 
     private func keep(_ version: RootfsVersion) async throws(ImageError) -> RootfsVersion {
-        do throws(any Error) {
-            let key = try RootfsVersion.key(version.stack, version.version, version.architecture)
-            var kept = version
-            do { try await store.put(key, version.bytes, if: .absent) } catch ObjectStoreError.exists {
-                kept = try RootfsVersion(
-                    parsing: try await store.get(key).bytes, stack: version.stack, version: version.version,
-                    architecture: version.architecture, at: key)
-                guard kept.layers == version.layers, kept.source == version.source, kept.shell == version.shell else {
-                    throw ImageError.rootfsExists(version.stack, version.version, version.architecture)
-                }
-            }
-            try await store.sync()
-            keepInMemory(kept)
-            return kept
-        } catch { throw imageError(error) }
+        let key: ObjectKey
+        do { key = try RootfsVersion.key(version.stack, version.version, version.architecture) } catch {
+            throw .store(error)
+        }
+        // A version stays as it is; importing it again mends a record that is damaged.
+        let stored = try await records.update(key, as: RootfsVersion.self, replacingDamaged: true) {
+            $0 == nil ? .write(version) : .keep
+        }
+        let kept = stored?.value ?? version
+        guard kept.layers == version.layers, kept.source == version.source, kept.shell == version.shell else {
+            throw .rootfsExists(version.stack, version.version, version.architecture)
+        }
+        try await records.sync()
+        keepInMemory(kept)
+        return kept
     }
 }

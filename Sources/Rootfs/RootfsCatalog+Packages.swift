@@ -4,6 +4,7 @@ import Logging
 import OCI
 import ObjectStore
 public import Packages
+import Records
 import Runtime
 import Synchronization
 
@@ -48,60 +49,61 @@ extension RootfsCatalog {
         let kept = try? self.version(version.stack, version.version, version.architecture)
         // Another file under a name that is taken: its import fails.
         guard kept == nil || kept?.source == version.source else { return }
-        let stored: (list: PackageList, source: Digest)?
-        do { stored = try await storedPackages(version) } catch .damaged { stored = nil } catch { throw error }
-        // Once written it stays as it is, unless an import that came to nothing left it.
-        guard stored?.source != version.source else { return }
-        do {
-            try await store.put(
-                try PackageList.key(version), list.bytes(source: version.source), if: .always)
-        } catch { throw .store(error) }
+        let record = StoredPackageList(list: list, source: version.source)
+        var isWritten = false
+        // Once written it stays as it is, unless an import that came to nothing left it, or it is damaged.
+        try await records.update(try packageKey(version), as: StoredPackageList.self, replacingDamaged: true) { found in
+            isWritten = found?.value.source != version.source
+            return isWritten ? .write(record) : .keep
+        }
+        guard isWritten else { return }
         packageLists.remove(version)
         state.withLock { $0.packageChanges += 1 }
     }
 
-    private func storedPackages(
-        _ version: RootfsVersion
-    ) async throws(ImageError) -> (list: PackageList, source: Digest)? {
-        let key: ObjectKey
-        let object: StoredObject
-        do {
-            key = try PackageList.key(version)
-            object = try await store.get(key)
-        } catch .missing { return nil } catch { throw .store(error) }
-        return try PackageList.parse(object.bytes, at: key)
+    /// One that can't be read is as good as none: another import of the file writes it again.
+    private func storedPackages(_ version: RootfsVersion) async throws(ImageError) -> StoredPackageList? {
+        try await records.readable(try packageKey(version), as: StoredPackageList.self)?.value
+    }
+
+    private func packageKey(_ version: RootfsVersion) throws(ImageError) -> ObjectKey {
+        do { return try StoredPackageList.key(version) } catch { throw .store(error) }
     }
 }
 
-// A version's list: `rootfs/<stack>/<version>/packages/<architecture>`. Written at import; versions that earlier Cisterns
-// imported have none.
-extension PackageList {
+/// A version's list: `rootfs/<stack>/<version>/packages/<architecture>`. Written at import; versions that earlier Cisterns
+/// imported have none.
+struct StoredPackageList: JSONRecord {
+    let list: PackageList
+    /// Of the file that was imported: a list without its version is another file's.
+    let source: Digest
+
     /// What no architecture is called.
-    private static let folder = "packages"
+    static let folder = "packages"
 
     static func key(_ version: RootfsVersion) throws(ObjectStoreError) -> ObjectKey {
         try ObjectKey(
             RootfsVersion.folder(version.stack, version.version) + "\(folder)/\(version.architecture.rawValue)")
     }
 
-    static func isKey(_ key: ObjectKey) -> Bool {
-        let parts = key.text.split(separator: "/")
-        return parts.count == 5 && parts[3] == folder
+    init(list: PackageList, source: Digest) {
+        self.list = list
+        self.source = source
     }
 
-    /// - Parameter source: of the file that was imported: a list without its version is another file's.
-    func bytes(source: Digest) -> [UInt8] {
-        JSONValue.object(members.merging(["source": .string(source.description)]) { own, _ in own }).canonicalBytes
-    }
-
-    /// - Returns: the list, and the file that it is of.
-    static func parse(_ bytes: [UInt8], at key: ObjectKey) throws(ImageError) -> (list: PackageList, source: Digest) {
-        guard let json = try? JSONValue(parsing: bytes), let list = PackageList(json: json),
+    init?(_ json: JSONValue, at key: ObjectKey) {
+        guard let list = PackageList(json: json),
             let source = json["source"]?.string.flatMap({ try? Digest(parsing: $0) })
-        else { throw .damaged(key) }
-        return (list, source)
+        else { return nil }
+        self.init(list: list, source: source)
     }
 
+    var json: JSONValue {
+        .object(list.members.merging(["source": .string(source.description)]) { own, _ in own })
+    }
+}
+
+extension PackageList {
     func log(to logger: Logger, stack: StackName, version: VersionName) {
         guard skipped > 0 || !isComplete else { return }
         logger.warning(

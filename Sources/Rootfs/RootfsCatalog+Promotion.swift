@@ -1,4 +1,5 @@
 import ObjectStore
+import Records
 import Runtime
 import Synchronization
 
@@ -17,9 +18,6 @@ public enum PromotionExpectation: Hashable, Sendable {
 }
 
 extension RootfsCatalog {
-    /// How often a conditional write is tried.
-    static let maximumAttempts = 16
-
     /// Who changes what is current, and why.
     private struct Change {
         let stack: StackName
@@ -62,55 +60,38 @@ extension RootfsCatalog {
         return history(stack)?.earlier.first { versions.contains($0) && availability(stack, $0) != .blocked }
     }
 
-    func storedHistory(
-        _ stack: StackName
-    ) async throws(ImageError) -> (history: PromotionHistory, version: ObjectVersion)? {
-        let key = try promotionKey(stack)
-        let object: StoredObject
-        do { object = try await store.get(key) } catch .missing { return nil } catch { throw .store(error) }
-        return (try PromotionHistory(parsing: object.bytes, at: key), object.info.version)
+    /// As the store has it now.
+    /// - Throws: `.damaged` if it can't be read.
+    package func storedHistory(_ stack: StackName) async throws(ImageError) -> PromotionHistory? {
+        try await records.read(try promotionKey(stack), as: PromotionHistory.self)?.value
     }
 
     private func change(_ change: Change, to destination: Destination) async throws(ImageError) -> PromotionHistory {
         // Neither blocked nor removed meanwhile.
-        try await changes.run(cancelled: .cancelled) { () throws(ImageError) in
-            for _ in 0..<Self.maximumAttempts {
-                if let history = try await attempt(change, to: destination) { return history }
+        try await changes.run(cancelled: ImageError.cancelled) { () throws(ImageError) in
+            let key = try promotionKey(change.stack)
+            // A history that is damaged is lost: who promotes says what is current from now on.
+            let stored = try await records.update(key, as: PromotionHistory.self, replacingDamaged: true) {
+                (found) throws(ImageError) in
+                let history = found?.value
+                if let expectation = change.expectation, !expectation.holds(history) {
+                    _ = try versions(change.stack)
+                    throw .promotedMeanwhile(change.stack, history?.promotions.first)
+                }
+                let promotion = try await promotion(change, to: destination, from: history)
+                guard let history else { return .write(PromotionHistory(first: promotion)) }
+                return history.current == promotion.version ? .keep : .write(history.adding(promotion))
             }
-            throw .contended(try promotionKey(change.stack))
-        }
-    }
-
-    /// One try at a conditional write; nil if somebody else promoted meanwhile.
-    private func attempt(
-        _ change: Change, to destination: Destination
-    ) async throws(ImageError) -> PromotionHistory? {
-        let stored = try await storedHistory(change.stack)
-        if let expectation = change.expectation, !expectation.holds(stored?.history) {
-            _ = try versions(change.stack)
-            throw .promotedMeanwhile(change.stack, stored?.history.promotions.first)
-        }
-        let promotion = try await promotion(change, to: destination, from: stored?.history)
-        var next = PromotionHistory(first: promotion)
-        var isCurrent = false
-        if let history = stored?.history {
-            isCurrent = history.current == promotion.version
-            next = isCurrent ? history : history.adding(promotion)
-        }
-        do {
-            if !isCurrent {
-                let condition = stored.map { PutCondition.version($0.version) } ?? .absent
-                try await store.put(try PromotionHistory.key(change.stack), next.bytes, if: condition)
-            }
+            guard let next = stored?.value else { throw .contended(key) }
             // Nobody gets an image of a promotion that may not be there after a restart.
-            try await store.sync()
-        } catch .changed, .exists, .missing { return nil } catch { throw .store(error) }
-        state.withLock { state in
-            if state.promotions[change.stack]?.generation ?? 0 < next.generation {
-                state.promotions[change.stack] = next
+            try await records.sync()
+            state.withLock { state in
+                if state.promotions[change.stack]?.generation ?? 0 < next.generation {
+                    state.promotions[change.stack] = next
+                }
             }
+            return next
         }
-        return next
     }
 
     private func promotion(
@@ -128,11 +109,19 @@ extension RootfsCatalog {
         case .earlier:
             guard let history else { throw .nothingPromoted(change.stack) }
             for version in history.earlier where versions.contains(version) {
-                guard try await storedState(change.stack, version)?.availability != .blocked else { continue }
+                guard try await isFree(change.stack, version) else { continue }
                 return PromotionHistory.Promotion(
                     kind: .rollback, version: version, at: at, by: change.by, reason: change.reason)
             }
             throw .nothingBefore(change.stack, current: history.current)
+        }
+    }
+
+    /// What is not known counts as blocked.
+    private func isFree(_ stack: StackName, _ version: VersionName) async throws(ImageError) -> Bool {
+        do { return try await storedState(stack, version)?.availability != .blocked } catch {
+            guard case .damaged = error else { throw error }
+            return false
         }
     }
 

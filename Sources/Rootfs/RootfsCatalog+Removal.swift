@@ -1,5 +1,6 @@
 import ObjectStore
 import Packages
+import Records
 import Runtime
 import Synchronization
 
@@ -21,10 +22,9 @@ extension RootfsCatalog {
         _ stack: StackName, _ version: VersionName, forgetRecipes: () async throws(ImageError) -> Void
     ) async throws(ImageError) {
         try await changes.run(cancelled: .cancelled) { () throws(ImageError) in
-            guard try versions(stack).contains(where: { $0.version == version }) else {
-                throw .unknownVersion(stack, version)
-            }
-            guard history(stack)?.current != version else { throw .rootfsInUse(stack, version) }
+            guard try await exists(stack, version) else { throw .unknownVersion(stack, version) }
+            // One that can't be read says nothing of what is current: nothing goes before something is promoted again.
+            guard try await storedHistory(stack)?.current != version else { throw .rootfsInUse(stack, version) }
             let name = Name(stack: stack, version: version)
             let removed = takeOut(name)
             do throws(ImageError) {
@@ -65,18 +65,25 @@ extension RootfsCatalog {
         }
     }
 
+    /// Whether anything is known of a version, readable or not.
+    package func exists(_ stack: StackName, _ version: VersionName) async throws(ImageError) -> Bool {
+        if state.withLock({ $0.variants.keys.contains { $0.stack == stack && $0.version == version } }) { return true }
+        return try await !records.list(RootfsVersion.folder(stack, version), after: nil, limit: 1).isEmpty
+    }
+
     private func delete(_ removed: Removed, _ name: Name) async throws(ImageError) {
-        do {
-            for delta in removed.deltas.values { try await store.delete(try delta.objectKey, ifVersion: nil) }
-            for variant in removed.variants.values {
-                try await store.delete(try PackageList.key(variant), ifVersion: nil)
-                try await store.delete(try LayerPlan.key(variant), ifVersion: nil)
-                let key = try RootfsVersion.key(variant.stack, variant.version, variant.architecture)
-                try await store.delete(key, ifVersion: nil)
-            }
-            // The last: what is left of a blocked version is blocked.
-            try await store.delete(try VersionState.key(name.stack, name.version), ifVersion: nil)
-            try await store.sync()
+        let stateKey: ObjectKey
+        do throws(ObjectStoreError) {
+            stateKey = try VersionState.key(name.stack, name.version)
+            for delta in removed.deltas.values { try await records.store.delete(try delta.objectKey, ifVersion: nil) }
         } catch { throw .store(error) }
+        var keys: [ObjectKey] = []
+        try await records.forEach(RootfsVersion.folder(name.stack, name.version)) { (key) throws(ImageError) in
+            keys.append(key)
+        }
+        for key in keys where key != stateKey { try await records.remove(key) }
+        // The last: what is left of a blocked version is blocked.
+        try await records.remove(stateKey)
+        try await records.sync()
     }
 }

@@ -1,4 +1,5 @@
 import ObjectStore
+import Records
 import Runtime
 import Synchronization
 
@@ -26,13 +27,19 @@ extension RootfsCatalog {
             }
             let wanted = VersionState(
                 availability: availability, at: Timestamp(nanoseconds: now()), by: by, reason: reason)
-            for _ in 0..<Self.maximumAttempts {
-                if availability == .blocked, try await storedHistory(stack)?.history.current == version {
+            let stored = try await records.update(
+                try stateKey(stack, version), as: VersionState.self, replacingDamaged: true
+            ) { (found) throws(ImageError) in
+                if availability == .blocked, try await storedHistory(stack)?.current == version {
                     throw .rootfsInUse(stack, version)
                 }
-                if let written = try await write(wanted, stack, version) { return written }
+                let isSaid = found?.value.availability == wanted.availability && found?.value.reason == wanted.reason
+                return isSaid ? .keep : .write(wanted)
             }
-            throw .contended(try stateKey(stack, version))
+            try await records.sync()
+            let state = stored?.value ?? wanted
+            self.state.withLock { $0.states[Name(stack: stack, version: version)] = state }
+            return state
         }
     }
 
@@ -45,34 +52,7 @@ extension RootfsCatalog {
 
     /// As the store has it now.
     func storedState(_ stack: StackName, _ version: VersionName) async throws(ImageError) -> VersionState? {
-        try await stored(stack, version)?.state
-    }
-
-    /// One try; nil if somebody else said something meanwhile.
-    private func write(
-        _ wanted: VersionState, _ stack: StackName, _ version: VersionName
-    ) async throws(ImageError) -> VersionState? {
-        let key = try stateKey(stack, version)
-        let found = try await stored(stack, version)
-        let isSaid = found?.state.availability == wanted.availability && found?.state.reason == wanted.reason
-        let result = isSaid ? found?.state ?? wanted : wanted
-        do {
-            if !isSaid {
-                try await store.put(key, wanted.bytes, if: found.map { .version($0.version) } ?? .absent)
-            }
-            try await store.sync()
-        } catch .changed, .exists, .missing { return nil } catch { throw .store(error) }
-        state.withLock { $0.states[Name(stack: stack, version: version)] = result }
-        return result
-    }
-
-    private func stored(
-        _ stack: StackName, _ version: VersionName
-    ) async throws(ImageError) -> (state: VersionState, version: ObjectVersion)? {
-        let key = try stateKey(stack, version)
-        let object: StoredObject
-        do { object = try await store.get(key) } catch .missing { return nil } catch { throw .store(error) }
-        return (try VersionState(parsing: object.bytes, at: key), object.info.version)
+        try await records.read(try stateKey(stack, version), as: VersionState.self)?.value
     }
 
     private func stateKey(_ stack: StackName, _ version: VersionName) throws(ImageError) -> ObjectKey {

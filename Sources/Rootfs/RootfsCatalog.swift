@@ -2,6 +2,7 @@ public import Blobs
 import OCI
 public import ObjectStore
 import Packages
+public import Records
 import Runtime
 import Synchronization
 
@@ -29,7 +30,7 @@ public final class RootfsCatalog: Sendable {
         let version: VersionName
     }
 
-    let store: any ObjectStore
+    package let records: RecordStore<ImageError>
     let blobs: BlobStore
     let now: @Sendable () -> Int64
     let state = Mutex(State())
@@ -41,44 +42,67 @@ public final class RootfsCatalog: Sendable {
     let packageLists = BoundedCache<RootfsVersion, PackageList>(maximumCost: 16 << 20)
     let packageReading = SingleFlight<RootfsVersion, PackageList?>()
 
-    /// Reads what is there: a few objects for each rootfs version.
-    /// - Parameter now: nanoseconds since 1970.
+    /// Reads what is there: a few objects for each rootfs version. What can't be read is left out; a version whose state is
+    /// not known counts as blocked.
+    /// - Parameters:
+    ///   - unreadable: told of records that can't be read.
+    ///   - now: nanoseconds since 1970.
     public init(
-        store: any ObjectStore, blobs: BlobStore, now: @escaping @Sendable () -> Int64
+        store: any ObjectStore, blobs: BlobStore, unreadable: UnreadableRecords = UnreadableRecords(),
+        now: @escaping @Sendable () -> Int64
     ) async throws(ImageError) {
-        self.store = store
+        records = RecordStore(store, unreadable: unreadable)
         self.blobs = blobs
         self.now = now
-        try await forEachObject(in: store, prefix: "rootfs/", where: { !PackageList.isKey($0) }) {
-            (object) throws(ImageError) in
-            let parts = object.info.key.text.split(separator: "/")
-            if parts.count == 3, parts[2] == "current" {
-                let stack = try StackName(parts[1])
-                let history = try PromotionHistory(parsing: object.bytes, at: object.info.key)
-                state.withLock { $0.promotions[stack] = history }
-            } else if parts.count == 4, parts[3] == VersionState.name {
-                let name = Name(stack: try StackName(parts[1]), version: try VersionName(parts[2]))
-                let versionState = try VersionState(parsing: object.bytes, at: object.info.key)
-                state.withLock { $0.states[name] = versionState }
-            } else if parts.count == 4 {
-                keepInMemory(
-                    try RootfsVersion(
-                        parsing: object.bytes, stack: try StackName(parts[1]), version: try VersionName(parts[2]),
-                        architecture: try Architecture(parts[3]), at: object.info.key))
-            } else if parts.count == 6, parts[3] == RootfsDelta.folder {
-                let key = RootfsDelta.Key(
-                    stack: try StackName(parts[1]), from: try VersionName(parts[4]), to: try VersionName(parts[2]),
-                    architecture: try Architecture(parts[5]))
-                keepInMemory(try RootfsDelta(parsing: object.bytes, key, at: object.info.key))
-            } else if parts.count == 5, parts[3] == LayerPlan.folder {
-                let variant = Variant(
-                    stack: try StackName(parts[1]), version: try VersionName(parts[2]),
-                    architecture: try Architecture(parts[4]))
-                let form = try LayerPlan(parsing: object.bytes, at: object.info.key)
-                state.withLock { $0.forms[variant] = form }
-            } else {
-                throw .damaged(object.info.key)
+        try await records.forEach(Self.folder.prefix) { (key) throws(ImageError) in try await load(key) }
+    }
+
+    /// Where all of it is, but for the versions' bytes.
+    package static let folder = RecordFolder(
+        "rootfs/",
+        [
+            RecordKind("promotions", PromotionHistory.self) { $0.rootfsPlace == .promotions },
+            RecordKind("rootfs version", RootfsVersion.self) { $0.rootfsPlace == .version },
+            RecordKind("rootfs state", VersionState.self) { $0.rootfsPlace == .state },
+            RecordKind("rootfs delta", RootfsDelta.self) { $0.rootfsPlace == .delta },
+            RecordKind("layer plan", LayerPlan.self) { $0.rootfsPlace == .plan },
+            RecordKind("package list", StoredPackageList.self) { $0.rootfsPlace == .packages },
+        ])
+
+    private func load(_ key: ObjectKey) async throws(ImageError) {
+        let parts = key.text.split(separator: "/")
+        switch key.rootfsPlace {
+        case .promotions:
+            guard let stack = try? StackName(parts[1]),
+                let history = try await records.readable(key, as: PromotionHistory.self)?.value
+            else { return }
+            state.withLock { $0.promotions[stack] = history }
+        case .version:
+            if let version = try await records.readable(key, as: RootfsVersion.self)?.value { keepInMemory(version) }
+        case .state:
+            guard let stack = try? StackName(parts[1]), let version = try? VersionName(parts[2]) else { return }
+            let read: VersionState
+            switch try await records.find(key, as: VersionState.self) {
+            case .missing: return
+            case .stored(let stored): read = stored.value
+            case .unreadable(let record):
+                read = VersionState(
+                    availability: .blocked, at: Timestamp(seconds: record.modified / 1_000_000_000), by: "",
+                    reason: "what was said of it can't be read: say it again")
             }
+            state.withLock { $0.states[Name(stack: stack, version: version)] = read }
+        case .delta:
+            if let delta = try await records.readable(key, as: RootfsDelta.self)?.value { keepInMemory(delta) }
+        case .plan:
+            guard let stack = try? StackName(parts[1]), let version = try? VersionName(parts[2]),
+                let architecture = try? Architecture(parts[4]),
+                let plan = try await records.readable(key, as: LayerPlan.self)?.value
+            else { return }
+            let variant = Variant(stack: stack, version: version, architecture: architecture)
+            state.withLock { $0.forms[variant] = plan }
+        // Read when they are asked for.
+        case .packages: return
+        case nil: _ = try await records.stranger(key)
         }
     }
 
@@ -125,5 +149,28 @@ public final class RootfsCatalog: Sendable {
         let variant = Variant(
             stack: version.stack, version: version.version, architecture: version.architecture)
         state.withLock { $0.variants[variant] = version }
+    }
+}
+
+/// What is kept under a key below `rootfs/`.
+private enum RootfsPlace {
+    case promotions, version, state, delta, plan, packages
+}
+
+extension ObjectKey {
+    /// nil: nothing that this binary knows.
+    fileprivate var rootfsPlace: RootfsPlace? {
+        let parts = text.split(separator: "/")
+        guard parts.count >= 3, (try? StackName(parts[1])) != nil else { return nil }
+        if parts.count == 3 { return parts[2] == "current" ? .promotions : nil }
+        guard (try? VersionName(parts[2])) != nil else { return nil }
+        switch (parts.count, parts[3]) {
+        case (4, Substring(VersionState.name)): return .state
+        case (4, _): return (try? Architecture(parts[3])) == nil ? nil : .version
+        case (5, Substring(LayerPlan.folder)): return .plan
+        case (5, Substring(StoredPackageList.folder)): return .packages
+        case (6, Substring(RootfsDelta.folder)): return .delta
+        default: return nil
+        }
     }
 }

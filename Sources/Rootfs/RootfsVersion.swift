@@ -1,7 +1,8 @@
-import JSON
+package import JSON
 public import Layers
 public import OCI
-import ObjectStore
+package import ObjectStore
+import Records
 public import Runtime
 
 /// One variant of a rootfs version: `rootfs/<stack>/<version>/<architecture>`. Immutable.
@@ -36,33 +37,35 @@ public struct RootfsVersion: Hashable, Sendable {
     ) throws(ObjectStoreError) -> ObjectKey {
         try ObjectKey(folder(stack, version) + architecture.rawValue)
     }
+}
 
-    var bytes: [UInt8] {
+extension RootfsVersion: JSONRecord {
+    package static var namesContent: Bool { true }
+
+    package init?(_ json: JSONValue, at key: ObjectKey) {
+        let parts = key.text.split(separator: "/")
+        guard parts.count == 4, let stack = try? StackName(parts[1]), let version = try? VersionName(parts[2]),
+            let architecture = try? Architecture(parts[3]), let created = json["created"]?.integer,
+            let imported = json["imported"]?.integer, let importedBy = json["importedBy"]?.string,
+            let layers = json["layers"]?.elements(LayerReference.init(json:)), let shell = json["shell"]?.string,
+            let source = json["source"]?.string.flatMap({ try? Digest(parsing: $0) }),
+            let sourceSize = json["sourceSize"]?.integer, let system = json["system"]?.string,
+            let uncompressedSize = json["uncompressedSize"]?.integer
+        else { return nil }
+        self.init(
+            stack: stack, version: version, architecture: architecture, layers: layers, source: source,
+            sourceSize: sourceSize, uncompressedSize: uncompressedSize, created: Timestamp(seconds: created),
+            shell: shell, system: system, imported: Timestamp(seconds: imported), importedBy: importedBy,
+            origin: RootfsOrigin(json: json))
+    }
+
+    package var json: JSONValue {
         let members: [String: JSONValue] = [
             "created": .integer(created.seconds), "imported": .integer(imported.seconds),
             "importedBy": .string(importedBy), "layers": .array(layers.map(\.json)), "shell": .string(shell),
             "source": .string(source.description), "sourceSize": .integer(sourceSize), "system": .string(system),
             "uncompressedSize": .integer(uncompressedSize),
         ]
-        return JSONValue.object(members.merging(origin.members) { own, _ in own }).canonicalBytes
-    }
-}
-
-extension RootfsVersion {
-    init(
-        parsing bytes: [UInt8], stack: StackName, version: VersionName, architecture: Architecture, at key: ObjectKey
-    ) throws(ImageError) {
-        guard let json = try? JSONValue(parsing: bytes), let created = json["created"]?.integer,
-            let imported = json["imported"]?.integer, let importedBy = json["importedBy"]?.string,
-            let layers = json["layers"]?.elements(LayerReference.init(json:)), let shell = json["shell"]?.string,
-            let source = json["source"]?.string.flatMap({ try? Digest(parsing: $0) }),
-            let sourceSize = json["sourceSize"]?.integer, let system = json["system"]?.string,
-            let uncompressedSize = json["uncompressedSize"]?.integer
-        else { throw .damaged(key) }
-        self.init(
-            stack: stack, version: version, architecture: architecture, layers: layers, source: source,
-            sourceSize: sourceSize, uncompressedSize: uncompressedSize, created: Timestamp(seconds: created),
-            shell: shell, system: system, imported: Timestamp(seconds: imported), importedBy: importedBy,
-            origin: RootfsOrigin(json: json))
+        return .object(members.merging(origin.members) { own, _ in own })
     }
 }

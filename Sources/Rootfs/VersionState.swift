@@ -1,5 +1,6 @@
-import JSON
-import ObjectStore
+package import JSON
+package import ObjectStore
+import Records
 public import Runtime
 
 /// What an operator says of a version: `rootfs/<stack>/<version>/state`. A version without one is available.
@@ -32,20 +33,20 @@ public struct VersionState: Hashable, Sendable {
         self.by = by
         self.reason = reason
     }
+}
 
-    init(parsing bytes: [UInt8], at key: ObjectKey) throws(ImageError) {
-        guard let json = try? JSONValue(parsing: bytes),
-            let availability = json["state"]?.string.flatMap(Availability.init(rawValue:)),
+extension VersionState: JSONRecord {
+    package init?(_ json: JSONValue, at key: ObjectKey) {
+        guard let availability = json["state"]?.string.flatMap(Availability.init(rawValue:)),
             let at = json["at"]?.integer, let by = json["by"]?.string, let reason = json["reason"]?.string
-        else { throw .damaged(key) }
+        else { return nil }
         self.init(availability: availability, at: Timestamp(seconds: at), by: by, reason: reason)
     }
 
-    var bytes: [UInt8] {
-        let json: JSONValue = [
+    package var json: JSONValue {
+        [
             "at": .integer(at.seconds), "by": .string(by), "reason": .string(reason),
             "state": .string(availability.rawValue),
         ]
-        return json.canonicalBytes
     }
 }

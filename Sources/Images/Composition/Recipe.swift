@@ -2,7 +2,8 @@ import Droplets
 import JSON
 public import Layers
 import OCI
-import ObjectStore
+package import ObjectStore
+package import Records
 public import Rootfs
 public import Runtime
 
@@ -59,10 +60,28 @@ public struct Recipe: Hashable, Sendable {
     /// The canonical form, as it is stored.
     let bytes: [UInt8]
 
-    /// - Throws: `ImageError.damaged` for what is no recipe, or one of a format that this Cistern does not know.
-    init(parsing stored: [UInt8], at key: ObjectKey) throws(ImageError) {
-        guard let json = try? JSONValue(parsing: stored),
-            let format = json["format"]?.integer.flatMap({ ComposerFormat(rawValue: Int($0)) }),
+    static let folder = "recipes/"
+
+    static func key(_ id: String) throws(ObjectStoreError) -> ObjectKey { try ObjectKey(folder + id) }
+}
+
+extension Recipe: Record {
+    package static var namesContent: Bool { true }
+
+    /// One that is whole, as its name says, and yet no recipe of this binary's, is one of a newer Cistern.
+    package static func decode(_ bytes: [UInt8], at key: ObjectKey) throws(RecordFault) -> Recipe {
+        let json = try? JSONValue(parsing: bytes)
+        if let recipe = json.flatMap(Recipe.init(json:)), recipe.bytes == bytes, key.text == folder + recipe.id {
+            return recipe
+        }
+        guard key.text == folder + Digest.of(bytes).hex else { throw .damaged }
+        throw .newer(format: json?["format"]?.integer)
+    }
+
+    package func encode(over old: [UInt8]?, at key: ObjectKey) -> [UInt8] { bytes }
+
+    private init?(json: JSONValue) {
+        guard let format = json["format"]?.integer.flatMap({ ComposerFormat(rawValue: Int($0)) }),
             let stack = json["stack"]?.string.flatMap({ try? StackName($0) }),
             let version = json["version"]?.string.flatMap({ try? VersionName($0) }),
             let architecture = json["architecture"]?.string.flatMap({ try? Architecture($0) }),
@@ -71,13 +90,10 @@ public struct Recipe: Hashable, Sendable {
             let created = json["rootfsCreated"]?.integer, let shell = json["shell"]?.string,
             let lifecycle = json["lifecycle"].flatMap(LayerReference.init(json:)),
             let delta = json["delta"]?.elements(LayerReference.init(json:))
-        else { throw .damaged(key) }
+        else { return nil }
         let base = json["base"]?.elements(LayerReference.init(json:))
         self.init(
             format: format, stack: stack, version: version, architecture: architecture, family: family, rootfs: rootfs,
             base: base, rootfsCreated: Timestamp(seconds: created), shell: shell, lifecycle: lifecycle, delta: delta)
-        guard bytes == stored else { throw .damaged(key) }
     }
-
-    static func key(_ id: String) throws(ObjectStoreError) -> ObjectKey { try ObjectKey("recipes/\(id)") }
 }

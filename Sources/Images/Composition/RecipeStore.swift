@@ -1,6 +1,7 @@
 import Layers
 import OCI
 public import ObjectStore
+public import Records
 public import Rootfs
 import Synchronization
 
@@ -28,14 +29,19 @@ public final class RecipeStore: Sendable {
         }
     }
 
-    private let store: any ObjectStore
+    private let records: RecordStore<ImageError>
     let state = Mutex(State())
 
-    /// Reads the recipes that are there.
-    public init(store: any ObjectStore) async throws(ImageError) {
-        self.store = store
-        try await forEachObject(in: store, prefix: "recipes/") { (object) throws(ImageError) in
-            add(try Recipe(parsing: object.bytes, at: object.info.key))
+    package static let folder = RecordFolder(Recipe.folder, [RecordKind("recipe", Recipe.self)])
+
+    /// Reads the recipes that are there. Images of those that can't be read are gone, until they can be.
+    /// - Parameter unreadable: told of these.
+    public init(
+        store: any ObjectStore, unreadable: UnreadableRecords = UnreadableRecords()
+    ) async throws(ImageError) {
+        records = RecordStore(store, unreadable: unreadable)
+        try await records.forEach(Recipe.folder) { (key) throws(ImageError) in
+            if let recipe = try await records.readable(key, as: Recipe.self)?.value { add(recipe) }
         }
     }
 
@@ -59,19 +65,18 @@ public final class RecipeStore: Sendable {
     /// - Returns: whether it is written.
     func keep(_ recipe: Recipe) async throws(ImageError) -> Bool {
         if state.withLock({ $0.byID[recipe.id] != nil && !$0.unwritten.contains(recipe.id) }) { return true }
-        do throws(ObjectStoreError) {
-            do throws(ObjectStoreError) {
-                _ = try await store.put(try Recipe.key(recipe.id), recipe.bytes, if: .absent)
-            } catch .exists {
-                // Another replica wrote the same bytes.
+        do throws(ImageError) {
+            // What another replica wrote are the same bytes, and any others are damaged.
+            try await records.update(try key(recipe), as: Recipe.self, replacingDamaged: true) {
+                $0 == nil ? .write(recipe) : .keep
             }
-            try await store.sync()
+            try await records.sync()
         } catch {
             switch error {
-            case .full, .permission, .io:
+            case .store(.full), .store(.permission), .store(.io):
                 add(recipe, isWritten: false)
                 return false
-            default: throw .store(error)
+            default: throw error
             }
         }
         add(recipe)
@@ -81,10 +86,8 @@ public final class RecipeStore: Sendable {
     /// Forgets the recipes of a rootfs version, durably.
     func remove(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
         let gone = state.withLock { $0.byID.values.filter { $0.stack == stack && $0.version == version } }
-        do {
-            for recipe in gone { try await store.delete(try Recipe.key(recipe.id), ifVersion: nil) }
-            try await store.sync()
-        } catch { throw .store(error) }
+        for recipe in gone { try await records.remove(try key(recipe)) }
+        try await records.sync()
         let ids = Set(gone.map(\.id))
         state.withLock { state in
             state.unwritten.subtract(ids)
@@ -93,6 +96,10 @@ public final class RecipeStore: Sendable {
             state.layers = [:]
             for recipe in state.byID.values { state.remember(layersOf: recipe) }
         }
+    }
+
+    private func key(_ recipe: Recipe) throws(ImageError) -> ObjectKey {
+        do { return try Recipe.key(recipe.id) } catch { throw .store(error) }
     }
 
     private func add(_ recipe: Recipe, isWritten: Bool = true) {

@@ -8,9 +8,7 @@ extension Retention {
     /// what runs, only by force.
     /// - Throws: `.unknownStack`, `.unknownVersion`, `.rootfsInUse`, `.rootfsNeeded`.
     public func remove(_ stack: StackName, _ version: VersionName, force: Bool) async throws(ImageError) {
-        guard try images.rootfs.versions(stack).contains(where: { $0.version == version }) else {
-            throw .unknownVersion(stack, version)
-        }
+        guard try await images.rootfs.exists(stack, version) else { throw .unknownVersion(stack, version) }
         guard images.rootfs.history(stack)?.current != version else { throw .rootfsInUse(stack, version) }
         let clusters = try await pins.clusters()
         if !force {

@@ -66,6 +66,7 @@ public struct Retention: Sendable {
         guard !clusters.isEmpty else { return "no cluster has reported what runs there" }
         let oldest = now() - policy.reportAge
         for cluster in clusters {
+            if !cluster.isReadable { return "the report of cluster \(cluster.cluster) can't be read" }
             if !cluster.isComplete { return "the report of cluster \(cluster.cluster) is not complete" }
             if cluster.reported < oldest { return "the report of cluster \(cluster.cluster) is too old" }
         }
@@ -101,6 +102,11 @@ public struct Retention: Sendable {
             var versions: [VersionName] = []
             for variant in try images.rootfs.versions(stack) where !versions.contains(variant.version) {
                 versions.append(variant.version)
+            }
+            // What is current, and what one would go back to, is not known of a history that can't be read.
+            do { _ = try await images.rootfs.storedHistory(stack) } catch {
+                guard case .damaged = error else { throw error }
+                continue
             }
             let needed = neededForGoingBack(stack)
             for version in versions.dropFirst(max(count, 1)) where !needed.contains(version) {

@@ -1,6 +1,7 @@
 import JSON
 public import OCI
 public import ObjectStore
+public import Records
 public import Rootfs
 
 /// A cluster's name: as a stack's.
@@ -25,6 +26,35 @@ public struct ClusterPins: Sendable {
     public let isComplete: Bool
     /// Digests of manifests that run.
     public let digests: [Digest]
+    /// Whether every part can be read that is there; else other digests may run too.
+    public let isReadable: Bool
+}
+
+/// A part of a cluster's report.
+private struct PinShard: JSONRecord {
+    let reported: Int64
+    let shards: Int64
+    let digests: [Digest]
+
+    init(reported: Int64, shards: Int64, digests: [Digest]) {
+        self.reported = reported
+        self.shards = shards
+        self.digests = digests
+    }
+
+    init?(_ json: JSONValue, at key: ObjectKey) {
+        guard let reported = json["reported"]?.integer, let shards = json["shards"]?.integer,
+            let digests = json["digests"]?.elements({ $0.string.flatMap { try? Digest(parsing: $0) } })
+        else { return nil }
+        self.init(reported: reported, shards: shards, digests: digests)
+    }
+
+    var json: JSONValue {
+        [
+            "digests": .array(digests.map { .string($0.description) }), "reported": .integer(reported),
+            "shards": .integer(shards),
+        ]
+    }
 }
 
 /// What runs where: `pins/<cluster>/<shard>`, as clusters report it. What runs is never retired.
@@ -33,12 +63,17 @@ public struct RunningImages: Sendable {
     public static let maximumDigests = 100_000
     public static let maximumShards = 1000
 
-    private let store: any ObjectStore
+    private let records: RecordStore<ImageError>
     private let now: @Sendable () -> Int64
 
-    /// - Parameter now: nanoseconds since 1970.
-    public init(store: any ObjectStore, now: @escaping @Sendable () -> Int64) {
-        self.store = store
+    /// - Parameters:
+    ///   - unreadable: told of records that can't be read.
+    ///   - now: nanoseconds since 1970.
+    public init(
+        store: any ObjectStore, unreadable: UnreadableRecords = UnreadableRecords(),
+        now: @escaping @Sendable () -> Int64
+    ) {
+        records = RecordStore(store, unreadable: unreadable)
         self.now = now
     }
 
@@ -53,55 +88,58 @@ public struct RunningImages: Sendable {
         guard digests.count <= Self.maximumDigests else {
             throw .unsuitableReport("one shard has at most \(Self.maximumDigests) digests")
         }
-        let json: JSONValue = [
-            "digests": .array(digests.map { .string($0.description) }), "reported": .integer(now()),
-            "shards": .integer(shards),
-        ]
-        do {
-            try await store.put(try key(cluster, shard), json.canonicalBytes, if: .always)
-            try await store.sync()
-        } catch { throw .store(error) }
+        let part = PinShard(reported: now(), shards: Int64(shards), digests: digests)
+        try await records.write(part, at: try key(cluster, shard))
+        try await records.sync()
     }
 
     /// Forgets a cluster that is no more: what ran there may be retired.
     public func forget(_ cluster: ClusterName) async throws(ImageError) {
-        do {
-            for info in try await store.list(
-                prefix: "pins/\(cluster)/", startAfter: nil, limit: Self.maximumShards)
-            {
-                try await store.delete(info.key, ifVersion: nil)
-            }
-            try await store.sync()
-        } catch { throw .store(error) }
+        for key in try await records.list("pins/\(cluster)/", after: nil, limit: Self.maximumShards) {
+            try await records.remove(key)
+        }
+        try await records.sync()
     }
+
+    package static let folder = RecordFolder(
+        "pins/", [RecordKind("report of a cluster", PinShard.self) { $0.text.split(separator: "/").count == 3 }])
 
     /// The last reports of all clusters.
     public func clusters() async throws(ImageError) -> [ClusterPins] {
-        var shards: [String: [(index: Int, of: Int, reported: Int64, digests: [Digest])]] = [:]
-        try await forEachObject(in: store, prefix: "pins/") { (object) throws(ImageError) in
-            let parts = object.info.key.text.split(separator: "/")
-            guard parts.count == 3, let index = Int(parts[2]), let json = try? JSONValue(parsing: object.bytes),
-                let reported = json["reported"]?.integer, let of = json["shards"]?.integer,
-                let digests = json["digests"]?.elements({ $0.string.flatMap { try? Digest(parsing: $0) } })
-            else { throw .damaged(object.info.key) }
-            shards[String(parts[1]), default: []].append((index, Int(of), reported, digests))
+        var shards: [String: [(index: Int, part: PinShard)]] = [:]
+        var unreadable: Set<String> = []
+        try await records.forEach("pins/") { (key) throws(ImageError) in
+            let parts = key.text.split(separator: "/")
+            guard parts.count == 3, (try? ClusterName(parts[1])) != nil else {
+                _ = try await records.stranger(key)
+                return
+            }
+            switch try await records.find(key, as: PinShard.self) {
+            case .missing: return
+            case .stored(let stored):
+                shards[String(parts[1]), default: []].append((Int(parts[2]) ?? .max, stored.value))
+            case .unreadable:
+                shards[String(parts[1]), default: []] += []
+                unreadable.insert(String(parts[1]))
+            }
         }
         var clusters: [ClusterPins] = []
         for (name, parts) in shards.sorted(by: { $0.key < $1.key }) {
             // The newest part says how many there are; others of an older report may be left over.
-            let count = parts.max { $0.reported < $1.reported }?.of ?? 1
-            let current = parts.filter { $0.index < count && $0.of == count }
+            let count = parts.max { $0.part.reported < $1.part.reported }?.part.shards ?? 1
+            let current = parts.filter { $0.index < count && $0.part.shards == count }
+            let isReadable = !unreadable.contains(name)
             clusters.append(
                 ClusterPins(
-                    cluster: try ClusterName(name), reported: current.map(\.reported).min() ?? 0,
-                    isComplete: current.count == count,
+                    cluster: try ClusterName(name), reported: current.map(\.part.reported).min() ?? 0,
+                    isComplete: isReadable && current.count == count,
                     // What an older report named may still run: it is only ever more that stays.
-                    digests: parts.flatMap(\.digests)))
+                    digests: parts.flatMap(\.part.digests), isReadable: isReadable))
         }
         return clusters
     }
 
-    private func key(_ cluster: ClusterName, _ shard: Int) throws(ObjectStoreError) -> ObjectKey {
-        try ObjectKey("pins/\(cluster)/\(shard)")
+    private func key(_ cluster: ClusterName, _ shard: Int) throws(ImageError) -> ObjectKey {
+        do { return try ObjectKey("pins/\(cluster)/\(shard)") } catch { throw .store(error) }
     }
 }

@@ -1,3 +1,4 @@
+import Blobs
 import OCI
 import ObjectStore
 import Records
@@ -119,14 +120,22 @@ extension GarbageCollector {
                 if Task.isCancelled { throw .cancelled }
                 let page = try await components(below: "\(keys.manifests)\(algorithm.rawValue)/", after: after)
                 for hex in page {
-                    guard let digest = try? Digest(algorithm, hex: hex),
-                        // Gone since it was listed.
-                        let membership: StoredRecord<ManifestMembership> = try await records.read(
-                            try keys.manifest(digest))
-                    else { continue }
-                    let references = try await registry.references(of: digest, membership.value)
-                    // One that names more than its membership says is missing, and may be put back.
-                    if membership.value.references == nil, references.isEmpty { isSettled = false }
+                    guard let digest = try? Digest(algorithm, hex: hex) else { continue }
+                    let key = try keys.manifest(digest)
+                    let membership = try await records.find(key, as: ManifestMembership.self)
+                    // Gone since it was listed.
+                    guard membership.isThere else { continue }
+                    let references: [Digest]
+                    if let membership = membership.readable?.value,
+                        let named = try await readableReferences(of: digest, membership)
+                    {
+                        references = named
+                        // One that names more than its membership says is missing, and may be put back.
+                        if membership.references == nil, references.isEmpty { isSettled = false }
+                    } else {
+                        references = try await registry.possibleReferences(of: digest, keys, in: records)
+                        isSettled = false
+                    }
                     found.append(DigestSet.key(digest))
                     for reference in references { found.append(DigestSet.key(reference)) }
                 }
@@ -136,6 +145,18 @@ extension GarbageCollector {
         }
         return ReadReferences(
             references: RepositoryReferences(marker: text, version: marker.version, keys: found), isSettled: isSettled)
+    }
+
+    /// - Returns: nil if the manifest has to be read for that and can't be.
+    private func readableReferences(
+        of digest: Digest, _ membership: ManifestMembership
+    ) async throws(RegistryError) -> [Digest]? {
+        do { return try await registry.references(of: digest, membership) } catch {
+            switch error {
+            case .blob(.damaged(_)), .blob(.missing(_)), .invalidManifest(_): return nil
+            default: throw error
+            }
+        }
     }
 
     /// Names only: a look at each object would cost more than the list.

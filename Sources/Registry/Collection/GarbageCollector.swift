@@ -17,8 +17,10 @@ public struct CollectionReport: Hashable, Sendable {
     public internal(set) var retiredBytes: Int64 = 0
     /// Nothing refers to them, but somebody relied on them of late.
     public internal(set) var leased = 0
-    /// Records that could not be read: they stay, and verification says more.
+    /// Records of blobs that could not be read: they stay, and verification says more.
     public internal(set) var damaged = 0
+    /// Nothing refers to them, but a record that can't be read may (`Record.namesContent`).
+    public internal(set) var spared = 0
     /// What went before, by the retention policies. A dry run counts its content as still in use.
     public internal(set) var retention = CollectionRunner.Retired()
 }
@@ -28,6 +30,10 @@ public struct CollectionReport: Hashable, Sendable {
 /// It marks what is referred to (`GarbageCollector+Mark.swift`), then goes through all blobs and retires those that are
 /// not marked and whose lease is older than the mark's start less the grace period. Writers renew a lease *before* they
 /// write a reference down, so whatever they refer to while the mark runs is younger than that. Nobody is locked out.
+///
+/// What a record names that can't be read is not known. Of a manifest's membership it can be told all the same, or more than
+/// that: see `Registry.possibleReferences`. While a record of a droplet, a recipe or a rootfs can't be read, no bytes are
+/// collected that were there when it was written; bytes that came later, an unfinished push's for example, it can't name.
 public struct GarbageCollector: Sendable {
     /// Blobs that are retired at the same time: few, for clients wait behind them.
     static let concurrency = 4
@@ -66,13 +72,15 @@ public struct GarbageCollector: Sendable {
         try await markRepositories(&marked, cutoff: cutoff, dryRun: dryRun, &report, progress)
         report.marked = marked.count
         progress(report)
-        try await sweep(except: marked, cutoff: cutoff, dryRun: dryRun, &report, progress)
+        // All of them were met by now, at the start or by the mark.
+        let spared = registry.records.unreadable.mayNameContentBefore
+        try await sweep(except: marked, cutoff: cutoff, sparing: spared, dryRun: dryRun, &report, progress)
         if !dryRun { try await registry.records.sync() }
         return report
     }
 
     private func sweep(
-        except marked: DigestSet, cutoff: Int64, dryRun: Bool, _ report: inout CollectionReport,
+        except marked: DigestSet, cutoff: Int64, sparing spared: Int64?, dryRun: Bool, _ report: inout CollectionReport,
         _ progress: (CollectionReport) -> Void
     ) async throws(RegistryError) {
         var walk = BlobWalk(in: reading)
@@ -82,12 +90,13 @@ public struct GarbageCollector: Sendable {
             guard let page else { return }
             report.blobs += page.count
             let candidates = page.filter { !marked.contains($0) }
-            for retirement in await retire(candidates, cutoff: cutoff, dryRun: dryRun) {
+            for retirement in await retire(candidates, cutoff: cutoff, sparing: spared, dryRun: dryRun) {
                 switch retirement {
                 case .success(.retired(let bytes)):
                     report.retired += 1
                     report.retiredBytes += bytes
                 case .success(.kept): report.leased += 1
+                case .success(.spared): report.spared += 1
                 case .success(.missing): break
                 case .failure(.damaged): report.damaged += 1
                 case .failure(let error): throw .blob(error)
@@ -98,13 +107,14 @@ public struct GarbageCollector: Sendable {
     }
 
     private func retire(
-        _ digests: [Digest], cutoff: Int64, dryRun: Bool
+        _ digests: [Digest], cutoff: Int64, sparing spared: Int64?, dryRun: Bool
     ) async -> [Result<Retirement, BlobError>] {
         await inParallel(digests, Self.concurrency) { digests in
             var results: [Result<Retirement, BlobError>] = []
             for digest in digests {
                 do throws(BlobError) {
-                    let retirement = try await blobs.retire(digest, cutoff: cutoff, dryRun: dryRun, in: reading)
+                    let retirement = try await blobs.retire(
+                        digest, cutoff: cutoff, sparing: spared, dryRun: dryRun, in: reading)
                     results.append(.success(retirement))
                 } catch { results.append(.failure(error)) }
             }

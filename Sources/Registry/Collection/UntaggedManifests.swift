@@ -5,7 +5,8 @@ import Records
 
 extension Registry {
     /// Takes manifests out of repositories that no tag needs any more: neither tagged, nor part of an index that stays,
-    /// nor referring to something that stays, nor pushed or asked for by digest since `cutoff`.
+    /// nor referring to something that stays, nor pushed or asked for by digest since `cutoff`. Nothing is taken out of a
+    /// repository that has a tag or a membership which can't be read: what that needs is not known.
     /// - Parameters:
     ///   - cutoff: nanoseconds since 1970.
     ///   - running: digests that stay whatever else is true.
@@ -15,16 +16,10 @@ extension Registry {
         before cutoff: Int64, running: Set<Digest>, dryRun: Bool, isReserved: @Sendable (RepositoryName) -> Bool
     ) async throws(RegistryError) -> Int {
         var count = 0
-        var after: String?
-        while true {
-            let page = try await records.list(RepositoryKeys.catalog, after: after, limit: 1000)
-            for key in page {
-                let marker = String(key.text.dropFirst(RepositoryKeys.catalog.count))
-                guard let name = RepositoryKeys.repository(of: marker), !isReserved(name) else { continue }
-                count += try await retireUntagged(of: name, before: cutoff, running, dryRun)
-            }
-            guard let last = page.last else { break }
-            after = last.text
+        try await records.forEach(RepositoryKeys.catalog) { (key) throws(RegistryError) in
+            let marker = String(key.text.dropFirst(RepositoryKeys.catalog.count))
+            guard let name = RepositoryKeys.repository(of: marker), !isReserved(name) else { return }
+            count += try await retireUntagged(of: name, before: cutoff, running, dryRun)
         }
         if !dryRun, count > 0 { try await records.sync() }
         return count
@@ -35,19 +30,31 @@ extension Registry {
     ) async throws(RegistryError) -> Int {
         let keys = RepositoryKeys(name: name)
         var manifests: [Digest: StoredRecord<ManifestMembership>] = [:]
-        try await each(keys.manifests) { (key) throws(RegistryError) in
-            guard let membership: StoredRecord<ManifestMembership> = try await records.read(key),
-                let digest = digest(ending: key)
-            else { return }
-            manifests[digest] = membership
+        var isReadable = true
+        try await records.forEach(keys.manifests) { (key) throws(RegistryError) in
+            guard let digest = digest(ending: key) else { return }
+            switch try await records.find(key, as: ManifestMembership.self) {
+            case .missing: return
+            case .stored(let membership): manifests[digest] = membership
+            case .unreadable: isReadable = false
+            }
         }
         var kept = Set(
             manifests.filter { !$0.value.value.pushed.isOver(before: cutoff) || running.contains($0.key) }.keys)
         // Tags last: one that came meanwhile rewrote its manifest's membership, which is then another version.
-        try await each(keys.tags) { (key) throws(RegistryError) in
-            if let tag: StoredRecord<TagRecord> = try await records.read(key) { kept.insert(tag.value.digest) }
+        try await records.forEach(keys.tags) { (key) throws(RegistryError) in
+            switch try await records.find(key, as: TagRecord.self) {
+            case .missing: return
+            case .stored(let tag): kept.insert(tag.value.digest)
+            case .unreadable: isReadable = false
+            }
         }
-        try await close(&kept, over: manifests.mapValues(\.value))
+        guard isReadable else { return 0 }
+        do { try await close(&kept, over: manifests.mapValues(\.value)) } catch {
+            // A manifest whose parts are not known: they may be any of the others.
+            guard case .blob(.damaged(_)) = error else { throw error }
+            return 0
+        }
         var count = 0
         let untagged = manifests.filter { !kept.contains($0.key) }
         if !dryRun, !untagged.isEmpty { try await renewMarker(keys) }
@@ -81,18 +88,6 @@ extension Registry {
             where manifests[next] != nil && kept.insert(next).inserted {
                 unseen.append(next)
             }
-        }
-    }
-
-    private func each(
-        _ prefix: String, _ body: (ObjectKey) async throws(RegistryError) -> Void
-    ) async throws(RegistryError) {
-        var after: String?
-        while true {
-            let page = try await records.list(prefix, after: after, limit: 1000)
-            for key in page { try await body(key) }
-            guard page.count == 1000, let last = page.last else { return }
-            after = last.text
         }
     }
 

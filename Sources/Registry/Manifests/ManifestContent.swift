@@ -75,6 +75,13 @@ struct ManifestContent: Sendable {
         references = digests.unique.filter { $0 != subject }
     }
 
+    /// Whatever looks like a digest in a document; nothing if it is none.
+    static func digests(in bytes: [UInt8]) -> [Digest] {
+        var digests: [Digest] = []
+        if let json = try? JSONValue(parsing: bytes) { collect(json, into: &digests) }
+        return digests.unique
+    }
+
     /// Layers that registries need not hold (OCI image specification, "Non-Distributable Layers").
     private static func isForeign(_ descriptor: Descriptor) -> Bool {
         let type = descriptor.mediaType.text

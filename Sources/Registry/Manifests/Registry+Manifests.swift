@@ -126,6 +126,22 @@ extension Registry {
         return try ManifestContent(bytes, contentType: membership.mediaType).references
     }
 
+    /// Everything that a repository's manifest may name, where its membership or the manifest itself can't be read, and more:
+    /// whatever looks like a digest in the manifest's bytes; without these all blobs that the repository has, for nobody
+    /// gets any others from it.
+    func possibleReferences(
+        of manifest: Digest, _ keys: RepositoryKeys, in records: RecordStore<RegistryError>
+    ) async throws(RegistryError) -> [Digest] {
+        if let bytes = try? await blobs.read(manifest, maximum: ManifestContent.maximumSize) {
+            return ManifestContent.digests(in: bytes)
+        }
+        var digests: [Digest] = []
+        try await records.forEach(keys.blobs) { key in
+            if let blob = digest(ending: key) { digests.append(blob) }
+        }
+        return digests
+    }
+
     private func removeTags(
         of digest: Digest, _ generation: String, _ keys: RepositoryKeys
     ) async throws(RegistryError) {

@@ -123,7 +123,7 @@ extension Registry {
             size: Int64(size), annotations: content.annotations, artifactType: content.artifactType)
     }
 
-    private static func newGeneration() -> String {
+    static func newGeneration() -> String {
         var generator = SystemRandomNumberGenerator()
         return String(generator.next() as UInt64, radix: 16)
     }

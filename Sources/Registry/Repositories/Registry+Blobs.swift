@@ -71,11 +71,18 @@ extension Registry {
         let keys = RepositoryKeys(name: name)
         let key = try keys.blob(blob.digest)
         let membership = BlobMembership(size: blob.size)
-        let isNew = try await records.write(membership, at: key, if: .absent) != nil
+        var isNew = false
         // Whatever fails from here on: the repository has it. At the end, when the catalog has the repository too.
         defer { if isNew { reservation.commit(blob.size) } else { reservation.release() } }
-        // It has the blob already, or a record that can't be read.
-        if !isNew { try await records.write(membership, at: key) }
+        do {
+            try await records.update(key, as: BlobMembership.self, replacingDamaged: true) { found in
+                isNew = found == nil
+                return found?.value == membership ? .keep : .write(membership)
+            }
+        } catch {
+            // A newer version of Cistern says that the repository has it.
+            guard case .unreadable = error else { throw error }
+        }
         try await mark(keys)
         try await records.sync()
     }

@@ -1,6 +1,7 @@
-import JSON
+package import JSON
 package import Layers
-import ObjectStore
+package import ObjectStore
+import Records
 
 /// When images on a new version are made of an older one's layers and a delta.
 public struct DeltaPolicy: Hashable, Sendable {
@@ -40,17 +41,17 @@ package struct LayerPlan: Hashable, Sendable {
         self.rootfs = rootfs
         self.delta = delta
     }
+}
 
-    init(parsing bytes: [UInt8], at key: ObjectKey) throws(ImageError) {
-        guard let json = try? JSONValue(parsing: bytes),
-            let rootfs = json["rootfs"]?.elements(LayerReference.init(json:)),
+extension LayerPlan: JSONRecord {
+    package static var namesContent: Bool { true }
+
+    package init?(_ json: JSONValue, at key: ObjectKey) {
+        guard let rootfs = json["rootfs"]?.elements(LayerReference.init(json:)),
             let delta = json["delta"]?.elements(LayerReference.init(json:))
-        else { throw .damaged(key) }
+        else { return nil }
         self.init(rootfs: rootfs, delta: delta)
     }
 
-    var bytes: [UInt8] {
-        let json: JSONValue = ["delta": .array(delta.map(\.json)), "rootfs": .array(rootfs.map(\.json))]
-        return json.canonicalBytes
-    }
+    package var json: JSONValue { ["delta": .array(delta.map(\.json)), "rootfs": .array(rootfs.map(\.json))] }
 }

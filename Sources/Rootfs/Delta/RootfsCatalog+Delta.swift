@@ -3,6 +3,7 @@ import Blobs
 public import Layers
 import OCI
 import ObjectStore
+import Records
 import Runtime
 import Synchronization
 
@@ -141,10 +142,10 @@ extension RootfsCatalog {
             _ = try version(delta.stack, delta.from, delta.architecture)
             _ = try version(delta.stack, delta.to, delta.architecture)
             try requireNotBlocked(delta.stack, delta.to)
-            do throws(ObjectStoreError) {
-                try await store.put(try delta.objectKey, delta.bytes, if: .always)
-                try await store.sync()
-            } catch { throw .store(error) }
+            let key: ObjectKey
+            do throws(ObjectStoreError) { key = try delta.objectKey } catch { throw .store(error) }
+            try await records.update(key, as: RootfsDelta.self, replacingDamaged: true) { _ in .write(delta) }
+            try await records.sync()
             keepInMemory(delta)
             return delta
         }

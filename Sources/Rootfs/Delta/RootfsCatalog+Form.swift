@@ -1,4 +1,5 @@
 import ObjectStore
+import Records
 import Synchronization
 
 extension RootfsCatalog {
@@ -11,28 +12,23 @@ extension RootfsCatalog {
         let plain = LayerPlan(rootfs: version.layers)
         guard let policy else { return plain }
         let form = smallForm(of: version, policy) ?? plain
-        do throws(ObjectStoreError) {
-            let key = try LayerPlan.key(version)
-            do throws(ObjectStoreError) {
-                try await store.put(key, form.bytes, if: .absent)
-            } catch .exists {
-                // Somebody else was first.
-                let stored = try await store.get(key).bytes
-                guard let other = try? LayerPlan(parsing: stored, at: key) else {
-                    throw .io("\(key) is damaged")
-                }
-                remember(other, version)
-                return other
+        let key: ObjectKey
+        do { key = try LayerPlan.key(version) } catch { throw .store(error) }
+        do throws(ImageError) {
+            // Somebody else may be first. One that is damaged nobody has seen an image of: its recipe would say the same.
+            let stored = try await records.update(key, as: LayerPlan.self, replacingDamaged: true) {
+                $0 == nil ? .write(form) : .keep
             }
-            try await store.sync()
+            try await records.sync()
+            let kept = stored?.value ?? form
+            remember(kept, version)
+            return kept
         } catch {
             switch error {
-            case .full, .permission, .io: return plain
-            default: throw .store(error)
+            case .store(.full), .store(.permission), .store(.io): return plain
+            default: throw error
             }
         }
-        remember(form, version)
-        return form
     }
 
     package var allForms: [LayerPlan] { state.withLock { Array($0.forms.values) } }

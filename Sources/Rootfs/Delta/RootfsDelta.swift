@@ -1,7 +1,8 @@
-import JSON
+package import JSON
 public import Layers
 import OCI
-import ObjectStore
+package import ObjectStore
+import Records
 public import Runtime
 
 /// A layer that turns one rootfs version into another: `rootfs/<stack>/<version>/delta-from/<old version>/<architecture>`.
@@ -48,30 +49,34 @@ public struct RootfsDelta: Hashable, Sendable {
                 RootfsVersion.folder(stack, to) + "\(Self.folder)/\(from)/\(architecture.rawValue)")
         }
     }
+}
 
-    var bytes: [UInt8] {
-        let json: JSONValue = [
+extension RootfsDelta: JSONRecord {
+    package static var namesContent: Bool { true }
+
+    package init?(_ json: JSONValue, at key: ObjectKey) {
+        let parts = key.text.split(separator: "/")
+        guard parts.count == 6, let stack = try? StackName(parts[1]), let from = try? VersionName(parts[4]),
+            let to = try? VersionName(parts[2]), let architecture = try? Architecture(parts[5]),
+            let changed = json["changed"]?.integer, let computed = json["computed"]?.integer,
+            let computedBy = json["computedBy"]?.string, let gone = json["gone"]?.integer,
+            let layer = json["layer"].flatMap(LayerReference.init(json:)),
+            let rootfsSize = json["rootfsSize"]?.integer,
+            let times = json["times"]?.string.flatMap(DeltaTimes.init(rawValue:)),
+            let uncompressedSize = json["uncompressedSize"]?.integer
+        else { return nil }
+        self.init(
+            stack: stack, from: from, to: to, architecture: architecture, layer: layer,
+            uncompressedSize: uncompressedSize, rootfsSize: rootfsSize, changed: Int(changed), gone: Int(gone),
+            times: times, computed: Timestamp(seconds: computed), computedBy: computedBy)
+    }
+
+    package var json: JSONValue {
+        [
             "changed": .integer(Int64(changed)), "computed": .integer(computed.seconds),
             "computedBy": .string(computedBy), "gone": .integer(Int64(gone)), "layer": layer.json,
             "rootfsSize": .integer(rootfsSize), "times": .string(times.rawValue),
             "uncompressedSize": .integer(uncompressedSize),
         ]
-        return json.canonicalBytes
-    }
-}
-
-extension RootfsDelta {
-    init(parsing bytes: [UInt8], _ key: Key, at objectKey: ObjectKey) throws(ImageError) {
-        guard let json = try? JSONValue(parsing: bytes), let changed = json["changed"]?.integer,
-            let computed = json["computed"]?.integer, let computedBy = json["computedBy"]?.string,
-            let gone = json["gone"]?.integer, let layer = json["layer"].flatMap(LayerReference.init(json:)),
-            let rootfsSize = json["rootfsSize"]?.integer,
-            let times = json["times"]?.string.flatMap(DeltaTimes.init(rawValue:)),
-            let uncompressedSize = json["uncompressedSize"]?.integer
-        else { throw .damaged(objectKey) }
-        self.init(
-            stack: key.stack, from: key.from, to: key.to, architecture: key.architecture, layer: layer,
-            uncompressedSize: uncompressedSize, rootfsSize: rootfsSize, changed: Int(changed), gone: Int(gone),
-            times: times, computed: Timestamp(seconds: computed), computedBy: computedBy)
     }
 }

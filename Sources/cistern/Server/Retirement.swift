@@ -22,11 +22,12 @@ struct Retirement: Sendable {
         retired.droplets = report.droplets.count
         retired.rootfsVersions = report.rootfs.count
         retired.withheld = report.withheld
-        if let untagged {
+        let clusters = try await pins.clusters()
+        // What runs by a report that can't be read is not known.
+        if let untagged, clusters.allSatisfy(\.isReadable) {
             retired.manifests = try await registry.retireUntagged(
                 // An index comes after its images: they stay for as long as any content does that is on its way.
-                before: now() - max(untagged, grace), running: Set(try await pins.clusters().flatMap(\.digests)),
-                dryRun: dryRun,
+                before: now() - max(untagged, grace), running: Set(clusters.flatMap(\.digests)), dryRun: dryRun,
                 isReserved: RegistryAPI.isReserved)
         }
         return retired

@@ -9,6 +9,7 @@ import Logging
 import Logs
 import ObjectStore
 import OperatorAPI
+import Records
 import Registry
 import RegistryAPI
 import Rootfs
@@ -48,27 +49,35 @@ struct Server {
     ) async throws {
         // This process owns the directory, so what it read stays true.
         let store = CachingObjectStore(files)
+        let unreadable = UnreadableRecords(logger: logger)
         let quotas = QuotaLedger(storeLimit: settings.storeBytes, interval: settings.countInterval)
         // Changes come from the reloader; what is in force now must be before the first request.
         quotas.replace(try Policy(path: FirstUsers.Paths(data: directory.path).policy).quotas.map(Quota.init))
-        let unlimited = BlobStore(store: store, now: SystemClock.now, grace: settings.collectionGrace)
+        let unlimited = BlobStore(
+            store: store, now: SystemClock.now, grace: settings.collectionGrace, unreadable: unreadable)
         let blobs =
             settings.storeBytes == nil
             ? unlimited
-            : BlobStore(store: store, now: SystemClock.now, grace: settings.collectionGrace, quotas: quotas)
+            : BlobStore(
+                store: store, now: SystemClock.now, grace: settings.collectionGrace, quotas: quotas,
+                unreadable: unreadable)
         let droplets = DropletCatalog(
-            store: store, blobs: blobs, quotas: quotas, conversions: settings.conversions, now: SystemClock.now)
-        let rootfs = try await RootfsCatalog(store: store, blobs: blobs, now: SystemClock.now)
+            store: store, blobs: blobs, quotas: quotas, conversions: settings.conversions, unreadable: unreadable,
+            now: SystemClock.now)
+        let rootfs = try await RootfsCatalog(
+            store: store, blobs: blobs, unreadable: unreadable, now: SystemClock.now)
         var layers: [Architecture: LifecycleLayer] = [:]
         // Nothing is counted yet, and without these nothing is served.
         for (architecture, launch) in try lifecycle.launch() {
             layers[architecture] = try await LifecycleLayer.install(launch: launch, in: unlimited, store: store)
         }
         let images = DerivedImages(
-            droplets: droplets, rootfs: rootfs, recipes: try await RecipeStore(store: store), lifecycle: layers,
+            droplets: droplets, rootfs: rootfs, recipes: try await RecipeStore(store: store, unreadable: unreadable),
+            lifecycle: layers,
             deltas: settings.deltas, signingKeys: settings.signingKeys)
 
-        let registry = Registry(store: store, blobs: blobs, quotas: quotas, now: SystemClock.now)
+        let registry = Registry(
+            store: store, blobs: blobs, quotas: quotas, unreadable: unreadable, now: SystemClock.now)
         let uploads = UploadSessions(registry: registry)
         let background = BackgroundExecutor(threads: 2)
         let counter = UsageCounter(
@@ -76,9 +85,10 @@ struct Server {
             now: SystemClock.now, executor: background)
         let verifications = VerificationRunner(
             verifier: Verifier(
-                registry: registry, blobs: blobs, reading: files, users: { try await images.users(of: $0) }),
+                registry: registry, blobs: blobs, reading: files, folders: StoredRecords.folders,
+                users: { try await images.users(of: $0) }),
             now: SystemClock.now)
-        let pins = RunningImages(store: store, now: SystemClock.now)
+        let pins = RunningImages(store: store, unreadable: unreadable, now: SystemClock.now)
         let retention = Retention(images: images, pins: pins, policy: settings.retention, now: SystemClock.now)
         let collections = CollectionRunner(
             collector: GarbageCollector(registry: registry, blobs: blobs, reading: files, clockSkew: 0),

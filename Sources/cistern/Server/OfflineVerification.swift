@@ -1,0 +1,59 @@
+import Blobs
+import Droplets
+import Foundation
+import Images
+import Logging
+import ObjectStore
+import Records
+import Registry
+import Rootfs
+import Runtime
+
+/// Verifies the store of a server that does not run, or does not start. It owns the store meanwhile, as a server does.
+struct OfflineVerification {
+    let directory: DataDirectory
+
+    /// - Throws: `CommandError` if there is no store.
+    func run(
+        rate: Int64, repair: Bool, progress: @escaping @Sendable (VerificationReport) -> Void
+    ) async throws -> VerificationReport {
+        guard FileManager.default.fileExists(atPath: directory.store) else {
+            throw CommandError("\(directory.path) has no store: give the data directory of a server")
+        }
+        let store = try FilesystemObjectStore(root: directory.store, logger: Logger(label: "cistern") { _ in Silent() })
+        do {
+            let report = try await verify(store, rate, repair, progress)
+            try await store.close()
+            return report
+        } catch {
+            try? await store.close()
+            throw error
+        }
+    }
+
+    private func verify(
+        _ store: FilesystemObjectStore, _ rate: Int64, _ repair: Bool,
+        _ progress: @escaping @Sendable (VerificationReport) -> Void
+    ) async throws -> VerificationReport {
+        let unreadable = UnreadableRecords()
+        let blobs = BlobStore(store: store, now: SystemClock.now, unreadable: unreadable)
+        let registry = Registry(store: store, blobs: blobs, unreadable: unreadable, now: SystemClock.now)
+        let images = DerivedImages(
+            droplets: DropletCatalog(
+                store: store, blobs: blobs, conversions: 1, unreadable: unreadable, now: SystemClock.now),
+            rootfs: try await RootfsCatalog(store: store, blobs: blobs, unreadable: unreadable, now: SystemClock.now),
+            recipes: try await RecipeStore(store: store, unreadable: unreadable), lifecycle: [:])
+        return try await Verifier(
+            registry: registry, blobs: blobs, reading: store, folders: StoredRecords.folders,
+            users: { try await images.users(of: $0) }
+        ).verify(rate: rate, repair: repair, progress: progress)
+    }
+
+    /// What would be logged is in the report.
+    private typealias Silent = SwiftLogNoOpLogHandler
+}
+
+/// The records that a store has besides those of blobs and pushed repositories.
+enum StoredRecords {
+    static let folders = [RootfsCatalog.folder, RecipeStore.folder, RunningImages.folder] + DropletCatalog.folders
+}
