@@ -1,3 +1,5 @@
+public import ObjectStore
+
 /// An open file, or something read like one, that is sent as a body.
 public struct ResponseFile: Sendable {
     /// In bytes.
@@ -20,5 +22,24 @@ public struct ResponseFile: Sendable {
         self.descriptor = descriptor
         self.read = read
         self.close = close
+    }
+}
+
+extension ResponseFile {
+    /// An object of the store. The reader is closed when the response is through.
+    public init(_ reader: any ObjectReader) {
+        self.init(length: reader.info.size, descriptor: reader.fileDescriptor) { offset, maximum in
+            try await reader.read(at: offset, maximum: maximum)
+        } close: {
+            await reader.close()
+        }
+    }
+
+    /// A small document in memory.
+    public init(_ bytes: [UInt8]) {
+        self.init(length: Int64(bytes.count), descriptor: nil) { offset, maximum in
+            Array(bytes.dropFirst(Int(offset)).prefix(maximum))
+        } close: {
+        }
     }
 }

@@ -349,3 +349,47 @@ enum ConnectionError: Error {
     /// There is no place for another connection.
     case noRoom
 }
+
+/// Writes response heads (RFC 9112) straight into a buffer. Framing fields are the caller's.
+enum ResponseHeadEncoder {
+    static func write(_ head: HTTPResponse, into buffer: inout ByteBuffer) {
+        buffer.writeStaticString("HTTP/1.1 ")
+        buffer.writeString(String(head.status.code))
+        buffer.writeInteger(UInt8(ascii: " "))
+        buffer.writeString(head.status.reasonPhrase)
+        buffer.writeStaticString("\r\n")
+        for field in head.headerFields {
+            buffer.writeString(field.name.rawName)
+            buffer.writeStaticString(": ")
+            buffer.writeString(field.value)
+            buffer.writeStaticString("\r\n")
+        }
+        buffer.writeStaticString("\r\n")
+    }
+
+    /// A chunk's size line (RFC 9112, section 7.1).
+    static func writeChunkSize(_ size: Int, into buffer: inout ByteBuffer) {
+        buffer.writeString(String(size, radix: 16))
+        buffer.writeStaticString("\r\n")
+    }
+}
+
+/// Turns `SendFile` into a file region, which NIO gives to sendfile. It stands in plain pipelines only: under TLS the
+/// event finds no taker and fails with an error, where a file region would end the process.
+final class SendfileHandler: ChannelOutboundHandler {
+    typealias OutboundIn = IOData
+    typealias OutboundOut = IOData
+
+    private let statistics: ServerStatistics
+
+    init(statistics: ServerStatistics) { self.statistics = statistics }
+
+    func triggerUserOutboundEvent(context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?) {
+        guard let event = event as? SendFile else {
+            context.triggerUserOutboundEvent(event, promise: promise)
+            return
+        }
+        statistics.addSystem(event.region.readableBytes)
+        context.writeAndFlush(Self.wrapOutboundOut(.fileRegion(event.region)), promise: promise)
+    }
+}

@@ -5,6 +5,7 @@ import NIOCore
 import NIOPosix
 import NIOSSL
 public import ServiceLifecycle
+import Synchronization
 
 /// Serves routes on some addresses until it is asked to stop.
 ///
@@ -181,4 +182,33 @@ private struct Executors: Sendable {
     }
 
     subscript(loop: any EventLoop) -> LoopExecutor? { executors[ObjectIdentifier(loop)] }
+}
+
+/// Runs tasks on an event loop's thread, so that a request that needs no other thread is read, answered and written
+/// without waking one.
+final class LoopExecutor: TaskExecutor {
+    let loop: any EventLoop
+
+    init(loop: any EventLoop) { self.loop = loop }
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        loop.execute { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
+    }
+}
+
+/// What a server did since it started.
+public final class ServerStatistics: Sendable {
+    private let sendfile = Atomic<Int64>(0)
+    private let read = Atomic<Int64>(0)
+
+    public init() {}
+
+    /// Bytes of files that the system was asked to send (sendfile).
+    public var sentBySystem: Int64 { sendfile.load(ordering: .relaxed) }
+    /// Bytes of files that were read by this process and written.
+    public var sentByReading: Int64 { read.load(ordering: .relaxed) }
+
+    func addSystem(_ bytes: Int) { sendfile.wrappingAdd(Int64(bytes), ordering: .relaxed) }
+    func addRead(_ bytes: Int) { read.wrappingAdd(Int64(bytes), ordering: .relaxed) }
 }

@@ -1,8 +1,10 @@
+import Glibc
 import HTTPTypes
 import Identity
 import Logging
 import Logs
 import NIOCore
+import Synchronization
 
 /// Where HTTP ends and routes begin: finds the route, asks who is there, runs the route, turns errors into answers and
 /// writes the log line. Errors become responses here and nowhere else.
@@ -217,4 +219,74 @@ struct RequestHandler: Sendable {
 extension HTTPField.Name {
     static let requestID = HTTPField.Name("X-Request-Id") ?? .from
     static let vcapRequestID = HTTPField.Name("X-Vcap-Request-Id") ?? .from
+}
+
+/// How many requests a second a client address may make. What it did not use in the last minute it may make up for, so
+/// that a rollout's pulls, all behind one NAT address, come through at once.
+final class RequestLimiter: Sendable {
+    /// Addresses that are remembered; those that were forgotten begin anew.
+    static let addresses = 16_384
+    /// For how long an address can save up.
+    static let saved: Int64 = 60
+
+    private let table: Mutex<AddressLimiter>
+    private let now: @Sendable () -> NIODeadline
+
+    /// - Parameter rate: requests a second.
+    init(rate: Int, now: @escaping @Sendable () -> NIODeadline) {
+        self.now = now
+        let rate = max(1, min(rate, 1_000_000))
+        table = Mutex(
+            AddressLimiter(
+                burst: rate * Int(Self.saved), interval: .nanoseconds(1_000_000_000 / Int64(rate)),
+                maximum: Self.addresses))
+    }
+
+    /// Takes a request.
+    /// - Throws: 429 with the seconds until the next one is taken.
+    func take(_ address: ClientAddress) throws(HTTPFailure) {
+        let now = now()
+        guard let wait = table.withLock({ $0.take(address, now: now) }) else { return }
+        throw .tooManyRequests(retryAfter: max(1, Int((wait.nanoseconds + 999_999_999) / 1_000_000_000)))
+    }
+}
+
+/// Names for requests.
+final class RequestIDs: Sendable {
+    static let maximumLength = 128
+
+    private let prefix: String
+    private let counter = Atomic<UInt64>(0)
+
+    init() {
+        var generator = SystemRandomNumberGenerator()
+        prefix = String(generator.next() as UInt64 | 1 << 63, radix: 16) + "-"
+    }
+
+    func next() -> String {
+        prefix + String(counter.wrappingAdd(1, ordering: .relaxed).newValue, radix: 16)
+    }
+
+    /// A client's own id is taken if it is printable ASCII without spaces, quotes and backslashes.
+    static func isSane(_ id: String) -> Bool {
+        (1...maximumLength).contains(id.utf8.count)
+            && id.utf8.allSatisfy {
+                $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\")
+            }
+    }
+}
+
+/// The value of the Date header, made once a second.
+final class DateCache: Sendable {
+    private let value = Mutex((seconds: 0, text: ""))
+
+    var now: String {
+        let seconds = time(nil)
+        return value.withLock { value in
+            if value.seconds != seconds {
+                value = (seconds, WallTime(seconds: seconds, nanoseconds: 0).httpDate)
+            }
+            return value.text
+        }
+    }
 }

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension ServerTests {
-    @Suite("Descriptors and readiness", .serialized)
+    @Suite("Descriptors and readiness", .serialized, .sideBySide)
     struct DescriptorTests {
         @Test("With nofile 1024 and more idle connections than that, new ones and 128 pulls at once are served")
         func crowded() async throws {
