@@ -90,8 +90,12 @@ struct RequestHandler: Sendable {
         let share: Budget.Share =
             principal.map { $0.may(.operator) ? .operators : .users } ?? .strangers
         connection.belongs(to: share)
-        guard !connection.isSpare || share == .operators, descriptors.take(1, of: share) else { throw .busy }
-        use.descriptor = share
+        // Operators have what users have, and what is kept for them besides.
+        let shares = share == .operators ? [.users, .operators] : [share]
+        guard !connection.isSpare || share == .operators,
+            let taken = shares.first(where: { descriptors.take(1, of: $0) })
+        else { throw .busy }
+        use.descriptor = taken
     }
 
     /// Takes the memory that an answer needs while it is sent.
