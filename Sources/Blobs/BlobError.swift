@@ -31,6 +31,11 @@ extension BlobError: RecordFailure {
     }
 }
 
+extension BlobError {
+    /// Whether what was asked for may have happened, or may happen yet.
+    public var isOutcomeUnknown: Bool { if case .store(let error) = self { error.isOutcomeUnknown } else { false } }
+}
+
 extension BlobError: CustomStringConvertible {
     public var description: String {
         switch self {

@@ -24,10 +24,7 @@ extension BlobStore {
         for (index, item) in written.enumerated() {
             guard let blob = staged[index] else { continue }
             if failure == nil {
-                do throws(BlobError) { try await publish(blob, as: item.digest) } catch {
-                    failure = error
-                    await blob.discard()
-                }
+                do throws(BlobError) { try await publish(blob, as: item.digest) } catch { failure = error }
             } else {
                 await blob.discard()
             }

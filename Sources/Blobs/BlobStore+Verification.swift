@@ -115,16 +115,16 @@ extension BlobStore {
         _ reader: any ObjectReader, _ algorithm: DigestAlgorithm, _ pace: (Int) async throws(BlobError) -> Void
     ) async throws(BlobError) -> Digest {
         var hasher = DigestHasher(algorithm)
-        var offset: Int64 = 0
-        while offset < reader.info.size {
-            let bytes: [UInt8]
-            do { bytes = try await reader.read(at: offset, maximum: 1 << 20) } catch { throw .store(error) }
-            guard !bytes.isEmpty else { break }
+        let pieces = reader.bytes.makeAsyncIterator()
+        while let bytes = try await next(pieces) {
             bytes.withUnsafeBytes { hasher.update($0) }
-            offset += Int64(bytes.count)
             try await pace(bytes.count)
         }
         return hasher.finish()
+    }
+
+    private func next(_ pieces: ObjectByteStream.Iterator) async throws(BlobError) -> [UInt8]? {
+        do { return try await pieces.next() } catch { throw .store(error) }
     }
 
     /// Lets nobody have a damaged blob any more, until it is pushed again. Its bytes stay to be looked at.

@@ -80,8 +80,18 @@ public struct BlobStore: Sendable {
 
     /// Makes finished bytes the blob of a digest. The caller has hashed them. If the blob is there already, its lease
     /// is renewed and the new bytes are dropped. Not durable before the store's next `sync()`.
+    ///
+    /// The bytes are this function's from now on, however it ends: they are discarded if it fails, unless a record may
+    /// name them by now, or yet. Then they stay; verification finds them if none does.
     @discardableResult
     public func publish(_ staged: StagedBlob, as digest: Digest) async throws(BlobError) -> Blob {
+        do throws(BlobError) { return try await name(staged, digest) } catch {
+            if error.isOutcomeUnknown { staged.leave() } else { await staged.discard() }
+            throw error
+        }
+    }
+
+    private func name(_ staged: StagedBlob, _ digest: Digest) async throws(BlobError) -> Blob {
         let key = try BlobRecord.key(digest)
         var isReused = false
         // A record that can't be read is written over.
@@ -109,11 +119,7 @@ public struct BlobStore: Sendable {
     public func put(_ bytes: [UInt8], _ algorithm: DigestAlgorithm = .sha256) async throws(BlobError) -> Blob {
         let digest = Digest.of(bytes, algorithm)
         if let blob = try await renew(digest) { return blob }
-        let staged = try await stage(bytes)
-        do throws(BlobError) { return try await publish(staged, as: digest) } catch {
-            await staged.discard()
-            throw error
-        }
+        return try await publish(try await stage(bytes), as: digest)
     }
 
     private func stage(_ bytes: [UInt8]) async throws(BlobError) -> StagedBlob {
@@ -129,7 +135,10 @@ public struct BlobStore: Sendable {
             let key = try id.key()
             reservation?.name(key.text)
             try await store.put(key, bytes, if: .absent)
-        } catch { throw .store(error) }
+        } catch {
+            reservation?.end(size, isOutcomeUnknown: error.isOutcomeUnknown)
+            throw .store(error)
+        }
         reservation?.commit(size)
         return StagedBlob(content: .object(id), size: size, store: store, quotas: quotas, reservation: nil)
     }

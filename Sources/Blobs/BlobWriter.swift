@@ -63,6 +63,11 @@ public final class BlobWriter: Sendable {
         try await reservation.cover(total)
     }
 
+    /// Nothing comes for a while: no file is held open meanwhile.
+    public func rest() async throws(BlobError) {
+        do { try await state.withLock { $0.writer }?.rest() } catch { throw .store(error) }
+    }
+
     /// Makes the bytes durable, but for few, which become it together with their record. They are no blob before they
     /// are published.
     public func finish() async throws(BlobError) -> StagedBlob {
@@ -75,7 +80,7 @@ public final class BlobWriter: Sendable {
             reservation?.name(try id.key().text)
             _ = try await writer.finish()
         } catch {
-            reservation?.release()
+            reservation?.end(size, isOutcomeUnknown: error.isOutcomeUnknown)
             throw .store(error)
         }
         reservation?.commit(size)
@@ -88,7 +93,7 @@ public final class BlobWriter: Sendable {
     }
 }
 
-/// Bytes that no digest points to yet. Publish or discard them.
+/// Bytes that no digest points to yet. Publish or discard them; who publishes them has no more to do with them.
 public struct StagedBlob: Sendable {
     let content: BlobRecord.Content
     /// In bytes.
@@ -117,14 +122,9 @@ public struct StagedBlob: Sendable {
     public func digest(_ algorithm: DigestAlgorithm) async throws(BlobError) -> Digest {
         let reader = try await open()
         var hasher = DigestHasher(algorithm)
-        var offset: Int64 = 0
         do throws(ObjectStoreError) {
-            while offset < size {
-                let bytes = try await reader.read(at: offset, maximum: 1 << 20)
-                guard !bytes.isEmpty else { break }
-                bytes.withUnsafeBytes { hasher.update($0) }
-                offset += Int64(bytes.count)
-            }
+            let pieces = reader.bytes.makeAsyncIterator()
+            while let bytes = try await pieces.next() { bytes.withUnsafeBytes { hasher.update($0) } }
         } catch {
             await reader.close()
             throw .store(error)
@@ -132,6 +132,9 @@ public struct StagedBlob: Sendable {
         await reader.close()
         return hasher.finish()
     }
+
+    /// Leaves the bytes where they are, for a record may name them: they count.
+    func leave() { reservation?.end(size, isOutcomeUnknown: true) }
 
     /// Removes the bytes. A failure leaves garbage, which counts until collection removes it.
     public func discard() async {

@@ -152,17 +152,18 @@ extension DropletCatalog {
         room.restartLayers()
         do {
             let staged = try await original.finish()
+            let converted: ConvertedDroplet<BlobWriter>
             do {
                 let reader = try await staged.open()
-                let converted = try await convert(upload, mode: .single, StoredBytes(reader: reader), room)
+                converted = try await convert(upload, mode: .single, reader.bytes, room)
                 await reader.close()
                 try await blobs.commit(converted.layers.map { ($0.stored, $0.digest) })
-                try await blobs.publish(staged, as: digest)
-                return converted
             } catch {
                 await staged.discard()
                 throw error
             }
+            try await blobs.publish(staged, as: digest)
+            return converted
         } catch { throw imageError(error) }
     }
 
@@ -180,23 +181,5 @@ extension DropletCatalog {
         do { key = try Conversion.key(conversion.content.digest, layout) } catch { throw .store(error) }
         try await records.write(conversion, at: key)
         return conversion
-    }
-}
-
-/// An object read from its beginning to its end.
-private struct StoredBytes: AsyncSequence, Sendable {
-    let reader: any ObjectReader
-
-    func makeAsyncIterator() -> Iterator { Iterator(reader: reader) }
-
-    struct Iterator: AsyncIteratorProtocol {
-        let reader: any ObjectReader
-        var offset: Int64 = 0
-
-        mutating func next() async throws -> [UInt8]? {
-            let chunk = try await reader.read(at: offset, maximum: 256 << 10)
-            offset += Int64(chunk.count)
-            return chunk.isEmpty ? nil : chunk
-        }
     }
 }

@@ -16,8 +16,6 @@ public final class BytesReader: ObjectReader {
         self.init(StoredObject(info: info, bytes: bytes))
     }
 
-    public var fileDescriptor: Int32? { nil }
-
     public func read(at offset: Int64, maximum: Int) async throws(ObjectStoreError) -> [UInt8] {
         guard let bytes = bytes.withLock({ $0 }) else { throw .io("\(info.key) was closed") }
         guard offset >= 0, maximum > 0, offset < bytes.count else { return [] }

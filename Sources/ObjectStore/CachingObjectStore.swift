@@ -3,7 +3,7 @@ import Runtime
 /// A store in front of another one that remembers small objects that were read, for a store that this process alone
 /// writes to (`FilesystemObjectStore` is owned by one process): what is remembered is then never old.
 ///
-/// All writers must go through it. (Streamed objects and copies have new keys, and what is missing is not remembered.)
+/// All writers must go through it. (Streamed objects have new keys, and what is missing is not remembered.)
 public final class CachingObjectStore: ForwardingObjectStore {
     /// Larger objects are read each time, in bytes.
     static let maximumObject = 64 << 10

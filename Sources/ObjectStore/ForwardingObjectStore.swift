@@ -4,6 +4,8 @@ public protocol ForwardingObjectStore: ObjectStore {
 }
 
 extension ForwardingObjectStore {
+    public var capabilities: ObjectStoreCapabilities { base.capabilities }
+
     @discardableResult
     public func put(
         _ key: ObjectKey, _ bytes: [UInt8], if condition: PutCondition
@@ -32,10 +34,6 @@ extension ForwardingObjectStore {
 
     public func writer(for key: ObjectKey, use: ObjectUse) async throws(ObjectStoreError) -> any ObjectWriter {
         try await base.writer(for: key, use: use)
-    }
-
-    public func copy(_ source: ObjectKey, to target: ObjectKey) async throws(ObjectStoreError) {
-        try await base.copy(source, to: target)
     }
 
     public func presignedURL(for key: ObjectKey, lifetime: Duration) async throws(ObjectStoreError) -> String? {

@@ -13,6 +13,8 @@ public final class MemoryObjectStore: ObjectStore {
     private let state = Mutex(State())
     private let now: @Sendable () -> Int64
 
+    public var capabilities: ObjectStoreCapabilities { ObjectStoreCapabilities(exclusive: true) }
+
     /// - Parameter now: nanoseconds since 1970; the system's clock unless given.
     public init(now: (@Sendable () -> Int64)? = nil) { self.now = now ?? SystemClock.now }
 
@@ -30,7 +32,6 @@ public final class MemoryObjectStore: ObjectStore {
         let now = now()
         return try state.withLock { (state) throws(ObjectStoreError) in
             try condition.check(key, current: state.objects[key]?.info.version)
-            try state.checkConflicts(key)
             state.lastModified = max(now, state.lastModified + 1)
             let info = ObjectInfo(
                 key: key, size: Int64(bytes.count), version: ObjectVersion(token: "\(state.lastModified)"),
@@ -43,10 +44,7 @@ public final class MemoryObjectStore: ObjectStore {
     }
 
     fileprivate func checkAbsent(_ key: ObjectKey) throws(ObjectStoreError) {
-        try state.withLock { (state) throws(ObjectStoreError) in
-            if state.objects[key] != nil { throw .exists(key) }
-            try state.checkConflicts(key)
-        }
+        if state.withLock({ $0.objects[key] != nil }) { throw .exists(key) }
     }
 
     private func object(_ key: ObjectKey) throws(ObjectStoreError) -> StoredObject {
@@ -112,10 +110,6 @@ public final class MemoryObjectStore: ObjectStore {
         return MemoryObjectWriter(store: self, key: key)
     }
 
-    public func copy(_ source: ObjectKey, to target: ObjectKey) async throws(ObjectStoreError) {
-        _ = try insert(target, try object(source).bytes, if: .absent)
-    }
-
     public func sync() async throws(ObjectStoreError) {}
 }
 
@@ -131,12 +125,6 @@ extension MemoryObjectStore.State {
     }
 
     fileprivate func index(of key: ObjectKey) -> Int { index(ofTextNotBefore: key.text) }
-
-    fileprivate func checkConflicts(_ key: ObjectKey) throws(ObjectStoreError) {
-        let below = index(ofTextNotBefore: key.text + "/")
-        if below < keys.count, keys[below].text.hasBytePrefix(key.text + "/") { throw .invalidKey(key.text) }
-        for folder in key.folders where objects[folder] != nil { throw .invalidKey(key.text) }
-    }
 }
 
 /// Gathers a streamed object in memory.
@@ -159,6 +147,8 @@ private final class MemoryObjectWriter: ObjectWriter {
         }
         guard isOpen else { throw .io("\(key) is no longer being written") }
     }
+
+    func rest() async throws(ObjectStoreError) {}
 
     func finish() async throws(ObjectStoreError) -> ObjectInfo {
         let taken = bytes.withLock { gathered in

@@ -13,13 +13,18 @@
 /// - A streamed object (`writer(for:)`) is durable when `finish()` returns, so a small object that names it may be
 ///   written right after.
 /// - Where a driver can't order writes it makes each one durable before it returns, and `sync()` does nothing.
-/// - A key and a longer key that continues it with `/` can't both exist: the second write fails with `.invalidKey`.
-/// - An operation that fails with an error changed nothing that a reader can see, `.io` excepted: there the caller
-///   reads back what is there.
+/// - Of a key and a longer one that continues it with `/` a driver may take only one, and refuse the other with
+///   `.invalidKey`: nobody may use both.
+/// - An operation that fails changed nothing that a reader can see, except for `.unknown`: then the change may have been
+///   made, or may be made yet. Whoever gets it reads back what is there before anything is undone or discarded.
+/// - What a driver may or may not be able to do it says in `capabilities`.
 public protocol ObjectStore: Sendable {
+    /// What can be asked of this store.
+    var capabilities: ObjectStoreCapabilities { get }
+
     /// Writes a small object, at most `ObjectLimits.smallObject` bytes.
     /// - Throws: `.exists`, `.changed` or `.missing` as the condition says; `.full`, `.permission`, `.io`,
-    ///   `.tooLarge`, `.invalidKey`.
+    ///   `.unknown`, `.tooLarge`, `.invalidKey`.
     @discardableResult
     func put(_ key: ObjectKey, _ bytes: [UInt8], if condition: PutCondition) async throws(ObjectStoreError)
         -> ObjectVersion
@@ -33,19 +38,23 @@ public protocol ObjectStore: Sendable {
     func head(_ key: ObjectKey) async throws(ObjectStoreError) -> ObjectInfo
 
     /// Removes an object. Removing what is not there is no error.
-    /// - Parameter version: if given, only this version is removed; `.changed` or `.missing` otherwise.
+    /// - Parameter version: if given, only this version is removed; `.changed` or `.missing` otherwise. Without the
+    ///   capability `conditionalDelete` it is looked at first and removed then.
     func delete(_ key: ObjectKey, ifVersion version: ObjectVersion?) async throws(ObjectStoreError)
 
     /// Keys that begin with a prefix, in the byte order of the whole key.
     /// - Parameters:
     ///   - prefix: any beginning of a key, the empty one included; it need not end at a `/`.
     ///   - startAfter: only keys that sort after this text.
-    ///   - limit: at most this many keys (1 or more).
+    ///   - limit: at most this many keys (1 or more); fewer only if there are no more.
     func list(prefix: String, startAfter: String?, limit: Int) async throws(ObjectStoreError) -> [ObjectInfo]
 
-    /// The distinct first components that follow a prefix, in their own byte order, whether an object or a folder;
-    /// `startAfter` and `limit` as in `list`, counted in components.
-    /// - Parameter prefix: empty or ending with `/`; `.invalidKey` otherwise.
+    /// The distinct first components that follow a prefix, whether an object or a folder, in an order of the store's own
+    /// that stays the same from page to page.
+    /// - Parameters:
+    ///   - prefix: empty or ending with `/`; `.invalidKey` otherwise.
+    ///   - startAfter: the last component of the page before.
+    ///   - limit: at most this many components; fewer only if there are no more.
     func listComponents(below prefix: String, startAfter: String?, limit: Int) async throws(ObjectStoreError)
         -> [String]
 
@@ -54,17 +63,13 @@ public protocol ObjectStore: Sendable {
     func open(_ key: ObjectKey) async throws(ObjectStoreError) -> any ObjectReader
 
     /// Begins a streamed object of any size under a new key. Nothing is visible before `finish()`.
-    /// - Throws: `.exists`, `.invalidKey` if the key can't be a new one.
+    /// - Throws: `.exists`.
     func writer(for key: ObjectKey, use: ObjectUse) async throws(ObjectStoreError) -> any ObjectWriter
-
-    /// Copies an object inside the store, `.exists` if the target is there.
-    func copy(_ source: ObjectKey, to target: ObjectKey) async throws(ObjectStoreError)
 
     /// A URL by which everybody who has it can read an object with GET, whole or a range of it, without any more
     /// credentials: it is a secret, and its query in no log.
     /// - Parameter lifetime: how long it is good for; a transfer that began goes on.
-    /// - Returns: nil if the store can't, which is what a store does that says nothing about it. Whether the object is
-    ///   there is not asked.
+    /// - Returns: nil without the capability `presign`. Whether the object is there is not asked.
     func presignedURL(for key: ObjectKey, lifetime: Duration) async throws(ObjectStoreError) -> String?
 
     /// Returns once all that completed before this call is durable (group commit: callers share one flush).
@@ -72,11 +77,80 @@ public protocol ObjectStore: Sendable {
 }
 
 extension ObjectStore {
+    public var capabilities: ObjectStoreCapabilities { ObjectStoreCapabilities() }
+
     public func presignedURL(for key: ObjectKey, lifetime: Duration) async throws(ObjectStoreError) -> String? { nil }
+
+    /// Reads small objects, several at the same time where that is quicker (`concurrentReads`).
+    /// - Returns: in the order of the keys; nil for what is missing.
+    /// - Throws: as `get` does otherwise, for the first key that fails.
+    public func get(_ keys: [ObjectKey]) async throws(ObjectStoreError) -> [StoredObject?] {
+        guard capabilities.concurrentReads > 1, keys.count > 1 else {
+            var objects: [StoredObject?] = []
+            objects.reserveCapacity(keys.count)
+            for key in keys { objects.append(try await find(key)) }
+            return objects
+        }
+        return try await concurrently(keys)
+    }
+
+    private func find(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject? {
+        do { return try await get(key) } catch {
+            if case .missing = error { return nil }
+            throw error
+        }
+    }
+
+    private func concurrently(_ keys: [ObjectKey]) async throws(ObjectStoreError) -> [StoredObject?] {
+        typealias Outcome = Result<StoredObject?, ObjectStoreError>
+        var outcomes = [Outcome](repeating: .success(nil), count: keys.count)
+        await withTaskGroup(of: (Int, Outcome).self) { group in
+            var next = 0
+            func addNext() {
+                guard next < keys.count else { return }
+                let index = next
+                next += 1
+                group.addTask {
+                    do throws(ObjectStoreError) { return (index, .success(try await find(keys[index]))) } catch {
+                        return (index, .failure(error))
+                    }
+                }
+            }
+            for _ in 0..<capabilities.concurrentReads { addNext() }
+            for await (index, outcome) in group {
+                outcomes[index] = outcome
+                if case .success = outcome { addNext() }
+            }
+        }
+        var objects: [StoredObject?] = []
+        for outcome in outcomes { objects.append(try outcome.get()) }
+        return objects
+    }
 
     /// Begins a streamed object that is read before long.
     public func writer(for key: ObjectKey) async throws(ObjectStoreError) -> any ObjectWriter {
         try await writer(for: key, use: .soon)
+    }
+}
+
+/// What a store can do besides what each one must.
+public struct ObjectStoreCapabilities: Hashable, Sendable {
+    /// Only this process writes to the store: what it read stays true until it writes something else itself.
+    public var exclusive: Bool
+    /// `delete` looks at the version and removes the object as one step. A store without it is for a single writer.
+    public var conditionalDelete: Bool
+    /// `presignedURL` gives URLs.
+    public var presign: Bool
+    /// How many objects are read at the same time with profit: 1 where a read waits for nothing far away.
+    public var concurrentReads: Int
+
+    public init(
+        exclusive: Bool = false, conditionalDelete: Bool = true, presign: Bool = false, concurrentReads: Int = 1
+    ) {
+        self.exclusive = exclusive
+        self.conditionalDelete = conditionalDelete
+        self.presign = presign
+        self.concurrentReads = concurrentReads
     }
 }
 
@@ -141,12 +215,59 @@ public protocol ObjectReader: Sendable {
     /// Bytes from an offset on, at most `maximum` of them; empty only at or after the end.
     func read(at offset: Int64, maximum: Int) async throws(ObjectStoreError) -> [UInt8]
 
-    /// The file that holds the object's bytes from offset 0 on, for sendfile; nil where there is none. The descriptor
-    /// stays open and owned by this reader: duplicate it to keep it longer.
-    var fileDescriptor: Int32? { get }
+    /// The bytes of a range one after the other, as much of it as there is, in pieces of the reader's choice: for who
+    /// wants most of an object. To be gone through once.
+    func stream(_ range: Range<Int64>) -> ObjectByteStream
 
     /// Gives up the object's resources. Nothing may be read after it; calling it again does nothing.
     func close() async
+}
+
+/// An open object whose bytes are in a file from offset 0 on, for sendfile and mmap. Asked for
+/// only by who can do without (`reader as? any FileBackedReader`).
+public protocol FileBackedReader: ObjectReader {
+    /// Stays open and owned by this reader: duplicate it to keep it longer. nil once it is closed.
+    var fileDescriptor: Int32? { get }
+}
+
+extension ObjectReader {
+    public func stream(_ range: Range<Int64>) -> ObjectByteStream {
+        let end = min(range.upperBound, info.size)
+        return ObjectByteStream {
+            var offset = max(range.lowerBound, 0)
+            return { () async throws(ObjectStoreError) in
+                guard offset < end else { return nil }
+                let bytes = try await read(
+                    at: offset, maximum: Int(min(end - offset, Int64(ObjectByteStream.pieceSize))))
+                guard !bytes.isEmpty else { throw .io("\(info.key) is shorter than it was") }
+                offset += Int64(bytes.count)
+                return bytes
+            }
+        }
+    }
+
+    /// All bytes of the object.
+    public var bytes: ObjectByteStream { stream(0..<max(info.size, 0)) }
+}
+
+/// Bytes of an open object, in order.
+public struct ObjectByteStream: AsyncSequence, Sendable {
+    /// Gives the next piece, at least a byte of it; nil at the end.
+    public typealias Next = () async throws(ObjectStoreError) -> [UInt8]?
+    /// What a reader without a better idea reads at a time, in bytes.
+    static let pieceSize = 256 << 10
+
+    private let begin: @Sendable () -> Next
+
+    public init(_ begin: @escaping @Sendable () -> Next) { self.begin = begin }
+
+    public func makeAsyncIterator() -> Iterator { Iterator(read: begin()) }
+
+    public struct Iterator: AsyncIteratorProtocol {
+        let read: Next
+
+        public func next() async throws(ObjectStoreError) -> [UInt8]? { try await read() }
+    }
 }
 
 /// A streamed object being written. Exactly one of `finish` and `abort` ends it; one that is dropped is aborted.
@@ -155,9 +276,13 @@ public protocol ObjectWriter: Sendable {
     /// may be told by a later call, at the latest by `finish`.
     func write(_ bytes: [UInt8]) async throws(ObjectStoreError)
 
+    /// Nothing comes for a while: what was written is kept without holding a file open or much memory. Writing just
+    /// goes on.
+    func rest() async throws(ObjectStoreError)
+
     /// Makes the object durable and then visible. Callers share flushes.
-    /// - Throws: `.exists`, `.invalidKey` if the key was written meanwhile, or one above or below it. After `.io` the
-    ///   object may yet appear, whole, or never.
+    /// - Throws: `.exists` if the key was written meanwhile. After `.unknown` and `.full` the object may yet appear,
+    ///   whole, or never.
     func finish() async throws(ObjectStoreError) -> ObjectInfo
 
     /// Removes what was written.

@@ -13,10 +13,17 @@ public enum ObjectStoreError: Error, Hashable, Sendable {
     case permission(String)
     /// Another process owns the store; the text says which.
     case owned(String)
-    /// The store failed; what was asked may or may not have happened.
+    /// The store failed, and did not do what was asked.
     case io(String)
+    /// The answer was lost: what was asked may have happened, or may happen yet. Read back before anything is undone.
+    case unknown(String)
     /// The caller's task was cancelled, or the store is shut down.
     case cancelled
+}
+
+extension ObjectStoreError {
+    /// Whether the change that was asked for may have been made, or may be made yet.
+    public var isOutcomeUnknown: Bool { if case .unknown = self { true } else { false } }
 }
 
 extension ObjectStoreError: CustomStringConvertible {
@@ -31,6 +38,7 @@ extension ObjectStoreError: CustomStringConvertible {
         case .permission(let reason): "the store can't be written: \(reason)"
         case .owned(let owner): "the store is in use by \(owner)"
         case .io(let reason): "the store failed: \(reason)"
+        case .unknown(let reason): "the store did not say whether it did what was asked: \(reason)"
         case .cancelled: "cancelled"
         }
     }

@@ -252,8 +252,3 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         }
     }
 }
-
-extension ObjectStoreError {
-    /// Whether the change that was asked for may have happened, or may yet.
-    var isOutcomeUnknown: Bool { if case .io = self { true } else { false } }
-}

@@ -178,18 +178,10 @@ extension RegistryAPI {
             throw RegistryFailure.denied("this needs the role pull on some repository")
         }
         let (count, last) = try paging(request)
-        var names: [String] = []
-        var after = last
-        while names.count < count {
-            let page = try await registry.catalog(after: after, limit: count)
-            names += page.elements.map(\.text).filter { user.may(.pull, on: $0) }
-            after = page.next
-            if after == nil { break }
-        }
+        let page = try await registry.catalog(after: last, limit: count) { user.may(.pull, on: $0.text) }
+        let names = page.elements.map(\.text)
         var headers: HTTPFields = [:]
-        if names.count > count { after = names[count - 1] }
-        names = Array(names.prefix(count))
-        if let last = names.last, after != nil { headers[.link] = link("/v2/_catalog?n=\(count)", last) }
+        if page.next != nil, let last = names.last { headers[.link] = link("/v2/_catalog?n=\(count)", last) }
         return .json(["repositories": .array(names.map { .string($0) })], headers: headers)
     }
 

@@ -16,7 +16,11 @@ extension RegistryAPI {
             let body = try request.body(maximum: uploads.limits.size)
             // Some ask for an upload in this way and send the bytes later.
             if body.length != 0 || digest == Digest.of([], digest.algorithm) {
-                return created(try await uploads.take(owner, body, length: body.length, as: digest), name)
+                return created(
+                    try await uploads.take(
+                        owner, body, length: body.length, as: digest, usesReserve: request.may(.operator, on: name.text)
+                    ),
+                    name)
             }
         }
         var algorithm = DigestAlgorithm.sha256
@@ -24,7 +28,8 @@ extension RegistryAPI {
             guard let known = DigestAlgorithm(rawValue: text) else { throw RegistryFailure.digestInvalid(text) }
             algorithm = known
         }
-        return accepted(try uploads.begin(owner, algorithm), name, received: 0, isNew: true)
+        let id = try uploads.begin(owner, algorithm, usesReserve: request.may(.operator, on: name.text))
+        return accepted(id, name, received: 0, isNew: true)
     }
 
     /// Without `from` nothing is searched for: what the user may read is the user's to say.

@@ -74,6 +74,11 @@ extension RootfsCatalog {
             let stored = try await records.update(key, as: PromotionHistory.self, replacingDamaged: true) {
                 (found) throws(ImageError) in
                 let history = found?.value
+                // The answer to an earlier write may have been lost.
+                if let history, isNews(history, of: change.stack) {
+                    try await records.sync()
+                    remember(history, of: change.stack)
+                }
                 if let expectation = change.expectation, !expectation.holds(history) {
                     _ = try versions(change.stack)
                     throw .promotedMeanwhile(change.stack, history?.promotions.first)
@@ -85,12 +90,18 @@ extension RootfsCatalog {
             guard let next = stored?.value else { throw .contended(key) }
             // Nobody gets an image of a promotion that may not be there after a restart.
             try await records.sync()
-            state.withLock { state in
-                if state.promotions[change.stack]?.generation ?? 0 < next.generation {
-                    state.promotions[change.stack] = next
-                }
-            }
+            remember(next, of: change.stack)
             return next
+        }
+    }
+
+    private func isNews(_ history: PromotionHistory, of stack: StackName) -> Bool {
+        state.withLock { $0.promotions[stack]?.generation ?? 0 < history.generation }
+    }
+
+    private func remember(_ history: PromotionHistory, of stack: StackName) {
+        state.withLock { state in
+            if state.promotions[stack]?.generation ?? 0 < history.generation { state.promotions[stack] = history }
         }
     }
 

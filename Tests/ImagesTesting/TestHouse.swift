@@ -21,15 +21,17 @@ package struct TestHouse {
 
     /// - Parameters:
     ///   - store: of an earlier house, as after a restart.
+    ///   - through: what the catalogs see of it; the store itself unless given.
     ///   - launch: the lifecycle program's bytes; others as after an upgrade.
     ///   - now: nanoseconds since 1970.
     package init(
-        store: MemoryObjectStore = MemoryObjectStore(), launch: String = "launch 1",
+        store: MemoryObjectStore = MemoryObjectStore(), through: (any ObjectStore)? = nil, launch: String = "launch 1",
         quotas: QuotaLedger = QuotaLedger(),
         deltas: DeltaPolicy? = nil, architectures: [Architecture] = [.amd64], keys: [SigningKey] = [],
         now: @escaping @Sendable () -> Int64 = { 1_800_000_000_000_000_000 }
     ) async throws {
         self.store = store
+        let store = through ?? store
         blobs = BlobStore(store: store, now: now)
         droplets = DropletCatalog(store: store, blobs: blobs, quotas: quotas, conversions: 4, now: now)
         rootfs = try await RootfsCatalog(store: store, blobs: blobs, now: now)

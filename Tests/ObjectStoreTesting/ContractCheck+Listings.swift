@@ -103,18 +103,18 @@ extension ContractCheck {
                 try await store.put(key, "x")
             }
             for _ in 0..<2 {
-                let all = ["a", "a-b", "a.b", "b", "c"]
-                #expect(try await store.listComponents(below: "f/", startAfter: nil, limit: 100) == all)
-                #expect(try await store.listComponents(below: "", startAfter: nil, limit: 100) == ["f", "g", "top"])
-                #expect(try await store.listComponents(below: "f/a/", startAfter: nil, limit: 100) == ["x", "y"])
-                #expect(try await store.listComponents(below: "f/b/", startAfter: nil, limit: 100) == [])
-                #expect(try await store.listComponents(below: "no/", startAfter: nil, limit: 100) == [])
-                #expect(try await store.listComponents(below: "../", startAfter: nil, limit: 100) == [])
+                #expect(try await components(of: store, below: "f/") == ["a", "a-b", "a.b", "b", "c"])
+                #expect(try await components(of: store, below: "") == ["f", "g", "top"])
+                #expect(try await components(of: store, below: "f/a/") == ["x", "y"])
+                for none in ["f/b/", "no/", "../"] {
+                    #expect(try await components(of: store, below: none) == [])
+                }
                 try await store.sync()
             }
             try await store.deleteAll()
         },
-        ContractCheck("Components page by start-after and limit") { store in
+        ContractCheck("Pages of components, each begun after the last one of the page before, give every one once") {
+            store in
             let names = ["a", "a-b", "a.b", "b", "c", "é"]
             for name in names { try await store.put("f/\(name)/x", "x") }
             for _ in 0..<2 {
@@ -126,9 +126,8 @@ extension ContractCheck {
                         #expect(page.count <= limit)
                         gathered += page
                     }
-                    #expect(gathered == names)
+                    #expect(gathered.sorted() == names.sorted(), "pages of \(limit)")
                 }
-                #expect(try await store.listComponents(below: "f/", startAfter: "a!", limit: 2) == ["a-b", "a.b"])
                 try await store.sync()
             }
             try await store.deleteAll()
@@ -151,4 +150,11 @@ extension ContractCheck {
             }
         },
     ]
+
+    /// In no order: stores have their own.
+    private static func components(of store: any ObjectStore, below prefix: String) async throws -> Set<String> {
+        let found = try await store.listComponents(below: prefix, startAfter: nil, limit: 100)
+        #expect(Set(found).count == found.count)
+        return Set(found)
+    }
 }

@@ -112,5 +112,11 @@ extension ContractCheck {
             try await store.sync()
             try await store.sync()
         },
+        ContractCheck("A store gives a URL for an object if and only if it says so") { store in
+            try await store.put("a", "one")
+            let url = try await store.presignedURL(for: key("a"), lifetime: .seconds(60))
+            #expect((url != nil) == store.capabilities.presign)
+            try await store.delete("a")
+        },
     ]
 }

@@ -62,6 +62,35 @@ extension ContractCheck {
             try await store.put("s", "free")
             try await store.delete("s")
         },
+        ContractCheck("A stream may rest between its parts, however often") { store in
+            let content = pattern(900_000)
+            for bounds in [[0, 0, 10, 10, 900_000], [300_000, 600_000], [899_999, 900_000, 900_000]] {
+                let writer = try await store.writer(for: key("s"))
+                var written = 0
+                for end in bounds + [900_000] {
+                    try await writer.write(Array(content[written..<end]))
+                    try await writer.rest()
+                    written = end
+                }
+                #expect(try await store.keys() == [])
+                #expect(try await writer.finish().size == 900_000)
+                #expect(try await store.get(key("s")).bytes == content)
+                try await store.delete("s")
+            }
+        },
+        ContractCheck("A stream that is aborted or dropped while it rests leaves nothing") { store in
+            let aborted = try await store.writer(for: key("s"))
+            try await aborted.write(bytes("some"))
+            try await aborted.rest()
+            await aborted.abort()
+            do {
+                let dropped = try await store.writer(for: key("t"))
+                try await dropped.write(bytes("some"))
+                try await dropped.rest()
+            }
+            #expect(try await store.keys() == [])
+            await #expect(throws: ObjectStoreError.self) { _ = try await aborted.finish() }
+        },
         ContractCheck("A dropped stream leaves nothing") { store in
             do {
                 let writer = try await store.writer(for: key("s"))

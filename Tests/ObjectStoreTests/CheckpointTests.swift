@@ -110,20 +110,4 @@ struct CheckpointTests {
         #expect(renames.withLock { $0["objects/z/1"] } == 2)
         try await store.close()
     }
-
-    @Test("A copy of a large object is durable when it is done, though the object's own file is not flushed yet")
-    func copies() async throws {
-        let files = SimulatedFileSystem()
-        // So large that no checkpoint flushes the file.
-        let store = try Self.open(files, segmentBytes: 1 << 20)
-        let content = [UInt8](repeating: 7, count: 100_000)
-        try await store.put(ObjectKey("from"), content, if: .always)
-        try await store.sync()
-        await store.applied()
-        try await store.copy(ObjectKey("from"), to: ObjectKey("to"))
-        let reopened = try Self.reopen(files)
-        #expect(try await reopened.get(ObjectKey("to")).bytes == content)
-        #expect(try await reopened.get(ObjectKey("from")).bytes == content)
-        try await reopened.close()
-    }
 }

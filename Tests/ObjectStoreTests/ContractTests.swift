@@ -11,7 +11,12 @@ struct ContractTests {
         try await check.verify(on: MemoryObjectStore())
     }
 
-    @Test("The filesystem driver", arguments: ContractCheck.all)
+    @Test("A store where reads wait for something far away", arguments: ContractCheck.readers)
+    func distant(_ check: ContractCheck) async throws {
+        try await check.verify(on: DistantStore(base: MemoryObjectStore()))
+    }
+
+    @Test("The filesystem driver", arguments: ContractCheck.all + ContractCheck.folders)
     func filesystem(_ check: ContractCheck) async throws {
         try await withTemporaryDirectory { directory in
             let store = try FilesystemObjectStore(root: directory + "/store", logger: .quiet)
@@ -30,4 +35,10 @@ struct ContractTests {
             try await store.close()
         }
     }
+}
+
+/// A store of which several objects are read at the same time.
+private struct DistantStore: ForwardingObjectStore {
+    let base: any ObjectStore
+    var capabilities: ObjectStoreCapabilities { ObjectStoreCapabilities(concurrentReads: 4) }
 }

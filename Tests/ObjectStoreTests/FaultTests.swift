@@ -161,7 +161,9 @@ struct FaultTests {
         files.setFault(Self.failing(.sync, "tmp", EIO))
         let writer = try await store.writer(for: ObjectKey("s"))
         try await writer.write([1, 2, 3])
-        await #expect(throws: ObjectStoreError.io("flushing: Input/output error")) { _ = try await writer.finish() }
+        await #expect(throws: ObjectStoreError.io("flushing: Input/output error")) {
+            _ = try await writer.finish()
+        }
         #expect(try files.names(in: "tmp") == [])
         await #expect(throws: try ObjectStoreError.missing(ObjectKey("s"))) { try await store.head(ObjectKey("s")) }
         files.setFault(nil)

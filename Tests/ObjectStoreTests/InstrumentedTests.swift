@@ -43,4 +43,26 @@ struct InstrumentedTests {
         try await store.put(ObjectKey("good"), [1], if: .always)
         #expect(try await inside.list(prefix: "", startAfter: nil, limit: 10).map(\.key.text) == ["good"])
     }
+
+    @Test("It can lose the answer to a call that was made, and can make a call after it has failed")
+    func losses() async throws {
+        let inside = MemoryObjectStore()
+        let store = InstrumentedObjectStore(
+            inside,
+            loss: { operation, key in
+                guard operation == .put else { return .given }
+                return key?.text == "lost" ? .lost : .late
+            })
+        let (lost, late) = (try ObjectKey("lost"), try ObjectKey("late"))
+        for key in [lost, late] {
+            await #expect { try await store.put(key, [1], if: .absent) } throws: {
+                ($0 as? ObjectStoreError)?.isOutcomeUnknown == true
+            }
+        }
+        #expect(try await inside.get(lost).bytes == [1])
+        await #expect(throws: ObjectStoreError.missing(late)) { try await inside.get(late) }
+        await store.arrive()
+        #expect(try await inside.get(late).bytes == [1])
+        #expect(store.statistics[.put]?.failures == 2)
+    }
 }

@@ -205,6 +205,6 @@ private final class ForgetfulStore: ForwardingObjectStore {
         }
         guard forgets else { return try await base.put(key, bytes, if: condition) }
         if applies { _ = try await base.put(key, bytes, if: condition) }
-        throw .io("the answer was lost")
+        throw .unknown("the answer was lost")
     }
 }

@@ -18,6 +18,8 @@ final class PresigningStore: ForwardingObjectStore {
     /// The Range headers of requests that were answered; empty for none.
     var requests: [String] { served.withLock { $0 } }
 
+    var capabilities: ObjectStoreCapabilities { ObjectStoreCapabilities(exclusive: true, presign: true) }
+
     func presignedURL(for key: ObjectKey, lifetime: Duration) async throws(ObjectStoreError) -> String? {
         let expiry = String(lifetime.components.seconds)
         let port = place.withLock { $0 }

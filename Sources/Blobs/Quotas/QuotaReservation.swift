@@ -34,6 +34,13 @@ public final class QuotaReservation: Sendable {
     /// What was under way is there: from now on so many bytes are used instead of held.
     public func commit(_ bytes: Int64) { book.commit(id, bytes) }
 
+    /// It failed. Where it may have happened nevertheless its bytes count as used, until a count tells.
+    func end(_ bytes: Int64, isOutcomeUnknown: Bool) {
+        guard isOutcomeUnknown else { return release() }
+        commit(bytes)
+        book.removed()
+    }
+
     /// It came to nothing, or was there already.
     public func release() { book.release(id) }
 }

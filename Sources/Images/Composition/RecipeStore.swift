@@ -73,7 +73,7 @@ public final class RecipeStore: Sendable {
             try await records.sync()
         } catch {
             switch error {
-            case .store(.full), .store(.permission), .store(.io):
+            case .store(.full), .store(.permission), .store(.io), .store(.unknown):
                 add(recipe, isWritten: false)
                 return false
             default: throw error

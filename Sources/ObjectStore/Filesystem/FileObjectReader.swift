@@ -2,7 +2,7 @@ import Runtime
 import Synchronization
 
 /// An open object whose bytes are in a file.
-final class FileObjectReader: ObjectReader {
+final class FileObjectReader: FileBackedReader {
     let info: ObjectInfo
     /// nil once closed. A read that is under way keeps the file open until it has ended.
     private let file: Mutex<OpenFile?>

@@ -9,8 +9,9 @@ final class FileObjectWriter: ObjectWriter {
     private static let gathered = 256 << 10
 
     private struct State {
-        /// nil once the writer has ended.
+        /// nil while the writer rests, and once it has ended.
         var file: OpenFile?
+        var hasEnded = false
         /// Bytes in the file.
         var size: Int64 = 0
         /// What comes next, in order, and how many bytes it is.
@@ -34,13 +35,13 @@ final class FileObjectWriter: ObjectWriter {
     }
 
     deinit {
-        if state.withLock({ $0.file }) != nil { Self.remove(name, engine) }
+        if !state.withLock({ $0.hasEnded }) { Self.remove(name, engine) }
     }
 
     func write(_ bytes: [UInt8]) async throws(ObjectStoreError) {
         guard !Task.isCancelled, engine.isOpen else { throw .cancelled }
         let isEnough: Bool? = state.withLock { state in
-            guard state.file != nil else { return nil }
+            guard !state.hasEnded else { return nil }
             state.pending.append(bytes)
             state.pendingCount += bytes.count
             return state.pendingCount >= Self.gathered
@@ -50,14 +51,15 @@ final class FileObjectWriter: ObjectWriter {
     }
 
     private func writePending() async throws(ObjectStoreError) {
-        let (file, offset, chunks, count) = state.withLock { state in
+        let (offset, chunks, count) = state.withLock { state in
             defer {
                 state.pending = []
                 state.pendingCount = 0
             }
-            return (state.file, state.size, state.pending, state.pendingCount)
+            return (state.size, state.pending, state.pendingCount)
         }
-        guard let file, count > 0 else { return }
+        guard count > 0 else { return }
+        let file = try await openFile()
         let engine = engine
         try await engine.change { () throws(ObjectStoreError) in
             try engine.admitting(count) { () throws(FileSystemError) in
@@ -88,13 +90,36 @@ final class FileObjectWriter: ObjectWriter {
         }
     }
 
+    /// The file, opened again after a rest.
+    private func openFile() async throws(ObjectStoreError) -> OpenFile {
+        let (file, hasEnded) = state.withLock { ($0.file, $0.hasEnded) }
+        if hasEnded { throw .io("\(key) is no longer being written") }
+        if let file { return file }
+        let (engine, path) = (engine, StorePaths.temporary(name))
+        let opened = try await engine.writers.run { () throws(ObjectStoreError) in
+            try withStoreErrors { () throws(FileSystemError) in
+                OpenFile(try engine.files.open(path, .existing), engine.files)
+            }
+        }
+        state.withLock { if !$0.hasEnded { $0.file = opened } }
+        return opened
+    }
+
+    func rest() async throws(ObjectStoreError) {
+        try await writePending()
+        state.withLock { $0.file = nil }
+    }
+
     func finish() async throws(ObjectStoreError) -> ObjectInfo {
-        do throws(ObjectStoreError) { try await writePending() } catch {
+        let file: OpenFile
+        do throws(ObjectStoreError) {
+            file = try await openFile()
+            try await writePending()
+        } catch {
             await abort()
             throw error
         }
-        let (taken, size) = take()
-        guard let file = taken else { throw .io("\(key) is no longer being written") }
+        guard let size = end() else { throw .io("\(key) is no longer being written") }
         let (engine, key, name, use) = (engine, key, name, use)
         let information = FileInformation(size: size, modified: engine.stamp())
         let sequence: UInt64
@@ -114,18 +139,26 @@ final class FileObjectWriter: ObjectWriter {
             throw error
         }
         // From here on the file is the journal's: a flush that fails now may yet succeed later.
-        try await engine.flushed(through: sequence)
+        do throws(ObjectStoreError) { try await engine.flushed(through: sequence) } catch {
+            switch error {
+            case .io(let reason), .permission(let reason): throw .unknown(reason)
+            default: throw error
+            }
+        }
         return ObjectInfo(key: key, information)
     }
 
     func abort() async {
-        if take().file != nil { await remove() }
+        if end() != nil { await remove() }
     }
 
-    private func take() -> (file: OpenFile?, size: Int64) {
+    /// - Returns: the bytes in the file; nil if the writer had ended.
+    private func end() -> Int64? {
         state.withLock { state in
-            defer { state.file = nil }
-            return (state.file, state.size)
+            guard !state.hasEnded else { return nil }
+            state.hasEnded = true
+            state.file = nil
+            return state.size
         }
     }
 

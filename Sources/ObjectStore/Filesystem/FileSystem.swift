@@ -35,8 +35,6 @@ protocol FileSystem: Sendable {
     func removeIfThere(_ names: [String], in directory: String) throws(FileSystemError)
     /// Replaces what is at the new path in one step.
     func rename(_ old: String, to new: String) throws(FileSystemError)
-    /// A second name for a file.
-    func link(_ old: String, to new: String) throws(FileSystemError)
     /// Calls back with the name of every entry but `.` and `..`, in no order.
     func entries(
         of directory: String, _ each: (UnsafeRawBufferPointer, EntryKind) -> Void
@@ -52,6 +50,8 @@ enum FileAccess: Sendable {
     case create
     /// To be written and read, made if there is none.
     case readWrite
+    /// To be written and read; an error if there is none.
+    case existing
 }
 
 struct FileInformation: Hashable, Sendable {

@@ -24,9 +24,6 @@ public final class FilesystemObjectStore: ObjectStore {
         public init() {}
     }
 
-    /// Up to this size a copy is put like any small object.
-    private static let copiedWhole: Int64 = 64 << 10
-
     let engine: StoreEngine
 
     /// Opens a directory, which is made if it is not there, in milliseconds whatever it holds.
@@ -50,6 +47,8 @@ public final class FilesystemObjectStore: ObjectStore {
     /// Makes everything durable, brings the tree up to date and gives the directory up. Later calls fail with
     /// `.cancelled`; open readers go on.
     public func close() async throws(ObjectStoreError) { try await engine.close() }
+
+    public var capabilities: ObjectStoreCapabilities { ObjectStoreCapabilities(exclusive: true) }
 
     @discardableResult
     public func put(
@@ -114,21 +113,6 @@ public final class FilesystemObjectStore: ObjectStore {
             }
         }
         return FileObjectWriter(file, name: name, key: key, use: use, engine)
-    }
-
-    public func copy(_ source: ObjectKey, to target: ObjectKey) async throws(ObjectStoreError) {
-        let engine = engine
-        if let object = try engine.findInMemory(source) {
-            try await put(target, object.bytes, if: .absent)
-            return
-        }
-        if try await head(source).size <= Self.copiedWhole {
-            try await put(target, try await get(source).bytes, if: .absent)
-            return
-        }
-        // Objects' files are never written again, so a larger one just gets a second name.
-        let sequence = try await engine.change { () throws(ObjectStoreError) in try engine.copy(source, to: target) }
-        try await engine.flushed(through: sequence)
     }
 
     public func sync() async throws(ObjectStoreError) { try await engine.sync() }

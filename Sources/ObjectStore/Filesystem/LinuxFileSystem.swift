@@ -32,6 +32,7 @@ final class LinuxFileSystem: FileSystem {
         case .read: try openToRead(path, O_NOFOLLOW | O_NONBLOCK)
         case .create: try openBeneath(path, O_RDWR | O_CREAT | O_EXCL, mode: 0o640)
         case .readWrite: try openBeneath(path, O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o640)
+        case .existing: try openBeneath(path, O_RDWR | O_NOFOLLOW)
         }
     }
 
@@ -208,10 +209,6 @@ final class LinuxFileSystem: FileSystem {
     }
 
     func settle() { releaser.settle() }
-
-    func link(_ old: String, to new: String) throws(FileSystemError) {
-        try inParents(old, new, "linking") { linkat($0, $1, $2, $3, 0) }
-    }
 
     func entries(
         of directory: String, _ each: (UnsafeRawBufferPointer, EntryKind) -> Void

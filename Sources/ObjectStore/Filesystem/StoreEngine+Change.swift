@@ -141,47 +141,6 @@ extension StoreEngine {
         }
     }
 
-    /// Takes a second name for a file as another object.
-    /// - Returns: What must be durable before the object is.
-    func copy(_ source: ObjectKey, to target: ObjectKey) throws(ObjectStoreError) -> Attempt<UInt64> {
-        try checkAbsent(target)
-        let name = temporaryName()
-        do throws(ObjectStoreError) {
-            // A put came meanwhile: wait until it is in the tree.
-            guard let information = try secondName(name, for: source) else { return .crowded }
-            let attempt = try link(name, information, to: target)
-            if case .done = attempt { return attempt }
-            try? files.removeIfThere(StorePaths.temporary(name))
-            return attempt
-        } catch {
-            try? files.removeIfThere(StorePaths.temporary(name))
-            throw error
-        }
-    }
-
-    private func secondName(_ name: String, for source: ObjectKey) throws(ObjectStoreError) -> FileInformation? {
-        let path = StorePaths.temporary(name)
-        for _ in 0..<3 {
-            let old: String
-            switch try pending(source) {
-            case .gone: throw .missing(source)
-            case .bytes: return nil
-            case .file(let name, _): old = StorePaths.temporary(name)
-            case .none: old = StorePaths.object(source)
-            }
-            do throws(FileSystemError) {
-                try files.link(old, to: path)
-                let file = OpenFile(try files.open(path, .read), files)
-                // It may be a put's, which is only durable in the journal.
-                try files.sync(file.descriptor, dataOnly: false)
-                return try files.information(of: file.descriptor)
-            } catch {
-                if !error.isMissing { throw ObjectStoreError(error) }
-            }
-        }
-        throw .missing(source)
-    }
-
     /// - Throws: `.exists`, `.invalidKey` if the key can't be written as a new one.
     func checkAbsent(_ key: ObjectKey) throws(ObjectStoreError) {
         if try current(key) != nil { throw .exists(key) }

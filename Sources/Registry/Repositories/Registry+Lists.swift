@@ -61,10 +61,15 @@ extension Registry {
     }
 
     /// The names of repositories that were pushed to.
-    public func catalog(after last: String?, limit: Int) async throws(RegistryError) -> Page<RepositoryName> {
+    /// - Parameter wanted: which of them. Names are gone through by the thousand, however few are wanted of them.
+    public func catalog(
+        after last: String?, limit: Int, where wanted: (RepositoryName) -> Bool = { _ in true }
+    ) async throws(RegistryError) -> Page<RepositoryName> {
         let start = last.flatMap { try? RepositoryName(parsing: $0) }.map(RepositoryKeys.escaped) ?? last
-        return try await page(of: RepositoryKeys.catalog, after: start, limit: limit) { key in
+        return try await page(of: RepositoryKeys.catalog, after: start, limit: limit, listing: Self.maximumPage) {
+            key in
             RepositoryKeys.repository(of: String(key.text.dropFirst(RepositoryKeys.catalog.count)))
+                .flatMap { wanted($0) ? $0 : nil }
         }
     }
 
@@ -73,9 +78,11 @@ extension Registry {
     }
 
     /// Goes through the keys below a prefix until enough of them gave an element.
-    /// - Parameter isFull: whether the element that was read last is one too many.
+    /// - Parameters:
+    ///   - listing: how many keys are asked for at a time; one more than are wanted unless given.
+    ///   - isFull: whether the element that was read last is one too many.
     private func page<Element: Sendable>(
-        of prefix: String, after last: String?, limit: Int,
+        of prefix: String, after last: String?, limit: Int, listing: Int? = nil,
         _ element: (ObjectKey) async throws(RegistryError) -> Element?, isFull: () -> Bool = { false }
     ) async throws(RegistryError) -> Page<Element> {
         let limit = min(limit, Self.maximumPage)
@@ -83,8 +90,10 @@ extension Registry {
         var elements: [Element] = []
         var after = last.map { prefix + $0 }
         var ended: String?
+        let listing = listing ?? min(limit + 1, Self.maximumPage)
         while true {
-            let keys = try await records.list(prefix, after: after, limit: min(limit + 1, Self.maximumPage))
+            if Task.isCancelled { throw .cancelled }
+            let keys = try await records.list(prefix, after: after, limit: listing)
             for key in keys {
                 guard let found = try await element(key) else { continue }
                 // One more than asked for: so there is a next page.
@@ -94,7 +103,7 @@ extension Registry {
                 elements.append(found)
                 ended = String(key.text.dropFirst(prefix.count))
             }
-            guard let end = keys.last else { return Page(elements: elements, next: nil) }
+            guard keys.count == listing, let end = keys.last else { return Page(elements: elements, next: nil) }
             after = end.text
         }
     }

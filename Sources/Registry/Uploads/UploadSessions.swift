@@ -5,11 +5,17 @@ import Synchronization
 /// Blob uploads under way ("Pushing blobs" and "Pushing a blob in chunks").
 ///
 /// They live in this process: a restart forgets them, and their clients begin again. Bytes are hashed and written as
-/// they come; what is not finished within `Limits.lifetime` after its last byte is thrown away.
+/// they come; what is not finished within `Limits.lifetime` after its last byte is thrown away. An upload that nothing
+/// comes for holds no file open.
+///
+/// Nobody locks others out: when all places are taken, somebody with fewer uploads gets the place that the user with most
+/// of them has left alone for longest.
 public final class UploadSessions: Sendable {
     public struct Limits: Sendable {
-        /// Uploads under way, of everybody and of one user.
+        /// Uploads under way, of everybody; and more of operators when these are taken.
         public var total = 2048
+        public var reserve = 128
+        /// Of one user.
         public var ofOneUser = 1024
         /// How long an upload rests before it is forgotten.
         public var lifetime: Duration = .seconds(3600)
@@ -17,6 +23,35 @@ public final class UploadSessions: Sendable {
         public var size: Int64 = 64 << 30
 
         public init() {}
+    }
+
+    private struct State {
+        var entries: [UploadID: Entry] = [:]
+        var ofUser: [String: Int] = [:]
+
+        mutating func add(_ id: UploadID, _ entry: Entry) {
+            entries[id] = entry
+            ofUser[entry.owner.user, default: 0] += 1
+        }
+
+        @discardableResult
+        mutating func remove(_ id: UploadID) -> UploadSession? {
+            guard let entry = entries.removeValue(forKey: id) else { return nil }
+            let user = entry.owner.user
+            let left = (ofUser[user] ?? 1) - 1
+            ofUser[user] = left == 0 ? nil : left
+            return entry.session
+        }
+
+        /// The upload whose place somebody gets who has so many; nil if nobody has more than one more.
+        func place(forOneWith own: Int) -> UploadID? {
+            guard let (user, count) = ofUser.max(by: { ($0.value, $1.key) < ($1.value, $0.key) }), count > own + 1
+            else {
+                return nil
+            }
+            return entries.filter { $0.value.owner.user == user && $0.value.session != nil }
+                .min { $0.value.used < $1.value.used }?.key
+        }
     }
 
     private struct Entry {
@@ -30,7 +65,7 @@ public final class UploadSessions: Sendable {
     private let registry: Registry
     public let limits: Limits
     private let now: @Sendable () -> ContinuousClock.Instant
-    private let entries = Mutex<[UploadID: Entry]>([:])
+    private let state = Mutex(State())
 
     /// - Parameter now: the clock that lifetimes are counted by.
     public init(
@@ -43,23 +78,32 @@ public final class UploadSessions: Sendable {
     }
 
     /// Uploads under way.
-    public var count: Int { entries.withLock { $0.count } }
+    public var count: Int { state.withLock { $0.entries.count } }
 
     /// Begins an upload.
-    /// - Parameter algorithm: of the digest that it will be finished with; another one costs a second reading.
+    /// - Parameters:
+    ///   - algorithm: of the digest that it will be finished with; another one costs a second reading.
+    ///   - usesReserve: whether the places that are kept for operators may be taken.
     /// - Throws: `.tooManyUploads`.
-    public func begin(_ owner: UploadOwner, _ algorithm: DigestAlgorithm) throws(RegistryError) -> UploadID {
+    public func begin(
+        _ owner: UploadOwner, _ algorithm: DigestAlgorithm, usesReserve: Bool = false
+    ) throws(RegistryError) -> UploadID {
         let id = UploadID.random()
         let session = UploadSession(
             id: id, owner: owner, reservation: registry.quotas.reservation(for: owner.repository),
             hasher: DigestHasher(algorithm))
         let entry = Entry(session: session, owner: owner, received: 0, used: now())
-        let isTaken = entries.withLock { entries in
-            guard entries.count < limits.total,
-                entries.values.count(where: { $0.owner.user == owner.user }) < limits.ofOneUser
-            else { return false }
-            entries[id] = entry
-            return true
+        // What it drops ends when nobody has it any more.
+        let (isTaken, _) = state.withLock { state -> (Bool, UploadSession?) in
+            let own = state.ofUser[owner.user] ?? 0
+            guard own < limits.ofOneUser else { return (false, nil) }
+            var dropped: UploadSession?
+            if state.entries.count >= limits.total + (usesReserve ? limits.reserve : 0) {
+                guard let place = state.place(forOneWith: own) else { return (false, nil) }
+                dropped = state.remove(place)
+            }
+            state.add(id, entry)
+            return (true, dropped)
         }
         guard isTaken else { throw .tooManyUploads }
         return id
@@ -68,7 +112,7 @@ public final class UploadSessions: Sendable {
     /// Bytes that were received up to now.
     /// - Throws: `.unknownUpload`.
     public func received(_ id: UploadID, _ owner: UploadOwner) throws(RegistryError) -> Int64 {
-        guard let entry = entries.withLock({ $0[id] }), entry.owner == owner else { throw .unknownUpload }
+        guard let entry = state.withLock({ $0.entries[id] }), entry.owner == owner else { throw .unknownUpload }
         return entry.received
     }
 
@@ -84,7 +128,7 @@ public final class UploadSessions: Sendable {
     ) async throws(RegistryError) -> Int64 where Body.Element == [UInt8] {
         var session = try claim(id, owner)
         try await receive(body, chunk, length, into: &session)
-        give(session)
+        try await give(session)
         return session.received
     }
 
@@ -111,20 +155,18 @@ public final class UploadSessions: Sendable {
     /// Throws away what rested for too long. To be called now and then.
     public func expire() async {
         let limit = now() - limits.lifetime
-        let expired = entries.withLock { entries in
-            let expired = entries.filter { $0.value.session != nil && $0.value.used < limit }
-            for id in expired.keys { entries[id] = nil }
-            return expired.values.compactMap(\.session)
+        let expired = state.withLock { state in
+            state.entries.filter { $0.value.session != nil && $0.value.used < limit }.keys.map { state.remove($0) }
         }
-        for session in expired { await session.writer?.abort() }
+        for session in expired { await session?.writer?.abort() }
     }
 
     /// A blob that comes in a single request.
     /// - Throws: `.digestMismatch`, `.tooLarge`, `.input`; nothing is kept.
     public func take<Body: AsyncSequence>(
-        _ owner: UploadOwner, _ body: Body, length: Int64? = nil, as digest: Digest
+        _ owner: UploadOwner, _ body: Body, length: Int64? = nil, as digest: Digest, usesReserve: Bool = false
     ) async throws(RegistryError) -> Blob where Body.Element == [UInt8] {
-        let id = try begin(owner, digest.algorithm)
+        let id = try begin(owner, digest.algorithm, usesReserve: usesReserve)
         do throws(RegistryError) {
             return try await finish(id, owner, nil, body, length: length, as: digest)
         } catch {
@@ -134,25 +176,30 @@ public final class UploadSessions: Sendable {
     }
 
     private func claim(_ id: UploadID, _ owner: UploadOwner) throws(RegistryError) -> UploadSession {
-        try entries.withLock { (entries) throws(RegistryError) in
-            guard let entry = entries[id], entry.owner == owner else { throw .unknownUpload }
+        try state.withLock { (state) throws(RegistryError) in
+            guard let entry = state.entries[id], entry.owner == owner else { throw .unknownUpload }
             guard let session = entry.session else { throw .busyUpload }
-            entries[id]?.session = nil
+            state.entries[id]?.session = nil
             return session
         }
     }
 
-    private func give(_ session: UploadSession) {
+    /// Gives a session back, to rest until the next request.
+    private func give(_ session: UploadSession) async throws(RegistryError) {
+        do { try await session.writer?.rest() } catch {
+            await end(session)
+            throw .blob(error)
+        }
         let now = now()
-        entries.withLock { entries in
-            entries[session.id]?.session = session
-            entries[session.id]?.received = session.received
-            entries[session.id]?.used = now
+        state.withLock { state in
+            state.entries[session.id]?.session = session
+            state.entries[session.id]?.received = session.received
+            state.entries[session.id]?.used = now
         }
     }
 
     private func forget(_ session: UploadSession) {
-        _ = entries.withLock { $0.removeValue(forKey: session.id) }
+        _ = state.withLock { $0.remove(session.id) }
     }
 
     /// Takes a body's bytes. If the sender is at fault, the session goes back with what it has; if the store is, it is
@@ -161,7 +208,7 @@ public final class UploadSessions: Sendable {
         _ body: Body, _ chunk: Range<Int64>?, _ length: Int64?, into session: inout UploadSession
     ) async throws(RegistryError) where Body.Element == [UInt8] {
         if let chunk, chunk.lowerBound != session.received {
-            give(session)
+            try await give(session)
             throw .outOfOrder(received: session.received)
         }
         let start = session.received
@@ -173,7 +220,7 @@ public final class UploadSessions: Sendable {
             do { bytes = try await iterator.next() } catch {
                 try await keep(&batch, in: &session)
                 await unexpect(&session)
-                give(session)
+                try await give(session)
                 throw error is CancellationError ? .cancelled : .input(error)
             }
             guard let bytes else { break }
@@ -192,7 +239,7 @@ public final class UploadSessions: Sendable {
         try await keep(&batch, in: &session)
         await unexpect(&session)
         if let chunk, session.received != chunk.upperBound {
-            give(session)
+            try await give(session)
             throw .sizeMismatch(expected: Int64(chunk.count), actual: session.received - start)
         }
     }
@@ -281,10 +328,7 @@ public final class UploadSessions: Sendable {
             throw .digestMismatch(expected: digest, actual: actual)
         }
         let blob: Blob
-        do { blob = try await registry.blobs.publish(staged, as: digest) } catch {
-            await staged.discard()
-            throw .blob(error)
-        }
+        do { blob = try await registry.blobs.publish(staged, as: digest) } catch { throw .blob(error) }
         try await registry.link(blob, to: session.owner.repository, session.reservation)
         return blob
     }

@@ -121,10 +121,7 @@ extension RootfsCatalog {
             await staged.discard()
             throw error
         }
-        do { try await blobs.publish(staged, as: written.layer.digest) } catch {
-            await staged.discard()
-            throw error
-        }
+        try await blobs.publish(staged, as: written.layer.digest)
         return RootfsDelta(
             stack: request.stack, from: request.from, to: request.to, architecture: request.architecture,
             layer: LayerReference(written.layer), uncompressedSize: written.layer.uncompressedSize,

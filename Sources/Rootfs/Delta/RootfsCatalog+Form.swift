@@ -25,7 +25,7 @@ extension RootfsCatalog {
             return kept
         } catch {
             switch error {
-            case .store(.full), .store(.permission), .store(.io): return plain
+            case .store(.full), .store(.permission), .store(.io), .store(.unknown): return plain
             default: throw error
             }
         }

@@ -69,7 +69,7 @@ final class SignatureVerifier: Sendable {
         let reader: any ObjectReader
         do { reader = try await staged.open() } catch { throw .blob(error) }
         let verdict: Verdict?
-        if let descriptor = reader.fileDescriptor {
+        if let descriptor = (reader as? any FileBackedReader)?.fileDescriptor {
             verdict = await mapped(descriptor, Int(staged.size))
         } else {
             guard staged.size <= Self.maximumInMemory else {

@@ -48,7 +48,7 @@ struct Server {
         _ logger: Logger
     ) async throws {
         // This process owns the directory, so what it read stays true.
-        let store = CachingObjectStore(files)
+        let store = CachingObjectStore(ConfirmingObjectStore(files))
         let unreadable = UnreadableRecords(logger: logger)
         let quotas = QuotaLedger(storeLimit: settings.storeBytes, interval: settings.countInterval)
         // Changes come from the reloader; what is in force now must be before the first request.
@@ -98,7 +98,7 @@ struct Server {
                 grace: settings.collectionGrace, now: SystemClock.now
             ).callAsFunction, now: SystemClock.now, executor: background)
 
-        await warnOfRedirects(store, logger)
+        warnOfRedirects(store, logger)
         let memory = Budget.memory(settings.memoryBytes)
         var routes = Routes.health([storeCheck(files), .memory(memory), .descriptors])
         routes.add(

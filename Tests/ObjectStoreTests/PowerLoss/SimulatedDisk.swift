@@ -214,13 +214,6 @@ struct SimulatedDisk: Sendable {
         ])
     }
 
-    mutating func link(_ old: String, to new: String) throws(FileSystemError) {
-        let (directory, name) = try parent(new)
-        guard let inode = try find(old) else { throw FileSystemError(code: ENOENT, action: "linking \(old)") }
-        guard try find(new) == nil else { throw FileSystemError(code: EEXIST, action: "linking \(new)") }
-        change([.init(directory: directory, name: name, inode: inode)])
-    }
-
     // MARK: Flushing
 
     mutating func flushDirectory(_ path: String) throws(FileSystemError) {

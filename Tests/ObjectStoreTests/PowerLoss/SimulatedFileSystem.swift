@@ -109,9 +109,9 @@ final class SimulatedFileSystem: FileSystem {
         try call(access == .create ? .open : nil, path, "opening") { (state) throws(FileSystemError) in
             let inode: Int
             switch (try state.disk.find(path), access) {
-            case (let found?, .read), (let found?, .readWrite): inode = found
+            case (let found?, .read), (let found?, .readWrite), (let found?, .existing): inode = found
             case (.some, .create): throw FileSystemError(code: EEXIST, action: "opening \(path)")
-            case (nil, .read): throw FileSystemError(code: ENOENT, action: "opening \(path)")
+            case (nil, .read), (nil, .existing): throw FileSystemError(code: ENOENT, action: "opening \(path)")
             case (nil, _): inode = try state.disk.makeFile(path)
             }
             state.nextDescriptor += 1
@@ -217,10 +217,6 @@ final class SimulatedFileSystem: FileSystem {
 
     func rename(_ old: String, to new: String) throws(FileSystemError) {
         try call(.rename, new, "renaming") { (state) throws(FileSystemError) in try state.disk.rename(old, to: new) }
-    }
-
-    func link(_ old: String, to new: String) throws(FileSystemError) {
-        try call(.rename, new, "linking") { (state) throws(FileSystemError) in try state.disk.link(old, to: new) }
     }
 
     func entries(

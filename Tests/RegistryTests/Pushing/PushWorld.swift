@@ -23,9 +23,11 @@ struct PushWorld {
 
     init(limits: UploadSessions.Limits = UploadSessions.Limits()) throws {
         let (calls, time) = (calls, time)
-        memory = MemoryObjectStore()
+        memory = MemoryObjectStore(now: { time.wall })
         store = InstrumentedObjectStore(memory) { (operation, key) throws(ObjectStoreError) in
             try calls.make(operation, key)
+        } loss: { operation, _ in
+            calls.answer(operation)
         }
         blobs = BlobStore(store: store, now: { time.wall }, grace: Self.grace)
         registry = Registry(store: store, blobs: blobs, now: { time.wall })
@@ -126,6 +128,11 @@ final class Calls: Sendable {
     private struct State {
         var made: [Call] = []
         var failing: (number: Int, error: ObjectStoreError)?
+        var losing: (number: Int, answer: InstrumentedObjectStore.Answer)?
+        /// After a lost answer nothing can be read.
+        var isBlinded = false
+        /// Calls that may have changed something.
+        var changes = 0
     }
 
     private let state = Mutex(State())
@@ -137,7 +144,25 @@ final class Calls: Sendable {
 
     /// Forgets what was made; the call of a number from now on fails, if any.
     func start(failing number: Int? = nil, with error: ObjectStoreError = .io("the disk")) {
-        state.withLock { $0 = State(made: [], failing: number.map { ($0, error) }) }
+        state.withLock { $0 = State(failing: number.map { ($0, error) }) }
+    }
+
+    /// Calls that may have changed something.
+    var changes: Int { state.withLock { $0.changes } }
+
+    /// Forgets what was made; of the calls from now on that may change something one's answer is lost, or late.
+    /// - Parameter blinding: then nothing can be read any more, while writes go through.
+    func start(losing number: Int, _ answer: InstrumentedObjectStore.Answer, blinding: Bool = false) {
+        state.withLock { $0 = State(losing: (number, answer), isBlinded: blinding) }
+    }
+
+    func answer(_ operation: ObjectOperation) -> InstrumentedObjectStore.Answer {
+        guard ![.get, .head, .list, .listComponents, .open, .read, .presign].contains(operation) else { return .given }
+        return state.withLock { state in
+            defer { state.changes += 1 }
+            guard let losing = state.losing, losing.number == state.changes else { return .given }
+            return losing.answer
+        }
     }
 
     func make(_ operation: ObjectOperation, _ key: ObjectKey?) throws(ObjectStoreError) {
@@ -145,6 +170,11 @@ final class Calls: Sendable {
             let number = state.made.count
             state.made.append(Call(operation: operation, key: key?.text))
             if let failing = state.failing, failing.number == number { throw failing.error }
+            if state.isBlinded, let losing = state.losing, state.changes > losing.number,
+                [.get, .head, .list, .open].contains(operation)
+            {
+                throw .io("blind")
+            }
         }
     }
 

@@ -83,6 +83,58 @@ struct UploadTests {
         refuses(one)
     }
 
+    @Test("two users who take all places lock nobody out: who has fewer gets the place that was left alone for longest")
+    func fairness() async throws {
+        var limits = UploadSessions.Limits()
+        limits.total = 8
+        limits.ofOneUser = 4
+        let world = try PushWorld(limits: limits)
+        let floods = ["flood", "flood too"].map { world.owner($0) }
+        var begun: [UploadID] = []
+        for owner in floods {
+            for _ in 0..<4 {
+                world.pass(1)
+                begun.append(try world.uploads.begin(owner, .sha256))
+            }
+        }
+        let push = Content.inObject.bytes("somebody's")
+        _ = try await world.uploads.take(world.owner("somebody"), Chunks([push]), as: Digest.of(push))
+        // The oldest one of a user with most of them went.
+        #expect(throws: RegistryError.self) { try world.uploads.received(begun[0], floods[0]) }
+        for (number, id) in begun.enumerated().dropFirst() {
+            #expect(try world.uploads.received(id, floods[number / 4]) == 0)
+        }
+        // Those with most of them get no more by that.
+        #expect(throws: RegistryError.self) { try world.uploads.begin(floods[1], .sha256) }
+    }
+
+    @Test("when all places are taken and nobody has too many, operators find theirs")
+    func reserve() async throws {
+        var limits = UploadSessions.Limits()
+        limits.total = 3
+        limits.reserve = 1
+        let world = try PushWorld(limits: limits)
+        for user in ["a", "b", "c"] { _ = try world.uploads.begin(world.owner(user), .sha256) }
+        #expect(throws: RegistryError.self) { try world.uploads.begin(world.owner("d"), .sha256) }
+        _ = try world.uploads.begin(world.owner("operator"), .sha256, usesReserve: true)
+        #expect(throws: RegistryError.self) {
+            try world.uploads.begin(world.owner("operator too"), .sha256, usesReserve: true)
+        }
+        #expect(world.uploads.count == 4)
+    }
+
+    @Test("an upload that rests between its chunks holds no file open")
+    func resting() async throws {
+        let world = try PushWorld()
+        let owner = world.owner()
+        let bytes = Content.inObject.bytes("")
+        let id = try world.uploads.begin(owner, .sha256)
+        _ = try await world.uploads.append(id, owner, nil, Chunks([bytes]))
+        #expect(world.calls.made.last?.operation == .rest)
+        _ = try await world.uploads.finish(id, owner, nil, Chunks([bytes]), as: Digest.of(bytes + bytes))
+        #expect(try await world.blob(Digest.of(bytes + bytes)) == bytes + bytes)
+    }
+
     @Test("a blob over the limit is refused, and nothing of it stays", arguments: [10, 5000], [false, true])
     func size(limit: Int, isChunk: Bool) async throws {
         var limits = UploadSessions.Limits()
