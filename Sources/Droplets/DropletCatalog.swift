@@ -118,6 +118,28 @@ public final class DropletCatalog: Sendable {
         do { return try DropletRecord.key(guid, sha256) } catch { throw .store(error) }
     }
 
+    /// Forgets, durably, the conversions of droplets that no app has any more.
+    ///
+    /// One that an upload wrote a moment ago, whose droplet is not there yet, may go too: the droplet names its layers
+    /// itself, and only the next upload of the same bytes converts them again.
+    /// - Returns: how many went.
+    @discardableResult
+    public func forgetConversions() async throws(ImageError) -> Int {
+        var kept: Set<Substring> = []
+        try await records.forEach(DropletRecord.folder) { (key) throws(ImageError) in
+            if let hash = key.text.split(separator: "/").last { kept.insert(hash) }
+        }
+        var count = 0
+        try await records.forEach(Conversion.folder) { (key) throws(ImageError) in
+            let parts = key.text.dropFirst(Conversion.folder.utf8.count).split(separator: "/")
+            guard let hash = parts.first, !kept.contains(hash) else { return }
+            try await records.remove(key)
+            count += 1
+        }
+        if count > 0 { try await records.sync() }
+        return count
+    }
+
     /// Writes a record down unless there is one that can be read, which then stays as it is. Not durable before `sync()`.
     /// - Parameter room: holds the record's bytes.
     func keep(_ record: DropletRecord, _ room: DropletRoom) async throws(ImageError) -> DropletRecord {

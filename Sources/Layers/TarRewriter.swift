@@ -134,10 +134,10 @@ struct TarRewriter {
     }
 
     private mutating func beginHole(_ length: Int64) throws(ConversionError) {
-        holeBytes += length
-        guard holeBytes <= limits.holeBytes else {
+        guard length <= limits.holeBytes - holeBytes else {
             throw ConversionError(.tooLarge, "the holes of sparse files are too large", entry: entryName)
         }
+        holeBytes += length
         observer?.hole(length)
         zeros = length
         try takeContent(length)

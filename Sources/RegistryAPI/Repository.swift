@@ -50,7 +50,7 @@ enum Repository: Hashable {
             // A tag may be what no version can be called.
             do { return try await images.base(stack, tag.text, family) } catch .invalidName { return nil }
         case (.stack(let stack), .digest(let digest)):
-            guard case .manifest(let image)? = images.baseContent(stack, digest) else { return nil }
+            guard case .manifest(let image)? = try await images.baseContent(stack, digest) else { return nil }
             return image
         case (.nothing, _), (.pushed, _): return nil
         }
@@ -74,7 +74,7 @@ enum Repository: Hashable {
     func content(_ digest: Digest, in images: DerivedImages) async throws(ImageError) -> ImageContent? {
         switch self {
         case .droplet(let guid): try await images.content(guid, digest)
-        case .stack(let stack): images.baseContent(stack, digest)
+        case .stack(let stack): try await images.baseContent(stack, digest)
         case .nothing, .pushed: nil
         }
     }

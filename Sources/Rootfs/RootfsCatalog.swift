@@ -145,6 +145,17 @@ public final class RootfsCatalog: Sendable {
         throw .noVariant(stack, version, architecture)
     }
 
+    /// Does something with a version that is not removed meanwhile: what is written down with it never outlives it.
+    /// - Throws: `.unknownStack`, `.unknownVersion`, `.noVariant`; what the body throws.
+    package func holding<Value>(
+        _ stack: StackName, _ version: VersionName, _ architecture: Architecture,
+        _ body: (RootfsVersion) async throws(ImageError) -> Value
+    ) async throws(ImageError) -> Value {
+        try await changes.run(cancelled: .cancelled) { () throws(ImageError) in
+            try await body(try self.version(stack, version, architecture))
+        }
+    }
+
     func keepInMemory(_ version: RootfsVersion) {
         let variant = Variant(
             stack: version.stack, version: version.version, architecture: version.architecture)

@@ -110,4 +110,18 @@ struct UploadTests {
         #expect(split.mode == .single)
         #expect(split.content == single.content)
     }
+
+    @Test("what is known of a conversion goes with the last app that has the droplet")
+    func conversions() async throws {
+        let house = try await TestHouse()
+        let before = try await house.visibleKeys()
+        let (one, two) = (try await house.upload("one", .droplet("x")), try await house.upload("two", .droplet("x")))
+        try await house.upload("two", .droplet("x"), mode: .split)
+        try await house.droplets.remove(one.guid, .sha256(one.hash))
+        #expect(try await house.droplets.forgetConversions() == 0)
+        try await house.droplets.remove(two.guid, .sha256(two.hash))
+        #expect(try await house.droplets.forgetConversions() > 0)
+        #expect(try await house.visibleKeys() == before)
+        #expect(try await house.upload("three", .droplet("x")).content == one.content)
+    }
 }

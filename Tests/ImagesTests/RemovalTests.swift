@@ -1,7 +1,6 @@
 import Archive
 import Blobs
 import Droplets
-import Images
 import ImagesTesting
 import Layers
 import ObjectStore
@@ -10,6 +9,8 @@ import Rootfs
 import Synchronization
 import TestSupport
 import Testing
+
+@testable import Images
 
 @Suite("Removing a rootfs version")
 struct RemovalTests {
@@ -73,5 +74,50 @@ struct RemovalTests {
         #expect(try await house.visibleKeys().allSatisfy { !$0.contains("/1/") })
         let again = try await TestHouse(store: house.store)
         #expect(try again.rootfs.versions(stack).map(\.version.text) == ["2"])
+    }
+}
+
+extension RemovalTests {
+    /// Holds back the writing of recipes.
+    private final class HeldStore: ForwardingObjectStore {
+        let base: any ObjectStore
+        private let isOpen = Mutex(false)
+        private let waiting = Mutex(0)
+
+        init(_ base: any ObjectStore) { self.base = base }
+
+        var isAsked: Bool { waiting.withLock { $0 > 0 } }
+        func open() { isOpen.withLock { $0 = true } }
+
+        func put(
+            _ key: ObjectKey, _ bytes: [UInt8], if condition: PutCondition
+        ) async throws(ObjectStoreError) -> ObjectVersion {
+            if key.text.hasPrefix("recipes/") {
+                waiting.withLock { $0 += 1 }
+                while !isOpen.withLock({ $0 }) { await Task.yield() }
+            }
+            return try await base.put(key, bytes, if: condition)
+        }
+    }
+
+    @Test("an image that is asked for while its version goes leaves no recipe without a version")
+    func racing() async throws {
+        let house = try await TestHouse()
+        for version in ["1", "2"] { try await house.importRootfs(version) }
+        try await house.promote("2")
+        let hash = try await house.upload("app", .droplet("app")).hash
+        let store = HeldStore(house.store)
+        let again = try await TestHouse(store: house.store, through: store)
+        let (stack, one) = (try StackName(TestHouse.stack), try VersionName("1"))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { _ = try? await again.image("app", "\(hash)-1") }
+            while !store.isAsked { await Task.yield() }
+            group.addTask { try await again.images.remove(stack, one) }
+            for _ in 0..<10_000 { await Task.yield() }
+            store.open()
+            try await group.waitForAll()
+        }
+        #expect(try await house.visibleKeys().allSatisfy { !$0.hasPrefix("recipes/") && !$0.contains("/1/") })
+        #expect(again.images.recipes.recipes(stack, .amd64).isEmpty)
     }
 }

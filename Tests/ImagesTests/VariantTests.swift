@@ -69,7 +69,7 @@ struct VariantTests {
             let manifests = try Index(json: try JSONValue(parsing: index.bytes)).manifests
             #expect(manifests.count == 2)
             for manifest in manifests {
-                let found = house.images.baseContent(stack, manifest.digest)
+                let found = try await house.images.baseContent(stack, manifest.digest)
                 #expect(found != nil && manifest.mediaType == family.manifest)
             }
         }

@@ -129,6 +129,27 @@ struct LimitTests {
         #expect(converted.summary.notes.totals == [.filledHoles: 1])
     }
 
+    @Test("on holes that add up to more than a number holds")
+    func overflowingHoles() async throws {
+        let tar = HandMadeTar.make { tar in
+            for (name, size) in [("a", "4294967296"), ("b", "9223372036854775807")] {
+                tar.pax([("GNU.sparse.size", size), ("GNU.sparse.name", name), ("GNU.sparse.map", "0,1")])
+                tar.add(HandMadeTar.Header(name), content: [1])
+            }
+        }
+        for holes in [8 << 30, Int64.max] {
+            let limits = Self.limits {
+                $0.holeBytes = holes
+                $0.outputBytes = .max
+                $0.ratio = .max
+            }
+            let error = await #expect(throws: ConversionError.self) {
+                try await readArchive(Chunks(tar), limits: limits.limits) { _ in }
+            }
+            #expect(error?.fault == .tooLarge)
+        }
+    }
+
     @Test("on directories without an entry")
     func missingParents() async throws {
         let tar = HandMadeTar.make { tar in

@@ -19,18 +19,11 @@ extension DerivedImages {
 
     /// What a digest stands for among the base images of a stack: a layer for as long as its version exists, a document as
     /// long as its recipe.
-    public func baseContent(_ stack: StackName, _ digest: Digest) -> ImageContent? {
+    public func baseContent(_ stack: StackName, _ digest: Digest) async throws(ImageError) -> ImageContent? {
         for version in (try? rootfs.versions(stack)) ?? [] {
             if let layer = version.layers.first(where: { $0.digest == digest }) { return .layer(size: layer.size) }
         }
-        for architecture in Architecture.allCases {
-            for recipe in recipes.recipes(stack, architecture).reversed() {
-                let image = composeBase(recipe)
-                if image.manifestDigest == digest { return .manifest(image) }
-                if image.configDigest == digest { return .config(image.config) }
-            }
-        }
-        return nil
+        return try await baseOrigin(stack, digest).flatMap { composeBase($0).content(digest) }
     }
 
     /// The tags of a stack's repository in byte order.

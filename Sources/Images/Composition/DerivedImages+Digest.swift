@@ -15,8 +15,11 @@ public enum ImageContent: Hashable, Sendable {
 }
 
 extension DerivedImages {
-    /// How many images are composed at most to find out what a digest is.
-    static let maximumSearch = 4096
+    /// What an image is composed of.
+    struct Origin {
+        let recipe: Recipe
+        let droplet: DropletContent
+    }
 
     /// The image of a droplet's repository that has this manifest digest, for as long as its recipe and droplet exist.
     public func image(_ guid: DropletGUID, _ digest: Digest) async throws(ImageError) -> ComposedImage? {
@@ -39,46 +42,56 @@ extension DerivedImages {
 
     /// The manifest or config with a digest among all images of a droplet's repository.
     private func document(_ guid: DropletGUID, _ digest: Digest) async throws(ImageError) -> ImageContent? {
-        guard let (recipe, droplet) = try await origin(guid, digest) else { return nil }
-        return content(image(recipe, droplet.content), digest)
+        guard let origin = try await origin(guid, digest) else { return nil }
+        return image(origin.recipe, origin.droplet).content(digest)
     }
 
     /// What the image was composed of whose manifest or config has a digest, among all of a droplet's repository.
-    func origin(
-        _ guid: DropletGUID, _ digest: Digest
-    ) async throws(ImageError) -> (recipe: Recipe, droplet: DropletRecord)? {
+    func origin(_ guid: DropletGUID, _ digest: Digest) async throws(ImageError) -> Origin? {
         let records = try await droplets.droplets(of: guid)
-        if let key = found.origin(digest), let recipe = recipes.recipe(key.recipe),
-            let droplet = records.first(where: { $0.content.digest == key.droplet && $0.fits(recipe) })
-        {
-            return (recipe, droplet)
-        }
-        let pairs = records.map { ($0, recipes.recipes($0.stack, $0.architecture)) }
-        let question = FoundDigests.Question(guid: guid, digest: digest)
-        var searched = Hasher()
-        for (droplet, recipes) in pairs {
-            searched.combine(droplet.content.digest)
-            searched.combine(recipes.count)
-        }
-        let combinations = searched.finalize()
-        guard digest.algorithm == .sha256, !found.isMiss(question, combinations: combinations) else { return nil }
-        var left = Self.maximumSearch
-        for (droplet, recipes) in pairs {
-            // The youngest recipes first: they are the likeliest.
-            for recipe in recipes.reversed() where left > 0 {
-                left -= 1
-                if content(compose(recipe, droplet.content), digest) != nil { return (recipe, droplet) }
-            }
-            await Task.yield()
-        }
-        found.rememberMiss(question, combinations: combinations)
-        return nil
+        if let origin = recentOrigin(digest, among: records) { return origin }
+        let found = try await imageDigests.find(
+            digest, in: sources(records),
+            deriving: { (recipe, source) throws(ImageError) in compose(recipe, source).digests },
+            where: { (recipe, source) throws(ImageError) in compose(recipe, source).digests.contains(digest) })
+        guard let found, let droplet = found.source.droplet else { return nil }
+        return Origin(recipe: found.recipe, droplet: droplet)
     }
 
-    private func content(_ image: ComposedImage, _ digest: Digest) -> ImageContent? {
-        if image.manifestDigest == digest { return .manifest(image) }
-        if image.configDigest == digest { return .config(image.config) }
-        return nil
+    /// The recipe of the base image of a stack whose manifest or config has a digest.
+    func baseOrigin(_ stack: StackName, _ digest: Digest) async throws(ImageError) -> Recipe? {
+        try await imageDigests.find(
+            digest, in: baseSources(stack),
+            deriving: { (recipe, source) throws(ImageError) in compose(recipe, source).digests },
+            where: { (recipe, source) throws(ImageError) in compose(recipe, source).digests.contains(digest) })?.recipe
+    }
+
+    func sources(_ records: [DropletRecord], packageChanges: Int = 0) -> [DigestIndex.Source] {
+        records.map {
+            DigestIndex.Source(
+                droplet: $0.content, base: RecipeStore.Base(stack: $0.stack, architecture: $0.architecture),
+                packageChanges: packageChanges)
+        }
+    }
+
+    func baseSources(_ stack: StackName, packageChanges: Int = 0) -> [DigestIndex.Source] {
+        Architecture.allCases.map {
+            DigestIndex.Source(
+                droplet: nil, base: RecipeStore.Base(stack: stack, architecture: $0), packageChanges: packageChanges)
+        }
+    }
+
+    private func compose(_ recipe: Recipe, _ source: DigestIndex.Source) -> ComposedImage {
+        if let droplet = source.droplet { Images.compose(recipe, droplet) } else { composeBase(recipe) }
+    }
+}
+
+extension ComposedImage {
+    fileprivate var digests: [Digest] { [manifestDigest, configDigest] }
+
+    func content(_ digest: Digest) -> ImageContent? {
+        if manifestDigest == digest { return .manifest(self) }
+        return configDigest == digest ? .config(config) : nil
     }
 }
 

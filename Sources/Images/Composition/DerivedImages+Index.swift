@@ -1,5 +1,6 @@
 public import OCI
 public import Rootfs
+import Runtime
 
 extension DerivedImages {
     /// The index of a rootfs version with variants for several architectures; nil for one with a single variant, whose
@@ -27,21 +28,33 @@ extension DerivedImages {
 
     /// The index with a digest, for as long as its version exists.
     public func baseIndex(_ stack: StackName, _ digest: Digest) -> ComposedIndex? {
-        struct Key: Hashable {
+        let recipes = Architecture.allCases.map {
+            self.recipes.numbered(RecipeStore.Base(stack: stack, architecture: $0), from: 0)
+        }
+        guard recipes.filter({ !$0.isEmpty }).count > 1 else { return nil }
+        let key = IndexesKey(stack: stack, recipes: recipes.map { $0.map(\.number) })
+        if let known = indexes.value(key) { return known[digest] }
+        struct Name: Hashable {
             let version: VersionName
             let family: MediaTypeFamily
         }
-        var bases: [Key: [Architecture: Recipe]] = [:]
-        for architecture in Architecture.allCases {
-            for recipe in recipes.recipes(stack, architecture) {
-                bases[Key(version: recipe.version, family: recipe.family), default: [:]][architecture] = recipe
-            }
+        var bases: [Name: [Architecture: Recipe]] = [:]
+        for (_, recipe) in recipes.joined() {
+            bases[Name(version: recipe.version, family: recipe.family), default: [:]][recipe.architecture] = recipe
         }
+        var made: [Digest: ComposedIndex] = [:]
         for variants in bases.values where variants.count > 1 {
             let index = composeIndex(variants.map { ($0.key, composeBase($0.value)) })
-            if index.digest == digest { return index }
+            made[index.digest] = index
         }
-        return nil
+        indexes.insert(made, for: key, cost: made.values.reduce(512) { $0 + $1.bytes.count + 256 })
+        return made[digest]
+    }
+
+    /// All recipes of a stack, by their numbers for each architecture.
+    struct IndexesKey: Hashable {
+        let stack: StackName
+        let recipes: [[Int]]
     }
 
     /// The recipe that a variant's base image is composed with. That has no lifecycle layer: where this server has none

@@ -15,9 +15,10 @@ public final class DerivedImages: Sendable {
         let family: MediaTypeFamily
     }
 
+    /// The same droplet may be laid out in different layers for two apps, so its digest is not enough.
     struct ImageKey: Hashable {
         let recipe: String
-        let droplet: Digest
+        let droplet: DropletContent
     }
 
     let droplets: DropletCatalog
@@ -27,14 +28,18 @@ public final class DerivedImages: Sendable {
     let deltas: DeltaPolicy?
     private let wanted = Mutex<[RecipeKey: Recipe]>([:])
     private let composed = BoundedCache<ImageKey, ComposedImage>(maximumCost: 24 << 20)
-    private let keeping = SingleFlight<String, Bool>()
-    let found = FoundDigests()
+    private let keeping = SingleFlight<RecipeKey, Recipe>()
+    /// What documents were composed of of late, so that a pull by digest right after one by tag searches nothing.
+    private let recent = BoundedCache<Digest, ImageKey>(maximumCost: 80_000)
+    let imageDigests: DigestIndex
+    let referrerDigests: DigestIndex
+    /// The indexes of stacks with several architectures.
+    let indexes = BoundedCache<IndexesKey, [Digest: ComposedIndex]>(maximumCost: 4 << 20)
     /// What provenance is signed with.
     let signingKeys: [SigningKey]
-    let referrerIndex = ReferrerIndex()
     let madeReferrers = BoundedCache<ImageKey, MadeReferrers>(maximumCost: 4 << 20)
-    let rootfsBills = BoundedCache<RootfsVersion, RootfsSBOM>(maximumCost: 16 << 20)
-    let billReferences = BoundedCache<RootfsVersion, RootfsSBOM.Reference>(maximumCost: 2000)
+    let rootfsSBOMs = BoundedCache<RootfsVersion, RootfsSBOM>(maximumCost: 16 << 20)
+    let sbomReferences = BoundedCache<RootfsVersion, RootfsSBOM.Reference>(maximumCost: 2000)
 
     /// - Parameters:
     ///   - lifecycle: the layer of each architecture that this server can make images for.
@@ -44,6 +49,8 @@ public final class DerivedImages: Sendable {
         droplets: DropletCatalog, rootfs: RootfsCatalog, recipes: RecipeStore,
         lifecycle: [Architecture: LifecycleLayer], deltas: DeltaPolicy? = nil, signingKeys: [SigningKey] = []
     ) {
+        imageDigests = DigestIndex(recipes, maximumBytes: 32 << 20)
+        referrerDigests = DigestIndex(recipes, maximumBytes: 32 << 20)
         self.signingKeys = signingKeys
         self.deltas = deltas
         self.droplets = droplets
@@ -91,12 +98,23 @@ public final class DerivedImages: Sendable {
 
     /// The image that a recipe makes of a droplet.
     func image(_ recipe: Recipe, _ droplet: DropletContent) -> ComposedImage {
-        let key = ImageKey(recipe: recipe.id, droplet: droplet.digest)
+        let key = ImageKey(recipe: recipe.id, droplet: droplet)
         if let image = composed.value(key) { return image }
         let image = compose(recipe, droplet)
         composed.insert(image, for: key, cost: image.cost)
-        found.remember(image, key)
+        remember([image.manifestDigest, image.configDigest], of: key)
         return image
+    }
+
+    func remember(_ digests: [Digest], of key: ImageKey) {
+        for digest in digests { recent.insert(key, for: digest, cost: 1) }
+    }
+
+    /// What a document was composed of, if that was of late and is still there.
+    func recentOrigin(_ digest: Digest, among droplets: [DropletRecord]) -> Origin? {
+        guard let key = recent.value(digest), let recipe = recipes.recipe(key.recipe) else { return nil }
+        let isThere = droplets.contains { $0.content == key.droplet && $0.fits(recipe) }
+        return isThere ? Origin(recipe: recipe, droplet: key.droplet) : nil
     }
 
     /// The recipe that new images of a rootfs version get, written down before it is used if the store can be written.
@@ -105,18 +123,20 @@ public final class DerivedImages: Sendable {
     ) async throws(ImageError) -> Recipe {
         let key = RecipeKey(stack: stack, version: version, architecture: architecture, family: family)
         if let recipe = wanted.withLock({ $0[key] }) { return recipe }
-        let base = try rootfs.version(stack, version, architecture)
-        guard let lifecycle = lifecycle[architecture] else { throw .noLifecycle(architecture) }
-        let form = try await form(of: base)
-        let recipe = Recipe(
-            format: .newest, stack: stack, version: version, architecture: architecture, family: family,
-            rootfs: form.rootfs, base: base.layers, rootfsCreated: base.created, shell: base.shell,
-            lifecycle: lifecycle.layer, delta: form.delta)
-        let isWritten = try await keeping.value(for: recipe.id) { () throws(ImageError) in
-            try await recipes.keep(recipe)
+        // Those who pull the first images on a version together wait for one of them, not in line for the version.
+        return try await keeping.value(for: key) { () throws(ImageError) in
+            try await rootfs.holding(stack, version, architecture) { (base) throws(ImageError) in
+                if let recipe = wanted.withLock({ $0[key] }) { return recipe }
+                guard let lifecycle = lifecycle[architecture] else { throw .noLifecycle(architecture) }
+                let form = try await form(of: base)
+                let recipe = Recipe(
+                    format: .newest, stack: stack, version: version, architecture: architecture, family: family,
+                    rootfs: form.rootfs, base: base.layers, rootfsCreated: base.created, shell: base.shell,
+                    lifecycle: lifecycle.layer, delta: form.delta)
+                if try await recipes.keep(recipe) { wanted.withLock { $0[key] = recipe } }
+                return recipe
+            }
         }
-        if isWritten { wanted.withLock { $0[key] = recipe } }
-        return recipe
     }
 
     /// What images on a version are made of: as with the first recipe there ever was, else as it was frozen, else what

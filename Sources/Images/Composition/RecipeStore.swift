@@ -17,7 +17,10 @@ public final class RecipeStore: Sendable {
         var byID: [String: Recipe] = [:]
         /// Those that the store could not take so far.
         var unwritten: Set<String> = []
-        var byBase: [Base: [Recipe]] = [:]
+        /// In the order in which they came, each with a number that no other ever gets.
+        var byBase: [Base: [(number: Int, recipe: Recipe)]] = [:]
+        /// The number of the next recipe.
+        var next: [Base: Int] = [:]
         /// Every layer that recipes name.
         var layers: [Base: [Digest: LayerReference]] = [:]
 
@@ -49,8 +52,19 @@ public final class RecipeStore: Sendable {
 
     /// The recipes of a stack and an architecture.
     func recipes(_ stack: StackName, _ architecture: Architecture) -> [Recipe] {
-        state.withLock { $0.byBase[Base(stack: stack, architecture: architecture)] ?? [] }
+        numbered(Base(stack: stack, architecture: architecture), from: 0).map(\.recipe)
     }
+
+    /// The recipes of a stack and an architecture from a number on.
+    func numbered(_ base: Base, from number: Int) -> [(number: Int, recipe: Recipe)] {
+        state.withLock { state in
+            let all = state.byBase[base] ?? []
+            return number == 0 ? all : Array(all.drop { $0.number < number })
+        }
+    }
+
+    /// The number that the next recipe of a stack and an architecture gets.
+    func next(_ base: Base) -> Int { state.withLock { $0.next[base] ?? 0 } }
 
     /// The layer that some recipe of a stack and an architecture names by a digest.
     func layer(_ stack: StackName, _ architecture: Architecture, _ digest: Digest) -> LayerReference? {
@@ -92,7 +106,7 @@ public final class RecipeStore: Sendable {
         state.withLock { state in
             state.unwritten.subtract(ids)
             state.byID = state.byID.filter { !ids.contains($0.key) }
-            state.byBase = state.byBase.mapValues { $0.filter { !ids.contains($0.id) } }
+            state.byBase = state.byBase.mapValues { $0.filter { !ids.contains($0.recipe.id) } }
             state.layers = [:]
             for recipe in state.byID.values { state.remember(layersOf: recipe) }
         }
@@ -107,7 +121,9 @@ public final class RecipeStore: Sendable {
             if isWritten { state.unwritten.remove(recipe.id) } else { state.unwritten.insert(recipe.id) }
             guard state.byID.updateValue(recipe, forKey: recipe.id) == nil else { return }
             let base = Base(stack: recipe.stack, architecture: recipe.architecture)
-            state.byBase[base, default: []].append(recipe)
+            let number = state.next[base] ?? 0
+            state.byBase[base, default: []].append((number, recipe))
+            state.next[base] = number + 1
             state.remember(layersOf: recipe)
         }
     }

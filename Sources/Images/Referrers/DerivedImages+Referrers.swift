@@ -16,74 +16,70 @@ extension DerivedImages {
     /// The documents about an image of a droplet's repository, in no order.
     /// - Parameter subject: the image's manifest, of either media-type family; of others there are none.
     public func referrers(_ guid: DropletGUID, of subject: Digest) async throws(ImageError) -> [DerivedReferrer] {
-        guard let (recipe, droplet) = try await origin(guid, subject) else { return [] }
-        let image = image(recipe, droplet.content)
+        guard let origin = try await origin(guid, subject) else { return [] }
         // The config's digest is no subject.
-        guard image.manifestDigest == subject else { return [] }
-        return try await referrers(of: image, recipe, droplet.content).listed
+        guard image(origin.recipe, origin.droplet).manifestDigest == subject else { return [] }
+        return try await referrers(of: origin).listed
     }
 
-    /// What a digest stands for among the documents about a droplet's images: at once if it was listed of late, else by
-    /// a search that is done once as long as droplets and recipes stay the same.
+    /// What a digest stands for among the documents about a droplet's images.
     public func referrerContent(_ guid: DropletGUID, _ digest: Digest) async throws(ImageError) -> ReferrerContent? {
         let records = try await droplets.droplets(of: guid)
         guard digest.algorithm == .sha256, !records.isEmpty else { return nil }
         if digest == DerivedReferrer.emptyConfigDigest { return .blob(DerivedReferrer.emptyConfig) }
-        if let key = referrerIndex.origin(digest), let recipe = recipes.recipe(key.recipe),
-            let droplet = records.first(where: { $0.content.digest == key.droplet && $0.fits(recipe) }),
-            let content = try await content(digest, recipe, droplet.content)
+        if let origin = recentOrigin(digest, among: records),
+            let content = try await referrers(of: origin).content(digest)
         {
             return content
         }
-        let pairs = combinations(of: records)
-        var hash = Hasher()
-        hash.combine(rootfs.packageChanges)
-        for (recipe, droplet) in pairs {
-            hash.combine(recipe.id)
-            hash.combine(droplet.digest)
-        }
-        let key = ReferrerIndex.Key(guid: guid, combinations: hash.finalize())
-        let places = try await referrerIndex.places(key) { () throws(ImageError) in try await index(pairs) }
-        guard let place = places[ReferrerIndex.beginning(digest)], pairs.indices.contains(place) else { return nil }
-        return try await content(digest, pairs[place].recipe, pairs[place].droplet)
+        let found = try await referrerDigests.find(
+            digest, in: sources(records, packageChanges: rootfs.packageChanges),
+            deriving: { (recipe, source) throws(ImageError) in
+                try await indexedReferrers(recipe, source).flatMap { [$0.descriptor.digest, $0.documentDigest] }
+            },
+            where: { (recipe, source) throws(ImageError) in
+                guard let droplet = source.droplet else { return false }
+                return try await referrers(of: Origin(recipe: recipe, droplet: droplet)).content(digest) != nil
+            })
+        guard let found, let droplet = found.source.droplet else { return nil }
+        return try await referrers(of: Origin(recipe: found.recipe, droplet: droplet)).content(digest)
     }
 
     /// The documents about a base image of a stack.
     public func baseReferrers(_ stack: StackName, of subject: Digest) async throws(ImageError) -> [DerivedReferrer] {
-        for recipe in bases(stack) {
-            let base = composeBase(recipe)
-            if base.manifestDigest == subject { return try await baseReferrer(base, recipe).map { [$0] } ?? [] }
-        }
-        return []
+        guard let recipe = try await baseOrigin(stack, subject) else { return [] }
+        let base = composeBase(recipe)
+        guard base.manifestDigest == subject else { return [] }
+        return try await baseReferrer(base, recipe).map { [$0] } ?? []
     }
 
     /// What a digest stands for among the documents about a stack's base images.
     public func baseReferrerContent(
         _ stack: StackName, _ digest: Digest
     ) async throws(ImageError) -> ReferrerContent? {
-        let recipes = bases(stack)
-        guard digest.algorithm == .sha256, !recipes.isEmpty else { return nil }
+        let sources = baseSources(stack, packageChanges: rootfs.packageChanges)
+        guard digest.algorithm == .sha256, sources.contains(where: { recipes.next($0.base) > 0 }) else { return nil }
         if digest == DerivedReferrer.emptyConfigDigest { return .blob(DerivedReferrer.emptyConfig) }
-        for recipe in recipes {
-            guard
-                let referrer = try await readable({ () throws(ImageError) in
-                    try await baseReferrer(composeBase(recipe), recipe)
-                })
-            else { continue }
-            if referrer.descriptor.digest == digest { return .manifest(referrer) }
-            if referrer.documentDigest == digest, let version = rootfs.version(of: recipe) {
-                return try await bill(of: version).map { .blob($0.bytes) }
-            }
+        func referrer(_ recipe: Recipe) async throws(ImageError) -> DerivedReferrer? {
+            try await readable { () throws(ImageError) in try await baseReferrer(composeBase(recipe), recipe) }
         }
-        return nil
-    }
-
-    private func bases(_ stack: StackName) -> [Recipe] {
-        Architecture.allCases.flatMap { recipes.recipes(stack, $0).reversed() }
+        let found = try await referrerDigests.find(
+            digest, in: sources,
+            deriving: { (recipe, _) throws(ImageError) in
+                try await referrer(recipe).map { [$0.descriptor.digest, $0.documentDigest] } ?? []
+            },
+            where: { (recipe, _) throws(ImageError) in
+                guard let referrer = try await referrer(recipe) else { return false }
+                return [referrer.descriptor.digest, referrer.documentDigest].contains(digest)
+            })
+        guard let recipe = found?.recipe, let referrer = try await referrer(recipe) else { return nil }
+        if referrer.descriptor.digest == digest { return .manifest(referrer) }
+        guard let version = rootfs.version(of: recipe) else { return nil }
+        return try await sbom(of: version).map { .blob($0.bytes) }
     }
 
     private func baseReferrer(_ base: ComposedImage, _ recipe: Recipe) async throws(ImageError) -> DerivedReferrer? {
-        guard let version = rootfs.version(of: recipe), let reference = try await billReference(of: version) else {
+        guard let version = rootfs.version(of: recipe), let reference = try await sbomReference(of: version) else {
             return nil
         }
         return ImageReferrers.make(base, recipe, reference)
@@ -92,61 +88,26 @@ extension DerivedImages {
 
 // Droplets' images.
 extension DerivedImages {
-    private func combinations(of records: [DropletRecord]) -> [(recipe: Recipe, droplet: DropletContent)] {
-        var pairs: [(recipe: Recipe, droplet: DropletContent)] = []
-        for record in records {
-            // The youngest recipes first, as with images.
-            for recipe in recipes.recipes(record.stack, record.architecture).reversed() {
-                guard pairs.count < Self.maximumSearch else { return pairs }
-                pairs.append((recipe, record.content))
-            }
-        }
-        return pairs
+    /// What refers to an image, for the index: a damaged package list hides no other document.
+    private func indexedReferrers(
+        _ recipe: Recipe, _ source: DigestIndex.Source
+    ) async throws(ImageError) -> [DerivedReferrer] {
+        guard let droplet = source.droplet, let version = rootfs.version(of: recipe) else { return [] }
+        let sbom = try await readable { () throws(ImageError) in try await sbomReference(of: version) }
+        return try make(compose(recipe, droplet), recipe, droplet, version, sbom).all
     }
 
-    private func index(
-        _ pairs: [(recipe: Recipe, droplet: DropletContent)]
-    ) async throws(ImageError) -> ReferrerIndex.Places {
-        var places: ReferrerIndex.Places = [:]
-        var bills: [RootfsVersion: RootfsSBOM.Reference?] = [:]
-        for (place, pair) in pairs.enumerated() {
-            guard let version = rootfs.version(of: pair.recipe) else { continue }
-            if bills[version] == nil {
-                bills[version] = .some(
-                    try await readable { () throws(ImageError) in try await billReference(of: version) })
-            }
-            let image = compose(pair.recipe, pair.droplet)
-            let referrers = try make(image, pair.recipe, pair.droplet, version, bills[version] ?? nil)
-            for referrer in referrers.all {
-                places[ReferrerIndex.beginning(referrer.descriptor.digest)] = place
-                places[ReferrerIndex.beginning(referrer.documentDigest)] = place
-            }
-            if place % 16 == 15 { await Task.yield() }
-        }
-        return places
-    }
-
-    private func content(
-        _ digest: Digest, _ recipe: Recipe, _ droplet: DropletContent
-    ) async throws(ImageError) -> ReferrerContent? {
-        for referrer in try await referrers(of: image(recipe, droplet), recipe, droplet).all {
-            if referrer.descriptor.digest == digest { return .manifest(referrer) }
-            if referrer.documentDigest == digest { return referrer.document.map { .blob($0) } }
-        }
-        return nil
-    }
-
-    private func referrers(
-        of image: ComposedImage, _ recipe: Recipe, _ droplet: DropletContent
-    ) async throws(ImageError) -> ImageReferrers {
-        let key = ImageKey(recipe: recipe.id, droplet: droplet.digest)
+    private func referrers(of origin: Origin) async throws(ImageError) -> ImageReferrers {
+        let (recipe, droplet) = (origin.recipe, origin.droplet)
+        let key = ImageKey(recipe: recipe.id, droplet: droplet)
         // Since a version whose packages were not recorded may get them with another import of its file.
         let changes = rootfs.packageChanges
         if let known = madeReferrers.value(key), known.changes == changes { return known.referrers }
         guard let version = rootfs.version(of: recipe) else { return .none }
-        let referrers = try make(image, recipe, droplet, version, try await billReference(of: version))
+        let referrers = try make(
+            image(recipe, droplet), recipe, droplet, version, try await sbomReference(of: version))
         madeReferrers.insert(MadeReferrers(changes: changes, referrers: referrers), for: key, cost: referrers.cost)
-        referrerIndex.remember(referrers, key)
+        remember(referrers.all.flatMap { [$0.descriptor.digest, $0.documentDigest] }, of: key)
         return referrers
     }
 
@@ -168,18 +129,18 @@ extension DerivedImages {
     }
 
     /// nil if the version's packages are not recorded.
-    private func bill(of version: RootfsVersion) async throws(ImageError) -> RootfsSBOM? {
-        if let bill = rootfsBills.value(version) { return bill }
+    private func sbom(of version: RootfsVersion) async throws(ImageError) -> RootfsSBOM? {
+        if let sbom = rootfsSBOMs.value(version) { return sbom }
         guard let list = try await rootfs.packageList(of: version) else { return nil }
-        let bill = RootfsSBOM(version, list)
-        rootfsBills.insert(bill, for: version, cost: bill.bytes.count)
-        billReferences.insert(bill.reference, for: version, cost: 1)
-        return bill
+        let sbom = RootfsSBOM(version, list)
+        rootfsSBOMs.insert(sbom, for: version, cost: sbom.bytes.count)
+        sbomReferences.insert(sbom.reference, for: version, cost: 1)
+        return sbom
     }
 
-    private func billReference(of version: RootfsVersion) async throws(ImageError) -> RootfsSBOM.Reference? {
-        if let reference = billReferences.value(version) { return reference }
-        return try await bill(of: version)?.reference
+    private func sbomReference(of version: RootfsVersion) async throws(ImageError) -> RootfsSBOM.Reference? {
+        if let reference = sbomReferences.value(version) { return reference }
+        return try await sbom(of: version)?.reference
     }
 
     /// One damaged record must not hide what can be found.
@@ -197,5 +158,15 @@ extension RootfsCatalog {
             version.layers == recipe.base
         else { return nil }
         return version
+    }
+}
+
+extension ImageReferrers {
+    func content(_ digest: Digest) -> ReferrerContent? {
+        for referrer in all {
+            if referrer.descriptor.digest == digest { return .manifest(referrer) }
+            if referrer.documentDigest == digest { return referrer.document.map { .blob($0) } }
+        }
+        return nil
     }
 }

@@ -70,10 +70,10 @@ struct ImageReferrers: Sendable {
         _ sbom: RootfsSBOM.Reference?, keys: [SigningKey]
     ) throws(SignatureError) -> ImageReferrers {
         let created = max(recipe.rootfsCreated, droplet.newestEntry)
-        var bills: [DerivedReferrer] = []
+        var sboms: [DerivedReferrer] = []
         if let sbom {
             let document = ImageSBOM.bytes(of: image, recipe, droplet, on: sbom)
-            bills = [DerivedReferrer(.spdx, document, about: image, annotations(created))]
+            sboms = [DerivedReferrer(.spdx, document, about: image, annotations(created))]
         }
         let statement = Provenance.statement(for: image, recipe, droplet, on: rootfs)
         let predicate = ["in-toto.io/predicate-type": Provenance.predicateType]
@@ -85,7 +85,7 @@ struct ImageReferrers: Sendable {
             signed.append(DerivedReferrer(.dsse, envelope, about: image, metadata))
         }
         return ImageReferrers(
-            listed: bills + (signed.isEmpty ? [plain] : signed), all: bills + signed + [plain])
+            listed: sboms + (signed.isEmpty ? [plain] : signed), all: sboms + signed + [plain])
     }
 
     /// What refers to a rootfs version's base image.

@@ -50,6 +50,12 @@ public struct Retention: Sendable {
     }
 
     public func apply(dryRun: Bool) async throws(ImageError) -> RetentionReport {
+        let report = try await retire(dryRun: dryRun)
+        if !dryRun { try await images.droplets.forgetConversions() }
+        return report
+    }
+
+    private func retire(dryRun: Bool) async throws(ImageError) -> RetentionReport {
         var report = RetentionReport()
         guard policy.droplets != nil || policy.rootfs != nil else { return report }
         let clusters = try await pins.clusters()
@@ -160,9 +166,9 @@ extension DerivedImages {
     /// Forgets a rootfs version with its recipes, durably: images on it are gone. Its bytes go with garbage collection.
     /// - Throws: `.unknownVersion`; `.rootfsInUse` for a version that is current.
     public func remove(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
-        try await rootfs.remove(stack, version) { () throws(ImageError) in try await recipes.remove(stack, version) }
-        forgetWanted(stack, version)
-        // Of who was composing when the version went.
-        try await recipes.remove(stack, version)
+        try await rootfs.remove(stack, version) { () throws(ImageError) in
+            forgetWanted(stack, version)
+            try await recipes.remove(stack, version)
+        }
     }
 }

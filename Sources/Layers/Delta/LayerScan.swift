@@ -51,11 +51,12 @@ struct LayerScan<Source: LayerSource>: ~Copyable {
                 position += count
                 return .content(range)
             case .hole(let length):
-                holes += length
-                guard holes <= maximumHoles else {
+                guard length <= maximumHoles - holes else {
                     throw ConversionError(.tooLarge, "the holes of sparse files are too large")
                 }
-                try source.checkRatio(written: source.archiveBytes + holes)
+                holes += length
+                let (written, overflow) = source.archiveBytes.addingReportingOverflow(holes)
+                try source.checkRatio(written: overflow ? .max : written)
                 return .hole(length)
             }
         }
