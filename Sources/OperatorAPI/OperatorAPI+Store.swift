@@ -72,6 +72,13 @@ extension OperatorAPI {
             OperatorRoute(.get, "/api/v1/pins", "The clusters that say what runs there.") { _ in
                 Clusters(clusters: try await pins.clusters().map(\.model))
             },
+            OperatorRoute(.get, "/api/v1/pins/:cluster", "What a cluster said last.", refusals: [400, 404]) { request in
+                let cluster = try ClusterName(request.parameters["cluster"])
+                guard let found = try await pins.clusters().first(where: { $0.cluster == cluster }) else {
+                    throw HTTPFailure(.notFound, "the cluster \(cluster) has said nothing yet", code: "unknown")
+                }
+                return found.model
+            },
             OperatorRoute(
                 .post, "/api/v1/pins/:cluster", "Takes a cluster's report of what runs there, or a part of it.",
                 body: .model(ClusterReport.self), answers: [204: .nothing], refusals: [400, 413]

@@ -9,9 +9,9 @@ struct FloorTests {
         ("JSON", []),
         ("OCI", ["CLibcrypto"]),
         ("OperatorModel", []),
+        ("Runtime", ["CLinux"]),
         ("Signatures", ["CLibcrypto"]),
         ("Archive", ["CISAL", "CZstd"]),
-        ("Runtime", ["CLinux"]),
         ("ObjectStore", ["CLinux"]),
         ("Records", []),
         ("Blobs", []),
@@ -24,7 +24,7 @@ struct FloorTests {
         ("Launcher", ["CLauncher"]),
         ("Transfer", ["AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOSSL"]),
         ("Logs", ["NIOPosix"]),
-        ("Identity", ["CCrypt", "Crypto", "NIOCore", "NIOPosix", "ServiceLifecycle"]),
+        ("Identity", ["CCrypt", "Crypto", "NIOCore", "NIOPosix", "ServiceLifecycle", "Yams"]),
         (
             "HTTPServer",
             [
@@ -33,6 +33,7 @@ struct FloorTests {
                 "X509",
             ]
         ),
+        ("ErrorStatus", ["HTTPTypes"]),
         ("RegistryAPI", ["HTTPTypes"]),
         ("BitsAPI", ["HTTPTypes"]),
         ("OperatorAPI", ["HTTPTypes"]),

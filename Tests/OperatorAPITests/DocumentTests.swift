@@ -1,7 +1,6 @@
-import Droplets
-import Rootfs
 import Archive
 import Blobs
+import Droplets
 import HTTPServer
 import HTTPTypes
 import Images
@@ -10,6 +9,7 @@ import Layers
 import OCI
 import ObjectStore
 import Registry
+import Rootfs
 import Testing
 
 @testable import OperatorAPI
