@@ -72,6 +72,8 @@ let package = Package(
         .target(name: "ObjectStore", dependencies: ["CLinux", "OCI", "Runtime", logging], swiftSettings: strict),
         .target(name: "Records", dependencies: ["JSON", "ObjectStore", logging], swiftSettings: strict),
         .target(
+            name: "Operations", dependencies: ["JSON", "ObjectStore", "Records", logging], swiftSettings: strict),
+        .target(
             name: "Blobs", dependencies: ["JSON", "OCI", "ObjectStore", "Records", logging], swiftSettings: strict),
         .target(name: "Layers", dependencies: ["Archive", "JSON", "OCI", logging], swiftSettings: strict),
         .target(name: "Packages", dependencies: ["JSON", "OCI", "Runtime"], swiftSettings: strict),
@@ -142,7 +144,7 @@ let package = Package(
             name: "OperatorAPI",
             dependencies: [
                 "Archive", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers", "ObjectStore",
-                "OCI", "OperatorModel", "Packages", "Records", "Registry", "Rootfs", "Runtime", "Signatures", httpTypes,
+                "OCI", "Operations", "OperatorModel", "Packages", "Records", "Registry", "Rootfs", "Runtime", "Signatures", httpTypes,
                 logging,
             ],
             swiftSettings: strict),
@@ -151,7 +153,7 @@ let package = Package(
             name: "cistern",
             dependencies: [
                 "Archive", "BitsAPI", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers",
-                "Logs", "ObjectStore", "OCI", "OperatorAPI", "OperatorModel", "Packages", "Records", "Registry",
+                "Logs", "ObjectStore", "OCI", "Operations", "OperatorAPI", "OperatorModel", "Packages", "Records", "Registry",
                 "RegistryAPI",
                 "Rootfs", "Runtime", "Signatures", "Transfer", argumentParser, configuration, logging, nioCore,
                 nioSSL, serviceLifecycle, unixSignals, yams,
@@ -216,6 +218,9 @@ let package = Package(
                 "Packages", "Registry", "RegistryAPI", "Rootfs", "Runtime", "TestSupport", httpTypes, logging,
                 serviceLifecycle,
             ], swiftSettings: strict),
+        .testTarget(
+            name: "OperationsTests", dependencies: ["JSON", "ObjectStore", "Operations", "Records", logging],
+            swiftSettings: strict),
         .testTarget(name: "OperatorModelTests", dependencies: ["JSON", "OCI", "OperatorModel"], swiftSettings: strict),
         .testTarget(
             name: "BitsAPITests",
@@ -227,7 +232,7 @@ let package = Package(
             name: "OperatorAPITests",
             dependencies: [
                 "Archive", "Blobs", "Droplets", "HTTPServer", "Images", "JSON", "Layers", "ObjectStore", "OCI",
-                "OperatorAPI", "Packages", "Registry", "Rootfs", "Runtime", httpTypes,
+                "Operations", "OperatorAPI", "Packages", "Registry", "Rootfs", "Runtime", httpTypes, logging,
             ], swiftSettings: strict),
         .testTarget(
             name: "TransferTests", dependencies: ["JSON", "OCI", "TestSupport", "Transfer"], swiftSettings: strict),

@@ -3,11 +3,11 @@ public import Droplets
 public import HTTPServer
 import HTTPTypes
 import Identity
-public import Images
+package import Images
 import JSON
 public import Layers
+package import Operations
 import OperatorModel
-public import Registry
 public import Rootfs
 public import Signatures
 
@@ -16,11 +16,10 @@ public struct OperatorAPI: Sendable {
     let rootfs: RootfsCatalog
     let droplets: DropletCatalog
     let images: DerivedImages
-    let collections: CollectionRunner
-    let verifications: VerificationRunner
     let pins: RunningImages
     let retention: Retention
-    let usage: UsageCounter
+    let operations: OperationRunner
+    let work: StoreOperations
     let settings: Settings
 
     public struct Settings: Sendable {
@@ -48,19 +47,17 @@ public struct OperatorAPI: Sendable {
         }
     }
 
-    public init(
-        rootfs: RootfsCatalog, droplets: DropletCatalog, images: DerivedImages, collections: CollectionRunner,
-        verifications: VerificationRunner, pins: RunningImages, retention: Retention, usage: UsageCounter,
-        settings: Settings
+    package init(
+        rootfs: RootfsCatalog, droplets: DropletCatalog, images: DerivedImages, pins: RunningImages,
+        retention: Retention, operations: OperationRunner, work: StoreOperations, settings: Settings
     ) {
-        self.retention = retention
-        self.verifications = verifications
-        self.pins = pins
-        self.usage = usage
-        self.collections = collections
         self.rootfs = rootfs
         self.droplets = droplets
         self.images = images
+        self.pins = pins
+        self.retention = retention
+        self.operations = operations
+        self.work = work
         self.settings = settings
     }
 
@@ -80,6 +77,7 @@ public struct OperatorAPI: Sendable {
         }
         let routes =
             versionRoutes + promotionRoutes + [importRoute] + deltaRoutes + dropletRoutes + clusterRoutes + storeRoutes
+            + operationRoutes
         return routes + [document(OpenAPIDocument.json(routes + [document([])]).canonicalBytes)]
     }
 }

@@ -1,16 +1,19 @@
 import Blobs
-import HTTPServer
+package import HTTPServer
 import HTTPTypes
 import Images
 import Layers
 import ObjectStore
+package import Operations
+import Records
 import Registry
 import Rootfs
 
 /// How the operators' API words its failures: `{"code","error","request"}`.
-struct OperatorErrors: ErrorEnvelope {
-    func failure(for error: any Error) -> HTTPFailure? {
+package struct OperatorErrors: ErrorEnvelope {
+    package func failure(for error: any Error) -> HTTPFailure? {
         if let error = error as? RegistryError { return failure(for: error) }
+        if let error = error as? OperationError { return failure(for: error) }
         guard let error = error as? ImageError else { return nil }
         let message = "\(error)"
         switch error {
@@ -51,12 +54,33 @@ struct OperatorErrors: ErrorEnvelope {
 extension OperatorErrors {
     private func failure(for error: RegistryError) -> HTTPFailure? {
         switch error {
-        case .collecting, .counting, .verifying: HTTPFailure(.conflict, "\(error)", code: "running")
+        case .counting: HTTPFailure(.conflict, "\(error)", code: "running")
         case .store(.full), .blob(.store(.full)): .storeFull
         case .input(let error as HTTPFailure): error
         case .input(let error as ImageError): failure(for: error as any Error)
         default: nil
         }
+    }
+}
+
+extension OperatorErrors {
+    private func failure(for error: OperationError) -> HTTPFailure? {
+        switch error {
+        case .running: HTTPFailure(.conflict, "\(error)", code: "running")
+        case .tooMany: HTTPFailure(.serviceUnavailable, "\(error)", code: "too-many", headers: [.retryAfter: "10"])
+        case .stopping: HTTPFailure(.serviceUnavailable, "\(error)", code: "stopping")
+        case .unknown: HTTPFailure(.notFound, "\(error)", code: "unknown")
+        case .ended: HTTPFailure(.conflict, "\(error)", code: "ended")
+        case .cancelled: HTTPFailure(.conflict, "\(error)", code: "cancelled")
+        case .record(.store(.full)): .storeFull
+        case .record: nil
+        }
+    }
+
+    /// What an operation's record says of an error.
+    package static func describe(_ error: any Error) -> OperationRecord.Failure {
+        let failure = error as? HTTPFailure ?? OperatorErrors().failure(for: error)
+        return OperationRecord.Failure(code: failure?.code ?? "failed", message: failure?.message ?? "\(error)")
     }
 }
 

@@ -142,7 +142,7 @@ enum RegistryFailure: Error, Hashable {
             self = .unavailable("the registry's store can't be written at the moment")
         case .store(.io), .blob(.store(.io)): self = .unavailable("the registry's store failed: try again")
         // The first is said by the route of an upload, which knows where it goes on.
-        case .outOfOrder, .collecting, .counting, .verifying, .unreadable, .blob, .store, .input, .cancelled: return nil
+        case .outOfOrder, .counting, .unreadable, .blob, .store, .input, .cancelled: return nil
         }
     }
 }

@@ -14,6 +14,7 @@ struct FloorTests {
         ("Runtime", ["CLinux"]),
         ("ObjectStore", ["CLinux"]),
         ("Records", []),
+        ("Operations", []),
         ("Blobs", []),
         ("Layers", []),
         ("Packages", []),
