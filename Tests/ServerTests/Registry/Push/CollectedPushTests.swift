@@ -1,3 +1,4 @@
+import JSON
 import OCI
 import TestSupport
 import Testing
