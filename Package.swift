@@ -219,7 +219,8 @@ let package = Package(
                 serviceLifecycle,
             ], swiftSettings: strict),
         .testTarget(
-            name: "OperationsTests", dependencies: ["JSON", "ObjectStore", "Operations", "Records", logging],
+            name: "OperationsTests",
+            dependencies: ["JSON", "ObjectStore", "Operations", "Records", "TestSupport", logging],
             swiftSettings: strict),
         .testTarget(name: "OperatorModelTests", dependencies: ["JSON", "OCI", "OperatorModel"], swiftSettings: strict),
         .testTarget(

@@ -14,17 +14,16 @@ package final class RunningOperation: Sendable {
         var isQueued = false
         /// Somebody wants it cancelled, or its process stops.
         var isCancelled = false
+        /// Ends when that is so.
+        var cancellation: AsyncStream<Void>.Continuation?
     }
 
     private let state: Mutex<State>
-    private let cancellations: AsyncStream<Void>
-    private let cancellation: AsyncStream<Void>.Continuation
     package let id: String
 
     fileprivate init(_ record: OperationRecord) {
         id = record.id
         state = Mutex(State(record: record))
-        (cancellations, cancellation) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(1))
     }
 
     package var record: OperationRecord { state.withLock { $0.record } }
@@ -57,20 +56,29 @@ package final class RunningOperation: Sendable {
     /// - Parameter who: nil: its process stops.
     fileprivate func cancel(by who: String?) {
         if let who { change { $0.cancelledBy = $0.cancelledBy ?? who } }
-        state.withLock { $0.isCancelled = true }
-        cancellation.finish()
+        let cancellation = state.withLock { state in
+            state.isCancelled = true
+            return state.cancellation
+        }
+        cancellation?.finish()
     }
 
     /// Runs work until it is done, and cancels it if somebody wants that. Work that is done all the same is done.
     fileprivate func run<Value: Sendable>(
         _ work: @escaping @Sendable (RunningOperation) async throws -> Value
     ) async -> Result<Value, any Error> {
-        await withTaskGroup(of: Result<Value, any Error>?.self) { group in
+        let (cancellations, cancellation) = AsyncStream.makeStream(of: Void.self)
+        let isCancelled = state.withLock { state in
+            state.cancellation = cancellation
+            return state.isCancelled
+        }
+        if isCancelled { cancellation.finish() }
+        return await withTaskGroup(of: Result<Value, any Error>?.self) { group in
             group.addTask {
                 do { return .success(try await work(self)) } catch { return .failure(error) }
             }
             group.addTask {
-                for await _ in self.cancellations {}
+                for await _ in cancellations {}
                 return nil
             }
             var result: Result<Value, any Error>?
@@ -272,23 +280,26 @@ package final class OperationRunner: Sendable {
 
     /// Works until it is stopped. What runs then is cancelled, and written down as interrupted before it returns.
     package func run() async {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask {
-                while (try? await self.pause()) != nil { self.alarm.yield() }
-            }
-            group.addTask {
+        await withTaskGroup(of: Void.self) { writer in
+            writer.addTask {
                 for await _ in self.wakes { await self.writeDown() }
             }
-            await withDiscardingTaskGroup { work in
-                for await job in jobs {
-                    work.addTask {
-                        let result = await job.operation.run(job.work)
-                        self.end(job.operation, result)
+            await withTaskGroup(of: Void.self) { timer in
+                timer.addTask {
+                    while (try? await self.pause()) != nil { self.alarm.yield() }
+                }
+                await withDiscardingTaskGroup { work in
+                    for await job in jobs {
+                        work.addTask {
+                            let result = await job.operation.run(job.work)
+                            self.end(job.operation, result)
+                        }
                     }
                 }
+                timer.cancelAll()
             }
+            // The writer is not cancelled: it would leave off in the middle.
             alarm.finish()
-            group.cancelAll()
         }
         await writeDown()
     }

@@ -4,6 +4,7 @@ import Images
 import JSON
 import Operations
 import OperatorModel
+import Runtime
 
 /// Long work, whatever its kind.
 extension OperatorAPI {

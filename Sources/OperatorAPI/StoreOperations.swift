@@ -5,6 +5,7 @@ package import Logging
 package import Operations
 import OperatorModel
 package import Registry
+import Runtime
 
 /// Work on the store as a whole, of which one of a kind runs at a time: operators ask for it, and schedules.
 package struct StoreOperations: Sendable {

@@ -2,6 +2,7 @@ import JSON
 import Logging
 import ObjectStore
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Operations
@@ -50,10 +51,9 @@ struct OperationTests {
     }
 
     private func ended(_ id: String, _ runner: OperationRunner) async throws -> OperationRecord {
-        while true {
+        try await waitFor("the end of \(id)") {
             let record = try await runner.find(id)
-            if record.state != .running { return record }
-            await Task.yield()
+            return record.state == .running ? nil : record
         }
     }
 
@@ -75,7 +75,7 @@ struct OperationTests {
             }
             id = begun.id
             #expect(try await self.runner(isExclusive: false).find(id) == begun, "another process sees it")
-            while try await runner.find(id).progress?.done != 3 { await Task.yield() }
+            try await waitUntil("its progress") { try await runner.find(id).progress?.done == 3 }
             let running = try await runner.find(id)
             #expect(running.state == .running && running.report == ["blobs": 2] && running.ended == nil)
             clock.advance(by: 7)
@@ -191,7 +191,7 @@ struct OperationTests {
             let first = try await owner.begin(Self.request(), Self.endless)
             clock.advance(by: 3600)
             ticks.continuation.yield()
-            while try await other.find(first.id).lease == first.lease { await Task.yield() }
+            try await waitUntil("a new lease") { try await other.find(first.id).lease > first.lease }
             try await other.interruptLost()
             #expect(try await other.find(first.id).state == .running)
         }
@@ -247,6 +247,7 @@ struct OperationTests {
             } then: { value in
                 { _ in
                     for await _ in gate {}
+                    try Task.checkCancellation()
                     return .integer(value + 1)
                 }
             }
@@ -264,7 +265,8 @@ struct OperationTests {
                     nil
                 }
             }
-            #expect(try await runner.list().first?.state == .failed)
+            #expect(
+                try await runner.list().map(\.state).sorted { $0.rawValue < $1.rawValue } == [.done, .done, .failed])
         }
     }
 
@@ -273,6 +275,7 @@ struct OperationTests {
         let runner = runner()
         try await with(runner) {
             for isCancelled in [false, true] {
+                clock.advance(by: 1)
                 let caller = Task {
                     try await runner.attend(Self.request()) { operation in
                         try await Self.endless(operation)
@@ -282,7 +285,7 @@ struct OperationTests {
                         nil
                     }
                 }
-                while try await runner.list().first?.state != .running { await Task.yield() }
+                try await waitUntil("it to run") { try await runner.list().first?.state == .running }
                 let id = try #require(try await runner.list().first?.id)
                 if isCancelled { _ = try await runner.cancel(id, by: "bob") } else { caller.cancel() }
                 let result = await caller.result

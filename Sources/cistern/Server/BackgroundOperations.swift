@@ -11,6 +11,8 @@ struct BackgroundOperations: Service {
         } onGracefulShutdown: {
             operations.stop()
         }
+        // Work ends before it is this service's turn to, and a service that ends before its turn brings all others down.
+        try? await gracefulShutdown()
     }
 }
 

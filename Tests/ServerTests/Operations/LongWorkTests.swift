@@ -25,7 +25,7 @@ extension ServerTests {
             /// Which, and for how many microseconds.
             var slowCalls: (name: String, delay: Int)? {
                 switch self {
-                case .gc, .usage: ("getdents64", 1_000_000)
+                case .gc, .usage: ("getdents64", 100_000)
                 case .delta: ("pread64", 3_000_000)
                 case .verify, .import: nil
                 }
