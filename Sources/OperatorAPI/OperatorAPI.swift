@@ -1,5 +1,5 @@
 public import Archive
-public import Droplets
+package import Droplets
 public import HTTPServer
 import HTTPTypes
 import Identity
@@ -8,7 +8,7 @@ import JSON
 public import Layers
 package import Operations
 import OperatorModel
-public import Rootfs
+package import Rootfs
 public import Signatures
 
 /// The operators' routes below `/api/v1/`.

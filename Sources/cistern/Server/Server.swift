@@ -94,7 +94,8 @@ struct Server {
                 grace: settings.collectionGrace, now: SystemClock.now
             ).callAsFunction, executor: background)
         let operations = OperationRunner(
-            store: store, unreadable: unreadable, isExclusive: true, describe: { OperatorErrors.describe($0) }, now: SystemClock.now, logger: logger)
+            store: store, unreadable: unreadable, isExclusive: true, describe: { OperatorErrors.describe($0) },
+            now: SystemClock.now, logger: logger)
         try await operations.interruptLost()
         let work = StoreOperations(
             operations: operations, collections: collections,
