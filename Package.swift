@@ -144,7 +144,8 @@ let package = Package(
             name: "OperatorAPI",
             dependencies: [
                 "Archive", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers", "ObjectStore",
-                "OCI", "Operations", "OperatorModel", "Packages", "Records", "Registry", "Rootfs", "Runtime", "Signatures", httpTypes,
+                "OCI", "Operations", "OperatorModel", "Packages", "Records", "Registry", "Rootfs", "Runtime",
+                "Signatures", httpTypes,
                 logging,
             ],
             swiftSettings: strict),
@@ -153,7 +154,8 @@ let package = Package(
             name: "cistern",
             dependencies: [
                 "Archive", "BitsAPI", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers",
-                "Logs", "ObjectStore", "OCI", "Operations", "OperatorAPI", "OperatorModel", "Packages", "Records", "Registry",
+                "Logs", "ObjectStore", "OCI", "Operations", "OperatorAPI", "OperatorModel", "Packages", "Records",
+                "Registry",
                 "RegistryAPI",
                 "Rootfs", "Runtime", "Signatures", "Transfer", argumentParser, configuration, logging, nioCore,
                 nioSSL, serviceLifecycle, unixSignals, yams,

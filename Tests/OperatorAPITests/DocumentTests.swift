@@ -1,7 +1,6 @@
-import Droplets
-import Rootfs
 import Archive
 import Blobs
+import Droplets
 import HTTPServer
 import HTTPTypes
 import Images
@@ -12,6 +11,7 @@ import OCI
 import ObjectStore
 import Operations
 import Registry
+import Rootfs
 import Testing
 
 @testable import OperatorAPI

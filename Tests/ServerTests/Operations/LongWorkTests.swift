@@ -51,7 +51,8 @@ extension ServerTests {
                         try ChildProcess(
                             "strace",
                             [
-                                "-f", "-qq", "-p", "\(process.pid)", "-o", "/dev/null", "-e", "trace=\(call.name)", "-e",
+                                "-f", "-qq", "-p", "\(process.pid)", "-o", "/dev/null", "-e", "trace=\(call.name)",
+                                "-e",
                                 "inject=\(call.name):delay_enter=\(call.delay)",
                             ], log: directory + "/strace")
                     }
