@@ -66,11 +66,13 @@ let package = Package(
         .target(name: "JSON", swiftSettings: strict),
         .target(name: "OCI", dependencies: ["JSON", "CLibcrypto"], swiftSettings: strict),
         .target(name: "OperatorModel", dependencies: ["JSON", "OCI"], swiftSettings: strict),
-        .target(name: "Signatures", dependencies: ["OCI", "CLibcrypto"], swiftSettings: strict),
-        .target(name: "Archive", dependencies: ["CISAL", "CZstd"], swiftSettings: strict),
         .target(name: "Runtime", dependencies: ["CLinux"], swiftSettings: strict),
+        .target(name: "Signatures", dependencies: ["OCI", "CLibcrypto", "Runtime"], swiftSettings: strict),
+        .target(name: "Archive", dependencies: ["CISAL", "CZstd"], swiftSettings: strict),
         .target(name: "ObjectStore", dependencies: ["CLinux", "OCI", "Runtime", logging], swiftSettings: strict),
         .target(name: "Records", dependencies: ["JSON", "ObjectStore", logging], swiftSettings: strict),
+        .target(
+            name: "Operations", dependencies: ["JSON", "ObjectStore", "Records", logging], swiftSettings: strict),
         .target(
             name: "Blobs", dependencies: ["JSON", "OCI", "ObjectStore", "Records", logging], swiftSettings: strict),
         .target(name: "Layers", dependencies: ["Archive", "JSON", "OCI", logging], swiftSettings: strict),
@@ -115,7 +117,9 @@ let package = Package(
         .target(name: "Logs", dependencies: [logging, nioPosix], swiftSettings: strict),
         .target(
             name: "Identity",
-            dependencies: ["CCrypt", "JSON", "OCI", crypto, logging, nioCore, nioPosix, serviceLifecycle],
+            dependencies: [
+                "CCrypt", "JSON", "OCI", "Runtime", crypto, logging, nioCore, nioPosix, serviceLifecycle, yams,
+            ],
             swiftSettings: strict),
         .target(
             name: "HTTPServer",
@@ -125,24 +129,34 @@ let package = Package(
                 serviceLifecycle, swiftASN1, x509,
             ], swiftSettings: strict),
         .target(
+            name: "ErrorStatus",
+            dependencies: [
+                "Blobs", "HTTPServer", "Layers", "ObjectStore", "Operations", "Records", "Registry", "Rootfs",
+                httpTypes,
+            ],
+            swiftSettings: strict),
+        .target(
             name: "RegistryAPI",
             dependencies: [
-                "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "ObjectStore", "OCI", "Packages",
+                "Blobs", "Droplets", "ErrorStatus", "HTTPServer", "Identity", "Images", "JSON", "ObjectStore", "OCI",
+                "Packages",
                 "Registry", "Rootfs", "Runtime", httpTypes,
             ],
             swiftSettings: strict),
         .target(
             name: "BitsAPI",
             dependencies: [
-                "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers", "ObjectStore", "OCI",
+                "Blobs", "Droplets", "ErrorStatus", "HTTPServer", "Identity", "Images", "JSON", "Layers", "ObjectStore",
+                "OCI",
                 "Packages", "Rootfs", "Runtime", httpTypes,
             ],
             swiftSettings: strict),
         .target(
             name: "OperatorAPI",
             dependencies: [
-                "Archive", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers", "ObjectStore",
-                "OCI", "OperatorModel", "Packages", "Records", "Registry", "Rootfs", "Runtime", "Signatures", httpTypes,
+                "Archive", "Blobs", "Droplets", "ErrorStatus", "HTTPServer", "Identity", "Images", "JSON", "Layers",
+                "ObjectStore", "OCI", "Operations", "OperatorModel", "Packages", "Records", "Registry", "Rootfs",
+                "Runtime", "Signatures", httpTypes,
                 logging,
             ],
             swiftSettings: strict),
@@ -151,7 +165,8 @@ let package = Package(
             name: "cistern",
             dependencies: [
                 "Archive", "BitsAPI", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers",
-                "Logs", "ObjectStore", "OCI", "OperatorAPI", "OperatorModel", "Packages", "Records", "Registry",
+                "Logs", "ObjectStore", "OCI", "Operations", "OperatorAPI", "OperatorModel", "Packages", "Records",
+                "Registry",
                 "RegistryAPI",
                 "Rootfs", "Runtime", "Signatures", "Transfer", argumentParser, configuration, logging, nioCore,
                 nioSSL, serviceLifecycle, unixSignals, yams,
@@ -216,6 +231,10 @@ let package = Package(
                 "Packages", "Registry", "RegistryAPI", "Rootfs", "Runtime", "TestSupport", httpTypes, logging,
                 serviceLifecycle,
             ], swiftSettings: strict),
+        .testTarget(
+            name: "OperationsTests",
+            dependencies: ["JSON", "ObjectStore", "Operations", "Records", "TestSupport", logging],
+            swiftSettings: strict),
         .testTarget(name: "OperatorModelTests", dependencies: ["JSON", "OCI", "OperatorModel"], swiftSettings: strict),
         .testTarget(
             name: "BitsAPITests",
@@ -227,11 +246,17 @@ let package = Package(
             name: "OperatorAPITests",
             dependencies: [
                 "Archive", "Blobs", "Droplets", "HTTPServer", "Images", "JSON", "Layers", "ObjectStore", "OCI",
-                "OperatorAPI", "Packages", "Registry", "Rootfs", "Runtime", httpTypes,
+                "Operations", "OperatorAPI", "Packages", "Registry", "Rootfs", "Runtime", httpTypes, logging,
             ], swiftSettings: strict),
         .testTarget(
             name: "TransferTests", dependencies: ["JSON", "OCI", "TestSupport", "Transfer"], swiftSettings: strict),
         .testTarget(name: "LauncherTests", dependencies: ["JSON", "Launcher"], swiftSettings: strict),
+        .testTarget(
+            name: "ErrorStatusTests",
+            dependencies: [
+                "BitsAPI", "Blobs", "Droplets", "ErrorStatus", "HTTPServer", "Layers", "OCI", "ObjectStore",
+                "OperatorAPI", "Registry", "RegistryAPI", "Rootfs", httpTypes,
+            ], swiftSettings: strict),
         .testTarget(name: "LogsTests", dependencies: ["JSON", "Logs", "TestSupport", logging], swiftSettings: strict),
         .testTarget(
             name: "IdentityTests", dependencies: ["Identity", "JSON", "Logs", "TestSupport", logging, nioCore],
@@ -244,7 +269,8 @@ let package = Package(
             ], swiftSettings: strict),
         .testTarget(
             name: "ClientTests", dependencies: ["TestSupport"], swiftSettings: strict),
-        .testTarget(name: "ServerTests", dependencies: ["JSON", "OCI", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "ServerTests", dependencies: ["Identity", "JSON", "OCI", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "CompatibilityTests", dependencies: ["JSON", "OCI", "TestSupport"], swiftSettings: strict),
 
         .executableTarget(

@@ -5,6 +5,8 @@ public enum AuthenticationError: Error, Hashable, Sendable, CustomStringConverti
     /// What the policy file says can't be used. The line is 0 where it is about no single one.
     case policy(line: Int, reason: String)
     case userName(String)
+    /// The role `cluster` and a cluster's name, which belong together; the name is empty where it is missing.
+    case clusterName(String)
     /// A password that bcrypt can't hash.
     case password(reason: String)
     case file(path: String, reason: String)
@@ -20,6 +22,10 @@ public enum AuthenticationError: Error, Hashable, Sendable, CustomStringConverti
         case .policy(let line, let reason): "line \(line) of the policy: \(reason)"
         case .userName(let name):
             "'\(name)' can't be a user's name: 1 to 255 bytes without ':', '#' at the start and control characters"
+        case .clusterName(""): "the role cluster is for one cluster: its name is missing"
+        case .clusterName(let name):
+            "'\(name)' can't be the cluster of the role cluster: names are [A-Za-z0-9][A-Za-z0-9._-]{0,62}, and only that "
+                + "role has one"
         case .password(let reason): "this password can't be used: \(reason)"
         case .file(let path, let reason): "\(path): \(reason)"
         case .overloaded: "too many passwords are being checked"

@@ -11,7 +11,6 @@ import Runtime
 // How what the domain knows is told: a model for each kind of value.
 
 extension Timestamp {
-    init(nanoseconds: Int64) { self.init(seconds: nanoseconds / 1_000_000_000) }
     var model: Time { Time(rfc3339) }
 }
 

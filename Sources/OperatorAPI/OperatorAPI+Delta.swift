@@ -1,8 +1,9 @@
 import HTTPServer
 import HTTPTypes
 import Images
+import JSON
 import Layers
-import Logging
+import Operations
 import OperatorModel
 import Rootfs
 import Runtime
@@ -28,14 +29,14 @@ extension OperatorAPI {
             },
             OperatorRoute(
                 .post, "/api/v1/rootfs/:stack/:version/delta",
-                "Computes the layer that turns one version into another, and compares every name.",
+                "Begins to compute the layer that turns one version into another, and to compare every name.",
                 queries: [
                     .init(name: from.name, schema: from.schema, summary: from.summary, isRequired: true),
                     .architecture,
                     .init(
                         name: "times", schema: Delta.Times.schema,
                         summary: "Whether a file counts as changed by its modification time alone."),
-                ], answers: [200: .model(Delta.self), 201: .model(Delta.self)], refusals: [400, 404, 409, 422]
+                ], answers: [202: .model(Operation.self)], refusals: [400, 404, 409, 422]
             ) { try await computeDelta($0) },
         ]
     }
@@ -45,19 +46,23 @@ extension OperatorAPI {
         guard let times = DeltaTimes(rawValue: try request.query("times") ?? DeltaTimes.compared.rawValue) else {
             throw HTTPFailure.query("times is compared or ignored")
         }
-        let (delta, isNew) = try await rootfs.computeDelta(
-            DeltaRequest(
-                stack: try request.stack(), from: from, to: try request.version(),
-                architecture: try request.architecture(), times: times, compression: settings.compression,
-                by: request.user))
-        if isNew {
-            request.logger.notice(
-                "rootfs delta computed",
-                metadata: [
-                    "stack": "\(delta.stack)", "from": "\(delta.from)", "version": "\(delta.to)",
-                    "bytes": "\(delta.layer.size)",
-                ])
-        }
-        return .model(delta.model, status: isNew ? .created : .ok)
+        return .accepted(
+            try await begin(
+                DeltaRequest(
+                    stack: try request.stack(), from: from, to: try request.version(),
+                    architecture: try request.architecture(), times: times, compression: settings.compression,
+                    by: request.user)))
+    }
+
+    /// What can be said at once of what can't be is said here, and not by the operation.
+    private func begin(_ wanted: DeltaRequest) async throws -> OperationRecord {
+        try rootfs.check(wanted)
+        let parameters = [
+            "stack": wanted.stack.text, "from": wanted.from.text, "version": wanted.to.text,
+            "architecture": wanted.architecture.rawValue, "times": wanted.times.rawValue,
+        ]
+        return try await operations.begin(
+            OperationRequest(kind: "delta", by: wanted.by, parameters: parameters)
+        ) { _ in try await rootfs.computeDelta(wanted).delta.model.json }
     }
 }

@@ -2,9 +2,11 @@ import Droplets
 import HTTPServer
 import HTTPTypes
 import Images
+import JSON
 import Layers
 import Logging
 import OCI
+import Operations
 import OperatorModel
 import Rootfs
 import Signatures
@@ -30,35 +32,65 @@ extension OperatorAPI {
         ) { try await importRootfs($0) }
     }
 
+    /// The request feeds the operation: it ends with the version's import, and a client that goes away ends it too. What
+    /// then takes long, the delta, is done while nobody waits.
     private func importRootfs(_ request: Request) async throws -> Response {
         let wanted = try rootfsImport(request)
         let promotes = try request.flag("promote")
-        let imported = try await rootfs.importRootfs(
-            wanted, from: try request.body(maximum: settings.maximumRootfs), logger: request.logger)
-        if settings.computesDeltas { try await computeDelta(to: imported, request) }
-        if promotes {
-            try await rootfs.promote(imported.stack, imported.version, by: request.user, reason: "imported")
+        let body = try request.body(maximum: settings.maximumRootfs)
+        let logger = request.logger
+        let parameters = [
+            "stack": wanted.stack.text, "version": wanted.version.text, "architecture": wanted.architecture.rawValue,
+            "promote": "\(promotes)",
+        ]
+        let (imported, record) = try await operations.attend(
+            OperationRequest(kind: "import", by: wanted.by, parameters: parameters)
+        ) { operation in
+            operation.advance(to: .init(done: 0, total: body.length, unit: "bytes"))
+            let bytes = body.map { chunk in
+                operation.advance(by: Int64(chunk.count))
+                return chunk
+            }
+            let imported = try await rootfs.importRootfs(wanted, from: bytes, logger: logger)
+            if promotes, delta(to: imported, by: wanted.by) == nil { try await promote(imported, by: wanted.by) }
+            return imported
+        } report: {
+            model(of: $0).json
+        } then: { imported in
+            guard let delta = delta(to: imported, by: wanted.by) else { return nil }
+            return { _ in
+                try await compute(delta, logger)
+                if promotes { try await promote(imported, by: wanted.by) }
+                return model(of: imported).json
+            }
         }
-        return .model(model(of: imported), status: .created)
+        var version = model(of: imported)
+        if record.state != .done { version.operation = record.id }
+        return .model(version, status: .created)
     }
 
-    /// Computes the delta from the current version, so that images can be made of it. Where there is none, they are made
-    /// of the new version's own layers: that is no reason to refuse it.
-    private func computeDelta(to version: RootfsVersion, _ request: Request) async throws {
-        guard let current = rootfs.history(version.stack)?.current, current != version.version else { return }
-        do {
-            _ = try await rootfs.computeDelta(
-                DeltaRequest(
-                    stack: version.stack, from: current, to: version.version, architecture: version.architecture,
-                    times: .compared, compression: settings.compression, by: request.user))
-        } catch ImageError.cancelled {
+    private func promote(_ version: RootfsVersion, by user: String) async throws(ImageError) {
+        try await rootfs.promote(version.stack, version.version, by: user, reason: "imported")
+    }
+
+    /// The delta from the current version, where images are to be made of it.
+    private func delta(to version: RootfsVersion, by user: String) -> DeltaRequest? {
+        guard settings.computesDeltas, let current = rootfs.history(version.stack)?.current, current != version.version
+        else { return nil }
+        return DeltaRequest(
+            stack: version.stack, from: current, to: version.version, architecture: version.architecture,
+            times: .compared, compression: settings.compression, by: user)
+    }
+
+    /// Where there is no such delta, images are made of the new version's own layers: that is no failure.
+    private func compute(_ delta: DeltaRequest, _ logger: Logger) async throws {
+        do { _ = try await rootfs.computeDelta(delta) } catch ImageError.cancelled {
             throw ImageError.cancelled
         } catch {
-            request.logger.warning(
+            logger.warning(
                 "no rootfs delta",
                 metadata: [
-                    "stack": "\(version.stack)", "from": "\(current)", "version": "\(version.version)",
-                    "reason": "\(error)",
+                    "stack": "\(delta.stack)", "from": "\(delta.from)", "version": "\(delta.to)", "reason": "\(error)",
                 ])
         }
     }

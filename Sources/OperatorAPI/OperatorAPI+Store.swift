@@ -1,9 +1,9 @@
-public import Blobs
+import Blobs
 import Droplets
 import HTTPServer
 import HTTPTypes
 import Images
-public import Logging
+import Logging
 import OCI
 import ObjectStore
 import OperatorModel
@@ -72,6 +72,13 @@ extension OperatorAPI {
             OperatorRoute(.get, "/api/v1/pins", "The clusters that say what runs there.") { _ in
                 Clusters(clusters: try await pins.clusters().map(\.model))
             },
+            OperatorRoute(.get, "/api/v1/pins/:cluster", "What a cluster said last.", refusals: [400, 404]) { request in
+                let cluster = try ClusterName(request.parameters["cluster"])
+                guard let found = try await pins.clusters().first(where: { $0.cluster == cluster }) else {
+                    throw HTTPFailure(.notFound, "the cluster \(cluster) has said nothing yet", code: "unknown")
+                }
+                return found.model
+            },
             OperatorRoute(
                 .post, "/api/v1/pins/:cluster", "Takes a cluster's report of what runs there, or a part of it.",
                 body: .model(ClusterReport.self), answers: [204: .nothing], refusals: [400, 413]
@@ -96,60 +103,49 @@ extension OperatorAPI {
 
     var storeRoutes: [OperatorRoute] {
         [
-            OperatorRoute(.get, "/api/v1/gc", "How collecting garbage goes.") { _ in collections.status.model },
+            OperatorRoute(.get, "/api/v1/gc", "How collecting garbage goes.") { _ in try await work.status().0 },
             OperatorRoute(
-                .post, "/api/v1/gc", "Collects garbage.",
+                .post, "/api/v1/gc", "Begins to collect garbage.",
                 queries: [.init(name: "dry-run", schema: Bool.schema, summary: "Only says what would go.")],
-                refusals: [400, 409]
-            ) { try await collect($0) },
-            OperatorRoute(.get, "/api/v1/verify", "How verifying goes.") { _ in verifications.status.model },
+                answers: [202: .model(Operation.self)], refusals: [400, 409]
+            ) { request in
+                .accepted(try await work.collect(dryRun: try request.flag("dry-run"), by: request.user))
+            },
+            OperatorRoute(.get, "/api/v1/verify", "How verifying goes.") { _ in try await work.status().1 },
             OperatorRoute(
                 .post, "/api/v1/verify", "Begins to read and hash everything again.",
                 queries: [
                     .init(name: "repair", schema: Bool.schema, summary: "Corrects records."),
                     .init(name: "rate", schema: Int64.schema, summary: "Bytes a second."),
-                ], answers: [202: .nothing], refusals: [400, 409]
+                ], answers: [202: .model(Operation.self)], refusals: [400, 409]
             ) { request in
                 let rate = try request.query("rate").map { Int64($0) ?? 0 } ?? Self.rate
                 guard rate > 0 else { throw HTTPFailure.query("rate is a number of bytes a second") }
-                try verifications.begin(.init(rate: rate, repair: try request.flag("repair")))
-                return Response(status: .accepted)
+                return .accepted(
+                    try await work.verify(rate: rate, repair: try request.flag("repair"), by: request.user))
             },
-            OperatorRoute(.get, "/api/v1/usage", "What is used of the limits.") { _ in usage.quotas.usage.model },
+            OperatorRoute(.get, "/api/v1/usage", "What is used of the limits.") { _ in
+                work.usage.quotas.usage.model
+            },
             OperatorRoute(
-                .post, "/api/v1/usage", "Counts what is used, and answers when that is done.", refusals: [409]
-            ) { request in
-                try await usage.count()
-                let counted = usage.quotas.usage
-                counted.log(to: request.logger)
-                return counted.model
-            },
+                .post, "/api/v1/usage", "Begins to count what is used.", answers: [202: .model(Operation.self)],
+                refusals: [409]
+            ) { .accepted(try await work.count(by: $0.user)) },
             OperatorRoute(
                 .get, "/api/v1/overview", "Stacks, versions, droplets, clusters and the store at a glance."
             ) { _ in try await overview() },
         ]
     }
 
-    private func collect(_ request: Request) async throws -> GarbageCollection {
-        let dryRun = try request.flag("dry-run")
-        let report = try await collections.run(dryRun: dryRun)
-        request.logger.notice(
-            "collected",
-            metadata: [
-                "dry-run": "\(dryRun)", "retired": "\(report.retired)", "bytes": "\(report.retiredBytes)",
-                "blobs": "\(report.blobs)",
-            ])
-        return report.model
-    }
-
     private func overview() async throws -> Overview {
         let counts = try await droplets.counts()
         let stacks = Set(rootfs.stacks).union(counts.keys).sorted { $0.text < $1.text }
+        let (collection, verification) = try await work.status()
         return Overview(
             stacks: stacks.map { overview(of: $0, counts[$0] ?? [:]) },
             droplets: counts.values.reduce(0) { $0 + $1.values.reduce(0, +) },
-            clusters: try await pins.clusters().map(\.model), collection: collections.status.model,
-            verification: verifications.status.model, usage: usage.quotas.usage.model,
+            clusters: try await pins.clusters().map(\.model), collection: collection,
+            verification: verification, usage: work.usage.quotas.usage.model,
             unreadable: rootfs.records.unreadable.all.map {
                 .init(key: $0.key.text, reason: $0.fault.description)
             })
@@ -176,49 +172,6 @@ extension OperatorAPI {
                 state: rootfs.availability(stack, version).model,
                 reason: rootfs.versionState(stack, version)?.reason ?? "", system: own.first?.system ?? "",
                 architectures: own.map(\.architecture.rawValue).sorted(), imported: own.map(\.imported).max()?.model)
-        }
-    }
-}
-
-extension CollectionRunner.Status {
-    fileprivate var model: CollectionStatus {
-        CollectionStatus(
-            running: running?.model, last: last?.model,
-            lastEnded: lastEnded.map { Timestamp(nanoseconds: $0).model })
-    }
-}
-
-extension VerificationRunner.Status {
-    fileprivate var model: VerificationStatus {
-        VerificationStatus(
-            running: running?.model, last: last?.model,
-            lastEnded: lastEnded.map { Timestamp(nanoseconds: $0).model }, failure: failure)
-    }
-}
-
-extension QuotaUsage {
-    /// The share of a limit from which on its use is worth a warning.
-    private static let tight = 0.9
-
-    /// Logs a count: the totals, and each limit that is nearly reached.
-    public func log(to logger: Logger) {
-        guard let count else { return }
-        logger.info(
-            "counted usage",
-            metadata: [
-                "store": "\(count.storeBytes)", "logical": "\(count.logicalBytes)",
-                "repositories": "\(count.repositories)", "duration": "\(count.duration)",
-            ])
-        for (repositories, total) in [("the store", store)] + quotas {
-            guard let limit = total.limit, let used = total.used, Double(used) >= Double(limit) * Self.tight else {
-                continue
-            }
-            logger.warning(
-                "a quota is nearly used up",
-                metadata: [
-                    "repositories": "\(repositories)", "used": "\(used)", "limit": "\(limit)",
-                    "denied": "\(total.denied)",
-                ])
         }
     }
 }

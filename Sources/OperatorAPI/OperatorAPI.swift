@@ -1,14 +1,14 @@
 public import Archive
-public import Droplets
+package import Droplets
 public import HTTPServer
 import HTTPTypes
 import Identity
-public import Images
+package import Images
 import JSON
 public import Layers
+package import Operations
 import OperatorModel
-public import Registry
-public import Rootfs
+package import Rootfs
 public import Signatures
 
 /// The operators' routes below `/api/v1/`.
@@ -16,11 +16,10 @@ public struct OperatorAPI: Sendable {
     let rootfs: RootfsCatalog
     let droplets: DropletCatalog
     let images: DerivedImages
-    let collections: CollectionRunner
-    let verifications: VerificationRunner
     let pins: RunningImages
     let retention: Retention
-    let usage: UsageCounter
+    let operations: OperationRunner
+    let work: StoreOperations
     let settings: Settings
 
     public struct Settings: Sendable {
@@ -48,25 +47,23 @@ public struct OperatorAPI: Sendable {
         }
     }
 
-    public init(
-        rootfs: RootfsCatalog, droplets: DropletCatalog, images: DerivedImages, collections: CollectionRunner,
-        verifications: VerificationRunner, pins: RunningImages, retention: Retention, usage: UsageCounter,
-        settings: Settings
+    package init(
+        rootfs: RootfsCatalog, droplets: DropletCatalog, images: DerivedImages, pins: RunningImages,
+        retention: Retention, operations: OperationRunner, work: StoreOperations, settings: Settings
     ) {
-        self.retention = retention
-        self.verifications = verifications
-        self.pins = pins
-        self.usage = usage
-        self.collections = collections
         self.rootfs = rootfs
         self.droplets = droplets
         self.images = images
+        self.pins = pins
+        self.retention = retention
+        self.operations = operations
+        self.work = work
         self.settings = settings
     }
 
     public var routes: Routes {
         var routes = Routes(errors: OperatorErrors())
-        for route in table { routes.on(route.method, route.pattern, access: route.access, route.handler) }
+        for route in table { routes.on(route.method, route.pattern, route.handler) }
         return routes
     }
 
@@ -74,12 +71,13 @@ public struct OperatorAPI: Sendable {
     var table: [OperatorRoute] {
         func document(_ bytes: [UInt8]) -> OperatorRoute {
             OperatorRoute(
-                .get, "/api/v1/openapi.json", "This document.", access: .authenticated,
+                .get, "/api/v1/openapi.json", "This document.",
                 answers: [200: .json([String: JSONValue].schema)]
             ) { _ in .bytes(bytes, contentType: "application/json") }
         }
         let routes =
             versionRoutes + promotionRoutes + [importRoute] + deltaRoutes + dropletRoutes + clusterRoutes + storeRoutes
+            + operationRoutes
         return routes + [document(OpenAPIDocument.json(routes + [document([])]).canonicalBytes)]
     }
 }

@@ -1,72 +1,87 @@
 import Blobs
-import HTTPServer
+import ErrorStatus
+package import HTTPServer
 import HTTPTypes
-import Images
 import Layers
 import ObjectStore
+package import Operations
+import Records
 import Registry
 import Rootfs
 
 /// How the operators' API words its failures: `{"code","error","request"}`.
-struct OperatorErrors: ErrorEnvelope {
-    func failure(for error: any Error) -> HTTPFailure? {
-        if let error = error as? RegistryError { return failure(for: error) }
-        guard let error = error as? ImageError else { return nil }
-        let message = "\(error)"
+package struct OperatorErrors: ErrorEnvelope {
+    package func failure(for error: any Error) -> HTTPFailure? {
+        if let failure = ErrorStatus.ofBody(error) { return failure }
+        guard let status = ErrorStatus(error, in: .operators) else { return nil }
+        return HTTPFailure(
+            status.status, status.message ?? "\(error)", code: Self.code(of: error) ?? Self.code(of: status),
+            headers: status.headers)
+    }
+
+    private static func code(of error: any Error) -> String? {
         switch error {
-        case .invalidName: return HTTPFailure(.badRequest, message, code: "invalid-name")
-        case .unknownStack, .unknownVersion, .nothingPromoted, .noVariant, .unknownDroplet, .unknownDelta:
-            return HTTPFailure(.notFound, message, code: "unknown")
-        case .noPackages: return HTTPFailure(.notFound, message, code: "not-recorded")
-        case .unsuitableReport: return HTTPFailure(.badRequest, message, code: "invalid-report")
-        case .versionBlocked: return HTTPFailure(.conflict, message, code: "blocked")
-        case .nothingBefore: return HTTPFailure(.conflict, message, code: "nothing-before")
-        case .promotedMeanwhile: return HTTPFailure(.conflict, message, code: "promoted-meanwhile")
-        case .rootfsNeeded: return HTTPFailure(.conflict, message, code: "needed")
-        case .notOneLayer: return HTTPFailure(.unprocessableContent, message, code: "several-layers")
-        case .rootfsInUse: return HTTPFailure(.conflict, message, code: "in-use")
-        case .rootfsExists, .aliasTaken, .contended: return HTTPFailure(.conflict, message, code: "exists")
-        case .noLifecycle: return HTTPFailure(.unprocessableContent, message, code: "no-lifecycle")
-        case .unsuitableRootfs: return HTTPFailure(.unprocessableContent, message, code: "unsuitable-rootfs")
-        case .unsuitableImage: return HTTPFailure(.unprocessableContent, message, code: "unsuitable-image")
-        case .untrusted: return HTTPFailure(.unprocessableContent, message, code: "untrusted")
-        case .unsuitableDelta: return HTTPFailure(.unprocessableContent, message, code: "unsuitable-delta")
-        case .checksumMismatch: return HTTPFailure(.unprocessableContent, message, code: "checksum-mismatch")
-        case .rejected(let reason) where reason.fault == .noMemory:
-            return HTTPFailure(.serviceUnavailable, reason.reason, code: "busy", headers: [.retryAfter: "5"])
-        case .rejected(let reason):
-            return HTTPFailure(
-                reason.fault == .tooLarge ? .contentTooLarge : .unprocessableContent, message, code: "not-convertible")
-        case .store(.full), .blob(.store(.full)): return .storeFull
-        case .blob(.overQuota): return .overQuota(message)
-        case .blob(.uncounted): return HTTPFailure(.serviceUnavailable, message, code: "uncounted")
-        case .store(.permission), .blob(.store(.permission)):
-            return HTTPFailure(.serviceUnavailable, "the store can't be written at the moment", code: "read-only")
-        case .input(let error as HTTPFailure): return error
-        default: return nil
+        case let error as ImageError: code(of: error)
+        case RegistryError.input(let error): code(of: error)
+        case RegistryError.counting: "running"
+        case let error as OperationError: code(of: error)
+        default: nil
+        }
+    }
+
+    /// nil: the status says it.
+    private static func code(of error: ImageError) -> String? {
+        switch error {
+        case .invalidName: "invalid-name"
+        case .unsuitableReport: "invalid-report"
+        case .unknownStack, .unknownVersion, .nothingPromoted, .noVariant, .unknownDroplet, .unknownDelta: "unknown"
+        case .noPackages: "not-recorded"
+        case .versionBlocked: "blocked"
+        case .nothingBefore: "nothing-before"
+        case .promotedMeanwhile: "promoted-meanwhile"
+        case .rootfsNeeded: "needed"
+        case .rootfsInUse: "in-use"
+        case .rootfsExists, .aliasTaken: "exists"
+        case .notOneLayer: "several-layers"
+        case .noLifecycle: "no-lifecycle"
+        case .unsuitableRootfs: "unsuitable-rootfs"
+        case .unsuitableImage: "unsuitable-image"
+        case .unsuitableDelta: "unsuitable-delta"
+        case .untrusted: "untrusted"
+        case .checksumMismatch: "checksum-mismatch"
+        case .rejected(let reason): reason.fault == .noMemory ? "busy" : "not-convertible"
+        case .blob(.overQuota): "over-quota"
+        case .blob(.uncounted): "uncounted"
+        case .store(.permission), .blob(.store(.permission)): "read-only"
+        case .damaged, .contended, .blob, .store, .signing, .input, .cancelled: nil
+        }
+    }
+
+    private static func code(of status: ErrorStatus) -> String {
+        switch status.status.code {
+        case 507: "full"
+        case 503: "unavailable"
+        default: ""
         }
     }
 }
 
 extension OperatorErrors {
-    private func failure(for error: RegistryError) -> HTTPFailure? {
+    private static func code(of error: OperationError) -> String? {
         switch error {
-        case .collecting, .counting, .verifying: HTTPFailure(.conflict, "\(error)", code: "running")
-        case .store(.full), .blob(.store(.full)): .storeFull
-        case .input(let error as HTTPFailure): error
-        case .input(let error as ImageError): failure(for: error as any Error)
-        default: nil
+        case .running: "running"
+        case .tooMany: "too-many"
+        case .stopping: "stopping"
+        case .unknown: "unknown"
+        case .ended: "ended"
+        case .cancelled: "cancelled"
+        case .record: nil
         }
     }
-}
 
-extension HTTPFailure {
-    static func overQuota(_ message: String) -> HTTPFailure {
-        HTTPFailure(storeFull.status, message, code: "over-quota")
+    /// What an operation's record says of an error.
+    package static func describe(_ error: any Error) -> OperationRecord.Failure {
+        let failure = error as? HTTPFailure ?? OperatorErrors().failure(for: error)
+        return OperationRecord.Failure(code: failure?.code ?? "failed", message: failure?.message ?? "\(error)")
     }
-
-    /// 507 (RFC 4918, section 11.5).
-    static let storeFull = HTTPFailure(
-        HTTPResponse.Status(code: 507, reasonPhrase: "Insufficient Storage"),
-        "the store is full: free some space, then try again", code: "full")
 }

@@ -27,7 +27,6 @@ struct OperatorRoute: Sendable {
 
     let method: HTTPRequest.Method
     let pattern: RoutePattern
-    let access: Access
     let summary: String
     let queries: [Query]
     /// nil: none is read.
@@ -41,12 +40,11 @@ struct OperatorRoute: Sendable {
 
     init(
         _ method: HTTPRequest.Method, _ pattern: RoutePattern, _ summary: String,
-        access: Access = .role(.operator), queries: [Query] = [], body: Content? = nil, bodyIsOptional: Bool = false,
+        queries: [Query] = [], body: Content? = nil, bodyIsOptional: Bool = false,
         answers: [Int: Content], refusals: [Int] = [], _ handler: @escaping Routes.Handler
     ) {
         self.method = method
         self.pattern = pattern
-        self.access = access
         self.summary = summary
         self.queries = queries
         self.body = body
@@ -114,6 +112,7 @@ extension OperatorRoute {
     var json: JSONValue {
         var json: [String: JSONValue] = [
             "operationId": .string(identifier), "summary": .string(summary), "responses": .object(responses),
+            "security": .array(security),
         ]
         let parameters = pathParameters + queries.map(\.json)
         if !parameters.isEmpty { json["parameters"] = .array(parameters) }
@@ -121,6 +120,12 @@ extension OperatorRoute {
             json["requestBody"] = ["required": .bool(!bodyIsOptional), "content": content]
         }
         return .object(json)
+    }
+
+    /// The roles of which a user needs one, from the table of roles and routes.
+    private var security: [JSONValue] {
+        let roles = AccessTable.cistern.access(method.rawValue, pattern.text)?.roles ?? []
+        return roles.isEmpty ? [["basic": []]] : roles.map { ["basic": [.string($0.rawValue)]] }
     }
 
     /// `getRootfsByStackByVersion`

@@ -1,6 +1,5 @@
 import HTTPServer
 import HTTPTypes
-import Identity
 import OCI
 import Registry
 
@@ -10,7 +9,6 @@ extension RegistryAPI {
 
     /// "Pushing Manifests".
     func putManifest(_ name: RepositoryName, _ reference: Reference, _ request: Request) async throws -> Response {
-        try request.require(.push, on: name.text)
         let tags = try self.tags(request, reference)
         let bytes = try await request.body(maximum: Self.maximumManifest).collect()
         let repository = Repository(name)
@@ -58,8 +56,7 @@ extension RegistryAPI {
     }
 
     /// "Deleting tags" and "Deleting Manifests".
-    func deleteManifest(_ name: RepositoryName, _ reference: Reference, _ request: Request) async throws -> Response {
-        try request.require(.push, on: name.text)
+    func deleteManifest(_ name: RepositoryName, _ reference: Reference) async throws -> Response {
         switch reference {
         case .tag(let tag): try await registry.deleteTag(name, tag)
         case .digest(let digest): try await registry.deleteManifest(name, digest)
@@ -68,8 +65,7 @@ extension RegistryAPI {
     }
 
     /// "Deleting Blobs".
-    func deleteBlob(_ name: RepositoryName, _ digest: Digest, _ request: Request) async throws -> Response {
-        try request.require(.push, on: name.text)
+    func deleteBlob(_ name: RepositoryName, _ digest: Digest) async throws -> Response {
         try await registry.deleteBlob(name, digest)
         return Response(status: .accepted)
     }

@@ -11,7 +11,6 @@ extension RegistryAPI {
 
     /// "Listing Referrers": what was pushed and what is derived, in the byte order of their digests.
     func referrers(_ name: RepositoryName, _ subject: Digest, _ request: Request) async throws -> Response {
-        try request.requirePull(name, missing: .nameUnknown("there is no repository '\(name)'"))
         // Media types have a plus and no space, whatever a form's escaping makes of it.
         let type = try query("artifactType", request).map { String($0.map { $0 == " " ? "+" : $0 }) }
         let last = try query("last", request)

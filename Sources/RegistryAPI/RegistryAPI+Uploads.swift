@@ -70,14 +70,11 @@ extension RegistryAPI {
         case .delete:
             try await uploads.cancel(id, owner)
             return Response(status: .noContent)
-        default:
-            throw RegistryFailure.unsupported(
-                "an upload is read, added to, finished or cancelled", allow: "GET, PATCH, PUT, DELETE")
+        default: throw RegistryFailure.unknownEndpoint
         }
     }
 
     private func owner(of name: RepositoryName, _ request: Request) throws -> UploadOwner {
-        try request.require(.push, on: name.text)
         guard Repository(name) != .nothing else {
             throw RegistryFailure.denied("the name '\(name)' is reserved")
         }

@@ -32,7 +32,7 @@ public struct RegistryAPI: Sendable {
 
     public var routes: Routes {
         var routes = Routes(errors: RegistryErrors())
-        routes.on(nil, "/v2/**", access: .anonymous, execution: .eventLoop) { request in
+        routes.on(nil, "/v2/**", execution: .eventLoop) { request in
             var response = try await answer(to: request)
             response.headers[.distributionVersion] = "registry/2.0"
             return response
@@ -57,56 +57,47 @@ public struct RegistryAPI: Sendable {
     }
 
     private func answer(to request: Request, for route: RegistryRoute) async throws -> Response {
-        let method = request.method
-        let reads = method == .get || method == .head
-        switch route {
-        case .ping:
-            try request.requireUser()
-            guard reads else { throw try Self.unsupported("GET, HEAD", request) }
-            return .json([:])
-        case .manifest(let name, let reference):
-            switch method {
-            case .get, .head: return try await manifest(name, reference, request)
-            case .put: return try await putManifest(name, reference, request)
-            case .delete: return try await deleteManifest(name, reference, request)
-            default: throw try Self.unsupported("GET, HEAD, PUT, DELETE", request)
-            }
-        case .blob(let name, let digest):
-            switch method {
-            case .get, .head: return try await blob(name, digest, request)
-            case .delete: return try await deleteBlob(name, digest, request)
-            default: throw try Self.unsupported("GET, HEAD, DELETE", request)
-            }
-        case .uploads(let name):
-            guard method == .post else { throw try Self.unsupported("POST", request) }
-            return try await beginUpload(name, request)
-        case .upload(let name, let id): return try await upload(name, id, request)
-        case .tags(let name):
-            guard reads else { throw try Self.unsupported("GET, HEAD", request) }
-            return try await tags(name, request)
-        case .referrers(let name, let digest):
-            guard reads else { throw try Self.unsupported("GET, HEAD", request) }
-            return try await referrers(name, digest, request)
-        case .catalog:
-            guard reads else { throw try Self.unsupported("GET, HEAD", request) }
-            return try await catalog(request)
+        try authorise(request, route)
+        return switch (route, request.method) {
+        case (.ping, _): .json([:])
+        case (.manifest(let name, let reference), .put): try await putManifest(name, reference, request)
+        case (.manifest(let name, let reference), .delete): try await deleteManifest(name, reference)
+        case (.manifest(let name, let reference), _): try await manifest(name, reference, request)
+        case (.blob(let name, let digest), .delete): try await deleteBlob(name, digest)
+        case (.blob(let name, let digest), _): try await blob(name, digest, request)
+        case (.uploads(let name), _): try await beginUpload(name, request)
+        case (.upload(let name, let id), _): try await upload(name, id, request)
+        case (.tags(let name), _): try await tags(name, request)
+        case (.referrers(let name, let digest), _): try await referrers(name, digest, request)
+        case (.catalog, _): try await catalog(request)
         }
     }
 
-    /// Strangers are asked who they are before they learn what there is.
-    private static func unsupported(_ allow: String, _ request: Request) throws -> RegistryFailure {
-        try request.requireUser()
-        return .unsupported("this can't be done here; there are \(allow)", allow: allow)
-    }
-}
+    /// The rows of each endpoint: what its methods ask for.
+    private static let rights = Dictionary(
+        uniqueKeysWithValues: RegistryRoute.Endpoint.allCases.map { endpoint in
+            (endpoint, AccessTable.cistern.rows.filter { $0.pattern == endpoint.rawValue })
+        })
 
-extension Request {
-    /// Asks for the right to read a repository. To users who may read others, one that they may not read is as if it
-    /// were not there.
-    func requirePull(_ name: RepositoryName, missing: @autoclosure () -> RegistryFailure) throws {
-        guard !may(.pull, on: name.text) else { return }
-        guard try requireUser().maySomewhere(.pull) else { return try require(.pull, on: name.text) }
-        throw missing()
+    /// Asks for what the table of roles and routes says. To users who may read other repositories, one that they may
+    /// not read is as if it were not there; strangers are asked who they are before they learn what there is.
+    private func authorise(_ request: Request, _ route: RegistryRoute) throws {
+        let rows = Self.rights[route.endpoint] ?? []
+        let method = request.method == .head ? "GET" : request.method.rawValue
+        guard let access = rows.first(where: { $0.method == method })?.access else {
+            try request.requireUser()
+            let allowed = rows.flatMap { $0.method == "GET" ? ["GET", "HEAD"] : [$0.method] }
+                .joined(separator: ", ")
+            throw RegistryFailure.unsupported("this can't be done here; there are \(allowed)", allow: allowed)
+        }
+        do {
+            try request.require(access, on: route.repository?.text)
+        } catch {
+            guard case .repository(.pull, _) = access, request.principal?.maySomewhere(.pull) ?? false else {
+                throw error
+            }
+            throw route.missing
+        }
     }
 }
 

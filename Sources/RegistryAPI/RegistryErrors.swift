@@ -1,4 +1,5 @@
 import Blobs
+import ErrorStatus
 import HTTPServer
 import HTTPTypes
 import Images
@@ -12,16 +13,22 @@ struct RegistryErrors: ErrorEnvelope {
     let headers: HTTPFields = [.distributionVersion: "registry/2.0"]
 
     func failure(for error: any Error) -> HTTPFailure? {
-        switch error {
-        case let error as RegistryFailure:
-            HTTPFailure(error.status, error.message, code: error.code, headers: error.headers)
-        case let error as ImageError: RegistryFailure(error).flatMap { failure(for: $0) }
+        if let failure = error as? RegistryFailure { return HTTPFailure(failure, failure.status) }
         // The body's own failure: it stalled, broke off, or was too long.
-        case RegistryError.input(let error as HTTPFailure): error
-        case let error as RegistryError: RegistryFailure(error).flatMap { failure(for: $0) }
-        case BlobError.missing(let digest): failure(for: RegistryFailure.blobUnknown(digest))
-        default: nil
+        if let failure = ErrorStatus.ofBody(error) { return failure }
+        guard let status = ErrorStatus(error, in: .registry) else { return nil }
+        let known =
+            switch error {
+            case let error as ImageError: RegistryFailure(error)
+            case let error as RegistryError: RegistryFailure(error)
+            case BlobError.missing(let digest): RegistryFailure.blobUnknown(digest)
+            default: RegistryFailure?.none
+            }
+        guard let known else {
+            return HTTPFailure(
+                status.status, status.message ?? "\(error)", code: "UNAVAILABLE", headers: status.headers)
         }
+        return HTTPFailure(known, status.status)
     }
 
     func body(of failure: HTTPFailure, requestID: String) -> (contentType: String, bytes: [UInt8]) {
@@ -52,5 +59,11 @@ struct RegistryErrors: ErrorEnvelope {
         case .notFound: "NAME_UNKNOWN"
         default: "UNSUPPORTED"
         }
+    }
+}
+
+extension HTTPFailure {
+    fileprivate init(_ failure: RegistryFailure, _ status: HTTPResponse.Status) {
+        self.init(status, failure.message, code: failure.code, headers: failure.headers)
     }
 }

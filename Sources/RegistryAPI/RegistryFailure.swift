@@ -114,7 +114,9 @@ enum RegistryFailure: Error, Hashable {
         case .unknownDroplet, .unknownStack, .unknownVersion, .nothingPromoted, .noVariant, .noLifecycle:
             self = .manifestUnknown("\(error)")
         case .blob(.missing(let digest)): self = .blobUnknown(digest)
-        case .store, .contended: self = .unavailable("the store can't be read at the moment: try again")
+        case .store(.full), .blob(.store(.full)): self = .full
+        case .store, .blob(.store), .blob(.contended), .contended, .cancelled:
+            self = .unavailable("the store can't be read at the moment: try again")
         default: return nil
         }
     }
@@ -134,15 +136,16 @@ enum RegistryFailure: Error, Hashable {
             self = .blobTooLarge(maximum: maximum)
         case .invalidManifest(let reason): self = .manifestInvalid(reason)
         case .missingContent(let digests): self = .manifestBlobUnknown(digests)
-        case .contended, .blob(.uncounted): self = .unavailable("\(error)")
+        case .contended, .cancelled, .blob(.uncounted), .blob(.contended): self = .unavailable("\(error)")
         case .blob(.overQuota(let denial)):
             self = denial.repositories == nil ? .overStoreLimit("\(denial)") : .denied("\(denial)")
         case .store(.full), .blob(.store(.full)): self = .full
         case .store(.permission), .blob(.store(.permission)):
             self = .unavailable("the registry's store can't be written at the moment")
-        case .store(.io), .blob(.store(.io)): self = .unavailable("the registry's store failed: try again")
+        case .blob(.missing(let digest)): self = .blobUnknown(digest)
+        case .store, .blob(.store): self = .unavailable("the registry's store failed: try again")
         // The first is said by the route of an upload, which knows where it goes on.
-        case .outOfOrder, .collecting, .counting, .verifying, .unreadable, .blob, .store, .input, .cancelled: return nil
+        case .outOfOrder, .counting, .unreadable, .blob, .input: return nil
         }
     }
 }

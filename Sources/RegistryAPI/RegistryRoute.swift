@@ -20,6 +20,51 @@ enum RegistryRoute: Hashable {
     /// All repositories: no part of the specification, but of what clients use.
     case catalog
 
+    /// As the table of roles and routes names it.
+    enum Endpoint: String, CaseIterable {
+        case ping = "/v2/"
+        case manifest = "/v2/:name/manifests/:reference"
+        case blob = "/v2/:name/blobs/:digest"
+        case uploads = "/v2/:name/blobs/uploads/"
+        case upload = "/v2/:name/blobs/uploads/:id"
+        case tags = "/v2/:name/tags/list"
+        case referrers = "/v2/:name/referrers/:digest"
+        case catalog = "/v2/_catalog"
+    }
+
+    var endpoint: Endpoint {
+        switch self {
+        case .ping: .ping
+        case .manifest: .manifest
+        case .blob: .blob
+        case .uploads: .uploads
+        case .upload: .upload
+        case .tags: .tags
+        case .referrers: .referrers
+        case .catalog: .catalog
+        }
+    }
+
+    var repository: RepositoryName? {
+        switch self {
+        case .ping, .catalog: nil
+        case .manifest(let name, _), .blob(let name, _), .uploads(let name), .upload(let name, _), .tags(let name),
+            .referrers(let name, _):
+            name
+        }
+    }
+
+    /// What is answered as if it were not there.
+    var missing: RegistryFailure {
+        switch self {
+        case .manifest(let name, let reference):
+            .manifestUnknown("the repository '\(name)' has no manifest \(reference)")
+        case .blob(_, let digest): .blobUnknown(digest)
+        case .tags(let name), .referrers(let name, _): .nameUnknown("there is no repository '\(name)'")
+        case .ping, .uploads, .upload, .catalog: .unknownEndpoint
+        }
+    }
+
     /// - Parameter path: percent-encoded, without the query, beginning with `/v2`.
     /// - Throws: `RegistryFailure` with the code of what is malformed; `.unsupported` for what is no endpoint.
     init(path: String) throws(RegistryFailure) {

@@ -1,5 +1,6 @@
 import Glibc
 import OCI
+import Runtime
 
 /// The keys of a directory, `*.pem` and `*.pub`, as they are when they are read.
 public struct TrustedKeys: Sendable {
@@ -18,13 +19,12 @@ public struct TrustedKeys: Sendable {
     /// - Parameter directory: one that does not exist has no keys.
     public init(directory: String) {
         for file in Self.names(in: directory).sorted().prefix(Self.maximumKeys) {
-            guard let bytes = Self.read("\(directory)/\(file)") else {
-                broken.append("\(file): it can't be read, or is too large")
-                continue
-            }
-            do throws(SignatureError) {
-                keys.append(try TrustedKey(name: String(file.dropLast(4)), file: bytes))
-            } catch { broken.append("\(file): \(error)") }
+            do throws(SmallFile.Failure) {
+                let bytes = try SmallFile.read("\(directory)/\(file)", maximum: Self.maximumFile)
+                do throws(SignatureError) {
+                    keys.append(try TrustedKey(name: String(file.dropLast(4)), file: bytes))
+                } catch { broken.append("\(file): \(error)") }
+            } catch { broken.append("\(file): \(error.reason)") }
         }
     }
 
@@ -46,15 +46,6 @@ public struct TrustedKeys: Sendable {
             if !name.hasPrefix("."), name.hasSuffix(".pem") || name.hasSuffix(".pub") { names.append(name) }
         }
         return names
-    }
-
-    private static func read(_ path: String) -> [UInt8]? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        var bytes = [UInt8](repeating: 0, count: maximumFile + 1)
-        let count = bytes.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress, $0.count, 0) }
-        return (0...maximumFile).contains(count) ? Array(bytes.prefix(count)) : nil
     }
 }
 

@@ -11,7 +11,8 @@ public final class UploadFile: Sendable {
 
     /// - Throws: `TransferError.file`.
     public init(path: String) throws(TransferError) {
-        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        // Without O_NONBLOCK, opening a pipe waits until somebody writes to it.
+        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw .file(path: path, reason: Self.lastError) }
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {

@@ -14,7 +14,7 @@ struct Cistern: AsyncParsableCommand {
             """,
         subcommands: [
             ServeCommand.self, RootfsCommand.self, DropletCommand.self, CollectCommand.self, VerifyCommand.self,
-            UsageCommand.self, UserCommand.self,
+            UsageCommand.self, OperationCommand.self, UserCommand.self,
         ])
 
     /// Exit codes: 0 done, 1 failed, 2 usage.

@@ -1,8 +1,9 @@
-import HTTPServer
 import Identity
 import JSON
 import TestSupport
 import Testing
+
+@testable import HTTPServer
 
 @Suite("The access log", .timeLimit(.minutes(5)))
 struct AccessLogTests {

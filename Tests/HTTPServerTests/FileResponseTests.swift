@@ -1,5 +1,6 @@
 import Foundation
 import HTTPTypes
+import Identity
 import Synchronization
 import TestSupport
 import Testing

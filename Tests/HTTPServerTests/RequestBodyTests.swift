@@ -1,4 +1,5 @@
 import HTTPTypes
+import Identity
 import Synchronization
 import TestSupport
 import Testing

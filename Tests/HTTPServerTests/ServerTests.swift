@@ -1,8 +1,9 @@
-import HTTPServer
 import HTTPTypes
 import Identity
 import TestSupport
 import Testing
+
+@testable import HTTPServer
 
 @Suite("The server", .timeLimit(.minutes(5)))
 struct ServerTests {

@@ -9,11 +9,12 @@ struct FloorTests {
         ("JSON", []),
         ("OCI", ["CLibcrypto"]),
         ("OperatorModel", []),
+        ("Runtime", ["CLinux"]),
         ("Signatures", ["CLibcrypto"]),
         ("Archive", ["CISAL", "CZstd"]),
-        ("Runtime", ["CLinux"]),
         ("ObjectStore", ["CLinux"]),
         ("Records", []),
+        ("Operations", []),
         ("Blobs", []),
         ("Layers", []),
         ("Packages", []),
@@ -24,7 +25,7 @@ struct FloorTests {
         ("Launcher", ["CLauncher"]),
         ("Transfer", ["AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOSSL"]),
         ("Logs", ["NIOPosix"]),
-        ("Identity", ["CCrypt", "Crypto", "NIOCore", "NIOPosix", "ServiceLifecycle"]),
+        ("Identity", ["CCrypt", "Crypto", "NIOCore", "NIOPosix", "ServiceLifecycle", "Yams"]),
         (
             "HTTPServer",
             [
@@ -33,6 +34,7 @@ struct FloorTests {
                 "X509",
             ]
         ),
+        ("ErrorStatus", ["HTTPTypes"]),
         ("RegistryAPI", ["HTTPTypes"]),
         ("BitsAPI", ["HTTPTypes"]),
         ("OperatorAPI", ["HTTPTypes"]),

@@ -16,7 +16,7 @@ struct PolicyTests {
             "users:\r\n  alice:\r\n    roles: [pull, push]\r\n",
             "users: {alice: {roles: [pull, push]}}\n", "users: { 'alice' : { \"roles\" : [ pull,push ] } } # both\n",
             "users:\n  alice: {roles: [pull, push]}\nanonymous:\n",
-            #"{"users":{"alice":{"roles":["pull","push"]}}}"#,
+            #"{"users":{"alice":{"roles":["pull","push"]}}}"#, "---\nusers: {alice: {roles: [pull, push,]}}\n",
         ])
     func forms(text: String) throws {
         let policy = try Policy(parsing: text)
@@ -25,7 +25,7 @@ struct PolicyTests {
         #expect(try Policy(parsing: policy.text) == policy)
     }
 
-    @Test("An empty file has no users", arguments: ["", "# nothing\n", "users:\n"])
+    @Test("An empty file has no users", arguments: ["", "# nothing\n", "users:\n", "users: ~\n", "null\n"])
     func empty(text: String) throws {
         #expect(try Policy(parsing: text).users.isEmpty)
     }
@@ -40,9 +40,15 @@ struct PolicyTests {
             "users:\n  a:\n    roles: [pull\n",
             "users:\n  a: &x\n    roles: [pull]\n", "users: {a: {roles: [pull]}\n", "users:\n    a:\n  b:\n",
             "users: {a: {roles: [pull]}} x\n", "users: {a: {roles: [pull], roles: [push]}}\n", "users: {a}\n",
-            "users: {'a: {roles: [pull]}}\n", "users: {\"a\\", "users: {a: {roles: [pull,]}}\n", "users: {,}\n",
+            "users: {'a: {roles: [pull]}}\n", "users: {\"a\\", "users: {,}\n",
             "users: \(String(repeating: "[", count: 100_000))\n", "users:\n  a:\n",
-            "  users:\n", "users\n", "{\"users\":", "---\nusers:\n",
+            "users\n", "{\"users\":", "---\nusers:\n---\nusers:\n",
+            "users: !secret {a: {roles: [pull]}}\n", "users: {a: {roles: [!role pull]}}\n",
+            "users: {a: &x {roles: [pull]}, b: *x}\n", "users: {? [a] : {roles: [pull]}}\n",
+            "users: {\"a\": {roles: [pull]}, a: {roles: [push]}}\n",
+            "users: {a: {roles: [pull], <<: {roles: [push]}}}\n",
+            "users: {a: {roles: [cluster]}}\n", "users: {a: {roles: [pull], cluster: eu}}\n",
+            "users: {a: {roles: [cluster], cluster: -eu}}\n", "users: {a: {repositories: {x: [cluster]}}}\n",
         ])
     func errors(text: String) {
         #expect(throws: AuthenticationError.self) { try Policy(parsing: text) }
@@ -50,9 +56,56 @@ struct PolicyTests {
 
     @Test("An error names its line")
     func line() {
-        #expect(throws: AuthenticationError.policy(line: 3, reason: "'a' appears twice")) {
+        for text in ["users:\n  a:\n  a:\n", "users:\n  \"1\": {roles: []}\n  1: {roles: []}\n"] {
+            #expect(throws: AuthenticationError.self, "\(text)") { try Policy(parsing: text) }
+        }
+        #expect(throws: AuthenticationError.policy(line: 2, reason: "'a' appears twice")) {
             try Policy(parsing: "users:\n  a:\n  a:\n")
         }
+        #expect(throws: AuthenticationError.policy(line: 3, reason: "'1' appears twice")) {
+            try Policy(parsing: "users:\n  \"1\": {roles: []}\n  1: {roles: []}\n")
+        }
+    }
+
+    @Test(
+        "What repeats itself is refused before it grows", .timeLimit(.minutes(1)),
+        arguments: [
+            // Each level has the one before twice; written out it would have 2 to the power of 40 elements.
+            "a0: &a0 [x]\n" + (1...40).map { "a\($0): &a\($0) [*a\($0 - 1), *a\($0 - 1)]\n" }.joined(),
+            // As a key it is hashed by the parser.
+            "a0: &a0 [x]\n" + (1...40).map { "a\($0): &a\($0) [*a\($0 - 1),*a\($0 - 1)]\n" }.joined() + "? *a40\n: x\n",
+        ])
+    func bombs(text: String) {
+        #expect(throws: AuthenticationError.self) { try Policy(parsing: text) }
+    }
+
+    @Test("Stars and ampersands in comments, quotes and patterns are no aliases")
+    func noAliases() throws {
+        let comments = (0..<40).map { "# *word\($0)* & more\n" }.joined()
+        let policy = try Policy(
+            parsing: comments + "users:\n  \"a *b\": {repositories: {\"**\": [pull], x/*: [push], y/**: [pull]}} # *c\n"
+        )
+        #expect(policy.users["a *b"]?.repositories.count == 3)
+    }
+
+    @Test("The role cluster has one cluster, which is written and read, and goes with the role")
+    func cluster() throws {
+        var policy = try Policy(parsing: "users:\n  agent:\n    roles: [cluster]\n    cluster: eu-1\n")
+        let agent = policy.principal(of: "agent")
+        #expect(agent.maySpeak(for: "eu-1") && !agent.maySpeak(for: "eu-2") && !agent.maySpeak(for: ""))
+        #expect(!agent.may(.pull) && !agent.may(.operator))
+        #expect(Principal(name: "x", roles: [.operator]).maySpeak(for: "eu-2"))
+        #expect(!Principal(name: "x", roles: [.cluster]).maySpeak(for: ""))
+        // KELVIN SIGN, which is canonically equal to K.
+        let kelvin = Principal(name: "x", roles: [.cluster], cluster: "K")
+        #expect(kelvin.maySpeak(for: "K") && !kelvin.maySpeak(for: "\u{212A}"))
+        #expect(try Policy(parsing: policy.text) == policy)
+        #expect(throws: AuthenticationError.clusterName("")) { try policy.set("agent", [.cluster]) }
+        #expect(throws: AuthenticationError.clusterName("eu")) { try policy.set("agent", [.pull], cluster: "eu") }
+        try policy.set("agent", [.pull, .cluster], cluster: "eu-2")
+        #expect(try Policy(parsing: policy.text).principal(of: "agent").maySpeak(for: "eu-2"))
+        try policy.set("agent", [.pull])
+        #expect(policy.users["agent"] == Policy.Grants(roles: [.pull]))
     }
 
     private static let whole = """
@@ -136,7 +189,7 @@ struct PolicyTests {
             ("anonymous:\n  repositories:\n    public/**: [push]\n", 3, "nothing but pull"),
             ("anonymous: {repositories: {x: [pull, push]}}\n", 1, "nothing but pull"),
             ("users:\nquota:\n", 2, "'quota' is not known"),
-            (#"{"users":{"a":{"repositories":{"A":["pull"]}}}}"#, 0, "of the user 'a'"),
+            (#"{"users":{"a":{"repositories":{"A":["pull"]}}}}"#, 1, "of the user 'a'"),
         ])
     func badPatterns(text: String, line: Int, words: String) {
         do {
@@ -170,7 +223,11 @@ struct PolicyTests {
             uniqueKeysWithValues: Role.allCases.map { role in
                 (role, Set(Role.allCases.filter { Principal(name: "x", roles: [role]).may($0) }))
             })
-        #expect(allowed == [.pull: [.pull], .push: [.push, .pull], .stage: [.stage], .operator: Set(Role.allCases)])
+        #expect(
+            allowed == [
+                .pull: [.pull], .push: [.push, .pull], .stage: [.stage], .cluster: [.cluster],
+                .operator: Set(Role.allCases),
+            ])
         #expect(!Principal(name: "x", roles: []).may(.pull))
     }
 
@@ -207,5 +264,20 @@ struct PolicyTests {
         let password = try String(contentsOfFile: paths.password(of: "pull"), encoding: .utf8).trimmingCharacters(
             in: .newlines)
         #expect(users.hash(of: "pull")?.matches(password) == true)
+    }
+
+    @Test("A pipe or a directory in place of a file is an error, at once", .timeLimit(.minutes(1)))
+    func pipes() throws {
+        let directory = try TemporaryDirectory()
+        let (pipe, folder) = (directory.path + "/pipe", directory.path + "/folder")
+        #expect(mkfifo(pipe, 0o600) == 0 && mkdir(folder, 0o700) == 0)
+        for path in [pipe, folder, "/dev/zero"] {
+            #expect(throws: AuthenticationError.file(path: path, reason: "it is no regular file")) {
+                try Policy(path: path)
+            }
+            #expect(throws: AuthenticationError.file(path: path, reason: "it is no regular file")) {
+                try Htpasswd(path: path)
+            }
+        }
     }
 }

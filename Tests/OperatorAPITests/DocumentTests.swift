@@ -1,15 +1,17 @@
-import Droplets
-import Rootfs
 import Archive
 import Blobs
+import Droplets
 import HTTPServer
 import HTTPTypes
 import Images
 import JSON
 import Layers
+import Logging
 import OCI
 import ObjectStore
+import Operations
 import Registry
+import Rootfs
 import Testing
 
 @testable import OperatorAPI
@@ -27,16 +29,21 @@ struct DocumentTests {
             droplets: droplets, rootfs: rootfs, recipes: try await RecipeStore(store: store), lifecycle: [:])
         let registry = Registry(store: store, blobs: blobs, quotas: quotas, now: now)
         let pins = RunningImages(store: store, now: now)
+        let operations = OperationRunner(
+            store: store, isExclusive: true, describe: OperatorErrors.describe, now: now,
+            logger: Logger(label: "test"))
         return OperatorAPI(
-            rootfs: rootfs, droplets: droplets, images: images,
-            collections: CollectionRunner(
-                collector: GarbageCollector(registry: registry, blobs: blobs, reading: store, clockSkew: 0),
-                roots: { images.roots }, retire: { _ in CollectionRunner.Retired() }, now: now),
-            verifications: VerificationRunner(
-                verifier: Verifier(registry: registry, blobs: blobs, reading: store, users: { _ in [] }), now: now),
-            pins: pins,
+            rootfs: rootfs, droplets: droplets, images: images, pins: pins,
             retention: Retention(images: images, pins: pins, policy: RetentionPolicy(), now: now),
-            usage: UsageCounter(quotas: quotas, registry: registry, reading: store, now: now),
+            operations: operations,
+            work: StoreOperations(
+                operations: operations,
+                collections: CollectionRunner(
+                    collector: GarbageCollector(registry: registry, blobs: blobs, reading: store, clockSkew: 0),
+                    roots: { images.roots }, retire: { _ in CollectionRunner.Retired() }),
+                verifier: Verifier(registry: registry, blobs: blobs, reading: store, users: { _ in [] }),
+                usage: UsageCounter(quotas: quotas, registry: registry, reading: store, now: now),
+                logger: Logger(label: "test")),
             settings: OperatorAPI.Settings(maximumRootfs: 1, limits: ConversionLimits(), compression: .gzip)
         ).table
     }

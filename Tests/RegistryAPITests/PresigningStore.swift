@@ -1,9 +1,10 @@
-import HTTPServer
 import HTTPTypes
 import Identity
 import OCI
 import ObjectStore
 import Synchronization
+
+@testable import HTTPServer
 
 /// A store over memory that gives URLs to its objects, and the server behind them, which checks their signatures.
 final class PresigningStore: ForwardingObjectStore {

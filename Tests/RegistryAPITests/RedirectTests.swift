@@ -1,6 +1,5 @@
-import Droplets
-import Rootfs
 import Blobs
+import Droplets
 import Foundation
 import Images
 import JSON
@@ -9,6 +8,7 @@ import OCI
 import ObjectStore
 import Registry
 import RegistryAPI
+import Rootfs
 import ServiceLifecycle
 import Synchronization
 import TestSupport

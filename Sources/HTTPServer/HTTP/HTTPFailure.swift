@@ -29,9 +29,14 @@ extension HTTPFailure {
         .unauthorized, "authentication is required", code: "UNAUTHORIZED",
         headers: [.wwwAuthenticate: #"Basic realm="cistern""#])
 
-    static func forbidden(_ role: Role) -> HTTPFailure {
-        HTTPFailure(.forbidden, "this needs the role \(role)", code: "DENIED")
+    /// - Parameter roles: of which one is enough.
+    static func forbidden(_ roles: some Collection<Role>) -> HTTPFailure {
+        let names = roles.map(\.rawValue).sorted().joined(separator: " or ")
+        return HTTPFailure(.forbidden, "this needs the role \(names)", code: "DENIED")
     }
+
+    static let foreignCluster = HTTPFailure(
+        .forbidden, "this needs the role cluster, bound to this cluster, or operator", code: "DENIED")
 
     static func forbidden(_ role: Role, on repository: String) -> HTTPFailure {
         HTTPFailure(.forbidden, "this needs the role \(role) on \(repository.prefix(256))", code: "DENIED")

@@ -106,20 +106,32 @@ extension Request {
         return principal
     }
 
-    /// Asks for a role everywhere.
-    /// - Throws: 401 for those who don't say who they are, 403 for users without it.
-    @discardableResult
-    public func require(_ role: Role) throws(HTTPFailure) -> Principal {
-        let principal = try requireUser()
-        guard principal.may(role) else { throw .forbidden(role) }
-        return principal
-    }
-
     /// Asks for a role everywhere or on a repository.
     /// - Throws: 401 for those who don't say who they are and don't have it, 403 for users without it.
     public func require(_ role: Role, on repository: String) throws(HTTPFailure) {
         guard !may(role, on: repository) else { return }
         try requireUser()
         throw .forbidden(role, on: repository)
+    }
+
+    /// Asks for what a row of `AccessTable` says.
+    /// - Parameter repository: which one the path names; nil if it is not known yet.
+    /// - Throws: 401 for those who would have to say who they are, 403 for users who may not.
+    package func require(_ access: Access, on repository: String? = nil) throws(HTTPFailure) {
+        switch access {
+        case .open, .anonymous: return
+        case .authenticated: try requireUser()
+        case .roles(let roles):
+            let user = try requireUser()
+            guard roles.contains(where: { user.may($0) }) else { throw .forbidden(roles) }
+        case .somewhere(let role):
+            guard try requireUser().maySomewhere(role) else { throw .forbidden([role]) }
+        case .ownCluster:
+            guard try requireUser().maySpeak(for: parameters["cluster"]) else { throw .foreignCluster }
+        case .repository(let role, let others):
+            guard let repository, !others.contains(where: { principal?.may($0) ?? false }) else { return }
+            try require(role, on: repository)
+        case .droplet(let role): try require(role, on: "cloudfoundry/" + parameters["guid"])
+        }
     }
 }

@@ -28,7 +28,8 @@ public struct ResponseFile: Sendable {
 extension ResponseFile {
     /// An object of the store. The reader is closed when the response is through.
     public init(_ reader: any ObjectReader) {
-        self.init(length: reader.info.size, descriptor: (reader as? any FileBackedReader)?.fileDescriptor) { offset, maximum in
+        let descriptor = (reader as? any FileBackedReader)?.fileDescriptor
+        self.init(length: reader.info.size, descriptor: descriptor) { offset, maximum in
             try await reader.read(at: offset, maximum: maximum)
         } close: {
             await reader.close()

@@ -43,8 +43,8 @@ extension Routes {
     public static func health(_ checks: [ReadinessCheck], timeout: Duration = .seconds(5)) -> Routes {
         let readiness = Readiness(checks: checks, timeout: timeout)
         var routes = Routes()
-        routes.get("/healthz", access: .open, execution: .eventLoop) { _ in .text("ok\n") }
-        routes.get("/readyz", access: .open) { request in
+        routes.get("/healthz", execution: .eventLoop) { _ in .text("ok\n") }
+        routes.get("/readyz") { request in
             let answer = await readiness.answer(request)
             return .json(
                 [

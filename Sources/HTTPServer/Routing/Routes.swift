@@ -23,21 +23,47 @@ public struct Routes: Sendable {
     }
 
     private let errors: any ErrorEnvelope
+    private let table: AccessTable
     private(set) var routes: [Route] = []
+    /// Routes that the table of roles and routes does not have. A server does not start with them.
+    private(set) var missingRows: [String] = []
 
-    /// - Parameter errors: how failures of the routes added here are worded.
-    public init(errors: any ErrorEnvelope = PlainErrors()) { self.errors = errors }
+    /// - Parameters:
+    ///   - errors: how failures of the routes added here are worded.
+    ///   - table: whom they answer.
+    public init(errors: any ErrorEnvelope = PlainErrors(), table: AccessTable = .cistern) {
+        self.errors = errors
+        self.table = table
+    }
 
     /// The methods and patterns of all routes, in the order in which they are tried; nil takes every method.
     public var patterns: [(method: HTTPRequest.Method?, pattern: RoutePattern)] {
         routes.map { ($0.method, $0.pattern) }
     }
 
-    /// Adds a route.
-    /// - Parameters:
-    ///   - method: nil takes every method. A route for GET answers HEAD too, unless HEAD has its own.
-    ///   - access: whom it answers.
+    /// Adds a route, which answers those whom its row in the table names.
+    /// - Parameter method: nil takes every method. A route for GET answers HEAD too, unless HEAD has its own.
     public mutating func on(
+        _ method: HTTPRequest.Method?, _ pattern: RoutePattern, execution: Execution = .pool,
+        _ handler: @escaping Handler
+    ) {
+        guard let access = table.access(method?.rawValue ?? "*", pattern.text) else {
+            missingRows.append("\(method?.rawValue ?? "*") \(pattern.text)")
+            return
+        }
+        on(method, pattern, access: access, execution: execution, handler)
+    }
+
+    public mutating func get(_ pattern: RoutePattern, execution: Execution = .pool, _ handler: @escaping Handler) {
+        on(.get, pattern, execution: execution, handler)
+    }
+
+    public mutating func put(_ pattern: RoutePattern, _ handler: @escaping Handler) { on(.put, pattern, handler) }
+
+    public mutating func delete(_ pattern: RoutePattern, _ handler: @escaping Handler) { on(.delete, pattern, handler) }
+
+    /// Adds a route that the table need not have.
+    mutating func on(
         _ method: HTTPRequest.Method?, _ pattern: RoutePattern, access: Access, execution: Execution = .pool,
         _ handler: @escaping Handler
     ) {
@@ -46,33 +72,10 @@ public struct Routes: Sendable {
         insert(route)
     }
 
-    public mutating func get(
-        _ pattern: RoutePattern, access: Access, execution: Execution = .pool, _ handler: @escaping Handler
-    ) { on(.get, pattern, access: access, execution: execution, handler) }
-
-    public mutating func head(_ pattern: RoutePattern, access: Access, _ handler: @escaping Handler) {
-        on(.head, pattern, access: access, handler)
-    }
-
-    public mutating func put(_ pattern: RoutePattern, access: Access, _ handler: @escaping Handler) {
-        on(.put, pattern, access: access, handler)
-    }
-
-    public mutating func post(_ pattern: RoutePattern, access: Access, _ handler: @escaping Handler) {
-        on(.post, pattern, access: access, handler)
-    }
-
-    public mutating func patch(_ pattern: RoutePattern, access: Access, _ handler: @escaping Handler) {
-        on(.patch, pattern, access: access, handler)
-    }
-
-    public mutating func delete(_ pattern: RoutePattern, access: Access, _ handler: @escaping Handler) {
-        on(.delete, pattern, access: access, handler)
-    }
-
     /// Adds the routes of an API, which keep their own wording of failures.
     public mutating func add(_ other: Routes) {
         for route in other.routes { insert(route) }
+        missingRows += other.missingRows
     }
 
     private mutating func insert(_ route: Route) {
@@ -116,21 +119,6 @@ public struct Routes: Sendable {
         if let errors { return .otherMethods(others, errors) }
         return .none
     }
-}
-
-/// Whom a route answers. There is no default: each route says it.
-///
-/// A request's user is the one of its Authorization header, or else the one that the client's certificate names.
-public enum Access: Hashable, Sendable {
-    /// Everybody, without asking who it is.
-    case open
-    /// Everybody, also those who don't say who they are: the route asks what they may do by itself (`Request.require`
-    /// with a repository, `Request.requireUser`). Credentials that are not good are refused all the same.
-    case anonymous
-    /// Every known user; the route asks for more by itself (`Request.require`).
-    case authenticated
-    /// Users who have a role everywhere.
-    case role(Role)
 }
 
 /// Where a route runs.

@@ -19,6 +19,7 @@ public struct HTTPServer: Service {
     private let memory: Budget
     private let registry: ConnectionRegistry
     public let statistics = ServerStatistics()
+    private let missingRows: [String]
     private let onListening: @Sendable ([BoundAddress]) async -> Void
 
     /// - Parameters:
@@ -49,6 +50,7 @@ public struct HTTPServer: Service {
         self.logger = logger
         self.memory = memory
         self.onListening = onListening
+        missingRows = routes.missingRows
         let plan = DescriptorPlan(limit: DescriptorLimit.raise())
         registry = ConnectionRegistry(
             maximum: min(limits.connections, plan.connections), spare: plan.spare,
@@ -64,8 +66,10 @@ public struct HTTPServer: Service {
     /// The server was asked to stop.
     public var isDraining: Bool { registry.isDraining }
 
-    /// - Throws: `ServerError` if an address can't be had or a certificate can't be used.
+    /// - Throws: `ServerError` if an address can't be had, a certificate can't be used, or a route has no row in the
+    ///   table of roles and routes.
     public func run() async throws {
+        guard missingRows.isEmpty else { throw ServerError.routes(missingRows) }
         let group = MultiThreadedEventLoopGroup.singleton
         let executors = Executors(group)
         var bound: [Bound] = []

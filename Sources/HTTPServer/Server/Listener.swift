@@ -66,12 +66,16 @@ public enum ServerError: Error, Hashable, Sendable, CustomStringConvertible {
     case bind(ListenAddress, reason: String)
     /// A certificate or key can't be used; the text says why.
     case tls(String)
+    /// Nobody said whom these routes answer.
+    case routes([String])
 
     public var description: String {
         switch self {
         case .address(let text):
             "'\(text)' is not an address: write HOST:PORT, for example 127.0.0.1:8443 or [::1]:8443"
         case .bind(let address, let reason): "can't listen on \(address): \(reason)"
+        case .routes(let routes):
+            "the table of roles and routes (AccessTable) has no row for \(routes.joined(separator: ", "))"
         case .tls(let reason): "TLS can't be set up: \(reason)"
         }
     }

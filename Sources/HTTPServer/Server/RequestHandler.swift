@@ -180,12 +180,12 @@ struct RequestHandler: Sendable {
             }
         } else if let user = connection.certifiedUser {
             request.principal = authenticator.certified(user)
-        } else if access == .anonymous {
+        } else if access.answersAnonymous {
             request.anonymous = authenticator.anonymous
-            return
+            return try request.require(access)
         }
         guard request.principal != nil else { throw HTTPFailure.unauthorized }
-        if case .role(let role) = access { try request.require(role) }
+        try request.require(access)
     }
 
     private func turnedAway(_ error: AuthenticationError?) -> HTTPFailure? {
@@ -202,16 +202,19 @@ struct RequestHandler: Sendable {
             failure = known
         } else if let known = turnedAway(error as? AuthenticationError) {
             failure = known
-        } else if let known = errors.failure(for: error) {
-            failure = known
         } else if Task.isCancelled {
-            // What failed for that is nobody's fault.
+            // The client is gone, and what failed for that is nobody's fault.
             failure = .clientGone
         } else {
-            failure = .inside(requestID: request.id)
-            request.logger.error(
-                "a request failed",
-                metadata: ["reason": "\(error)", "method": "\(request.method)", "path": "\(request.path.prefix(256))"])
+            failure = errors.failure(for: error) ?? .inside(requestID: request.id)
+            // Clients are not told what the store says of itself.
+            if failure.status.kind == .serverError {
+                request.logger.error(
+                    "a request failed",
+                    metadata: [
+                        "reason": "\(error)", "method": "\(request.method)", "path": "\(request.path.prefix(256))",
+                    ])
+            }
         }
         let body = errors.body(of: failure, requestID: request.id)
         var headers = failure.headers

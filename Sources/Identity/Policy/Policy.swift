@@ -10,6 +10,9 @@ import JSON
 ///         repositories:
 ///           "team-a/**": [push]
 ///           "base/*": [pull]
+///       agent-eu:
+///         roles: [cluster]
+///         cluster: eu-1
 ///     anonymous:
 ///       repositories:
 ///         "public/**": [pull]
@@ -45,10 +48,15 @@ public struct Policy: Hashable, Sendable {
         public var roles: Set<Role>
         /// Only `Role.ofRepositories`.
         public var repositories: [RepositoryPattern: Set<Role>]
+        /// The one that the role `cluster` is for; nil without that role.
+        public var cluster: String?
 
-        public init(roles: Set<Role> = [], repositories: [RepositoryPattern: Set<Role>] = [:]) {
+        public init(
+            roles: Set<Role> = [], repositories: [RepositoryPattern: Set<Role>] = [:], cluster: String? = nil
+        ) {
             self.roles = roles
             self.repositories = repositories
+            self.cluster = cluster
         }
     }
 
@@ -67,17 +75,29 @@ public struct Policy: Hashable, Sendable {
     public func roles(of user: String) -> Set<Role> { users[user]?.roles ?? [] }
 
     /// Gives a user other roles everywhere and leaves its repositories as they are; no roles remove the user.
-    /// - Throws: `.userName`.
-    public mutating func set(_ user: String, _ roles: Set<Role>) throws(AuthenticationError) {
+    /// - Parameter cluster: the one that the role `cluster` is for.
+    /// - Throws: `.userName`; `.clusterName` for that role without a cluster's name, or a name without that role.
+    public mutating func set(
+        _ user: String, _ roles: Set<Role>, cluster: String? = nil
+    ) throws(AuthenticationError) {
         guard Self.isName(user) else { throw .userName(user) }
-        if roles.isEmpty { users[user] = nil } else { users[user, default: Grants()].roles = roles }
+        guard roles.contains(.cluster) ? Self.isClusterName(cluster ?? "") : cluster == nil else {
+            throw .clusterName(cluster ?? "")
+        }
+        guard !roles.isEmpty else {
+            users[user] = nil
+            return
+        }
+        users[user, default: Grants()].roles = roles
+        users[user]?.cluster = cluster
     }
 
     /// A user as requests see it; without roles if the policy does not name it.
     func principal(of user: String) -> Principal {
         let grants = users[user] ?? Grants()
         let repositories = grants.repositories.merging(anonymous.repositories) { $0.union($1) }
-        return Principal(name: user, roles: grants.roles, repositories: repositories)
+        return Principal(
+            name: user, roles: grants.roles, repositories: repositories, cluster: grants.cluster)
     }
 
     /// Those who don't say who they are; nil if they may do nothing.
@@ -91,7 +111,18 @@ public struct Policy: Hashable, Sendable {
         (1...255).contains(name.utf8.count) && name.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
     }
 
-    static let ownComment = ["# Roles: pull, push (pull too), stage, operator (everything)."]
+    /// `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`
+    static func isClusterName(_ name: String) -> Bool {
+        func isAlphanumeric(_ byte: UInt8) -> Bool {
+            byte < 0x80 && (Character(Unicode.Scalar(byte)).isLetter || Character(Unicode.Scalar(byte)).isNumber)
+        }
+        return (1...63).contains(name.utf8.count) && name.utf8.first.map(isAlphanumeric) ?? false
+            && name.utf8.allSatisfy { isAlphanumeric($0) || "._-".utf8.contains($0) }
+    }
+
+    static let ownComment = [
+        "# Roles: pull, push (pull too), stage, cluster (with the key 'cluster'), operator (everything)."
+    ]
 
     /// As the file has it: all that was read, but of comments only those at the top.
     public var text: String {
@@ -101,6 +132,7 @@ public struct Policy: Hashable, Sendable {
             if !grants.roles.isEmpty || grants.repositories.isEmpty {
                 text += "    roles: \(Self.list(grants.roles))\n"
             }
+            if let cluster = grants.cluster { text += "    cluster: \(cluster)\n" }
             text += Self.text(of: grants.repositories, indent: "    ")
         }
         if !anonymous.repositories.isEmpty {

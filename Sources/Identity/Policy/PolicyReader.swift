@@ -1,15 +1,11 @@
-import JSON
+import Yams
 
 extension Policy {
     /// - Throws: `.policy`, with the line where there is one.
     public init(parsing text: String) throws(AuthenticationError) {
-        let document: PlainYAML.Document
-        do {
-            document = try PlainYAML.document(text)
-        } catch {
-            throw .policy(line: error.line, reason: error.reason)
-        }
-        self = try PolicyReader(document: document).policy()
+        let reader = try PolicyReader(text)
+        // The parser's nodes know their anchors for as long as it lives.
+        self = try withExtendedLifetime(reader.parser) { () throws(AuthenticationError) in try reader.policy() }
         let comment = text.split(separator: "\n").map { $0.hasSuffix("\r") ? $0.dropLast() : $0 }
             .prefix { $0.hasPrefix("#") }.map(String.init)
         self.comment = comment == Self.ownComment ? [] : comment
@@ -18,154 +14,244 @@ extension Policy {
 
 /// Makes a policy of what was written. A top-level key has a function of its own and a line in `policy`.
 private struct PolicyReader {
-    private typealias Path = [String]
+    /// A value and the line that it is about: its key's, or an item's own.
+    private struct Entry {
+        let node: Node
+        let line: Int
+    }
 
-    let document: PlainYAML.Document
+    let parser: Parser
+
+    init(_ text: String) throws(AuthenticationError) {
+        guard Self.aliases(in: text) <= Self.maximumAliases else {
+            throw .policy(line: 0, reason: "anchors and aliases can't be used")
+        }
+        do {
+            parser = try Parser(yaml: text, resolver: .default, constructor: .default, encoding: .utf8)
+        } catch { throw Self.fault(error) }
+    }
 
     func policy() throws(AuthenticationError) -> Policy {
         var policy = Policy()
-        for (key, value) in try members(document.value, [], "it is not a mapping with the key 'users'") {
+        guard let document = try document() else { return policy }
+        for (key, value) in try members(document, "it is not a mapping with the key 'users'") {
             switch key {
             case "users": policy.users = try users(value)
             case "anonymous": policy.anonymous = try anonymous(value)
             case "quotas": policy.quotas = try quotas(value)
-            default: throw fault([key], "'\(key)' is not known; there are 'users', 'anonymous' and 'quotas'")
+            default: throw fault(value, "'\(key)' is not known; there are 'users', 'anonymous' and 'quotas'")
             }
         }
         return policy
     }
 
-    private func users(_ value: JSONValue) throws(AuthenticationError) -> [String: Policy.Grants] {
+    private func users(_ value: Entry) throws(AuthenticationError) -> [String: Policy.Grants] {
         var users: [String: Policy.Grants] = [:]
-        for (name, entry) in try members(value, ["users"], "'users' is not a mapping of names") {
-            let path = ["users", name]
-            guard Policy.isName(name) else { throw fault(path, "a user's name can't be used") }
-            guard entry != .null else { throw fault(path, "the user '\(name)' has neither 'roles' nor 'repositories'") }
-            users[name] = try grants(entry, path, of: "the user '\(name)'", keys: ["roles", "repositories"])
+        for (name, entry) in try members(value, "'users' is not a mapping of names") {
+            guard Policy.isName(name) else { throw fault(entry, "a user's name can't be used") }
+            guard !isNull(entry) else {
+                throw fault(entry, "the user '\(name)' has neither 'roles' nor 'repositories'")
+            }
+            let grants = try grants(entry, of: "the user '\(name)'", keys: ["roles", "repositories", "cluster"])
+            guard grants.roles.contains(.cluster) == (grants.cluster != nil) else {
+                throw fault(
+                    entry, "the user '\(name)' has only one of the role cluster and the key 'cluster', with its name")
+            }
+            users[name] = grants
         }
         return users
     }
 
-    private func anonymous(_ value: JSONValue) throws(AuthenticationError) -> Policy.Grants {
-        let grants = try grants(value, ["anonymous"], of: "'anonymous'", keys: ["repositories"])
-        for (pattern, roles) in grants.repositories where roles != [.pull] {
-            throw fault(
-                ["anonymous", "repositories", pattern.description], "'anonymous' can be given nothing but pull")
+    private func anonymous(_ value: Entry) throws(AuthenticationError) -> Policy.Grants {
+        try grants(value, of: "'anonymous'", keys: ["repositories"]) { roles in
+            roles == [.pull] ? nil : "'anonymous' can be given nothing but pull"
         }
-        return grants
     }
 
-    private func quotas(_ value: JSONValue) throws(AuthenticationError) -> [Policy.RepositoryQuota] {
-        if value == .null { return [] }
-        guard let list = value.array else {
-            throw fault(["quotas"], "'quotas' is not a list, as in - {repositories: \"team-a/**\", bytes: 100GiB}")
+    private func quotas(_ value: Entry) throws(AuthenticationError) -> [Policy.RepositoryQuota] {
+        if isNull(value) { return [] }
+        guard let list = try items(value) else {
+            throw fault(value, "'quotas' is not a list, as in - {repositories: \"team-a/**\", bytes: 100GiB}")
         }
         guard list.count <= Policy.maximumQuotas else {
-            throw fault(["quotas"], "there are more than \(Policy.maximumQuotas) quotas")
+            throw fault(value, "there are more than \(Policy.maximumQuotas) quotas")
         }
         var quotas: [Policy.RepositoryQuota] = []
         for (index, item) in list.enumerated() {
-            let path = ["quotas", String(index)]
-            let quota = try quota(item, path, "the quota number \(index + 1)")
+            let quota = try quota(item, "the quota number \(index + 1)")
             guard !quotas.contains(where: { $0.repositories == quota.repositories }) else {
-                throw fault(path, "'\(quota.repositories)' has two quotas")
+                throw fault(item, "'\(quota.repositories)' has two quotas")
             }
             quotas.append(quota)
         }
         return quotas
     }
 
-    private func quota(
-        _ value: JSONValue, _ path: Path, _ which: String
-    ) throws(AuthenticationError) -> Policy.RepositoryQuota {
-        let members = value.object ?? [:]
-        guard Set(members.keys) == ["repositories", "bytes"] else {
-            throw fault(path, "\(which) has not just the keys 'repositories' and 'bytes'")
+    private func quota(_ value: Entry, _ which: String) throws(AuthenticationError) -> Policy.RepositoryQuota {
+        let wrong = "\(which) has not just the keys 'repositories' and 'bytes'"
+        let members = Dictionary(uniqueKeysWithValues: try members(value, wrong))
+        guard let repositories = members["repositories"], let bytes = members["bytes"], members.count == 2 else {
+            throw fault(value, wrong)
         }
         let pattern: RepositoryPattern
         do {
-            pattern = try RepositoryPattern(members["repositories"]?.string ?? "")
+            pattern = try RepositoryPattern(repositories.node.scalar?.string ?? "")
         } catch {
-            throw fault(path + ["repositories"], "the pattern of \(which) can't be used: \(error.reason)")
+            throw fault(repositories, "the pattern of \(which) can't be used: \(error.reason)")
         }
-        let text = members["bytes"]?.string ?? members["bytes"]?.integer.map { String($0) } ?? ""
-        guard let size = ByteSize(parsing: text) else {
-            throw fault(path + ["bytes"], "the bytes of \(which) are no size, as in 1000, 512MiB or 100GiB")
+        guard let size = ByteSize(parsing: bytes.node.scalar?.string ?? "") else {
+            throw fault(bytes, "the bytes of \(which) are no size, as in 1000, 512MiB or 100GiB")
         }
         return Policy.RepositoryQuota(repositories: pattern, bytes: size.bytes)
     }
 
     // MARK: what users and the anonymous have in common
 
+    /// - Parameter refuse: says why somebody can't have these roles; nil if they can.
     private func grants(
-        _ value: JSONValue, _ path: Path, of whom: String, keys: [String]
+        _ value: Entry, of whom: String, keys: [String],
+        refuse: (Set<Role>) -> String? = { _ in nil }
     ) throws(AuthenticationError) -> Policy.Grants {
         var grants = Policy.Grants()
-        for (key, value) in try members(value, path, "\(whom) is not a mapping") {
+        for (key, value) in try members(value, "\(whom) is not a mapping") {
             guard keys.contains(key) else {
                 let known = keys.map { "'\($0)'" }.joined(separator: " and ")
-                throw fault(path + [key], "'\(key)' of \(whom) is not known; there is only \(known)")
+                throw fault(value, "'\(key)' of \(whom) is not known; there is only \(known)")
             }
-            if key == "roles" {
-                grants.roles = try roles(value, path + [key], of: whom, Role.allCases)
-            } else {
-                grants.repositories = try repositories(value, path + [key], of: whom)
+            switch key {
+            case "roles": grants.roles = try roles(value, of: whom, Role.allCases)
+            case "cluster":
+                guard let name = value.node.scalar?.string, Policy.isClusterName(name) else {
+                    throw fault(value, "'cluster' of \(whom) is no cluster's name, [A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+                }
+                grants.cluster = name
+            default: grants.repositories = try repositories(value, of: whom, refuse)
             }
         }
         return grants
     }
 
     private func repositories(
-        _ value: JSONValue, _ path: Path, of whom: String
+        _ value: Entry, of whom: String, _ refuse: (Set<Role>) -> String?
     ) throws(AuthenticationError) -> [RepositoryPattern: Set<Role>] {
         var repositories: [RepositoryPattern: Set<Role>] = [:]
-        for (text, list) in try members(value, path, "'repositories' of \(whom) is not a mapping of patterns") {
-            let path = path + [text]
+        for (text, list) in try members(value, "'repositories' of \(whom) is not a mapping of patterns") {
             guard repositories.count < Policy.maximumPatterns else {
-                throw fault(path, "\(whom) has more than \(Policy.maximumPatterns) patterns")
+                throw fault(list, "\(whom) has more than \(Policy.maximumPatterns) patterns")
             }
             let pattern: RepositoryPattern
             do {
                 pattern = try RepositoryPattern(text)
             } catch {
-                throw fault(path, "the pattern '\(text.prefix(64))' of \(whom) can't be used: \(error.reason)")
+                throw fault(list, "the pattern '\(text.prefix(64))' of \(whom) can't be used: \(error.reason)")
             }
-            let roles = try roles(list, path, of: "'\(pattern)' of \(whom)", Role.ofRepositories)
-            guard !roles.isEmpty else { throw fault(path, "'\(pattern)' of \(whom) has no roles") }
+            let roles = try roles(list, of: "'\(pattern)' of \(whom)", Role.ofRepositories)
+            guard !roles.isEmpty else { throw fault(list, "'\(pattern)' of \(whom) has no roles") }
+            if let reason = refuse(roles) { throw fault(list, reason) }
             repositories[pattern] = roles
         }
         return repositories
     }
 
-    private func roles(
-        _ value: JSONValue, _ path: Path, of whom: String, _ known: [Role]
-    ) throws(AuthenticationError) -> Set<Role> {
-        guard let list = value.array else { throw fault(path, "\(whom) has no list of roles, as in [pull]") }
+    private func roles(_ value: Entry, of whom: String, _ known: [Role]) throws(AuthenticationError) -> Set<Role> {
+        guard let list = try items(value) else { throw fault(value, "\(whom) has no list of roles, as in [pull]") }
         var roles: Set<Role> = []
         for item in list {
-            guard let role = item.string.flatMap(Role.init), known.contains(role) else {
+            guard let role = item.node.scalar.flatMap({ Role(rawValue: $0.string) }), known.contains(role) else {
                 let names = known.map(\.rawValue).joined(separator: ", ")
-                throw fault(path, "\(whom) has a role that is not known here; there are \(names)")
+                throw fault(value, "\(whom) has a role that is not known here; there are \(names)")
             }
             roles.insert(role)
         }
         return roles
     }
 
-    // MARK: documents
+    // MARK: YAML
 
-    /// A mapping's members in the order of the file; none for nothing.
-    private func members(
-        _ value: JSONValue, _ path: Path, _ reason: String
-    ) throws(AuthenticationError) -> [(key: String, value: JSONValue)] {
-        if value == .null { return [] }
-        guard let members = value.object else { throw fault(path, reason) }
-        return members.sorted {
-            (document.line(of: path + [$0.key]), $0.key) < (document.line(of: path + [$1.key]), $1.key)
+    /// More is refused before anything is read: what repeats itself could grow without end. Fewer are found then.
+    private static let maximumAliases = 16
+
+    /// The one document of a file; nil for nothing.
+    private func document() throws(AuthenticationError) -> Entry? {
+        do {
+            return try parser.singleRoot().map { Entry(node: $0, line: $0.mark?.line ?? 0) }
+        } catch { throw Self.fault(error) }
+    }
+
+    /// How many aliases there may be, perhaps some more.
+    private static func aliases(in text: String) -> Int {
+        text.utf8.split(separator: 0x0A).reduce(0) { count, line in
+            var before = UInt8(ascii: " ")
+            var found = 0
+            for (byte, next) in zip(line, line.dropFirst()) {
+                if byte == UInt8(ascii: "#"), found == 0, before == UInt8(ascii: " ") { break }
+                if byte == UInt8(ascii: "*"), next > 0x20, " \t[{,:-?".utf8.contains(before) { found += 1 }
+                before = byte
+            }
+            return count + found
         }
     }
 
-    private func fault(_ path: Path, _ reason: String) -> AuthenticationError {
-        .policy(line: document.line(of: path), reason: reason)
+    /// What the parser says, without any of the text.
+    private static func fault(_ error: any Error) -> AuthenticationError {
+        switch error as? YamlError {
+        case .scanner(_, let problem, let mark, _)?, .parser(_, let problem, let mark, _)?,
+            .composer(_, let problem, let mark, _)?:
+            .policy(line: mark.line, reason: problem)
+        case .duplicatedKeysInMapping(let keys, let context)?:
+            .policy(line: context.mark.line, reason: "'\(keys.first ?? "")' appears twice")
+        case .reader(let problem, _, _, _)?: .policy(line: 0, reason: problem)
+        default: .policy(line: 0, reason: "it is no YAML")
+        }
+    }
+
+    /// A mapping's members in the order of the file; none for nothing.
+    private func members(
+        _ entry: Entry, _ reason: String
+    ) throws(AuthenticationError) -> [(key: String, value: Entry)] {
+        try check(entry)
+        if isNull(entry) { return [] }
+        guard let mapping = entry.node.mapping else { throw fault(entry, reason) }
+        var members: [(key: String, value: Entry)] = []
+        var keys: Set<String> = []
+        for (key, value) in mapping {
+            let member = Entry(node: value, line: key.mark?.line ?? entry.line)
+            try check(Entry(node: key, line: member.line))
+            try check(member)
+            guard let name = key.scalar?.string else { throw fault(member, "a key is no text") }
+            // `a` and `"a"` are two keys to the parser.
+            guard keys.insert(name).inserted else { throw fault(member, "'\(name)' appears twice") }
+            members.append((name, member))
+        }
+        return members
+    }
+
+    /// A list's items; nil for what is none.
+    private func items(_ entry: Entry) throws(AuthenticationError) -> [Entry]? {
+        guard let sequence = entry.node.sequence else { return nil }
+        var items: [Entry] = []
+        for node in sequence {
+            let item = Entry(node: node, line: node.mark?.line ?? entry.line)
+            try check(item)
+            items.append(item)
+        }
+        return items
+    }
+
+    /// Refuses what can be repeated, and types of other programs.
+    private func check(_ entry: Entry) throws(AuthenticationError) {
+        guard entry.node.anchor == nil else { throw fault(entry, "anchors and aliases can't be used") }
+        guard entry.node.tag.description.hasPrefix("tag:yaml.org,2002:") else {
+            throw fault(entry, "tags can't be used")
+        }
+    }
+
+    private func isNull(_ entry: Entry) -> Bool {
+        guard let scalar = entry.node.scalar else { return false }
+        return scalar.style == .plain && ["", "~", "null", "Null", "NULL"].contains(scalar.string)
+    }
+
+    private func fault(_ entry: Entry, _ reason: String) -> AuthenticationError {
+        .policy(line: entry.line, reason: reason)
     }
 }

@@ -8,12 +8,17 @@ public struct Principal: Hashable, Sendable {
     public private(set) var name: String
     /// Those that the user has everywhere.
     public let roles: Set<Role>
+    /// The cluster that a user of the role `cluster` is bound to.
+    public let cluster: String?
     private let everywhere: RoleSet
     private let somewhere: RoleSet
     private let grants: [Grant]
 
-    public init(name: String, roles: Set<Role>, repositories: [RepositoryPattern: Set<Role>] = [:]) {
+    public init(
+        name: String, roles: Set<Role>, repositories: [RepositoryPattern: Set<Role>] = [:], cluster: String? = nil
+    ) {
         self.name = name
+        self.cluster = cluster
         self.roles = roles
         let everywhere = RoleSet(including: roles)
         // What is allowed everywhere need not be looked for.
@@ -42,6 +47,28 @@ public struct Principal: Hashable, Sendable {
         return grants.contains { $0.allowed.contains(bit) && $0.pattern.matches(repository) }
     }
 
+    /// Whether the user may say and ask what runs in a cluster. Names are compared by their bytes: what only looks
+    /// alike is another one.
+    package func maySpeak(for cluster: String) -> Bool {
+        may(.operator) || may(.cluster) && self.cluster?.utf8.elementsEqual(cluster.utf8) ?? false
+    }
+
     /// Whether there may be a repository that the user has a role on.
     public func maySomewhere(_ role: Role) -> Bool { somewhere.contains(role.bit) }
+}
+
+/// A policy's users as requests see them, made once.
+struct Principals: Sendable {
+    let anonymous: Principal?
+    private let named: [String: Principal]
+
+    init(_ policy: Policy) {
+        anonymous = policy.anonymousPrincipal
+        named = Dictionary(uniqueKeysWithValues: policy.users.keys.map { ($0, policy.principal(of: $0)) })
+    }
+
+    /// A user that the policy does not name has no roles but what is everybody's.
+    subscript(name: String) -> Principal {
+        named[name] ?? anonymous?.named(name) ?? Principal(name: name, roles: [])
+    }
 }

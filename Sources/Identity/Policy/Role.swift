@@ -1,11 +1,13 @@
-/// What a user may do.
+/// What a user may do; `AccessTable` says with which route.
 public enum Role: String, Hashable, Sendable, CaseIterable, Codable, CustomStringConvertible {
     /// Read images and droplets.
     case pull
-    /// Write images and droplets.
+    /// Write images, and read them.
     case push
-    /// What staging jobs do: read bits, write droplets and caches.
+    /// What staging jobs do: write droplets.
     case stage
+    /// What a cluster's agent does: read manifests, and report what runs in the one cluster that the user is bound to.
+    case cluster
     /// Everything.
     case `operator`
 
@@ -19,14 +21,14 @@ public enum Role: String, Hashable, Sendable, CaseIterable, Codable, CustomStrin
 struct RoleSet: OptionSet, Hashable, Sendable {
     let rawValue: UInt8
 
-    static let all: RoleSet = [Role.pull.bit, Role.push.bit, Role.stage.bit, Role.operator.bit]
+    static let all = RoleSet(Set(Role.allCases))
 }
 
 extension RoleSet {
+    init(_ roles: Set<Role>) { self = roles.reduce(into: []) { $0.formUnion($1.bit) } }
+
     /// What having some roles includes.
-    init(including roles: Set<Role>) {
-        self = roles.reduce(into: []) { $0.formUnion($1.included) }
-    }
+    init(including roles: Set<Role>) { self = roles.reduce(into: []) { $0.formUnion($1.included) } }
 }
 
 extension Role {
@@ -36,13 +38,14 @@ extension Role {
         case .push: RoleSet(rawValue: 2)
         case .stage: RoleSet(rawValue: 4)
         case .operator: RoleSet(rawValue: 8)
+        case .cluster: RoleSet(rawValue: 16)
         }
     }
 
     /// What having this role includes.
     fileprivate var included: RoleSet {
         switch self {
-        case .pull, .stage: bit
+        case .pull, .stage, .cluster: bit
         case .push: [bit, Role.pull.bit]
         case .operator: .all
         }

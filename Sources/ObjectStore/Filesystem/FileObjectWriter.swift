@@ -60,13 +60,16 @@ final class FileObjectWriter: ObjectWriter {
         }
         guard count > 0 else { return }
         let file = try await openFile()
-        let engine = engine
+        // A thread may still have what it ran when the task goes on: it must not keep the file, and its space, from
+        // being given up.
+        defer { withExtendedLifetime(file) {} }
+        let (engine, descriptor) = (engine, file.descriptor)
         try await engine.change { () throws(ObjectStoreError) in
             try engine.admitting(count) { () throws(FileSystemError) in
                 var offset = offset
                 for chunk in chunks {
                     try chunk.withRawBytes { (bytes) throws(FileSystemError) in
-                        try engine.files.write(file.descriptor, at: offset, bytes)
+                        try engine.files.write(descriptor, at: offset, bytes)
                     }
                     offset += Int64(chunk.count)
                 }
@@ -82,10 +85,10 @@ final class FileObjectWriter: ObjectWriter {
         if let (start, count) = writeback {
             let use = use
             try await engine.writers.run { () throws(ObjectStoreError) in
-                engine.files.startWriteback(file.descriptor, at: start, count: count)
+                engine.files.startWriteback(descriptor, at: start, count: count)
                 // What was begun two steps ago has most likely arrived; what has not stays until the end.
                 let arrived = start - Self.writebackStep
-                if use == .rarely, arrived > 0 { engine.files.dropFromMemory(file.descriptor, at: 0, count: arrived) }
+                if use == .rarely, arrived > 0 { engine.files.dropFromMemory(descriptor, at: 0, count: arrived) }
             }
         }
     }

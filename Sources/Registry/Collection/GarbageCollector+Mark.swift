@@ -23,6 +23,7 @@ extension GarbageCollector {
                 throw error as? RegistryError ?? .input(error)
             }
             guard let digests else { return }
+            if Task.isCancelled { throw .cancelled }
             for digest in digests { marked.insert(digest) }
         }
     }
@@ -46,6 +47,7 @@ extension GarbageCollector {
                         prefix: RepositoryKeys.catalog, startAfter: after, limit: Self.catalogPage)
                 } catch { throw .store(error) }
                 for start in stride(from: 0, to: page.count, by: Self.portion) {
+                    if Task.isCancelled { throw .cancelled }
                     let portion = Array(page[start..<min(start + Self.portion, page.count)])
                     try await mark(portion, &marked, cutoff, &old, &new, &report)
                     progress(report)

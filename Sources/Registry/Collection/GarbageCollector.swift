@@ -23,6 +23,8 @@ public struct CollectionReport: Hashable, Sendable {
     public internal(set) var spared = 0
     /// What went before, by the retention policies. A dry run counts its content as still in use.
     public internal(set) var retention = CollectionRunner.Retired()
+
+    public init() {}
 }
 
 /// Collects content that nothing refers to, while everything else goes on.
@@ -99,6 +101,7 @@ public struct GarbageCollector: Sendable {
                 case .success(.spared): report.spared += 1
                 case .success(.missing): break
                 case .failure(.damaged): report.damaged += 1
+                case .failure(.store(.cancelled)): throw .cancelled
                 case .failure(let error): throw .blob(error)
                 }
             }
@@ -112,6 +115,7 @@ public struct GarbageCollector: Sendable {
         await inParallel(digests, Self.concurrency) { digests in
             var results: [Result<Retirement, BlobError>] = []
             for digest in digests {
+                if Task.isCancelled { return results + [.failure(.store(.cancelled))] }
                 do throws(BlobError) {
                     let retirement = try await blobs.retire(
                         digest, cutoff: cutoff, sparing: spared, dryRun: dryRun, in: reading)

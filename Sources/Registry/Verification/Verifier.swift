@@ -54,6 +54,8 @@ public struct VerificationReport: Hashable, Sendable {
     public internal(set) var unreadableRecords: [Unreadable] = []
     /// Whether what can be repaired was.
     public internal(set) var isRepaired = false
+
+    public init() {}
 }
 
 /// Reads everything again, at a limited rate: content is hashed, and records are held against each other.

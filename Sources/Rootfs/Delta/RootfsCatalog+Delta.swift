@@ -43,12 +43,7 @@ extension RootfsCatalog {
     /// - Throws: `.unknownStack`, `.unknownVersion`, `.noVariant`, `.versionBlocked`; `.unsuitableDelta` if no such layer can be, or the one
     ///   computed does not do what it should; `.rejected`, `.blob`, `.store`, `.cancelled`.
     public func computeDelta(_ request: DeltaRequest) async throws(ImageError) -> (delta: RootfsDelta, isNew: Bool) {
-        guard request.from != request.to else {
-            throw .unsuitableDelta("a delta leads from one version to another, not from \(request.to) to itself")
-        }
-        let old = try version(request.stack, request.from, request.architecture)
-        let new = try version(request.stack, request.to, request.architecture)
-        try requireNotBlocked(request.stack, request.to)
+        let (old, new) = try check(request)
         return try await deltaLimit.run(cancelled: .cancelled) { () throws(ImageError) in
             if let kept = try? delta(request.stack, request.from, request.to, request.architecture),
                 kept.times == request.times, kept.layer.compression == request.compression,
@@ -60,6 +55,20 @@ extension RootfsCatalog {
             do { delta = try await compute(request, old, new) } catch { throw imageError(error) }
             return (try await keep(delta), true)
         }
+    }
+
+    /// Refuses what can be seen at once to be no delta.
+    /// - Returns: the old version and the new one.
+    /// - Throws: `.unknownStack`, `.unknownVersion`, `.noVariant`, `.versionBlocked`, `.unsuitableDelta`.
+    @discardableResult
+    public func check(_ request: DeltaRequest) throws(ImageError) -> (old: RootfsVersion, new: RootfsVersion) {
+        guard request.from != request.to else {
+            throw .unsuitableDelta("a delta leads from one version to another, not from \(request.to) to itself")
+        }
+        let old = try version(request.stack, request.from, request.architecture)
+        let new = try version(request.stack, request.to, request.architecture)
+        try requireNotBlocked(request.stack, request.to)
+        return (old, new)
     }
 
     /// - Throws: `.unknownStack`, `.unknownVersion`, `.noVariant`, `.unknownDelta`.

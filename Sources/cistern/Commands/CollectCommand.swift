@@ -10,7 +10,7 @@ struct CollectCommand: AsyncParsableCommand {
     @Flag(help: "Only say what would go, and how many bytes.") var dryRun = false
 
     func run() async throws {
-        try await server.ask { client in
+        try await server.follow { client in
             try await client.send(.post, apiPath("gc", query: ["dry-run": dryRun ? "true" : nil]))
         } print: {
             text(of: $0)

@@ -121,7 +121,10 @@ extension RootfsCommand {
             let bar = ProgressBar("importing \(version)", total: length)
             try await server.ask { (client) -> Version in
                 defer { bar.clear() }
-                return try await client.upload(body, to: path) { bar.show($0) }
+                let imported: Version = try await client.upload(body, to: path) { bar.show($0) }
+                guard let id = imported.operation else { return imported }
+                bar.clear()
+                return try await client.follow(try await client.send(.get, apiPath("operations", id))).result()
             } print: { imported in
                 let kind = form == .tar ? "file" : "image"
                 let signer = imported.signedBy.map { ", signed by \($0)" } ?? ""

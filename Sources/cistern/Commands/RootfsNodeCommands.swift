@@ -18,7 +18,7 @@ struct RootfsDeltaCommand: AsyncParsableCommand {
     @Argument(help: "The version that they get.") var new: String
 
     func run() async throws {
-        try await server.ask { client in
+        try await server.follow { client in
             try await client.send(
                 .post,
                 apiPath(

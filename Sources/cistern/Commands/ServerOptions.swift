@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import JSON
 import OperatorModel
+import Runtime
 import Transfer
 
 /// How to reach a server, from flags or the environment.
@@ -65,10 +66,12 @@ enum PasswordFile {
     private static let maximumSize = 16 << 10
 
     static func read(_ path: String) throws -> String {
-        guard let bytes = FileManager.default.contents(atPath: path), bytes.count <= maximumSize else {
-            throw TransferError.configuration("the password file '\(path)' can't be read")
+        do {
+            let bytes = try SmallFile.read(path, maximum: maximumSize)
+            return String(decoding: bytes, as: UTF8.self).trimmingCharacters(in: .newlines)
+        } catch {
+            throw TransferError.configuration("the password file '\(path)' can't be read: \(error.reason)")
         }
-        return String(decoding: bytes, as: UTF8.self).trimmingCharacters(in: .newlines)
     }
 }
 

@@ -11,8 +11,9 @@ struct UsageCommand: AsyncParsableCommand {
     @Flag(help: "Count anew first.") var count = false
 
     func run() async throws {
-        try await server.ask { client in
-            try await client.send(count ? .post : .get, apiPath("usage"))
+        try await server.ask { (client) -> Usage in
+            guard count else { return try await client.send(.get, apiPath("usage")) }
+            return try await client.follow(try await client.send(.post, apiPath("usage"))).result()
         } print: {
             text(of: $0)
         }

@@ -13,15 +13,21 @@ struct UserCommand: AsyncParsableCommand {
             abstract: "Add a user, or give one another password or roles. The password is read from standard input.")
 
         @Option(help: "The server's data directory.") var data: String
-        @Option(help: "pull, push, stage or operator (may be repeated); without it, pull.") var role: [String] = []
+        @Option(help: "pull, push, stage, cluster or operator (may be repeated); without it, pull.")
+        var role: [String] = []
+        @Option(help: "The one cluster that the role cluster is for.") var cluster: String?
         @Argument(help: "The user's name.") var name: String
 
         func run() async throws {
             let roles = try role.map { text in
                 guard let role = Role(rawValue: text) else {
-                    throw ValidationError("'\(printable(text))' is no role: there are pull, push, stage and operator.")
+                    throw ValidationError(
+                        "'\(printable(text))' is no role: there are pull, push, stage, cluster and operator.")
                 }
                 return role
+            }
+            guard roles.contains(.cluster) == (cluster != nil) else {
+                throw ValidationError("The role cluster needs --cluster NAME, and no other role takes it.")
             }
             guard let password = readLine(strippingNewline: true), !password.isEmpty else {
                 throw CommandError("no password came on standard input")
@@ -33,7 +39,7 @@ struct UserCommand: AsyncParsableCommand {
             try Policy.update(paths.policy) { (policy) throws(AuthenticationError) in
                 // Who has roles on some repositories only keeps them, and gets none everywhere unasked.
                 if roles.isEmpty, let grants = policy.users[name], grants.roles.isEmpty { return }
-                try policy.set(name, roles.isEmpty ? [.pull] : Set(roles))
+                try policy.set(name, roles.isEmpty ? [.pull] : Set(roles), cluster: cluster)
             }
             print("user \(name) is written to \(paths.users)")
         }
@@ -52,12 +58,19 @@ struct UserCommand: AsyncParsableCommand {
             func roles(_ user: String) -> [String] { policy.roles(of: user).map(\.rawValue).sorted() }
             if json {
                 let list = users.map { user -> JSONValue in
-                    ["name": .string(user), "roles": .array(roles(user).map { .string($0) })]
+                    var members: [String: JSONValue] = [
+                        "name": .string(user), "roles": .array(roles(user).map { .string($0) }),
+                    ]
+                    if let cluster = policy.users[user]?.cluster { members["cluster"] = .string(cluster) }
+                    return .object(members)
                 }
                 print(JSONValue.object(["users": .array(list)]).prettyText)
             } else {
                 var table = Table(["USER", "ROLES"])
-                for user in users { table.add([user, roles(user).joined(separator: ", ")]) }
+                for user in users {
+                    let cluster = policy.users[user]?.cluster.map { " of \($0)" } ?? ""
+                    table.add([user, roles(user).map { $0 == "cluster" ? $0 + cluster : $0 }.joined(separator: ", ")])
+                }
                 print(table.text, terminator: "")
             }
         }

@@ -40,21 +40,8 @@ struct VerifyCommand: AsyncParsableCommand {
 
     private func ask() async throws -> Verification {
         let path = apiPath("verify", query: ["repair": String(repair), "rate": String(Int64(rate) << 20)])
-        let bar = ProgressBar("verifying", total: 0)
-        return try await server.ask { client in
-            defer { bar.clear() }
-            let _: JSONValue = try await client.send(.post, path)
-            while true {
-                let status: VerificationStatus = try await client.send(.get, apiPath("verify"))
-                if let running = status.running {
-                    bar.note("\(byteCount(running.bytes)) read")
-                    try await Task.sleep(for: .milliseconds(200))
-                    continue
-                }
-                if let failure = status.failure { throw CommandError("the verification failed: \(failure)") }
-                guard let last = status.last else { throw CommandError("the server forgot the verification") }
-                return last
-            }
+        return try await server.follow {
+            try await $0.send(.post, path)
         } print: {
             text(of: $0)
         }

@@ -1,4 +1,4 @@
-import Foundation
+import Runtime
 
 /// Small files that the server reads at its start.
 enum ConfigurationFile {
@@ -7,12 +7,8 @@ enum ConfigurationFile {
 
     /// - Throws: `CommandError` if the file can't be read, is too large or is no text.
     static func read(_ path: String) throws -> String {
-        guard let bytes = FileManager.default.contents(atPath: path) else {
-            throw CommandError("\(path) can't be read: check that it exists and who may read it")
+        do { return try SmallFile.text(path, maximum: maximumSize) } catch {
+            throw CommandError("\(printable(path)) can't be read: \(error.reason)")
         }
-        guard bytes.count <= maximumSize, let text = String(data: bytes, encoding: .utf8) else {
-            throw CommandError("\(path) is no text file of at most \(maximumSize) bytes")
-        }
-        return text
     }
 }

@@ -1,6 +1,7 @@
 import Foundation
 import Images
 import Rootfs
+import Runtime
 
 /// Where the programs of the lifecycle layer are: given, or beside `cistern` for the machine's own architecture.
 struct LifecyclePrograms: Sendable {
@@ -33,10 +34,11 @@ struct LifecyclePrograms: Sendable {
         var programs: [Architecture: [UInt8]] = [:]
         for (architecture, directory) in directories {
             let path = directory + "/launch"
-            guard let bytes = FileManager.default.contents(atPath: path), bytes.count <= Self.maximumSize else {
-                throw CommandError("\(path) can't be read: give --lifecycle \(architecture)=DIR with a 'launch' in it")
+            do { programs[architecture] = try SmallFile.read(path, maximum: Self.maximumSize) } catch {
+                throw CommandError(
+                    "\(path) can't be read (\(error.reason)): give --lifecycle \(architecture)=DIR with a 'launch' in it"
+                )
             }
-            programs[architecture] = Array(bytes)
         }
         return programs
     }

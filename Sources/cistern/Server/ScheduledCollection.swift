@@ -1,10 +1,11 @@
 import Logging
-import Registry
+import Operations
+import OperatorAPI
 import ServiceLifecycle
 
 /// Collects garbage now and then.
 struct ScheduledCollection: Service {
-    let collections: CollectionRunner
+    let work: StoreOperations
     /// nil: never.
     let interval: Duration?
     let logger: Logger
@@ -18,24 +19,14 @@ struct ScheduledCollection: Service {
             while true {
                 // Not in step with other replicas.
                 try await Task.sleep(for: interval * Double.random(in: 0.9...1.1))
-                await collect()
-            }
-        }
-    }
-
-    private func collect() async {
-        do throws(RegistryError) {
-            let report = try await collections.run(dryRun: false)
-            logger.notice(
-                "collected garbage",
-                metadata: [
-                    "retired": "\(report.retired)", "bytes": "\(report.retiredBytes)", "blobs": "\(report.blobs)",
-                ])
-        } catch {
-            switch error {
-            case .collecting, .cancelled: break
-            default:
-                logger.error("the collection failed; the next one is tried in time", metadata: ["reason": "\(error)"])
+                do throws(OperationError) { try await work.collect(dryRun: false, by: nil) } catch {
+                    switch error {
+                    case .running, .stopping: break
+                    default:
+                        logger.error(
+                            "garbage can't be collected; it is tried again in time", metadata: ["reason": "\(error)"])
+                    }
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ import Images
 import Logging
 import Logs
 import ObjectStore
+import Operations
 import OperatorAPI
 import Records
 import Registry
@@ -83,11 +84,6 @@ struct Server {
         let counter = UsageCounter(
             quotas: quotas, registry: registry, reading: files, others: { try await droplets.countUsage($0) },
             now: SystemClock.now, executor: background)
-        let verifications = VerificationRunner(
-            verifier: Verifier(
-                registry: registry, blobs: blobs, reading: files, folders: StoredRecords.folders,
-                users: { try await images.users(of: $0) }),
-            now: SystemClock.now)
         let pins = RunningImages(store: store, unreadable: unreadable, now: SystemClock.now)
         let retention = Retention(images: images, pins: pins, policy: settings.retention, now: SystemClock.now)
         let collections = CollectionRunner(
@@ -96,7 +92,17 @@ struct Server {
             retire: Retirement(
                 retention: retention, registry: registry, pins: pins, untagged: settings.untaggedAge,
                 grace: settings.collectionGrace, now: SystemClock.now
-            ).callAsFunction, now: SystemClock.now, executor: background)
+            ).callAsFunction, executor: background)
+        let operations = OperationRunner(
+            store: store, unreadable: unreadable, isExclusive: true, describe: { OperatorErrors.describe($0) },
+            now: SystemClock.now, logger: logger)
+        try await operations.interruptLost()
+        let work = StoreOperations(
+            operations: operations, collections: collections,
+            verifier: Verifier(
+                registry: registry, blobs: blobs, reading: files, folders: StoredRecords.folders,
+                users: { try await images.users(of: $0) }),
+            usage: counter, logger: logger)
 
         warnOfRedirects(store, logger)
         let memory = Budget.memory(settings.memoryBytes)
@@ -108,9 +114,8 @@ struct Server {
         routes.add(BitsAPI(droplets: droplets, settings: settings.bits(memory)).routes)
         routes.add(
             OperatorAPI(
-                rootfs: rootfs, droplets: droplets, images: images, collections: collections,
-                verifications: verifications, pins: pins, retention: retention, usage: counter,
-                settings: settings.operators(trust: directory.trust, memory)
+                rootfs: rootfs, droplets: droplets, images: images, pins: pins, retention: retention,
+                operations: operations, work: work, settings: settings.operators(trust: directory.trust, memory)
             ).routes)
 
         let server = HTTPServer(
@@ -123,13 +128,12 @@ struct Server {
         let group = ServiceGroup(
             configuration: .init(
                 services: [
-                    UploadExpiry(uploads: uploads), BackgroundVerification(verifications: verifications),
-                    ScheduledCollection(
-                        collections: collections, interval: settings.collectionInterval, logger: logger),
-                    ScheduledCount(counter: counter, logger: logger),
+                    UploadExpiry(uploads: uploads), BackgroundOperations(operations: operations),
+                    ScheduledCollection(work: work, interval: settings.collectionInterval, logger: logger),
+                    ScheduledCount(work: work, logger: logger),
                     FirstCount(droplets: droplets, executor: background, logger: logger),
                     makeReloader(authenticator, quotas, tls, logger),
-                    server,
+                    server, OperationsEnd(operations: operations),
                 ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()
     }

@@ -1,4 +1,4 @@
-import Identity
+import Runtime
 import Signatures
 
 extension SigningKey {
@@ -15,7 +15,7 @@ extension SigningKey {
             throw CommandError("\(Setting.provenanceKey.key) names more than \(maximumCount) files")
         }
         let keys = try paths.map { path in
-            do { return try SigningKey(pem: try SecretFile.read(path, maximum: maximumSize)) } catch {
+            do { return try SigningKey(pem: try SmallFile.read(path, maximum: maximumSize, isSecret: true)) } catch {
                 throw CommandError(
                     "\(printable(path)) can't sign provenance: \(reason(error)). "
                         + "A key is made with: (umask 077; openssl genpkey -algorithm ed25519 -out \(printable(path)))")
@@ -28,7 +28,7 @@ extension SigningKey {
     }
 
     private static func reason(_ error: any Error) -> String {
-        if case AuthenticationError.file(_, let reason) = error { reason } else { "\(error)" }
+        (error as? SmallFile.Failure)?.reason ?? "\(error)"
     }
 }
 

@@ -105,6 +105,12 @@ final class ProgressBar: Sendable {
         if let text { writeToStandardError(text) }
     }
 
+    /// Shows how far an operation is.
+    func show(_ progress: Operation.Progress?) {
+        guard let progress else { return note("under way") }
+        if progress.total != nil { show(progress.done) } else { note(progress.text) }
+    }
+
     /// Says how far something is whose end is not known.
     func note(_ text: String) {
         guard isTerminal else { return }

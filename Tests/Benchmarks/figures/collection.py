@@ -36,13 +36,24 @@ def _filled(bench, blobs, repositories):
 
 def _collect(cistern, query=""):
     connection = http.client.HTTPConnection("127.0.0.1", cistern.plain_port, timeout=600)
+    headers = {"Authorization": cistern.authorization(PASSWORD)}
+
+    def ask(method, path, status):
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != status:
+            raise process.Failed(f"{method} {path} was answered {answer.status}: {body[:300]!r}")
+        return json.loads(body)
+
     start = time.monotonic()
-    connection.request("POST", "/api/v1/gc" + query, headers={"Authorization": cistern.authorization(PASSWORD)})
-    answer = connection.getresponse()
-    body = answer.read()
-    if answer.status != 200:
-        raise process.Failed(f"the collection was answered {answer.status}: {body[:300]!r}")
-    return time.monotonic() - start, json.loads(body)["retired"]
+    operation = ask("POST", "/api/v1/gc" + query, 202)
+    while operation["state"] == "running":
+        time.sleep(0.02)
+        operation = ask("GET", f"/api/v1/operations/{operation['id']}", 200)
+    if operation["state"] != "done":
+        raise process.Failed(f"the collection is {operation['state']}: {operation['failure']}")
+    return time.monotonic() - start, operation["report"]["retired"]
 
 
 def _round(bench, target, is_warm):

@@ -94,6 +94,18 @@ class Server:
         finally:
             connection.close()
 
+    def operate(self, path):
+        """Has an operation begun and waits for its end; gives its report."""
+        status, operation = self.ask("POST", path)
+        if status != 202:
+            raise process.Failed(f"POST {path} was answered {status}: {operation}")
+        while operation["state"] == "running":
+            time.sleep(0.02)
+            operation = self.ask("GET", f"/api/v1/operations/{operation['id']}")[1]
+        if operation["state"] != "done":
+            raise process.Failed(f"{operation['kind']} is {operation['state']}: {operation['failure']}")
+        return operation["report"]
+
     @property
     def cpu(self):
         return process.cpu_seconds(self.pid)

@@ -163,10 +163,12 @@ extension ServerTests {
                     let client = Client(
                         port: world.client.port,
                         passwords: world.client.passwords.merging(["ci": "second secret"]) { $1 })
-                    for (path, user, status) in [
-                        ("/v2/", "ci", 200), ("/droplets/a/\(Droplet("a").sha256)", "ci", 403), ("/v2/", "pull", 401),
+                    let droplet = "/droplets/a/\(Droplet("a").sha256)"
+                    for (method, path, user, status) in [
+                        ("GET", "/v2/", "ci", 200), ("GET", droplet, "ci", 404), ("PUT", droplet, "ci", 403),
+                        ("GET", "/v2/", "pull", 401),
                     ] {
-                        let answer = try await client.get(path, as: user)
+                        let answer = try await client.send(method, path, as: user, body: [])
                         #expect(answer.status == status, "\(user) has the role pull, which is the default")
                     }
                 }

@@ -1,5 +1,7 @@
 import Foundation
+import JSON
 import TestSupport
+import Testing
 
 /// A client of a server's plain listener: a connection for each request, answers as they came.
 struct Client: Sendable {
@@ -47,6 +49,28 @@ struct Client: Sendable {
             // A refusal may come before everything was sent; it can still be read.
         }
         return try await Answer(from: connection)
+    }
+
+    /// Has an operation begun and waits for its end; while another one of its kind runs, for that first.
+    /// - Returns: it, with what came of it in `report`.
+    func operate(_ target: String, within limit: Duration = .seconds(60)) async throws -> JSONValue {
+        let begun = try await waitFor("\(target) to begin", within: limit) { () -> Answer? in
+            let answer = try await send("POST", target, as: "operator", body: [], limit: limit)
+            return answer.status == 409 && answer.json["code"] == "running" ? nil : answer
+        }
+        try #require(begun.status == 202, "\(begun.text)")
+        let place = try #require(begun["Location"])
+        try #require(begun.json["id"]?.string.map { "/api/v1/operations/\($0)" } == place)
+        return try await end(of: place, within: limit)
+    }
+
+    /// An operation at its end.
+    func end(of place: String, within limit: Duration = .seconds(60)) async throws -> JSONValue {
+        try await waitFor("the end of \(place)", within: limit) { () -> JSONValue? in
+            let answer = try await get(place, as: "operator")
+            try #require(answer.status == 200, "\(answer.text)")
+            return answer.json["state"] == "running" ? nil : answer.json
+        }
     }
 
     func get(_ target: String, as user: String? = "pull", _ headers: [String: String] = [:]) async throws -> Answer {

@@ -4,8 +4,9 @@ import Foundation
 struct StoreTree: Sendable {
     let directory: String
 
-    /// The objects, by key. Complete only while no server runs: the tree follows the journal.
-    func objects() -> Set<String> { files("objects") }
+    /// The objects, by key, but for the records of operations, which come and go by themselves. Complete only while no
+    /// server runs: the tree follows the journal.
+    func objects() -> Set<String> { files("objects").filter { !$0.hasPrefix("operations/") } }
 
     /// What is being written now.
     func unfinished() -> Set<String> { files("tmp") }

@@ -31,15 +31,13 @@ extension ServerTests {
                 // Longer than the grace period: only what something names stays.
                 let start = ContinuousClock.now
                 try await waitUntil("the grace period's end") { ContinuousClock.now > start + .milliseconds(1500) }
-                let collected = try await world.client.send("POST", "/api/v1/gc", as: "operator", body: [])
-                #expect(collected.status == 200, "\(collected.text)")
+                #expect(try await world.client.operate("/api/v1/gc")["state"] == "done")
                 try await world.server.cisternSuccessfully(["verify"])
-                let again = try await world.client.send("POST", Self.path + "?from=1", as: "operator", body: [])
-                #expect(again.status == 200 && again.json == delta, "\(again.text)")
+                let again = try await world.client.operate(Self.path + "?from=1")
+                #expect(again["state"] == "done" && again["report"] == delta, "\(again)")
 
-                let back = try await world.client.send(
-                    "POST", "/api/v1/rootfs/tiny/1/delta?from=2&times=ignored", as: "operator", body: [])
-                #expect(back.status == 201 && back.json["times"] == "ignored", "\(back.text)")
+                let back = try await world.client.operate("/api/v1/rootfs/tiny/1/delta?from=2&times=ignored")
+                #expect(back["state"] == "done" && back["report"]?["times"] == "ignored", "\(back)")
                 let list = try await world.client.get(Self.path, as: "operator").json["deltas"]?.array ?? []
                 #expect(list == [delta])
             }
@@ -52,12 +50,12 @@ extension ServerTests {
                 let before = try await World.with(data: data, ["--stack", "tiny"]) { world in
                     try await world.server.importTinyRootfs(version: "1")
                     try await world.server.importTinyRootfs(version: "2", promote: false)
-                    return try await world.client.send("POST", Self.path + "?from=1", as: "operator", body: []).json
+                    return try await world.client.operate(Self.path + "?from=1")["report"]
                 }
                 try await World.with(data: data) { world in
                     #expect(try await world.client.get(Self.path + "?from=1", as: "operator").json == before)
-                    let again = try await world.client.send("POST", Self.path + "?from=1", as: "operator", body: [])
-                    #expect(again.status == 200 && again.json == before, "\(again.text)")
+                    let again = try await world.client.operate(Self.path + "?from=1")
+                    #expect(again["report"] == before, "\(again)")
                 }
             }
         }
@@ -118,12 +116,12 @@ extension ServerTests {
                     }
                 }
                 try await World.with(data: data, ["--stack", "tiny", "--gc-grace-seconds", "1"]) { world in
-                    let answer = try await world.client.send("POST", Self.path + "?from=1", as: "operator", body: [])
-                    #expect([200, 201].contains(answer.status), "\(answer.text)")
-                    if let whole { #expect(answer.json["layer"] == whole["layer"]) }
+                    let computed = try await world.client.operate(Self.path + "?from=1")
+                    #expect(computed["state"] == "done", "\(computed)")
+                    if let whole { #expect(computed["report"]?["layer"] == whole["layer"]) }
                     let start = ContinuousClock.now
                     try await waitUntil("the grace period's end") { ContinuousClock.now > start + .milliseconds(1500) }
-                    _ = try await world.client.send("POST", "/api/v1/gc", as: "operator", body: [])
+                    _ = try await world.client.operate("/api/v1/gc")
                     try await world.server.cisternSuccessfully(["verify", "--repair"])
                     #expect(world.store.unfinished() == [])
                 }

@@ -28,7 +28,8 @@ extension ServerTests {
         }
 
         private static func usage(_ world: World, count: Bool = false) async throws -> JSONValue {
-            try await world.client.send(count ? "POST" : "GET", "/api/v1/usage", as: "operator").json
+            if count { _ = try await world.client.operate("/api/v1/usage") }
+            return try await world.client.get("/api/v1/usage", as: "operator").json
         }
 
         private static func total(_ world: World, _ pattern: String) async throws -> JSONValue {
@@ -151,7 +152,7 @@ extension ServerTests {
                 #expect(refused.status == 507)
                 #expect(try await repo.delete("blobs/\(digest)").status == 202)
                 try await waitUntil("the garbage to go", within: .seconds(30)) {
-                    _ = try await world.client.send("POST", "/api/v1/gc", as: "operator")
+                    _ = try await world.client.operate("/api/v1/gc")
                     return try await (Self.usage(world)["store"]?["used"]?.integer ?? .max) <= before
                 }
                 try await repo.push(small)

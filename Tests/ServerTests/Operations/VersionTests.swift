@@ -52,8 +52,8 @@ extension ServerTests {
                 }
                 let start = ContinuousClock.now
                 try await waitUntil("the grace period's end") { ContinuousClock.now > start + .milliseconds(1500) }
-                let collected = try await world.client.send("POST", "/api/v1/gc", as: "operator", body: [])
-                #expect(collected.json["retired"]?.integer ?? 0 >= 2, "the layers of both")
+                let collected = try await world.client.operate("/api/v1/gc")
+                #expect(collected["report"]?["retired"]?.integer ?? 0 >= 2, "the layers of both")
                 let now = try await Image(droplet.sha256, of: "cloudfoundry/app", from: world.client)
                 try await now.verifyLayers(from: world.client)
             }

@@ -233,7 +233,7 @@ extension ServerTests {
                 #expect(try await errors(key).isEmpty)
                 #expect(try await errors(key + "," + key).contains("twice"))
                 #expect(try await errors(directory + "/none.pem").contains("No such file"))
-                #expect(try await errors(directory).contains("no file"))
+                #expect(try await errors(directory).contains("no regular file"))
                 for mode in [0o644, 0o640, 0o604, 0o660] {
                     try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: key)
                     let said = try await errors(key)

@@ -97,7 +97,7 @@ extension ServerTests {
                 ("DELETE", "/v2/a/tags/list", "GET, HEAD"), ("PUT", "/v2/a/referrers/\(zeros)", "GET, HEAD"),
                 ("DELETE", "/v2/_catalog", "GET, HEAD"), ("GET", "/v2/a/blobs/uploads/", "POST"),
                 ("PUT", "/v2/a/blobs/uploads/", "POST"),
-                ("POST", "/v2/a/blobs/uploads/\(upload)", "GET, PATCH, PUT, DELETE"),
+                ("POST", "/v2/a/blobs/uploads/\(upload)", "GET, HEAD, PATCH, PUT, DELETE"),
             ])
         func methods(method: String, path: String, allow: String) async throws {
             let answer = try await SharedServer.world().client.send(method, path, as: "operator", body: [])

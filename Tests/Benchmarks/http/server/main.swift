@@ -29,14 +29,18 @@ var policy = Policy()
 try policy.set("pull", [.pull])
 
 let manifest = Array(String(repeating: "x", count: 2000).utf8)
-var routes = Routes()
-routes.get("/v2/**", access: .role(.pull), execution: .eventLoop) { _ in
+var routes = Routes(
+    table: AccessTable([
+        .init("GET", "/v2/**", .role(.pull)), .init("GET", "/pool/**", .role(.pull)),
+        .init("GET", "/blob", .role(.pull)),
+    ]))
+routes.get("/v2/**", execution: .eventLoop) { _ in
     .bytes(
         manifest, contentType: "application/vnd.oci.image.manifest.v1+json",
         headers: [.eTag: "\"sha256:0123\"", .cacheControl: "no-cache"])
 }
-routes.get("/pool/**", access: .role(.pull)) { _ in .bytes(manifest, contentType: "text/plain") }
-routes.get("/blob", access: .role(.pull), execution: .eventLoop) { request in
+routes.get("/pool/**") { _ in .bytes(manifest, contentType: "text/plain") }
+routes.get("/blob", execution: .eventLoop) { request in
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw HTTPFailure(.notFound, "no file") }
     let size = lseek(descriptor, 0, SEEK_END)

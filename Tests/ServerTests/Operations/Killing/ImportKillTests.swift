@@ -106,7 +106,7 @@ extension ServerTests {
         private static func collect(_ world: World) async throws {
             let start = ContinuousClock.now
             try await waitUntil("the grace period's end") { ContinuousClock.now > start + .milliseconds(1500) }
-            _ = try await world.client.send("POST", "/api/v1/gc", as: "operator", body: [])
+            _ = try await world.client.operate("/api/v1/gc")
             try await world.server.cisternSuccessfully(["verify", "--repair"])
             #expect(world.store.unfinished() == [])
         }

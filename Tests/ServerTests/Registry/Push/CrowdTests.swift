@@ -81,9 +81,9 @@ extension ServerTests {
         ) async throws -> (count: Int, retired: Int64) {
             var (count, retired) = (0, Int64(0))
             while ContinuousClock.now < deadline {
-                let answer = try await client.send("POST", "/api/v1/gc", as: "operator", body: [])
-                try #require(answer.status == 200, "\(answer.text)")
-                retired += answer.json["retired"]?.integer ?? 0
+                let collected = try await client.operate("/api/v1/gc")
+                try #require(collected["state"] == "done", "\(collected)")
+                retired += collected["report"]?["retired"]?.integer ?? 0
                 let verified = try await client.send(
                     "POST", "/api/v1/verify?repair=true&rate=1000000000", as: "operator", body: [])
                 try #require([202, 409].contains(verified.status), "\(verified.text)")

@@ -1,4 +1,5 @@
 package import Glibc
+import Runtime
 
 /// Small files that only their owner may read: written whole, atomically and durably.
 package enum PrivateFile {
@@ -8,25 +9,9 @@ package enum PrivateFile {
 
     /// - Parameter maximum: in bytes; a larger file is an error.
     package static func read(_ path: String, maximum: Int) throws(AuthenticationError) -> String {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
-        guard descriptor >= 0 else { throw failure(path) }
-        defer { close(descriptor) }
-        var bytes: [UInt8] = []
-        while true {
-            var chunk = [UInt8](repeating: 0, count: 64 << 10)
-            let count = Glibc.read(descriptor, &chunk, chunk.count)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw failure(path) }
-            guard count > 0 else { break }
-            bytes += chunk[..<count]
-            guard bytes.count <= maximum else {
-                throw .file(path: path, reason: "it has more than \(maximum) bytes")
-            }
+        do { return try SmallFile.text(path, maximum: maximum) } catch {
+            throw .file(path: path, reason: error.reason)
         }
-        guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw .file(path: path, reason: "it is not UTF-8")
-        }
-        return text
     }
 
     /// Replaces a file. After a crash at any moment the old file is there, or the new one.

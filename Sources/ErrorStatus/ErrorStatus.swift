@@ -1,0 +1,140 @@
+import Blobs
+package import HTTPServer
+package import HTTPTypes
+import Layers
+import ObjectStore
+import Operations
+import Records
+import Registry
+import Rootfs
+
+/// What an error of the domain is to a client: the one table from errors to statuses.
+///
+/// Each API words its answers and has codes of its own; whether it is worth trying again must not depend on which of
+/// them was asked. Where statuses differ by API nevertheless, its clients' contract says so.
+package struct ErrorStatus: Sendable {
+    package enum API: CaseIterable, Sendable { case registry, bits, operators }
+
+    package let status: HTTPResponse.Status
+    /// What everybody is told of the store's own failures, instead of what it says of itself; nil for all else.
+    package let message: String?
+
+    /// `Retry-After`, where trying again may help.
+    package var headers: HTTPFields {
+        status == .serviceUnavailable || status == .tooManyRequests ? [.retryAfter: "5"] : [:]
+    }
+
+    /// - Returns: nil if something failed inside: an answer of 500, and a line in the log.
+    package init?(_ error: any Error, in api: API) {
+        let status: ErrorStatus? =
+            switch error {
+            case let error as ImageError: Self.of(error, in: api)
+            case let error as RegistryError: Self.of(error, in: api)
+            case let error as BlobError: Self.of(error, in: api)
+            case let error as ObjectStoreError: Self.of(error)
+            case let error as OperationError: Self.of(error)
+            case let error as HTTPFailure: ErrorStatus(error.status)
+            default: nil
+            }
+        guard let status else { return nil }
+        self = status
+    }
+
+    /// The failure of the request's own body, where that is what an error is about.
+    package static func ofBody(_ error: any Error) -> HTTPFailure? {
+        switch error {
+        case let error as HTTPFailure: error
+        case ImageError.input(let error), RegistryError.input(let error): ofBody(error)
+        default: nil
+        }
+    }
+
+    private init(_ status: HTTPResponse.Status, _ message: String? = nil) {
+        self.status = status
+        self.message = message
+    }
+
+    private static let unavailable = ErrorStatus(.serviceUnavailable)
+    /// 507 (RFC 4918, section 11.5).
+    private static let insufficientStorage = HTTPResponse.Status(code: 507, reasonPhrase: "Insufficient Storage")
+
+    private static func of(_ error: ImageError, in api: API) -> ErrorStatus? {
+        switch error {
+        case .invalidName, .unsuitableReport: ErrorStatus(.badRequest)
+        case .unknownStack, .unknownVersion, .nothingPromoted, .noVariant, .noPackages, .unknownDroplet, .unknownDelta:
+            ErrorStatus(.notFound)
+        case .rootfsExists, .rootfsInUse, .rootfsNeeded, .versionBlocked, .nothingBefore, .promotedMeanwhile,
+            .aliasTaken:
+            ErrorStatus(.conflict)
+        case .unsuitableRootfs, .unsuitableImage, .unsuitableDelta, .untrusted, .notOneLayer:
+            ErrorStatus(.unprocessableContent)
+        // To those who pull, an image that can't be made is not there.
+        case .noLifecycle: ErrorStatus(api == .registry ? .notFound : .unprocessableContent)
+        case .checksumMismatch: ErrorStatus(api == .operators ? .unprocessableContent : .badRequest)
+        case .rejected(let reason): of(reason)
+        case .contended, .cancelled: unavailable
+        case .blob(let error): of(error, in: api)
+        case .store(let error): of(error)
+        case .input(let error): ErrorStatus(error, in: api)
+        case .damaged, .signing: nil
+        }
+    }
+
+    private static func of(_ error: ConversionError) -> ErrorStatus {
+        switch error.fault {
+        case .tooLarge: ErrorStatus(.contentTooLarge)
+        case .noMemory: ErrorStatus(.serviceUnavailable, error.reason)
+        case .invalid, .crossesLayers: ErrorStatus(.unprocessableContent)
+        }
+    }
+
+    private static func of(_ error: RegistryError, in api: API) -> ErrorStatus? {
+        switch error {
+        case .unknownRepository, .unknownManifest, .unknownBlob, .unknownUpload, .missingContent: ErrorStatus(.notFound)
+        case .digestMismatch, .sizeMismatch, .invalidManifest: ErrorStatus(.badRequest)
+        case .busyUpload, .counting: ErrorStatus(.conflict)
+        case .outOfOrder: ErrorStatus(.rangeNotSatisfiable)
+        case .tooManyUploads: ErrorStatus(.tooManyRequests)
+        case .tooLarge: ErrorStatus(.contentTooLarge)
+        case .contended, .cancelled: unavailable
+        case .blob(let error): of(error, in: api)
+        case .store(let error): of(error)
+        case .input(let error): ErrorStatus(error, in: api)
+        case .unreadable: nil
+        }
+    }
+
+    private static func of(_ error: BlobError, in api: API) -> ErrorStatus? {
+        switch error {
+        case .missing: api == .registry ? ErrorStatus(.notFound) : nil
+        // The specification has a code for it: DENIED, which is 403. A full store is nothing that a sender could help.
+        case .overQuota(let denial):
+            ErrorStatus(api == .registry && denial.repositories != nil ? .forbidden : insufficientStorage)
+        case .contended, .uncounted: unavailable
+        case .store(let error): of(error)
+        case .damaged: nil
+        }
+    }
+
+    private static func of(_ error: ObjectStoreError) -> ErrorStatus? {
+        switch error {
+        case .full: ErrorStatus(insufficientStorage, "the store is full: free some space, then try again")
+        case .permission, .owned:
+            ErrorStatus(.serviceUnavailable, "the store can't be written at the moment: try again")
+        case .io, .unknown, .cancelled: ErrorStatus(.serviceUnavailable, "the store failed: try again")
+        // Whoever asks for what is not there, or writes over another's change, says so in terms of its own.
+        case .missing, .exists, .changed, .invalidKey, .tooLarge: nil
+        }
+    }
+
+    private static func of(_ error: OperationError) -> ErrorStatus? {
+        switch error {
+        case .unknown: ErrorStatus(.notFound)
+        case .running, .ended, .cancelled: ErrorStatus(.conflict)
+        case .tooMany, .stopping: unavailable
+        case .record(.store(let error)): of(error)
+        case .record(.contended): unavailable
+        case .record(.unreadable): nil
+        }
+    }
+}

@@ -1,0 +1,152 @@
+/// Whom a route answers. There is no default: each route has a row in `AccessTable`.
+///
+/// A request's user is the one of its Authorization header, or else the one that the client's certificate names.
+public enum Access: Hashable, Sendable {
+    /// Everybody, without asking who it is.
+    case open
+    /// Everybody, also those who don't say who they are: the route looks up what they may do by itself. Credentials
+    /// that are not good are refused all the same.
+    case anonymous
+    /// Every known user.
+    case authenticated
+    /// Users who have one of these roles everywhere.
+    case roles(Set<Role>)
+    /// Users who have a role on some repository.
+    case somewhere(Role)
+    /// The user who is bound to the cluster that the path names, and operators.
+    case ownCluster
+    /// Whoever has a role on the repository that the path names, and users who have one of the other roles. What the
+    /// policy gives to everybody counts too.
+    case repository(Role, orRoles: Set<Role> = [])
+    /// Whoever has a role on the droplet's repository, `cloudfoundry/<guid>`.
+    case droplet(Role)
+
+    package static func role(_ role: Role) -> Access { .roles([role]) }
+
+    /// Whether it answers those who don't say who they are, perhaps.
+    package var answersAnonymous: Bool {
+        switch self {
+        case .open, .anonymous, .repository, .droplet: true
+        case .authenticated, .roles, .somewhere, .ownCluster: false
+        }
+    }
+
+    /// The roles of which one is enough, in `Role`'s order; empty where none is needed. They may have to be had for
+    /// one cluster or repository only.
+    package var roles: [Role] {
+        let direct: Set<Role> =
+            switch self {
+            case .open, .anonymous, .authenticated: []
+            case .roles(let roles): roles
+            case .ownCluster: [.cluster]
+            case .repository(let role, let others): others.union([role])
+            case .droplet(let role), .somewhere(let role): [role]
+            }
+        return Role.allCases.filter { !RoleSet(including: [$0]).isDisjoint(with: RoleSet(direct)) }
+    }
+}
+
+/// Who may use which route: a row for each route of every API.
+///
+/// `Routes` takes what a route asks for from here, and a server does not start with a route that has no row.
+public struct AccessTable: Sendable {
+    public struct Row: Hashable, Sendable {
+        /// `*` stands for all. A row for GET is HEAD's too.
+        public let method: String
+        /// As in `RoutePattern`; a repository's name may have several components.
+        public let pattern: String
+        public let access: Access
+
+        package init(_ method: String, _ pattern: String, _ access: Access) {
+            self.method = method
+            self.pattern = pattern
+            self.access = access
+        }
+    }
+
+    public let rows: [Row]
+    private let accesses: [String: Access]
+
+    package init(_ rows: [Row]) {
+        self.rows = rows
+        accesses = Dictionary(
+            rows.map { ("\($0.method) \($0.pattern)", $0.access) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    /// nil: there is no such row.
+    package func access(_ method: String, _ pattern: String) -> Access? { accesses["\(method) \(pattern)"] }
+
+    /// All of them.
+    ///
+    /// Staging jobs write droplets and, for now, nothing else: what a droplet has is read by whoever may pull its image,
+    /// and deleting one takes an operator, since apps may run from it. A cluster's agent reads manifests, to know what
+    /// a tag stands for, and says what runs in its own cluster.
+    public static let cistern = AccessTable(platform + registry + bits + operators)
+
+    private static let platform = [
+        Row("GET", "/healthz", .open),
+        Row("GET", "/readyz", .open),
+    ]
+
+    private static let registry = [
+        // The route that finds the following ones.
+        Row("*", "/v2/**", .anonymous),
+        Row("GET", "/v2/", .authenticated),
+        Row("GET", "/v2/_catalog", .somewhere(.pull)),
+        Row("GET", "/v2/:name/manifests/:reference", .repository(.pull, orRoles: [.cluster])),
+        Row("PUT", "/v2/:name/manifests/:reference", .repository(.push)),
+        Row("DELETE", "/v2/:name/manifests/:reference", .repository(.push)),
+        Row("GET", "/v2/:name/blobs/:digest", .repository(.pull)),
+        Row("DELETE", "/v2/:name/blobs/:digest", .repository(.push)),
+        Row("POST", "/v2/:name/blobs/uploads/", .repository(.push)),
+        Row("GET", "/v2/:name/blobs/uploads/:id", .repository(.push)),
+        Row("PATCH", "/v2/:name/blobs/uploads/:id", .repository(.push)),
+        Row("PUT", "/v2/:name/blobs/uploads/:id", .repository(.push)),
+        Row("DELETE", "/v2/:name/blobs/uploads/:id", .repository(.push)),
+        Row("GET", "/v2/:name/tags/list", .repository(.pull)),
+        Row("GET", "/v2/:name/referrers/:digest", .repository(.pull)),
+    ]
+
+    private static let bits = [
+        Row("PUT", "/droplets/:guid", .role(.stage)),
+        Row("PUT", "/droplets/:guid/:hash", .role(.stage)),
+        Row("GET", "/droplets/:guid/:hash", .droplet(.pull)),
+        Row("DELETE", "/droplets/:guid/:hash", .role(.operator)),
+    ]
+
+    private static let operators = [
+        Row("GET", "/api/v1/openapi.json", .authenticated),
+        Row("GET", "/api/v1/pins", .role(.operator)),
+        Row("GET", "/api/v1/pins/:cluster", .ownCluster),
+        Row("POST", "/api/v1/pins/:cluster", .ownCluster),
+        Row("DELETE", "/api/v1/pins/:cluster", .ownCluster),
+        Row("GET", "/api/v1/droplets", .role(.operator)),
+        Row("GET", "/api/v1/droplets/:guid", .role(.operator)),
+        Row("GET", "/api/v1/droplets/:guid/:hash", .role(.operator)),
+        Row("GET", "/api/v1/rootfs", .role(.operator)),
+        Row("GET", "/api/v1/rootfs/:stack", .role(.operator)),
+        Row("GET", "/api/v1/rootfs/:stack/current", .role(.operator)),
+        Row("PUT", "/api/v1/rootfs/:stack/current", .role(.operator)),
+        Row("POST", "/api/v1/rootfs/:stack/rollback", .role(.operator)),
+        Row("GET", "/api/v1/rootfs/:stack/:version", .role(.operator)),
+        Row("PUT", "/api/v1/rootfs/:stack/:version", .role(.operator)),
+        Row("DELETE", "/api/v1/rootfs/:stack/:version", .role(.operator)),
+        Row("PUT", "/api/v1/rootfs/:stack/:version/state", .role(.operator)),
+        Row("GET", "/api/v1/rootfs/:stack/:version/export", .role(.operator)),
+        Row("GET", "/api/v1/rootfs/:stack/:version/prepull", .role(.operator)),
+        Row("GET", "/api/v1/rootfs/:stack/:version/packages", .role(.operator)),
+        Row("GET", "/api/v1/rootfs/:stack/:version/diff", .role(.operator)),
+        Row("GET", "/api/v1/rootfs/:stack/:version/delta", .role(.operator)),
+        Row("POST", "/api/v1/rootfs/:stack/:version/delta", .role(.operator)),
+        Row("GET", "/api/v1/gc", .role(.operator)),
+        Row("POST", "/api/v1/gc", .role(.operator)),
+        Row("GET", "/api/v1/verify", .role(.operator)),
+        Row("POST", "/api/v1/verify", .role(.operator)),
+        Row("GET", "/api/v1/usage", .role(.operator)),
+        Row("POST", "/api/v1/usage", .role(.operator)),
+        Row("GET", "/api/v1/operations", .role(.operator)),
+        Row("GET", "/api/v1/operations/:id", .role(.operator)),
+        Row("POST", "/api/v1/operations/:id/cancel", .role(.operator)),
+        Row("GET", "/api/v1/overview", .role(.operator)),
+    ]
+}

@@ -1,0 +1,425 @@
+package import JSON
+package import Logging
+package import ObjectStore
+package import Records
+import Synchronization
+
+/// Work that runs, as it is known in its own process.
+package final class RunningOperation: Sendable {
+    private struct State {
+        var record: OperationRecord
+        /// Since it was written down last.
+        var hasChanged = false
+        /// It is done by the runner, and not within somebody's task.
+        var isQueued = false
+        /// Somebody wants it cancelled, or its process stops.
+        var isCancelled = false
+        /// Ends when that is so.
+        var cancellation: AsyncStream<Void>.Continuation?
+    }
+
+    private let state: Mutex<State>
+    package let id: String
+
+    fileprivate init(_ record: OperationRecord) {
+        id = record.id
+        state = Mutex(State(record: record))
+    }
+
+    package var record: OperationRecord { state.withLock { $0.record } }
+
+    /// Says how far it is.
+    package func advance(to progress: OperationRecord.Progress?, _ report: JSONValue? = nil) {
+        change { record in
+            record.progress = progress
+            if let report { record.report = report }
+        }
+    }
+
+    /// Says that so much more is done of what was to be done.
+    package func advance(by count: Int64) { change { $0.progress?.done += count } }
+
+    fileprivate func change(_ body: (inout OperationRecord) -> Void) {
+        state.withLock { state in
+            // What came of it does not change any more.
+            guard state.record.state == .running else { return }
+            body(&state.record)
+            state.hasChanged = true
+        }
+    }
+
+    fileprivate var isQueued: Bool {
+        get { state.withLock { $0.isQueued } }
+        set { state.withLock { $0.isQueued = newValue } }
+    }
+
+    /// - Parameter who: nil: its process stops.
+    fileprivate func cancel(by who: String?) {
+        if let who { change { $0.cancelledBy = $0.cancelledBy ?? who } }
+        let cancellation = state.withLock { state in
+            state.isCancelled = true
+            return state.cancellation
+        }
+        cancellation?.finish()
+    }
+
+    /// Runs work until it is done, and cancels it if somebody wants that. Work that is done all the same is done.
+    fileprivate func run<Value: Sendable>(
+        _ work: @escaping @Sendable (RunningOperation) async throws -> Value
+    ) async -> Result<Value, any Error> {
+        let (cancellations, cancellation) = AsyncStream.makeStream(of: Void.self)
+        let isCancelled = state.withLock { state in
+            state.cancellation = cancellation
+            return state.isCancelled
+        }
+        if isCancelled { cancellation.finish() }
+        return await withTaskGroup(of: Result<Value, any Error>?.self) { group in
+            group.addTask {
+                do { return .success(try await work(self)) } catch { return .failure(error) }
+            }
+            group.addTask {
+                for await _ in cancellations {}
+                return nil
+            }
+            var result: Result<Value, any Error>?
+            while let next = await group.next() {
+                result = next ?? result
+                group.cancelAll()
+            }
+            return result ?? .failure(CancellationError())
+        }
+    }
+
+    /// Writes down what came of it.
+    /// - Parameter describe: what is told of an error.
+    fileprivate func end(
+        _ result: Result<JSONValue, any Error>, at time: Int64, describe: (any Error) -> OperationRecord.Failure
+    ) {
+        let wasCancelled = state.withLock { $0.isCancelled } || Task.isCancelled
+        change { record in
+            record.ended = time
+            switch result {
+            case .success(let report):
+                record.state = .done
+                record.report = report
+            case .failure where record.cancelledBy != nil: record.state = .cancelled
+            case .failure(let error) where wasCancelled || error is CancellationError || error is OperationError:
+                record.state = .interrupted
+                record.failure = .init(code: "interrupted", message: "the server stopped, or its sender went away")
+            case .failure(let error):
+                record.state = .failed
+                record.failure = describe(error)
+            }
+        }
+    }
+
+    /// What is to be written down, with a new lease; nil if there is nothing.
+    /// - Parameter renews: the lease of what did not change is renewed, too.
+    fileprivate func unwritten(lease: Int64, renews: Bool) -> OperationRecord? {
+        state.withLock { state in
+            guard state.hasChanged || renews && state.record.state == .running else { return nil }
+            state.hasChanged = false
+            state.record.lease = lease
+            return state.record
+        }
+    }
+
+    fileprivate func keepUnwritten() { state.withLock { $0.hasChanged = true } }
+}
+
+/// Runs operations, remembers them and lets them be cancelled.
+///
+/// Their records are the truth for everybody else; what runs in this process is known here before it is written down.
+package final class OperationRunner: Sendable {
+    package typealias Work = @Sendable (RunningOperation) async throws -> JSONValue
+    private typealias Job = (operation: RunningOperation, work: Work)
+
+    /// Operations that run at the same time, those that wait for others included.
+    package static let maximumRunning = 64
+    /// Operations of each kind that are remembered after their end.
+    package static let maximumEnded = 20
+    /// How long an owner is believed to be there after it last said so, in nanoseconds.
+    private static let lease: Int64 = 60_000_000_000
+
+    private struct State {
+        var operations: [String: RunningOperation] = [:]
+        var isStopping = false
+    }
+
+    private let records: RecordStore<OperationError>
+    private let isExclusive: Bool
+    private let describe: @Sendable (any Error) -> OperationRecord.Failure
+    private let now: @Sendable () -> Int64
+    private let pause: @Sendable () async throws -> Void
+    private let logger: Logger
+    private let owner = OperationRunner.word(16)
+    private let state = Mutex(State())
+    private let jobs: AsyncStream<Job>
+    private let queue: AsyncStream<Job>.Continuation
+    private let wakes: AsyncStream<Void>
+    private let alarm: AsyncStream<Void>.Continuation
+
+    /// - Parameters:
+    ///   - isExclusive: no other process works on the store, so that an operation of another owner has none any more.
+    ///   - describe: what is told of an error.
+    ///   - now: nanoseconds since 1970.
+    ///   - pause: waits between two times that what runs is written down, well below the lease.
+    package init(
+        store: any ObjectStore, unreadable: UnreadableRecords = UnreadableRecords(), isExclusive: Bool,
+        describe: @escaping @Sendable (any Error) -> OperationRecord.Failure, now: @escaping @Sendable () -> Int64,
+        pause: @escaping @Sendable () async throws -> Void = { try await Task.sleep(for: .seconds(5)) },
+        logger: Logger
+    ) {
+        records = RecordStore(store, unreadable: unreadable)
+        self.isExclusive = isExclusive
+        self.describe = describe
+        self.now = now
+        self.pause = pause
+        self.logger = logger
+        (jobs, queue) = AsyncStream.makeStream()
+        (wakes, alarm) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+    }
+
+    // MARK: What others ask for
+
+    /// Begins work that goes on while the one who asked does something else. It is written down when this returns.
+    /// - Throws: `.running`, `.tooMany`, `.stopping`.
+    @discardableResult
+    package func begin(_ request: OperationRequest, _ work: @escaping Work) async throws(OperationError)
+        -> OperationRecord
+    {
+        let operation = try await open(request)
+        enqueue(operation, work)
+        return operation.record
+    }
+
+    /// Runs work within the caller's task, whose end or cancellation is the work's: its input comes from there.
+    /// - Parameters:
+    ///   - then: what is to be done after it while the caller does something else, by what came of it; nil: nothing.
+    /// - Returns: what came of it, and the operation's record.
+    /// - Throws: as `begin`; `.cancelled` if somebody wanted that; what the work throws.
+    package func attend<Value: Sendable>(
+        _ request: OperationRequest, _ work: @escaping @Sendable (RunningOperation) async throws -> Value,
+        report: (Value) -> JSONValue, then: (Value) -> Work?
+    ) async throws -> (value: Value, record: OperationRecord) {
+        let operation = try await open(request)
+        switch await operation.run(work) {
+        case .success(let value):
+            if let next = then(value) {
+                operation.advance(to: nil, report(value))
+                enqueue(operation, next)
+            } else {
+                end(operation, .success(report(value)))
+            }
+            return (value, operation.record)
+        case .failure(let error):
+            let who = operation.record.cancelledBy
+            end(operation, .failure(error))
+            throw who.map { OperationError.cancelled(by: $0) } ?? error
+        }
+    }
+
+    /// All that are remembered, the newest first.
+    package func list() async throws(OperationError) -> [OperationRecord] {
+        var found: [String: OperationRecord] = [:]
+        try await records.forEach(OperationRecord.prefix) { (key) throws(OperationError) in
+            guard let record: StoredRecord<OperationRecord> = try await records.readable(key) else { return }
+            found[record.value.id] = record.value
+        }
+        for operation in state.withLock({ Array($0.operations.values) }) { found[operation.id] = operation.record }
+        return found.values.sorted { ($0.begun, $0.id) > ($1.begun, $1.id) }
+    }
+
+    /// - Throws: `.unknown`.
+    package func find(_ id: String) async throws(OperationError) -> OperationRecord {
+        if let own = state.withLock({ $0.operations[id] }) { return own.record }
+        guard let record: StoredRecord<OperationRecord> = try await records.read(try OperationRecord.key(id)) else {
+            throw .unknown(id: id)
+        }
+        return record.value
+    }
+
+    /// Wants an operation cancelled. It may end otherwise all the same.
+    /// - Throws: `.unknown`, `.ended`.
+    package func cancel(_ id: String, by who: String) async throws(OperationError) -> OperationRecord {
+        if let own = state.withLock({ $0.operations[id] }) {
+            guard own.record.state == .running else { throw .ended(id: id) }
+            own.cancel(by: who)
+            alarm.yield()
+            return own.record
+        }
+        let changed = try await records.update(try OperationRecord.key(id), as: OperationRecord.self) {
+            (stored) throws(OperationError) -> RecordChange<OperationRecord> in
+            guard var record = stored?.value else { return .keep }
+            guard record.state == .running else { throw .ended(id: id) }
+            record.cancelledBy = record.cancelledBy ?? who
+            return .write(record)
+        }
+        guard let changed else { throw .unknown(id: id) }
+        return changed.value
+    }
+
+    // MARK: Its own life
+
+    /// Marks operations whose owner is gone as interrupted. For the start, before anybody asks.
+    package func interruptLost() async throws(OperationError) {
+        try await records.forEach(OperationRecord.prefix) { (key) throws(OperationError) in
+            guard let stored: StoredRecord<OperationRecord> = try await records.readable(key), isLost(stored.value)
+            else { return }
+            let changed = try await records.update(key, as: OperationRecord.self) {
+                (stored) throws(OperationError) -> RecordChange<OperationRecord> in
+                guard var record = stored?.value, isLost(record) else { return .keep }
+                record.state = .interrupted
+                record.ended = now()
+                record.failure = .init(code: "interrupted", message: "the server that did it went away")
+                return .write(record)
+            }
+            if let changed { log(changed.value) }
+        }
+    }
+
+    /// Works until it is stopped. What runs then is cancelled, and written down as interrupted before it returns.
+    package func run() async {
+        await withTaskGroup(of: Void.self) { writer in
+            writer.addTask {
+                for await _ in self.wakes { await self.writeDown() }
+            }
+            await withTaskGroup(of: Void.self) { timer in
+                timer.addTask {
+                    while (try? await self.pause()) != nil { self.alarm.yield() }
+                }
+                await withDiscardingTaskGroup { work in
+                    for await job in jobs {
+                        work.addTask {
+                            let result = await job.operation.run(job.work)
+                            self.end(job.operation, result)
+                        }
+                    }
+                }
+                timer.cancelAll()
+            }
+            // The writer is not cancelled: it would leave off in the middle.
+            alarm.finish()
+        }
+        await writeDown()
+    }
+
+    /// Cancels what runs by itself and takes nothing on any more. What runs within somebody's task ends with that.
+    package func stop() {
+        let operations = state.withLock { state in
+            state.isStopping = true
+            return Array(state.operations.values)
+        }
+        // First: what is queued from now on is not taken, and what was queued before says so.
+        queue.finish()
+        for operation in operations where operation.isQueued { operation.cancel(by: nil) }
+    }
+
+    private func open(_ request: OperationRequest) async throws(OperationError) -> RunningOperation {
+        if request.isAlone, !isExclusive,
+            let other = try await list().first(where: { $0.kind == request.kind && $0.state == .running && !isLost($0) }
+            )
+        {
+            throw .running(kind: request.kind, id: other.id)
+        }
+        let time = now()
+        let operation = RunningOperation(
+            OperationRecord(
+                request, id: Self.id(time), owner: owner, begun: time, lease: time + Self.lease))
+        let failure: OperationError? = state.withLock { state in
+            if state.isStopping { return .stopping }
+            let running = state.operations.values.map(\.record).filter { $0.state == .running }
+            if request.isAlone, let other = running.first(where: { $0.kind == request.kind }) {
+                return .running(kind: request.kind, id: other.id)
+            }
+            guard running.count < Self.maximumRunning else { return .tooMany }
+            state.operations[operation.id] = operation
+            return nil
+        }
+        if let failure { throw failure }
+        do throws(OperationError) {
+            try await records.write(operation.record, at: try OperationRecord.key(operation.id))
+            try await records.sync()
+        } catch .record(.store(.full)) {
+            // Garbage has to be collected then, above all.
+            operation.keepUnwritten()
+        } catch {
+            _ = state.withLock { $0.operations.removeValue(forKey: operation.id) }
+            throw error
+        }
+        log(operation.record)
+        return operation
+    }
+
+    private func enqueue(_ operation: RunningOperation, _ work: @escaping Work) {
+        operation.isQueued = true
+        if case .terminated = queue.yield((operation, work)) { end(operation, .failure(OperationError.stopping)) }
+    }
+
+    private func end(_ operation: RunningOperation, _ result: Result<JSONValue, any Error>) {
+        operation.end(result, at: now(), describe: describe)
+        log(operation.record)
+        alarm.yield()
+    }
+
+    /// Writes down what changed, and takes down what others want cancelled.
+    private func writeDown() async {
+        for operation in state.withLock({ Array($0.operations.values) }) {
+            guard let record = operation.unwritten(lease: now() + Self.lease, renews: !isExclusive) else { continue }
+            do {
+                let stored = try await records.update(
+                    try OperationRecord.key(record.id), as: OperationRecord.self, replacingDamaged: true
+                ) { (stored) throws(OperationError) -> RecordChange<OperationRecord> in
+                    var record = record
+                    record.cancelledBy = record.cancelledBy ?? stored?.value.cancelledBy
+                    return .write(record)
+                }
+                if record.state == .running {
+                    if record.cancelledBy == nil, let who = stored?.value.cancelledBy { operation.cancel(by: who) }
+                } else {
+                    try await records.sync()
+                    _ = state.withLock { $0.operations.removeValue(forKey: operation.id) }
+                    try await forgetOld(record.kind)
+                }
+            } catch {
+                operation.keepUnwritten()
+                logger.warning(
+                    "an operation can't be written down: it is tried again",
+                    metadata: ["operation": "\(operation.id)", "reason": "\(error)"])
+            }
+        }
+        if !isExclusive { try? await interruptLost() }
+    }
+
+    /// Removes the oldest ended operations of a kind.
+    private func forgetOld(_ kind: String) async throws(OperationError) {
+        let ended = try await list().filter { $0.kind == kind && $0.state != .running }
+        for record in ended.dropFirst(Self.maximumEnded) {
+            try await records.remove(try OperationRecord.key(record.id))
+        }
+    }
+
+    private func isLost(_ record: OperationRecord) -> Bool {
+        record.state == .running && record.owner != owner && (isExclusive || record.lease < now())
+    }
+
+    private func log(_ record: OperationRecord) {
+        var metadata: Logger.Metadata = [
+            "operation": "\(record.id)", "kind": "\(record.kind)", "by": "\(record.by ?? "")",
+            "state": "\(record.state.rawValue)",
+        ]
+        for (name, value) in record.parameters { metadata[name] = "\(value)" }
+        if let failure = record.failure { metadata["reason"] = "\(failure.message)" }
+        logger.log(level: record.state == .failed ? .warning : .notice, "operation", metadata: metadata)
+    }
+
+    /// Ids sort by the time they were made at.
+    private static func id(_ time: Int64) -> String {
+        let digits = String(max(time, 0), radix: 36)
+        return String(repeating: "0", count: max(0, 13 - digits.count)) + digits + "-" + word(4)
+    }
+
+    private static func word(_ length: Int) -> String {
+        String((0..<length).map { _ in "abcdefghijklmnopqrstuvwxyz0123456789".randomElement() ?? "a" })
+    }
+}
