@@ -114,7 +114,7 @@ let package = Package(
             linkerSettings: [
                 .unsafeFlags(["-static-executable", "-Xlinker", "-s", "-Xlinker", "--gc-sections"])
             ]),
-        .target(name: "Logs", dependencies: [logging, nioPosix], swiftSettings: strict),
+        .target(name: "Logs", dependencies: ["Runtime", logging, nioPosix], swiftSettings: strict),
         .target(
             name: "Identity",
             dependencies: [
@@ -124,7 +124,8 @@ let package = Package(
         .target(
             name: "HTTPServer",
             dependencies: [
-                "CLinux", "CPread", "Identity", "JSON", "Logs", "OCI", "ObjectStore", crypto, httpTypes, logging,
+                "CLinux", "CPread", "Identity", "JSON", "Logs", "OCI", "ObjectStore", "Runtime", crypto, httpTypes,
+                logging,
                 nioCore, nioHPACK, nioHTTP1, nioHTTP2, nioHTTPTypes, nioHTTPTypesHTTP1, nioPosix, nioSSL, nioTLS,
                 serviceLifecycle, swiftASN1, x509,
             ], swiftSettings: strict),
@@ -257,7 +258,8 @@ let package = Package(
                 "BitsAPI", "Blobs", "Droplets", "ErrorStatus", "HTTPServer", "Layers", "OCI", "ObjectStore",
                 "OperatorAPI", "Registry", "RegistryAPI", "Rootfs", httpTypes,
             ], swiftSettings: strict),
-        .testTarget(name: "LogsTests", dependencies: ["JSON", "Logs", "TestSupport", logging], swiftSettings: strict),
+        .testTarget(
+            name: "LogsTests", dependencies: ["JSON", "Logs", "Runtime", "TestSupport", logging], swiftSettings: strict),
         .testTarget(
             name: "IdentityTests", dependencies: ["Identity", "JSON", "Logs", "TestSupport", logging, nioCore],
             swiftSettings: strict),

@@ -1,3 +1,5 @@
+import Runtime
+
 /// One line for each request. It has neither header values nor the query, which may carry signatures.
 public struct AccessLog: Sendable {
     /// The part of a path that is logged, in bytes.
@@ -40,7 +42,7 @@ public struct AccessLog: Sendable {
     }
 
     package func record(_ entry: Entry) {
-        var line = JSONLine(time: .now, level: "info", message: "request")
+        var line = JSONLine(time: SystemClock.now(), level: "info", message: "request")
         line.add("method", entry.method, atMost: 32)
         line.add("path", entry.path, atMost: Self.maximumPath)
         line.add("status", Int64(entry.status))

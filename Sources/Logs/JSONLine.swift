@@ -1,14 +1,16 @@
+import Runtime
+
 /// A log line: one JSON object, built field by field without going through values.
 struct JSONLine {
     private(set) var bytes: [UInt8] = []
 
     /// - Parameters:
-    ///   - time: when it happened.
+    ///   - time: when it happened, in nanoseconds since 1970.
     ///   - level: for example `info`.
-    init(time: WallTime, level: StaticString, message: some StringProtocol) {
+    init(time: Int64, level: StaticString, message: some StringProtocol) {
         bytes.reserveCapacity(384)
         raw("{\"time\":\"")
-        time.write(into: &bytes)
+        Timestamp.appendMilliseconds(of: time, to: &bytes)
         raw("\",\"level\":\"")
         raw(level)
         raw("\",\"msg\":\"")

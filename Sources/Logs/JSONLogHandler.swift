@@ -1,4 +1,5 @@
 public import Logging
+import Runtime
 
 /// Writes log events as JSON lines: `time`, `level`, `msg`, `label` and the metadata.
 public struct JSONLogHandler: LogHandler {
@@ -20,7 +21,7 @@ public struct JSONLogHandler: LogHandler {
     }
 
     public func log(event: LogEvent) {
-        var line = JSONLine(time: .now, level: Self.name(event.level), message: event.message.description)
+        var line = JSONLine(time: SystemClock.now(), level: Self.name(event.level), message: event.message.description)
         line.add("label", label)
         var all = metadata
         if let provided = metadataProvider?.get() { all.merge(provided) { $1 } }

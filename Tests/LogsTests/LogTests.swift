@@ -1,5 +1,6 @@
 import JSON
 import Logging
+import Runtime
 import Synchronization
 import TestSupport
 import Testing
@@ -64,11 +65,10 @@ struct LogTests {
             (951_827_696, "Tue, 29 Feb 2000 12:34:56 GMT", "2000-02-29T12:34:56.000Z"),
             (4_107_542_399, "Sun, 28 Feb 2100 23:59:59 GMT", "2100-02-28T23:59:59.000Z"),
         ])
-    func dates(seconds: Int, http: String, log: String) {
-        let time = WallTime(seconds: seconds, nanoseconds: 0)
-        #expect(time.httpDate == http)
+    func dates(seconds: Int64, http: String, log: String) {
+        #expect(Timestamp(seconds: seconds).httpDate == http)
         var bytes: [UInt8] = []
-        time.write(into: &bytes)
+        Timestamp.appendMilliseconds(of: seconds * 1_000_000_000, to: &bytes)
         #expect(String(decoding: bytes, as: UTF8.self) == log)
     }
 }

@@ -4,6 +4,7 @@ import Identity
 import Logging
 import Logs
 import NIOCore
+import Runtime
 import Synchronization
 
 /// Where HTTP ends and routes begin: finds the route, asks who is there, runs the route, turns errors into answers and
@@ -291,7 +292,7 @@ final class DateCache: Sendable {
         let seconds = time(nil)
         return value.withLock { value in
             if value.seconds != seconds {
-                value = (seconds, WallTime(seconds: seconds, nanoseconds: 0).httpDate)
+                value = (seconds, Timestamp(seconds: Int64(seconds)).httpDate)
             }
             return value.text
         }
