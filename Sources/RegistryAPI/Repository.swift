@@ -1,6 +1,6 @@
 import Droplets
 import Images
-public import OCI
+import OCI
 import Rootfs
 
 /// Whose a repository is, by its name. The names below `cloudfoundry/` and `cistern/` are reserved for what is derived.
@@ -15,16 +15,11 @@ enum Repository: Hashable {
     case pushed
 
     init(_ name: RepositoryName) {
-        let text = name.text.utf8
-        guard text.starts(with: "cloudfoundry".utf8) || text.starts(with: "cistern".utf8) else {
+        guard name.isReserved else {
             self = .pushed
             return
         }
-        let parts = text.split(separator: UInt8(ascii: "/")).map { Substring($0) }
-        guard parts[0] == "cloudfoundry" || parts[0] == "cistern" else {
-            self = .pushed
-            return
-        }
+        let parts = name.text.utf8.split(separator: UInt8(ascii: "/")).map { Substring($0) }
         if parts.count == 2, parts[0] == "cloudfoundry", let guid = try? DropletGUID(parts[1]) {
             self = .droplet(guid)
         } else if parts.count == 2, parts[0] == "cistern", let stack = try? StackName(parts[1]) {
@@ -125,9 +120,4 @@ enum Repository: Hashable {
     private func isHexadecimal(_ text: Substring) -> Bool {
         text.utf8.allSatisfy { byte in "0123456789abcdef".utf8.contains(byte) }
     }
-}
-
-extension RegistryAPI {
-    /// Whether a name is one of those that clients can't push images to.
-    @Sendable public static func isReserved(_ name: RepositoryName) -> Bool { Repository(name).isReserved }
 }

@@ -2,7 +2,6 @@ import Droplets
 import Images
 import OCI
 import Registry
-import RegistryAPI
 import Rootfs
 
 /// What the retention policies take out before garbage is collected.
@@ -28,7 +27,7 @@ struct Retirement: Sendable {
             retired.manifests = try await registry.retireUntagged(
                 // An index comes after its images: they stay for as long as any content does that is on its way.
                 before: now() - max(untagged, grace), running: Set(clusters.flatMap(\.digests)), dryRun: dryRun,
-                isReserved: RegistryAPI.isReserved)
+                isReserved: { $0.isReserved })
         }
         return retired
     }
