@@ -102,6 +102,13 @@ let package = Package(
         .target(
             name: "Registry", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Records", logging],
             swiftSettings: strict),
+        .target(
+            name: "Maintenance",
+            dependencies: [
+                "Blobs", "Droplets", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Operations", "OperatorModel",
+                "Records",
+                "Registry", "Rootfs", "Runtime", logging, serviceLifecycle,
+            ], swiftSettings: strict),
         .target(name: "CLauncher"),
         .target(name: "Launcher", dependencies: ["CLauncher", "JSON"], swiftSettings: strict),
         .target(
@@ -156,9 +163,8 @@ let package = Package(
             name: "OperatorAPI",
             dependencies: [
                 "Archive", "Blobs", "Droplets", "ErrorStatus", "HTTPServer", "Identity", "Images", "JSON", "Layers",
-                "ObjectStore", "OCI", "Operations", "OperatorModel", "Packages", "Records", "Registry", "Rootfs",
-                "Runtime", "Signatures", httpTypes,
-                logging,
+                "Maintenance", "ObjectStore", "OCI", "Operations", "OperatorModel", "Packages", "Records", "Registry",
+                "Rootfs", "Runtime", "Signatures", httpTypes, logging,
             ],
             swiftSettings: strict),
 
@@ -166,9 +172,8 @@ let package = Package(
             name: "cistern",
             dependencies: [
                 "Archive", "BitsAPI", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers",
-                "Logs", "ObjectStore", "OCI", "Operations", "OperatorAPI", "OperatorModel", "Packages", "Records",
-                "Registry",
-                "RegistryAPI",
+                "Logs", "Maintenance", "ObjectStore", "OCI", "Operations", "OperatorAPI", "OperatorModel", "Packages",
+                "Records", "Registry", "RegistryAPI",
                 "Rootfs", "Runtime", "Signatures", "Transfer", argumentParser, configuration, logging, nioCore,
                 nioSSL, serviceLifecycle, unixSignals, yams,
             ], swiftSettings: strict),
@@ -217,14 +222,28 @@ let package = Package(
         .testTarget(
             name: "ImagesTests",
             dependencies: [
-                "Archive", "Blobs", "Droplets", "Images", "ImagesTesting", "JSON", "Layers", "OCI", "ObjectStore",
-                "Packages", "Records", "Registry", "Rootfs", "Runtime", "Signatures", "TestSupport",
+                "Archive", "Blobs", "Droplets", "Images", "ImagesTesting", "JSON", "Layers", "Maintenance", "OCI",
+                "ObjectStore", "Packages", "Rootfs", "Runtime", "Signatures", "TestSupport",
             ], swiftSettings: strict),
         .testTarget(name: "BlobsTests", dependencies: ["Blobs", "OCI", "ObjectStore"], swiftSettings: strict),
+        .target(
+            name: "RegistryTesting",
+            dependencies: ["Blobs", "Maintenance", "OCI", "ObjectStore", "Registry", "TestSupport"],
+            path: "Tests/RegistryTesting", swiftSettings: strict),
         .testTarget(
             name: "RegistryTests",
-            dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Records", "Registry", "TestSupport"],
-            exclude: ["Collection/Model"], swiftSettings: strict),
+            dependencies: [
+                "Blobs", "JSON", "Maintenance", "OCI", "ObjectStore", "Records", "Registry", "RegistryTesting",
+                "TestSupport",
+            ], swiftSettings: strict),
+        .testTarget(
+            name: "MaintenanceTests",
+            dependencies: [
+                "Archive", "Blobs", "Droplets", "Images", "ImagesTesting", "JSON", "Layers", "Maintenance", "OCI",
+                "ObjectStore", "Operations", "Packages", "Records", "Registry", "RegistryTesting", "Rootfs",
+                "TestSupport",
+                logging,
+            ], exclude: ["Collection/Model"], swiftSettings: strict),
         .testTarget(
             name: "RegistryAPITests",
             dependencies: [
@@ -247,7 +266,8 @@ let package = Package(
             name: "OperatorAPITests",
             dependencies: [
                 "Archive", "Blobs", "Droplets", "HTTPServer", "Images", "JSON", "Layers", "ObjectStore", "OCI",
-                "Operations", "OperatorAPI", "Packages", "Registry", "Rootfs", "Runtime", httpTypes, logging,
+                "Maintenance", "Operations", "OperatorAPI", "Packages", "Registry", "Rootfs", "Runtime", httpTypes,
+                logging,
             ], swiftSettings: strict),
         .testTarget(
             name: "TransferTests", dependencies: ["JSON", "OCI", "TestSupport", "Transfer"], swiftSettings: strict),

@@ -3,7 +3,7 @@ public import ObjectStore
 import Records
 
 /// What a collector did with a blob's record.
-public enum Retirement: Hashable, Sendable {
+public enum BlobRetirement: Hashable, Sendable {
     /// Its bytes are given back.
     case retired(bytes: Int64)
     /// There was none, or it was collected before.
@@ -30,7 +30,7 @@ extension BlobStore {
     public func retire(
         _ digest: Digest, cutoff: Int64, sparing spared: Int64? = nil, dryRun: Bool,
         in reading: (any ObjectStore)? = nil
-    ) async throws(BlobError) -> Retirement {
+    ) async throws(BlobError) -> BlobRetirement {
         guard let stored = try await record(of: digest, in: reading) else { return .missing }
         let record = stored.value
         switch record.state {

@@ -9,7 +9,7 @@ public import Records
 /// 4 KiB, which most manifests and configurations have, is in the record itself: one object instead of two.
 public struct BlobStore: Sendable {
     let records: RecordStore<BlobError>
-    let now: @Sendable () -> Int64
+    package let now: @Sendable () -> Int64
     /// Knows how much there may be; nil: there is no limit.
     let quotas: QuotaLedger?
     /// For how long content stays that nothing refers to yet, in nanoseconds.
@@ -31,7 +31,8 @@ public struct BlobStore: Sendable {
         self.grace = grace
     }
 
-    var store: any ObjectStore { records.store }
+    package var store: any ObjectStore { records.store }
+    package var unreadable: UnreadableRecords { records.unreadable }
 
     /// What is known of a digest, or nil if there is no such blob.
     public func find(_ digest: Digest) async throws(BlobError) -> Blob? {

@@ -92,7 +92,7 @@ package struct ErrorStatus: Sendable {
         switch error {
         case .unknownRepository, .unknownManifest, .unknownBlob, .unknownUpload, .missingContent: ErrorStatus(.notFound)
         case .digestMismatch, .sizeMismatch, .invalidManifest: ErrorStatus(.badRequest)
-        case .busyUpload, .counting: ErrorStatus(.conflict)
+        case .busyUpload: ErrorStatus(.conflict)
         case .outOfOrder: ErrorStatus(.rangeNotSatisfiable)
         case .tooManyUploads: ErrorStatus(.tooManyRequests)
         case .tooLarge: ErrorStatus(.contentTooLarge)

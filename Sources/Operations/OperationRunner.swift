@@ -146,6 +146,9 @@ package final class OperationRunner: Sendable {
         var isStopping = false
     }
 
+    package static let folder = RecordFolder(
+        OperationRecord.prefix, [RecordKind("operation", OperationRecord.self)])
+
     private let records: RecordStore<OperationError>
     private let isExclusive: Bool
     private let describe: @Sendable (any Error) -> OperationRecord.Failure

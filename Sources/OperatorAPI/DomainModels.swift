@@ -2,17 +2,13 @@ import Blobs
 import Droplets
 import Images
 import Layers
-package import OperatorModel
+import Maintenance
+import OperatorModel
 import Packages
-package import Registry
 import Rootfs
 import Runtime
 
 // How what the domain knows is told: a model for each kind of value.
-
-extension Timestamp {
-    var model: Time { Time(rfc3339) }
-}
 
 extension Architecture {
     var model: ArchitectureName {
@@ -127,46 +123,4 @@ extension ClusterPins {
             cluster: cluster.text, complete: isComplete, digests: digests.count,
             reported: Timestamp(nanoseconds: reported).model)
     }
-}
-
-extension CollectionReport {
-    var model: GarbageCollection {
-        GarbageCollection(
-            blobs: blobs, damaged: damaged, leased: leased, marked: marked, repositories: repositories,
-            repositoriesRead: repositoriesRead, retired: retired, retiredBytes: retiredBytes,
-            retention: .init(
-                droplets: retention.droplets, manifests: retention.manifests,
-                rootfsVersions: retention.rootfsVersions, withheld: retention.withheld), spared: spared)
-    }
-}
-
-extension VerificationReport {
-    package var model: Verification {
-        Verification(
-            blobs: blobs, bytes: bytes, damagedBlobs: damagedCount,
-            damaged: damages.map { .init(digest: $0.digest, reason: $0.reason, users: $0.users) }, dangling: dangling,
-            orphanBytes: orphanBytes, orphans: orphans, repaired: isRepaired, repositories: repositories,
-            unlinked: unlinked, unreadable: unreadable,
-            unreadableRecords: unreadableRecords.map {
-                .init(key: $0.key, kind: $0.kind, reason: $0.reason, outcome: $0.outcome.rawValue)
-            }, unlisted: unlisted)
-    }
-}
-
-extension QuotaUsage {
-    var model: Usage {
-        Usage(
-            counting: isCounting, store: store.model,
-            quotas: quotas.map { .init(repositories: $0.repositories, limit: $0.total.model) },
-            counted: count.map { count in
-                .init(
-                    at: Timestamp(nanoseconds: count.ended).model, repositories: count.repositories,
-                    logicalBytes: count.logicalBytes, storeBytes: count.storeBytes,
-                    largest: count.largest.map { .init(repository: $0.repository, bytes: $0.bytes) })
-            })
-    }
-}
-
-extension QuotaUsage.Total {
-    fileprivate var model: Limit { Limit(limit: limit, used: used, reserved: reserved, denied: Int64(denied)) }
 }

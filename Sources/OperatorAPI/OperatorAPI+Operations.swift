@@ -2,6 +2,7 @@ import HTTPServer
 import HTTPTypes
 import Images
 import JSON
+import Maintenance
 import Operations
 import OperatorModel
 import Runtime
@@ -42,9 +43,6 @@ extension OperationRecord {
             report: Operation.Report(json: report),
             failure: failure.map { .init(code: $0.code, error: $0.message) })
     }
-
-    /// What the report says; nil if there is none.
-    func reported<Report: Model>(_: Report.Type) -> Report? { try? Report(json: report) }
 }
 
 extension OperationRecord.State {

@@ -2,6 +2,7 @@ import HTTPServer
 import HTTPTypes
 import Images
 import Logging
+import Maintenance
 import OperatorModel
 import Rootfs
 import Runtime

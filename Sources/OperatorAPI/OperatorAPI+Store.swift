@@ -4,6 +4,7 @@ import HTTPServer
 import HTTPTypes
 import Images
 import Logging
+import Maintenance
 import OCI
 import ObjectStore
 import OperatorModel
@@ -125,7 +126,7 @@ extension OperatorAPI {
                     try await work.verify(rate: rate, repair: try request.flag("repair"), by: request.user))
             },
             OperatorRoute(.get, "/api/v1/usage", "What is used of the limits.") { _ in
-                work.usage.quotas.usage.model
+                work.quotas.usage.model
             },
             OperatorRoute(
                 .post, "/api/v1/usage", "Begins to count what is used.", answers: [202: .model(Operation.self)],
@@ -145,7 +146,7 @@ extension OperatorAPI {
             stacks: stacks.map { overview(of: $0, counts[$0] ?? [:]) },
             droplets: counts.values.reduce(0) { $0 + $1.values.reduce(0, +) },
             clusters: try await pins.clusters().map(\.model), collection: collection,
-            verification: verification, usage: work.usage.quotas.usage.model,
+            verification: verification, usage: work.quotas.usage.model,
             unreadable: rootfs.records.unreadable.all.map {
                 .init(key: $0.key.text, reason: $0.fault.description)
             })

@@ -6,6 +6,7 @@ import HTTPTypes
 import Images
 import Layers
 import Logging
+import Maintenance
 import OCI
 import OperatorModel
 import Packages

@@ -6,6 +6,7 @@ import Identity
 package import Images
 import JSON
 public import Layers
+package import Maintenance
 package import Operations
 import OperatorModel
 package import Rootfs
@@ -19,7 +20,7 @@ public struct OperatorAPI: Sendable {
     let pins: RunningImages
     let retention: Retention
     let operations: OperationRunner
-    let work: StoreOperations
+    let work: StoreMaintenance
     let settings: Settings
 
     public struct Settings: Sendable {
@@ -49,7 +50,7 @@ public struct OperatorAPI: Sendable {
 
     package init(
         rootfs: RootfsCatalog, droplets: DropletCatalog, images: DerivedImages, pins: RunningImages,
-        retention: Retention, operations: OperationRunner, work: StoreOperations, settings: Settings
+        retention: Retention, operations: OperationRunner, work: StoreMaintenance, settings: Settings
     ) {
         self.rootfs = rootfs
         self.droplets = droplets

@@ -23,7 +23,6 @@ package struct OperatorErrors: ErrorEnvelope {
         switch error {
         case let error as ImageError: code(of: error)
         case RegistryError.input(let error): code(of: error)
-        case RegistryError.counting: "running"
         case let error as OperationError: code(of: error)
         default: nil
         }

@@ -1,7 +1,7 @@
 public import Blobs
 import OCI
 public import ObjectStore
-public import Records
+package import Records
 
 /// Repositories that clients push to: blobs, manifests, tags and referrers (OCI distribution specification 1.1).
 ///
@@ -10,30 +10,29 @@ public import Records
 ///
 /// Records are written in the order in which they depend on one another and are durable when a call returns.
 public struct Registry: Sendable {
-    let blobs: BlobStore
-    let records: RecordStore<RegistryError>
+    package let blobs: BlobStore
+    package let records: RecordStore<RegistryError>
     let quotas: QuotaLedger
-    let now: @Sendable () -> Int64
+    package let now: @Sendable () -> Int64
     /// When this process began to change repositories.
     private let began: Lease
 
     /// - Parameters:
     ///   - quotas: what repositories may hold; without it, all that there is room for.
-    ///   - unreadable: told of records that can't be read.
     ///   - now: nanoseconds since 1970.
     public init(
         store: any ObjectStore, blobs: BlobStore, quotas: QuotaLedger = QuotaLedger(),
-        unreadable: UnreadableRecords = UnreadableRecords(), now: @escaping @Sendable () -> Int64
+        now: @escaping @Sendable () -> Int64
     ) {
         self.quotas = quotas
         self.blobs = blobs
         self.now = now
         began = Lease(now())
-        records = RecordStore(store, unreadable: unreadable)
+        records = RecordStore(store, unreadable: blobs.unreadable)
     }
 
     /// A repository comes into being with the first thing that it has.
-    func mark(_ keys: RepositoryKeys) async throws(RegistryError) {
+    package func mark(_ keys: RepositoryKeys) async throws(RegistryError) {
         try await records.update(try keys.marker(), as: CatalogMarker.self, replacingDamaged: true) { marker in
             marker == nil ? .write(CatalogMarker(changed: Lease(now()))) : .keep
         }
@@ -46,11 +45,22 @@ public struct Registry: Sendable {
     /// After that whoever changes something leaves another version of the marker. A marker of before this process began
     /// is always renewed: the grace period may have been shorter then, and a collection of that time may have taken down
     /// what the repository had.
-    func renewMarker(_ keys: RepositoryKeys) async throws(RegistryError) {
+    package func renewMarker(_ keys: RepositoryKeys) async throws(RegistryError) {
         try await records.update(try keys.marker(), as: CatalogMarker.self, replacingDamaged: true) { marker in
             guard let changed = marker?.value.changed else { return .write(CatalogMarker(changed: Lease(now()))) }
             guard changed < began || changed.needsRenewal(at: now(), grace: blobs.grace) else { return .keep }
             return .write(CatalogMarker(changed: changed.renewed(at: now())))
         }
+    }
+}
+
+extension Registry {
+    /// Whether there is a limit that uploads could reach.
+    var isLimited: Bool { quotas.isActive }
+}
+
+extension QuotaReservation {
+    func cover(for total: Int64) async throws(RegistryError) {
+        do { try await cover(total) } catch { throw .blob(error) }
     }
 }

@@ -25,8 +25,6 @@ public enum RegistryError: Error {
     case missingContent([Digest])
     /// Others changed the same manifest or tag so often that this change was given up.
     case contended
-    /// A count of what is used runs already.
-    case counting
     /// A repository's record of something can't be read.
     case unreadable(ObjectKey)
     case blob(BlobError)
@@ -65,7 +63,6 @@ extension RegistryError: CustomStringConvertible {
             "the manifest refers to content that this repository no longer has: "
                 + digests.prefix(10).map(\.description).joined(separator: ", ")
         case .contended: "the same content is changed too often: try again"
-        case .counting: "a count runs already"
         case .unreadable(let key): "the record \(key) can't be read: cistern verify says more"
         case .blob(let error): error.description
         case .store(let error): error.description

@@ -145,7 +145,7 @@ enum RegistryFailure: Error, Hashable {
         case .blob(.missing(let digest)): self = .blobUnknown(digest)
         case .store, .blob(.store): self = .unavailable("the registry's store failed: try again")
         // The first is said by the route of an upload, which knows where it goes on.
-        case .outOfOrder, .counting, .unreadable, .blob, .input: return nil
+        case .outOfOrder, .unreadable, .blob, .input: return nil
         }
     }
 }

@@ -22,6 +22,7 @@ struct FloorTests {
         ("Droplets", []),
         ("Images", []),
         ("Registry", []),
+        ("Maintenance", ["ServiceLifecycle"]),
         ("Launcher", ["CLauncher"]),
         ("Transfer", ["AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOSSL"]),
         ("Logs", ["NIOPosix"]),

@@ -7,6 +7,7 @@ import Images
 import JSON
 import Layers
 import Logging
+import Maintenance
 import OCI
 import ObjectStore
 import Operations
@@ -29,20 +30,16 @@ struct DocumentTests {
             droplets: droplets, rootfs: rootfs, recipes: try await RecipeStore(store: store), lifecycle: [:])
         let registry = Registry(store: store, blobs: blobs, quotas: quotas, now: now)
         let pins = RunningImages(store: store, now: now)
+        let retention = Retention(images: images, pins: pins, policy: RetentionPolicy(), now: now)
         let operations = OperationRunner(
             store: store, isExclusive: true, describe: OperatorErrors.describe, now: now,
             logger: Logger(label: "test"))
         return OperatorAPI(
             rootfs: rootfs, droplets: droplets, images: images, pins: pins,
-            retention: Retention(images: images, pins: pins, policy: RetentionPolicy(), now: now),
-            operations: operations,
-            work: StoreOperations(
-                operations: operations,
-                collections: CollectionRunner(
-                    collector: GarbageCollector(registry: registry, blobs: blobs, reading: store, clockSkew: 0),
-                    roots: { images.roots }, retire: { _ in CollectionRunner.Retired() }),
-                verifier: Verifier(registry: registry, blobs: blobs, reading: store, users: { _ in [] }),
-                usage: UsageCounter(quotas: quotas, registry: registry, reading: store, now: now),
+            retention: retention, operations: operations,
+            work: StoreMaintenance(
+                operations: operations, owners: ContentOwners(registry: registry, images: images, pins: pins),
+                retention: retention, blobs: blobs, quotas: quotas, reading: store, now: now,
                 logger: Logger(label: "test")),
             settings: OperatorAPI.Settings(maximumRootfs: 1, limits: ConversionLimits(), compression: .gzip)
         ).table

@@ -1,4 +1,5 @@
 import OCI
+import RegistryTesting
 import Testing
 
 @testable import Registry

@@ -96,5 +96,5 @@ extension ComposedImage {
 }
 
 extension DropletRecord {
-    func fits(_ recipe: Recipe) -> Bool { recipe.stack == stack && recipe.architecture == architecture }
+    package func fits(_ recipe: Recipe) -> Bool { recipe.stack == stack && recipe.architecture == architecture }
 }

@@ -21,10 +21,10 @@ public final class DerivedImages: Sendable {
         let droplet: DropletContent
     }
 
-    let droplets: DropletCatalog
-    let rootfs: RootfsCatalog
-    let recipes: RecipeStore
-    let lifecycle: [Architecture: LifecycleLayer]
+    package let droplets: DropletCatalog
+    package let rootfs: RootfsCatalog
+    package let recipes: RecipeStore
+    package let lifecycle: [Architecture: LifecycleLayer]
     let deltas: DeltaPolicy?
     private let wanted = Mutex<[RecipeKey: Recipe]>([:])
     private let composed = BoundedCache<ImageKey, ComposedImage>(maximumCost: 24 << 20)
@@ -90,9 +90,14 @@ public final class DerivedImages: Sendable {
         return tags.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 
-    func forgetWanted(_ stack: StackName, _ version: VersionName) {
-        wanted.withLock { wanted in
-            wanted = wanted.filter { $0.key.stack != stack || $0.key.version != version }
+    /// Forgets a rootfs version with its recipes, durably: images on it are gone. Its bytes go with garbage collection.
+    /// - Throws: `.unknownVersion`; `.rootfsInUse` for a version that is current.
+    package func remove(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
+        try await rootfs.remove(stack, version) { () throws(ImageError) in
+            wanted.withLock { wanted in
+                wanted = wanted.filter { $0.key.stack != stack || $0.key.version != version }
+            }
+            try await recipes.remove(stack, version)
         }
     }
 

@@ -1,12 +1,12 @@
 import Archive
 public import Blobs
-import Layers
+package import Layers
 public import ObjectStore
 public import Rootfs
 
 /// The layer with the programs that start an app: `/lifecycle/launch`, the same under the names that older pods use.
 public struct LifecycleLayer: Sendable {
-    let layer: LayerReference
+    package let layer: LayerReference
 
     /// Makes the layer and stores it, unless it is there already. Durable when it returns.
     /// - Parameter launch: the program's bytes.

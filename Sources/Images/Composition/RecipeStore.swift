@@ -1,5 +1,5 @@
 import Layers
-import OCI
+package import OCI
 public import ObjectStore
 public import Records
 public import Rootfs
@@ -51,7 +51,7 @@ public final class RecipeStore: Sendable {
     func recipe(_ id: String) -> Recipe? { state.withLock { $0.byID[id] } }
 
     /// The recipes of a stack and an architecture.
-    func recipes(_ stack: StackName, _ architecture: Architecture) -> [Recipe] {
+    package func recipes(_ stack: StackName, _ architecture: Architecture) -> [Recipe] {
         numbered(Base(stack: stack, architecture: architecture), from: 0).map(\.recipe)
     }
 
@@ -62,6 +62,9 @@ public final class RecipeStore: Sendable {
             return number == 0 ? all : Array(all.drop { $0.number < number })
         }
     }
+
+    /// Every layer that recipes name.
+    package var digests: [Digest] { state.withLock { $0.layers.values.flatMap(\.keys) } }
 
     /// The number that the next recipe of a stack and an architecture gets.
     func next(_ base: Base) -> Int { state.withLock { $0.next[base] ?? 0 } }

@@ -1,7 +1,7 @@
 import Blobs
 public import OCI
 import ObjectStore
-import Records
+package import Records
 
 /// A manifest as it was pushed.
 public struct StoredManifest: Sendable {
@@ -61,7 +61,7 @@ extension Registry {
     }
 
     /// Removes what a generation of a manifest left among its subject's referrers.
-    func removeReferrer(
+    package func removeReferrer(
         _ digest: Digest, of subject: Digest, _ generation: String, _ keys: RepositoryKeys
     ) async throws(RegistryError) {
         let key = try keys.referrer(subject, digest)
@@ -102,7 +102,7 @@ extension Registry {
     }
 
     /// A manifest's membership, if it is of that generation.
-    func membership(
+    package func membership(
         _ keys: RepositoryKeys, _ digest: Digest, _ generation: String
     ) async throws(RegistryError) -> ManifestMembership? {
         guard let stored: StoredRecord<ManifestMembership> = try await records.readable(try keys.manifest(digest)),
@@ -113,7 +113,7 @@ extension Registry {
 
     /// Everything that a repository's manifest names.
     /// - Throws: `.blob` if the manifest itself has to be read and can't be.
-    func references(
+    package func references(
         of digest: Digest, _ membership: ManifestMembership
     ) async throws(RegistryError) -> [Digest] {
         if let references = membership.references { return references }
@@ -129,7 +129,7 @@ extension Registry {
     /// Everything that a repository's manifest may name, where its membership or the manifest itself can't be read, and more:
     /// whatever looks like a digest in the manifest's bytes; without these all blobs that the repository has, for nobody
     /// gets any others from it.
-    func possibleReferences(
+    package func possibleReferences(
         of manifest: Digest, _ keys: RepositoryKeys, in records: RecordStore<RegistryError>
     ) async throws(RegistryError) -> [Digest] {
         if let bytes = try? await blobs.read(manifest, maximum: ManifestContent.maximumSize) {
@@ -157,6 +157,20 @@ extension Registry {
             }
             guard let last = page.last else { return }
             after = last.text
+        }
+    }
+
+    /// A manifest that somebody asks for by digest, or names in an index, is as good as pushed anew.
+    func touch(_ keys: RepositoryKeys, _ digest: Digest) async throws(RegistryError) {
+        do {
+            try await records.update(try keys.manifest(digest), as: ManifestMembership.self) { found in
+                guard var membership = found?.value, membership.pushed.needsRenewal(at: now(), grace: blobs.grace)
+                else { return .keep }
+                membership.pushed = membership.pushed.renewed(at: now())
+                return .write(membership)
+            }
+        } catch .unreadable {
+            // Nothing is retired from a repository that has such a record.
         }
     }
 }

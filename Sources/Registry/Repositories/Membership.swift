@@ -1,25 +1,25 @@
-import JSON
-import OCI
-import ObjectStore
-import Records
+package import JSON
+package import OCI
+package import ObjectStore
+package import Records
 
 /// That a repository has a manifest: `repositories/<name>/_manifests/<algorithm>/<hex>`.
-struct ManifestMembership: JSONRecord, Hashable {
-    var mediaType: String
+package struct ManifestMembership: JSONRecord, Hashable {
+    package var mediaType: String
     /// In bytes.
-    var size: Int64
+    package var size: Int64
     /// Another one each time that the manifest comes back after it was deleted, so that tags from before stay gone.
-    var generation: String
-    var subject: Digest?
+    package var generation: String
+    package var subject: Digest?
     /// When somebody last pushed it, asked for it by digest or named it in an index: a lease on its place here.
-    var pushed: Lease
+    package var pushed: Lease
     /// All content that the manifest names, so that a collector need not read the manifest itself; nil if that is more
     /// than `maximumReferences`: pulls must not pay for what only collectors want.
-    var references: [Digest]?
+    package var references: [Digest]?
 
-    static let maximumReferences = 64
+    package static let maximumReferences = 64
 
-    init(
+    package init(
         mediaType: String, size: Int64, generation: String, subject: Digest?, pushed: Lease, references: [Digest]?
     ) {
         self.mediaType = mediaType
@@ -30,7 +30,7 @@ struct ManifestMembership: JSONRecord, Hashable {
         self.references = references.flatMap { $0.count > Self.maximumReferences ? nil : $0 }
     }
 
-    init?(_ json: JSONValue, at key: ObjectKey) {
+    package init?(_ json: JSONValue, at key: ObjectKey) {
         guard let mediaType = json["mediaType"]?.string, let size = json["size"]?.integer,
             let generation = json["generation"]?.string, let pushed = json["pushed"]?.integer
         else { return nil }
@@ -47,7 +47,7 @@ struct ManifestMembership: JSONRecord, Hashable {
             references: digests)
     }
 
-    var json: JSONValue {
+    package var json: JSONValue {
         var members: [String: JSONValue] = [
             "generation": .string(generation), "mediaType": .string(mediaType), "pushed": .integer(pushed.time),
             "size": .integer(size),
@@ -59,73 +59,73 @@ struct ManifestMembership: JSONRecord, Hashable {
 }
 
 /// That a repository has a blob: `repositories/<name>/_blobs/<algorithm>/<hex>`.
-struct BlobMembership: JSONRecord, Hashable {
+package struct BlobMembership: JSONRecord, Hashable {
     /// In bytes.
-    var size: Int64
+    package var size: Int64
 
-    init(size: Int64) { self.size = size }
+    package init(size: Int64) { self.size = size }
 
-    init?(_ json: JSONValue, at key: ObjectKey) {
+    package init?(_ json: JSONValue, at key: ObjectKey) {
         guard let size = json["size"]?.integer else { return nil }
         self.size = size
     }
 
-    var json: JSONValue { ["size": .integer(size)] }
+    package var json: JSONValue { ["size": .integer(size)] }
 }
 
 /// What a tag points to: `repositories/<name>/_tags/<tag>`.
-struct TagRecord: JSONRecord, Hashable {
-    var digest: Digest
+package struct TagRecord: JSONRecord, Hashable {
+    package var digest: Digest
     /// Of the membership that it points to: if that has another one by now, the tag is gone.
-    var generation: String
+    package var generation: String
 
-    init(digest: Digest, generation: String) {
+    package init(digest: Digest, generation: String) {
         self.digest = digest
         self.generation = generation
     }
 
-    init?(_ json: JSONValue, at key: ObjectKey) {
+    package init?(_ json: JSONValue, at key: ObjectKey) {
         guard let digest = json["digest"]?.string.flatMap({ try? Digest(parsing: $0) }),
             let generation = json["generation"]?.string
         else { return nil }
         self.init(digest: digest, generation: generation)
     }
 
-    var json: JSONValue { ["digest": .string(digest.description), "generation": .string(generation)] }
+    package var json: JSONValue { ["digest": .string(digest.description), "generation": .string(generation)] }
 }
 
 /// A manifest that refers to another one: `repositories/<name>/_referrers/<subject>/<digest>`.
-struct ReferrerRecord: JSONRecord, Hashable {
-    var descriptor: Descriptor
-    var generation: String
+package struct ReferrerRecord: JSONRecord, Hashable {
+    package var descriptor: Descriptor
+    package var generation: String
 
-    init(descriptor: Descriptor, generation: String) {
+    package init(descriptor: Descriptor, generation: String) {
         self.descriptor = descriptor
         self.generation = generation
     }
 
-    init?(_ json: JSONValue, at key: ObjectKey) {
+    package init?(_ json: JSONValue, at key: ObjectKey) {
         guard let descriptor = json["descriptor"].flatMap({ try? Descriptor(json: $0) }),
             let generation = json["generation"]?.string
         else { return nil }
         self.init(descriptor: descriptor, generation: generation)
     }
 
-    var json: JSONValue { ["descriptor": descriptor.json, "generation": .string(generation)] }
+    package var json: JSONValue { ["descriptor": descriptor.json, "generation": .string(generation)] }
 }
 
 /// A repository exists: `catalog/<escaped name>`.
-struct CatalogMarker: JSONRecord, Hashable {
+package struct CatalogMarker: JSONRecord, Hashable {
     /// When its manifests were last about to change, give or take a quarter of the grace period.
-    var changed: Lease
+    package var changed: Lease
 
-    init(changed: Lease) { self.changed = changed }
+    package init(changed: Lease) { self.changed = changed }
 
     /// A marker of before these had a time is as old as can be.
-    init?(_ json: JSONValue, at key: ObjectKey) {
+    package init?(_ json: JSONValue, at key: ObjectKey) {
         guard json.object != nil else { return nil }
         changed = Lease(json["changed"]?.integer ?? 0)
     }
 
-    var json: JSONValue { ["changed": .integer(changed.time)] }
+    package var json: JSONValue { ["changed": .integer(changed.time)] }
 }

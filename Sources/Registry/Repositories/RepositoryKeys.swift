@@ -1,43 +1,45 @@
-import OCI
-import ObjectStore
+package import OCI
+package import ObjectStore
 
 /// Where a repository's records are in the store.
-struct RepositoryKeys: Sendable {
-    let name: RepositoryName
+package struct RepositoryKeys: Sendable {
+    package let name: RepositoryName
+
+    package init(name: RepositoryName) { self.name = name }
 
     private var root: String { "repositories/\(name)/" }
-    var manifests: String { "\(root)_manifests/" }
-    var blobs: String { "\(root)_blobs/" }
-    var tags: String { "\(root)_tags/" }
+    package var manifests: String { "\(root)_manifests/" }
+    package var blobs: String { "\(root)_blobs/" }
+    package var tags: String { "\(root)_tags/" }
 
-    func manifest(_ digest: Digest) throws(RegistryError) -> ObjectKey {
+    package func manifest(_ digest: Digest) throws(RegistryError) -> ObjectKey {
         try key("\(manifests)\(digest.algorithm.rawValue)/\(digest.hex)")
     }
 
-    func blob(_ digest: Digest) throws(RegistryError) -> ObjectKey {
+    package func blob(_ digest: Digest) throws(RegistryError) -> ObjectKey {
         try key("\(blobs)\(digest.algorithm.rawValue)/\(digest.hex)")
     }
 
-    func tag(_ tag: Tag) throws(RegistryError) -> ObjectKey { try key("\(tags)\(tag)") }
+    package func tag(_ tag: Tag) throws(RegistryError) -> ObjectKey { try key("\(tags)\(tag)") }
 
-    func referrers(_ subject: Digest) -> String {
+    package func referrers(_ subject: Digest) -> String {
         "\(root)_referrers/\(subject.algorithm.rawValue)-\(subject.hex)/"
     }
 
-    func referrer(_ subject: Digest, _ digest: Digest) throws(RegistryError) -> ObjectKey {
+    package func referrer(_ subject: Digest, _ digest: Digest) throws(RegistryError) -> ObjectKey {
         try key("\(referrers(subject))\(digest.algorithm.rawValue)-\(digest.hex)")
     }
 
-    static let catalog = "catalog/"
+    package static let catalog = "catalog/"
 
     /// One marker for each repository, so that listing them scans nothing else.
-    func marker() throws(RegistryError) -> ObjectKey { try key(Self.catalog + Self.escaped(name)) }
+    package func marker() throws(RegistryError) -> ObjectKey { try key(Self.catalog + Self.escaped(name)) }
 
     /// A repository's name as one component: `!` is in no name and sorts before everything that is.
-    static func escaped(_ name: RepositoryName) -> String { replace(name.text, "/", by: "!") }
+    package static func escaped(_ name: RepositoryName) -> String { replace(name.text, "/", by: "!") }
 
     /// The repository of a marker.
-    static func repository(of marker: String) -> RepositoryName? {
+    package static func repository(of marker: String) -> RepositoryName? {
         try? RepositoryName(parsing: replace(marker, "!", by: "/"))
     }
 
@@ -53,7 +55,7 @@ struct RepositoryKeys: Sendable {
 }
 
 /// The digest in the last component of a key, as in `…/sha256/<hex>` or `…/sha256-<hex>`.
-func digest(ending key: ObjectKey) -> Digest? {
+package func digest(ending key: ObjectKey) -> Digest? {
     let text = key.text.utf8
     guard let slash = text.lastIndex(of: UInt8(ascii: "/")) else { return nil }
     let last = text[text.index(after: slash)...]

@@ -1,8 +1,8 @@
 import ArgumentParser
 import JSON
+import Maintenance
 import OperatorAPI
 import OperatorModel
-import Registry
 import Transfer
 
 struct VerifyCommand: AsyncParsableCommand {

@@ -1,3 +1,5 @@
+import Foundation
+
 /// What lies where in a server's data directory.
 struct DataDirectory: Sendable {
     let path: String
@@ -14,4 +16,14 @@ struct DataDirectory: Sendable {
     var authority: String { tls + "/ca.pem" }
 
     func password(of user: String) -> String { "\(secrets)/\(user).password" }
+
+    /// Makes the data directory, readable by its owner only, unless it is there.
+    static func make(_ path: String) throws {
+        do {
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        } catch {
+            throw CommandError("the data directory \(path) can't be made: \(error.localizedDescription)")
+        }
+    }
 }

@@ -3,6 +3,7 @@ import Droplets
 import Foundation
 import Images
 import Logging
+import Maintenance
 import ObjectStore
 import Records
 import Registry
@@ -37,23 +38,18 @@ struct OfflineVerification {
     ) async throws -> VerificationReport {
         let unreadable = UnreadableRecords()
         let blobs = BlobStore(store: store, now: SystemClock.now, unreadable: unreadable)
-        let registry = Registry(store: store, blobs: blobs, unreadable: unreadable, now: SystemClock.now)
+        let registry = Registry(store: store, blobs: blobs, now: SystemClock.now)
         let images = DerivedImages(
             droplets: DropletCatalog(
                 store: store, blobs: blobs, conversions: 1, unreadable: unreadable, now: SystemClock.now),
             rootfs: try await RootfsCatalog(store: store, blobs: blobs, unreadable: unreadable, now: SystemClock.now),
             recipes: try await RecipeStore(store: store, unreadable: unreadable), lifecycle: [:])
-        return try await Verifier(
-            registry: registry, blobs: blobs, reading: store, folders: StoredRecords.folders,
-            users: { try await images.users(of: $0) }
-        ).verify(rate: rate, repair: repair, progress: progress)
+        let pins = RunningImages(store: store, unreadable: unreadable, now: SystemClock.now)
+        let owners = ContentOwners(registry: registry, images: images, pins: pins)
+        return try await Verifier(owners: owners, blobs: blobs, reading: store)
+            .verify(rate: rate, repair: repair, progress: progress)
     }
 
     /// What would be logged is in the report.
     private typealias Silent = SwiftLogNoOpLogHandler
-}
-
-/// The records that a store has besides those of blobs and pushed repositories.
-enum StoredRecords {
-    static let folders = [RootfsCatalog.folder, RecipeStore.folder, RunningImages.folder] + DropletCatalog.folders
 }

@@ -90,18 +90,6 @@ extension Server {
     }
 }
 
-extension DataDirectory {
-    /// Makes the data directory, readable by its owner only, unless it is there.
-    static func make(_ path: String) throws {
-        do {
-            try FileManager.default.createDirectory(
-                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-        } catch {
-            throw CommandError("the data directory \(path) can't be made: \(error.localizedDescription)")
-        }
-    }
-}
-
 extension Quota {
     init(_ quota: Policy.RepositoryQuota) {
         self.init(

@@ -7,6 +7,7 @@ import Identity
 import Images
 import Logging
 import Logs
+import Maintenance
 import ObjectStore
 import Operations
 import OperatorAPI
@@ -77,32 +78,19 @@ struct Server {
             lifecycle: layers,
             deltas: settings.deltas, signingKeys: settings.signingKeys)
 
-        let registry = Registry(
-            store: store, blobs: blobs, quotas: quotas, unreadable: unreadable, now: SystemClock.now)
+        let registry = Registry(store: store, blobs: blobs, quotas: quotas, now: SystemClock.now)
         let uploads = UploadSessions(registry: registry)
-        let background = BackgroundExecutor(threads: 2)
-        let counter = UsageCounter(
-            quotas: quotas, registry: registry, reading: files, others: { try await droplets.countUsage($0) },
-            now: SystemClock.now, executor: background)
         let pins = RunningImages(store: store, unreadable: unreadable, now: SystemClock.now)
         let retention = Retention(images: images, pins: pins, policy: settings.retention, now: SystemClock.now)
-        let collections = CollectionRunner(
-            collector: GarbageCollector(registry: registry, blobs: blobs, reading: files, clockSkew: 0),
-            roots: { images.roots },
-            retire: Retirement(
-                retention: retention, registry: registry, pins: pins, untagged: settings.untaggedAge,
-                grace: settings.collectionGrace, now: SystemClock.now
-            ).callAsFunction, executor: background)
         let operations = OperationRunner(
             store: store, unreadable: unreadable, isExclusive: true, describe: { OperatorErrors.describe($0) },
             now: SystemClock.now, logger: logger)
         try await operations.interruptLost()
-        let work = StoreOperations(
-            operations: operations, collections: collections,
-            verifier: Verifier(
-                registry: registry, blobs: blobs, reading: files, folders: StoredRecords.folders,
-                users: { try await images.users(of: $0) }),
-            usage: counter, logger: logger)
+        let background = BackgroundExecutor(threads: 2)
+        let work = StoreMaintenance(
+            operations: operations, owners: ContentOwners(registry: registry, images: images, pins: pins),
+            retention: retention, blobs: blobs, quotas: quotas, reading: files, executor: background,
+            now: SystemClock.now, logger: logger)
 
         warnOfRedirects(store, logger)
         let memory = Budget.memory(settings.memoryBytes)
@@ -128,13 +116,39 @@ struct Server {
         let group = ServiceGroup(
             configuration: .init(
                 services: [
-                    UploadExpiry(uploads: uploads), BackgroundOperations(operations: operations),
-                    ScheduledCollection(work: work, interval: settings.collectionInterval, logger: logger),
-                    ScheduledCount(work: work, logger: logger),
-                    FirstCount(droplets: droplets, executor: background, logger: logger),
+                    BackgroundOperations(operations: operations),
+                    Schedules(
+                        work: work, uploads: uploads, droplets: droplets,
+                        collectionInterval: settings.collectionInterval, executor: background, logger: logger),
                     makeReloader(authenticator, quotas, tls, logger),
                     server, OperationsEnd(operations: operations),
                 ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()
+    }
+}
+
+/// Does the long work that is asked for.
+struct BackgroundOperations: Service {
+    let operations: OperationRunner
+
+    func run() async throws {
+        await withGracefulShutdownHandler {
+            await operations.run()
+        } onGracefulShutdown: {
+            operations.stop()
+        }
+        // Work ends before it is this service's turn to, and a service that ends before its turn brings all others down.
+        try? await gracefulShutdown()
+    }
+}
+
+/// Cancels long work as soon as the server is asked to stop. Services are stopped one after the other, the last one first:
+/// work ends while transfers that are under way still have their time.
+struct OperationsEnd: Service {
+    let operations: OperationRunner
+
+    func run() async throws {
+        try? await gracefulShutdown()
+        operations.stop()
     }
 }

@@ -1,10 +1,13 @@
 import Archive
+import BitsAPI
 import Droplets
 import HTTPServer
 import Images
 import Layers
 import Logging
+import Maintenance
 import OCI
+import OperatorAPI
 import Rootfs
 import Signatures
 
@@ -37,8 +40,6 @@ struct ServerSettings: Sendable {
     /// In nanoseconds.
     let collectionGrace: Int64
     let retention: RetentionPolicy
-    /// In nanoseconds; nil: for ever.
-    let untaggedAge: Int64?
     /// nil: images have no deltas, but for those that had them already.
     let deltas: DeltaPolicy?
     /// What provenance is signed with; without any it is not signed.
@@ -91,11 +92,11 @@ struct ServerSettings: Sendable {
             let count = Int(try source.value(setting) { Self.number($0, 0...1_000_000) })
             return count == 0 ? nil : count
         }
+        let untagged = try source.value(.untaggedAge) { Self.number($0, 0...(36_600 * 86_400)) }
         retention = RetentionPolicy(
             droplets: try count(.keptDroplets), rootfs: try count(.keptRootfs),
+            untagged: untagged == 0 ? nil : untagged * 1_000_000_000,
             reportAge: try source.value(.reportAge) { Self.number($0, 1...(366 * 86_400)) } * 1_000_000_000)
-        let untagged = try source.value(.untaggedAge) { Self.number($0, 0...(36_600 * 86_400)) }
-        untaggedAge = untagged == 0 ? nil : untagged * 1_000_000_000
         let hasDeltas = try source.value(.rootfsDelta) { ["auto": true, "off": false][$0] }
         let policy = DeltaPolicy(
             maximumPercent: try source.value(.deltaShare) { Self.number($0, 0...100) },
@@ -116,5 +117,48 @@ struct ServerSettings: Sendable {
     private static func number(_ text: String, _ range: ClosedRange<Int64>) -> Int64? {
         guard let number = Int64(text), range.contains(number) else { return nil }
         return number
+    }
+}
+
+/// What each part of the server is told of the settings.
+extension ServerSettings {
+    /// - Parameter memory: what requests may hold; archives have a share of it.
+    func bits(_ memory: Budget) -> BitsAPI.Settings {
+        BitsAPI.Settings(
+            maximumDroplet: maximumUpload, limits: limits(memory), layout: layout, defaultStack: defaultStack,
+            defaultArchitecture: defaultArchitecture)
+    }
+
+    private func limits(_ memory: Budget) -> ConversionLimits {
+        var limits = limits
+        limits.memory = ArchiveMemory {
+            memory.take($0, of: .archives)
+        } give: {
+            memory.give($0, of: .archives)
+        }
+        return limits
+    }
+
+    /// - Parameters:
+    ///   - trust: the directory of the trusted keys, read whenever a rootfs is imported.
+    ///   - memory: as above.
+    func operators(trust: String, _ memory: Budget) -> OperatorAPI.Settings {
+        OperatorAPI.Settings(
+            maximumRootfs: maximumUpload, limits: limits(memory), compression: layout.compression,
+            computesDeltas: deltas != nil, rootfsMustBeSigned: rootfsMustBeSigned,
+            trusted: { TrustedKeys(directory: trust) })
+    }
+
+    var server: ServerLimits {
+        var limits = ServerLimits()
+        limits.drainTime = drainTime
+        limits.connectionsOfAddress = connectionsOfAddress
+        limits.requestsOfAddress = requestsOfAddress
+        return limits
+    }
+
+    func listeners(_ tls: ServerTLS?) -> [Listener] {
+        (tls.map { tls in listen.map { Listener(address: $0, security: .reloading(tls)) } } ?? [])
+            + plainListen.map { Listener(address: $0, security: .plain) }
     }
 }

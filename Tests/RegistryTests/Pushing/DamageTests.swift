@@ -1,6 +1,8 @@
 import Blobs
+import Maintenance
 import OCI
 import ObjectStore
+import RegistryTesting
 import Testing
 
 @testable import Registry
@@ -74,7 +76,7 @@ struct DamageTests {
         let world = try PushWorld()
         let digest = try await world.push(Content.inObject.text("content"))
         try await world.memory.put(Self.record(digest), Self.garbage, if: .always)
-        let verifier = Verifier(registry: world.registry, blobs: world.blobs, reading: world.memory)
+        let verifier = Verifier(owners: world.owners, blobs: world.blobs, reading: world.memory)
         // Older than any grace period, by the store's clock.
         world.pass(5_000_000_000)
         let report = try await verifier.verify(rate: 1 << 30, repair: true)

@@ -1,6 +1,8 @@
 import Blobs
 import OCI
 import ObjectStore
+import RegistryTesting
+import TestSupport
 import Testing
 
 @testable import Registry
@@ -48,7 +50,7 @@ struct FaultTests {
             world.calls.start(failing: failing, with: error)
             await #expect(throws: RegistryError.self) {
                 for _ in 1...3 {
-                    _ = try await world.uploads.append(id, owner, nil, Chunks([Content.inObject.bytes("")]))
+                    _ = try await world.uploads.append(id, owner, nil, AsyncElements([Content.inObject.bytes("")]))
                 }
                 #expect(world.calls.made.count > failing)
             }

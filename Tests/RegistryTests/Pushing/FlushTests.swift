@@ -1,5 +1,7 @@
 import OCI
 import ObjectStore
+import RegistryTesting
+import TestSupport
 import Testing
 
 @testable import Registry
@@ -12,7 +14,7 @@ struct FlushTests {
         let bytes = (0..<chunks).map { [UInt8](repeating: UInt8($0), count: 1000) }
         let digest = Digest.of(Array(bytes.joined()))
         world.calls.start()
-        _ = try await world.uploads.take(world.owner(), Chunks(bytes), as: digest)
+        _ = try await world.uploads.take(world.owner(), AsyncElements(bytes), as: digest)
         #expect((1...2).contains(world.calls.flushes), "\(world.calls.made)")
     }
 
@@ -22,9 +24,9 @@ struct FlushTests {
         world.calls.start()
         let owner = world.owner()
         let id = try world.uploads.begin(owner, .sha256)
-        for number in 0..<5 { _ = try await world.uploads.append(id, owner, nil, Chunks([[UInt8(number)]])) }
+        for number in 0..<5 { _ = try await world.uploads.append(id, owner, nil, AsyncElements([[UInt8(number)]])) }
         let digest = Digest.of([0, 1, 2, 3, 4], algorithm)
-        _ = try await world.uploads.finish(id, owner, nil, Chunks<[UInt8]>([]), as: digest)
+        _ = try await world.uploads.finish(id, owner, nil, AsyncElements<[UInt8]>([]), as: digest)
         #expect((1...2).contains(world.calls.flushes), "\(world.calls.made)")
     }
 

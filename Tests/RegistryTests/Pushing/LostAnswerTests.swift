@@ -1,6 +1,9 @@
 import Blobs
+import Maintenance
 import OCI
 import ObjectStore
+import RegistryTesting
+import TestSupport
 import Testing
 
 @testable import Registry
@@ -56,7 +59,7 @@ struct LostAnswerTests {
             world.pass(2 * 3600)
             try await scene.collect()
         }
-        let verifier = Verifier(registry: world.registry, blobs: world.blobs, reading: world.memory)
+        let verifier = Verifier(owners: world.owners, blobs: world.blobs, reading: world.memory)
         let report = try await verifier.verify(rate: .max, repair: true)
         #expect(report.damagedCount == 0, what)
         let records = try await world.memory.list(prefix: "blobs/", startAfter: nil, limit: 100).count
@@ -119,9 +122,9 @@ private struct Scene {
             let owner = world.owner()
             let id = try world.uploads.begin(owner, .sha256)
             let middle = bytes.count / 2
-            _ = try await world.uploads.append(id, owner, nil, Chunks([Array(bytes[..<middle])]))
-            _ = try await world.uploads.append(id, owner, nil, Chunks([Array(bytes[middle...])]))
-            _ = try await world.uploads.finish(id, owner, nil, Chunks<[UInt8]>([]), as: digest)
+            _ = try await world.uploads.append(id, owner, nil, AsyncElements([Array(bytes[..<middle])]))
+            _ = try await world.uploads.append(id, owner, nil, AsyncElements([Array(bytes[middle...])]))
+            _ = try await world.uploads.finish(id, owner, nil, AsyncElements<[UInt8]>([]), as: digest)
         case .mount: _ = try await world.registry.mount(digest, from: other, to: world.name)
         case .manifest: try await world.put(manifest, "new", tags: ["more"])
         case .manifestDelete: try await world.registry.deleteManifest(world.name, Digest.of(manifest))
@@ -139,8 +142,8 @@ private struct Scene {
 
     func collect() async throws {
         let collector = GarbageCollector(
-            registry: world.registry, blobs: world.blobs, reading: world.store, clockSkew: 0)
-        _ = try await collector.collect(roots: NoRoots())
+            owners: world.owners, blobs: world.blobs, reading: world.store, clockSkew: 0)
+        _ = try await collector.collect()
     }
 
     func expectDone(_ what: Comment) async throws {
@@ -156,10 +159,5 @@ private struct Scene {
         case .blobDelete: #expect(try await world.blob(digest) == nil, what)
         case .collection: break
         }
-    }
-
-    private struct NoRoots: AsyncSequence {
-        struct Iterator: AsyncIteratorProtocol { func next() async -> [Digest]? { nil } }
-        func makeAsyncIterator() -> Iterator { Iterator() }
     }
 }

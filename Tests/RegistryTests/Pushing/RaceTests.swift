@@ -1,6 +1,7 @@
 import Blobs
 import OCI
 import ObjectStore
+import RegistryTesting
 import Testing
 
 @testable import Registry

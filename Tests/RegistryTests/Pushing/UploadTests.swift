@@ -1,12 +1,14 @@
 import OCI
 import ObjectStore
+import RegistryTesting
+import TestSupport
 import Testing
 
 @testable import Registry
 
 @Suite("Uploads under way")
 struct UploadTests {
-    private static let nothing = Chunks<[UInt8]>([])
+    private static let nothing = AsyncElements<[UInt8]>([])
 
     @Test(
         "what rests for longer than its lifetime is forgotten with its bytes; what is touched is not",
@@ -17,11 +19,11 @@ struct UploadTests {
         let owner = world.owner()
         let resting = try world.uploads.begin(owner, .sha256)
         let touched = try world.uploads.begin(owner, .sha256)
-        _ = try await world.uploads.append(resting, owner, nil, Chunks([bytes]))
+        _ = try await world.uploads.append(resting, owner, nil, AsyncElements([bytes]))
         world.pass(3599)
         await world.uploads.expire()
         #expect(world.uploads.count == 2)
-        _ = try await world.uploads.append(touched, owner, nil, Chunks([bytes]))
+        _ = try await world.uploads.append(touched, owner, nil, AsyncElements([bytes]))
         world.pass(2)
         await world.uploads.expire()
         #expect(world.uploads.count == 1)
@@ -98,7 +100,7 @@ struct UploadTests {
             }
         }
         let push = Content.inObject.bytes("somebody's")
-        _ = try await world.uploads.take(world.owner("somebody"), Chunks([push]), as: Digest.of(push))
+        _ = try await world.uploads.take(world.owner("somebody"), AsyncElements([push]), as: Digest.of(push))
         // The oldest one of a user with most of them went.
         #expect(throws: RegistryError.self) { try world.uploads.received(begun[0], floods[0]) }
         for (number, id) in begun.enumerated().dropFirst() {
@@ -129,9 +131,9 @@ struct UploadTests {
         let owner = world.owner()
         let bytes = Content.inObject.bytes("")
         let id = try world.uploads.begin(owner, .sha256)
-        _ = try await world.uploads.append(id, owner, nil, Chunks([bytes]))
+        _ = try await world.uploads.append(id, owner, nil, AsyncElements([bytes]))
         #expect(world.calls.made.last?.operation == .rest)
-        _ = try await world.uploads.finish(id, owner, nil, Chunks([bytes]), as: Digest.of(bytes + bytes))
+        _ = try await world.uploads.finish(id, owner, nil, AsyncElements([bytes]), as: Digest.of(bytes + bytes))
         #expect(try await world.blob(Digest.of(bytes + bytes)) == bytes + bytes)
     }
 
@@ -142,7 +144,7 @@ struct UploadTests {
         let world = try PushWorld(limits: limits)
         let owner = world.owner()
         let id = try world.uploads.begin(owner, .sha256)
-        let large = Chunks([[UInt8](repeating: 0, count: limit), [1]])
+        let large = AsyncElements([[UInt8](repeating: 0, count: limit), [1]])
         let error = await #expect(throws: RegistryError.self) {
             try await world.uploads.append(id, owner, isChunk ? 0..<Int64(limit + 1) : nil, large)
         }
@@ -152,7 +154,7 @@ struct UploadTests {
         }
         #expect(world.uploads.count == 0)
         let exact = [UInt8](repeating: 7, count: limit)
-        _ = try await world.uploads.take(owner, Chunks([exact]), as: Digest.of(exact))
+        _ = try await world.uploads.take(owner, AsyncElements([exact]), as: Digest.of(exact))
         #expect(try await world.contents() == 1)
     }
 
@@ -164,10 +166,10 @@ struct UploadTests {
         for stranger in [world.owner("v"), world.owner(of: try RepositoryName(parsing: "a/c"))] {
             #expect(throws: RegistryError.self) { try world.uploads.received(id, stranger) }
             await #expect(throws: RegistryError.self) {
-                try await world.uploads.append(id, stranger, nil, Chunks([[1]]))
+                try await world.uploads.append(id, stranger, nil, AsyncElements([[1]]))
             }
             await #expect(throws: RegistryError.self) {
-                try await world.uploads.finish(id, stranger, nil, Chunks([[1]]), as: Digest.of([1]))
+                try await world.uploads.finish(id, stranger, nil, AsyncElements([[1]]), as: Digest.of([1]))
             }
             await #expect(throws: RegistryError.self) { try await world.uploads.cancel(id, stranger) }
         }
@@ -192,7 +194,7 @@ struct UploadTests {
             try await world.uploads.finish(id, owner, nil, failing(), as: Digest.of([1, 2, 1, 2]))
         }
         #expect(try world.uploads.received(id, owner) == 4)
-        _ = try await world.uploads.finish(id, owner, 4..<5, Chunks([[5]]), as: Digest.of([1, 2, 1, 2, 5]))
+        _ = try await world.uploads.finish(id, owner, 4..<5, AsyncElements([[5]]), as: Digest.of([1, 2, 1, 2, 5]))
         await #expect(throws: RegistryError.self) {
             try await world.uploads.take(owner, failing(), as: Digest.of([1, 2]))
         }

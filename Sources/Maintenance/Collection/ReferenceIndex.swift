@@ -1,0 +1,230 @@
+import OCI
+import ObjectStore
+
+/// What repositories' manifests named when a collection last read them: `collection/references/<id>`, so that the next
+/// one reads only repositories that changed since.
+///
+/// An entry counts as long as its repository's marker is the one that it was made at. Whoever adds or removes a
+/// manifest renews the marker first, and an entry is only made of a marker that nobody relies on any more: see
+/// `Registry.renewMarker`. Entries are in the order of their markers, in frames with a checksum each: a header of 44
+/// bytes, magic (8), length of the entries (4) and their SHA-256 (32), and the entries. Where a frame does not hold, the
+/// index ends. It is never needed: without it all is read.
+enum ReferenceIndex {
+    static let prefix = "collection/references/"
+    /// The number is the format's. Those who wrote beside an index of format 1 relied on markers of before their start,
+    /// which it may have been made of, so it can't be believed.
+    static let magic = Array("CSTNREF2".utf8)
+    static let headerSize = 44
+    /// Entries are gathered into frames of about so many bytes.
+    static let targetSize = 256 << 10
+    /// A repository that takes more, in bytes, is not in the index.
+    static let maximumEntry = 64 << 20
+
+    /// The indexes that there are, the newest first. One, unless collectors run at the same time, or a crash left some.
+    static func list(in store: any ObjectStore) async throws(ObjectStoreError) -> [ObjectKey] {
+        try await store.list(prefix: prefix, startAfter: nil, limit: 100).sorted { $0.modified > $1.modified }
+            .map(\.key)
+    }
+
+    fileprivate static func checksum(_ entries: [UInt8]) -> [UInt8] {
+        var hasher = DigestHasher(.sha256)
+        hasher.update(entries)
+        return hasher.bytes()
+    }
+}
+
+/// Reads an index from its beginning to its end.
+struct ReferenceIndexReader {
+    private let object: (any ObjectReader)?
+    private var offset: Int64 = 0
+    private var entries: ArraySlice<RepositoryReferences> = []
+    private var isAtEnd = false
+
+    /// - Parameter key: nil: an index without entries.
+    init(_ key: ObjectKey?, in store: any ObjectStore) async {
+        // Gone since it was listed, if another collector is done: then all is read.
+        guard let key else {
+            object = nil
+            return
+        }
+        object = try? await store.open(key)
+    }
+
+    /// The entry of a marker at this version, if it has one. Markers are to be asked for in ascending order.
+    mutating func entry(of marker: String, _ version: ObjectVersion) async -> RepositoryReferences? {
+        while true {
+            while let entry = entries.first {
+                if marker.utf8.lexicographicallyPrecedes(entry.marker.utf8) { return nil }
+                entries.removeFirst()
+                guard entry.marker == marker else { continue }
+                return entry.version == version ? entry : nil
+            }
+            guard !isAtEnd, let next = await frame() else {
+                isAtEnd = true
+                return nil
+            }
+            entries = next[...]
+        }
+    }
+
+    private mutating func frame() async -> [RepositoryReferences]? {
+        guard let object, let header = await read(ReferenceIndex.headerSize, object),
+            header.starts(with: ReferenceIndex.magic)
+        else { return nil }
+        let (size, checksum): (UInt32?, [UInt8]?) = header.withRawBytes { bytes in
+            var reader = ByteReader(UnsafeRawBufferPointer(rebasing: bytes[ReferenceIndex.magic.count...]))
+            return (reader.integer(UInt32.self), reader.bytes(32))
+        }
+        guard let size, size <= ReferenceIndex.targetSize + ReferenceIndex.maximumEntry,
+            let payload = await read(Int(size), object),
+            checksum == ReferenceIndex.checksum(payload)
+        else { return nil }
+        return payload.withRawBytes { bytes in
+            var reader = ByteReader(bytes)
+            var entries: [RepositoryReferences] = []
+            while !reader.isAtEnd {
+                guard let entry = RepositoryReferences(from: &reader) else { return nil }
+                entries.append(entry)
+            }
+            return entries
+        }
+    }
+
+    /// - Returns: nil if there is less.
+    private mutating func read(_ count: Int, _ object: any ObjectReader) async -> [UInt8]? {
+        var bytes: [UInt8] = []
+        while bytes.count < count {
+            guard let more = try? await object.read(at: offset, maximum: count - bytes.count), !more.isEmpty
+            else { return nil }
+            bytes += more
+            offset += Int64(more.count)
+        }
+        return bytes
+    }
+
+    func close() async { await object?.close() }
+}
+
+/// Writes an index.
+struct ReferenceIndexWriter {
+    private let object: any ObjectWriter
+    private var pending: [UInt8] = []
+
+    init(in store: any ObjectStore) async throws(ObjectStoreError) {
+        var generator = SystemRandomNumberGenerator()
+        let id = String(generator.next() as UInt64, radix: 16)
+        object = try await store.writer(for: try ObjectKey(ReferenceIndex.prefix + id), use: .rarely)
+    }
+
+    /// Markers come in ascending order.
+    mutating func append(_ entry: RepositoryReferences) async throws(ObjectStoreError) {
+        guard entry.encodedSize <= ReferenceIndex.maximumEntry else { return }
+        entry.encode(into: &pending)
+        if pending.count >= ReferenceIndex.targetSize { try await flush() }
+    }
+
+    private mutating func flush() async throws(ObjectStoreError) {
+        guard !pending.isEmpty else { return }
+        var frame = ReferenceIndex.magic
+        frame.reserveCapacity(ReferenceIndex.headerSize + pending.count)
+        frame.append(integer: UInt32(truncatingIfNeeded: pending.count))
+        frame.append(contentsOf: ReferenceIndex.checksum(pending))
+        frame.append(contentsOf: pending)
+        pending.removeAll(keepingCapacity: true)
+        try await object.write(frame)
+    }
+
+    /// Durable when it returns.
+    mutating func finish() async throws(ObjectStoreError) {
+        try await flush()
+        _ = try await object.finish()
+    }
+
+    func abort() async { await object.abort() }
+}
+
+/// Puts a new index in the place of those that there are, if it says anything new.
+///
+/// The index saves time and nothing else, so a collection goes on where it can't be written, to a full disk above all.
+struct ReferenceIndexUpdate {
+    private let old: [ObjectKey]
+    private let store: any ObjectStore
+    private var writer: ReferenceIndexWriter?
+    /// Whether a repository was read.
+    var hasChanged = false
+
+    init(of old: [ObjectKey], in store: any ObjectStore) async throws(ObjectStoreError) {
+        self.old = old
+        self.store = store
+        do { writer = try await ReferenceIndexWriter(in: store) } catch { try Self.check(error) }
+    }
+
+    mutating func append(_ entry: RepositoryReferences) async throws(ObjectStoreError) {
+        do { try await writer?.append(entry) } catch {
+            await abort()
+            try Self.check(error)
+        }
+    }
+
+    mutating func finish() async throws(ObjectStoreError) {
+        guard hasChanged else { return await abort() }
+        do throws(ObjectStoreError) {
+            guard writer != nil else { return }
+            try await writer?.finish()
+            for key in old { try await store.delete(key, ifVersion: nil) }
+        } catch { try Self.check(error) }
+    }
+
+    mutating func abort() async {
+        await writer?.abort()
+        writer = nil
+    }
+
+    private static func check(_ error: ObjectStoreError) throws(ObjectStoreError) {
+        guard case .full = error else { throw error }
+    }
+}
+
+/// What a repository's manifests name, themselves included, as it was read at one version of the repository's marker.
+struct RepositoryReferences: Hashable, Sendable {
+    /// The last component of the marker's key.
+    let marker: String
+    /// The marker's version before the manifests were read.
+    let version: ObjectVersion
+    /// As `DigestSet` keeps them, in ascending order, each once.
+    let keys: [UInt64]
+
+    init(marker: String, version: ObjectVersion, keys: [UInt64]) {
+        self.marker = marker
+        self.version = version
+        var unique: [UInt64] = []
+        unique.reserveCapacity(keys.count)
+        for key in keys.sorted() where key != unique.last { unique.append(key) }
+        self.keys = unique
+    }
+
+    /// In bytes.
+    var encodedSize: Int { 8 + marker.utf8.count + version.token.utf8.count + 8 * keys.count }
+
+    /// Length of the marker's name (2), name, length of the version (2), version, number of keys (4), keys (8 each).
+    /// Little-endian.
+    func encode(into bytes: inout [UInt8]) {
+        for text in [marker, version.token] {
+            bytes.append(integer: UInt16(truncatingIfNeeded: text.utf8.count))
+            bytes.append(contentsOf: text.utf8)
+        }
+        bytes.append(integer: UInt32(truncatingIfNeeded: keys.count))
+        for key in keys { bytes.append(integer: key) }
+    }
+
+    /// Reads an entry; nil if there is none.
+    init?(from reader: inout ByteReader) {
+        guard let marker = reader.integer(UInt16.self).flatMap({ reader.text(Int($0)) }),
+            let token = reader.integer(UInt16.self).flatMap({ reader.text(Int($0)) }),
+            let count = reader.integer(UInt32.self), let keys = reader.unsignedIntegers(Int(count))
+        else { return nil }
+        self.marker = marker
+        self.version = ObjectVersion(token: token)
+        self.keys = keys
+    }
+}

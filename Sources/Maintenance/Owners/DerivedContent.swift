@@ -1,0 +1,194 @@
+package import Blobs
+import Droplets
+package import Images
+import Layers
+package import OCI
+package import ObjectStore
+package import Records
+import Rootfs
+
+/// Apps' droplets: their layers and the bytes that were uploaded.
+package struct AppDroplets: ContentOwner {
+    private static let page = 500
+
+    let images: DerivedImages
+    private var droplets: DropletCatalog { images.droplets }
+
+    package init(images: DerivedImages) { self.images = images }
+
+    package var records: [RecordFolder] { DropletCatalog.folders }
+
+    private func forEachPage(_ body: ([DropletRecord]) async throws -> Void) async throws {
+        var after: String?
+        repeat {
+            try Task.checkCancellation()
+            let page = try await droplets.list(startAfter: after, limit: Self.page)
+            try await body(page.records)
+            after = page.next
+        } while after != nil
+    }
+
+    package func roots(_ mark: inout RootMark) async throws {
+        try await forEachPage { page in
+            for droplet in page { mark.insert([droplet.content.digest] + droplet.content.layers.map(\.digest)) }
+        }
+    }
+
+    package func usage(_ count: QuotaCount, in reading: any ObjectStore) async throws {
+        try await droplets.countUsage(count)
+    }
+
+    package func users(of digests: Set<Digest>) async throws -> [ContentUser] {
+        var users: [ContentUser] = []
+        try await forEachPage { page in
+            for droplet in page {
+                for digest in [droplet.content.digest] + droplet.content.layers.map(\.digest)
+                where digests.contains(digest) {
+                    users.append(ContentUser(digest, "droplet \(droplet.guid)/\(droplet.hash)"))
+                }
+            }
+        }
+        return users
+    }
+
+    /// Takes out an app's droplets but for the newest and those that run, and what was remembered of conversions whose
+    /// droplets are gone.
+    package func retire(_ retirement: inout Retirement) async throws {
+        if let count = retirement.policy.droplets, retirement.report.withheld == nil {
+            var last: DropletGUID?
+            try await forEachPage { page in
+                for guid in page.map(\.guid) where guid != last {
+                    last = guid
+                    try await retire(guid, keeping: max(count, 1), &retirement)
+                }
+            }
+        }
+        if !retirement.isDryRun { try await droplets.forgetConversions() }
+    }
+
+    private func retire(_ guid: DropletGUID, keeping count: Int, _ retirement: inout Retirement) async throws {
+        for droplet in try await droplets.droplets(of: guid).dropFirst(count) {
+            guard !images.runs(droplet, retirement.running) else {
+                retirement.report.pinned += 1
+                continue
+            }
+            if !retirement.isDryRun { try await droplets.remove(guid, .sha256(droplet.hash)) }
+            retirement.report.droplets.append("\(guid)/\(droplet.hash)")
+        }
+    }
+}
+
+/// Rootfs versions: their layers, the deltas between them, and what images on them are made of.
+package struct RootfsVersions: ContentOwner {
+    let images: DerivedImages
+    private var rootfs: RootfsCatalog { images.rootfs }
+
+    package init(images: DerivedImages) { self.images = images }
+
+    package var records: [RecordFolder] { [RootfsCatalog.folder] }
+
+    private var versions: [RootfsVersion] { rootfs.stacks.flatMap { (try? rootfs.versions($0)) ?? [] } }
+
+    package func roots(_ mark: inout RootMark) async throws {
+        for version in versions { mark.insert(version.layers.map(\.digest)) }
+        for delta in rootfs.allDeltas { mark.insert([delta.layer.digest]) }
+        for plan in rootfs.allForms { mark.insert((plan.rootfs + plan.delta).map(\.digest)) }
+    }
+
+    package func users(of digests: Set<Digest>) async throws -> [ContentUser] {
+        var users: [ContentUser] = []
+        for version in versions {
+            for layer in version.layers where digests.contains(layer.digest) {
+                users.append(
+                    ContentUser(
+                        layer.digest, "rootfs \(version.stack) \(version.version) (\(version.architecture))"))
+            }
+        }
+        for delta in rootfs.allDeltas where digests.contains(delta.layer.digest) {
+            users.append(
+                ContentUser(
+                    delta.layer.digest,
+                    "rootfs delta \(delta.stack) \(delta.from) to \(delta.to) (\(delta.architecture))"))
+        }
+        return users
+    }
+
+    /// Takes out a stack's versions but for the newest, the current one, what one would go back to, and those that run.
+    package func retire(_ retirement: inout Retirement) async throws {
+        guard let count = retirement.policy.rootfs, retirement.report.withheld == nil else { return }
+        for stack in rootfs.stacks {
+            var names: [VersionName] = []
+            for variant in try rootfs.versions(stack) where !names.contains(variant.version) {
+                names.append(variant.version)
+            }
+            // What is current, and what one would go back to, is not known of a history that can't be read.
+            do { _ = try await rootfs.storedHistory(stack) } catch ImageError.damaged { continue }
+            let needed = rootfs.neededForGoingBack(stack)
+            for version in names.dropFirst(max(count, 1)) where !needed.contains(version) {
+                guard try await !images.runs(stack, version, retirement.running) else {
+                    retirement.report.pinned += 1
+                    continue
+                }
+                if !retirement.isDryRun { try await images.remove(stack, version) }
+                retirement.report.rootfs.append("\(stack)/\(version)")
+            }
+        }
+    }
+}
+
+/// Recipes: every layer that they name, and the lifecycle layers that new ones get.
+package struct ImageRecipes: ContentOwner {
+    let images: DerivedImages
+
+    package init(images: DerivedImages) { self.images = images }
+
+    package var records: [RecordFolder] { [RecipeStore.folder] }
+
+    package func roots(_ mark: inout RootMark) async throws {
+        mark.insert(images.lifecycle.values.map(\.layer.digest))
+        mark.insert(images.recipes.digests)
+    }
+
+    package func users(of digests: Set<Digest>) async throws -> [ContentUser] {
+        images.lifecycle.filter { digests.contains($0.value.layer.digest) }.map {
+            ContentUser($0.value.layer.digest, "the lifecycle layer (\($0.key))")
+        }
+    }
+}
+
+extension RootfsCatalog {
+    /// What is current, what was before it, and what a rollback leads to.
+    func neededForGoingBack(_ stack: StackName) -> Set<VersionName> {
+        var versions = Set((history(stack)?.promotions ?? []).prefix(2).map(\.version))
+        if let target = rollbackTarget(stack) { versions.insert(target) }
+        return versions
+    }
+}
+
+extension DerivedImages {
+    /// Whether an image of a droplet, on whatever rootfs, is among digests.
+    func runs(_ droplet: DropletRecord, _ running: Set<Digest>) -> Bool {
+        recipes.recipes(droplet.stack, droplet.architecture).contains {
+            running.contains(compose($0, droplet.content).manifestDigest)
+        }
+    }
+
+    /// Whether an image on a rootfs version, or that itself, is among digests.
+    func runs(_ stack: StackName, _ version: VersionName, _ running: Set<Digest>) async throws(ImageError) -> Bool {
+        guard !running.isEmpty else { return false }
+        let recipes = Architecture.allCases.flatMap { self.recipes.recipes(stack, $0) }.filter { $0.version == version }
+        if recipes.contains(where: { running.contains(composeBase($0).manifestDigest) }) { return true }
+        var after: String?
+        repeat {
+            let page = try await droplets.list(startAfter: after, limit: 500)
+            for droplet in page.records {
+                let fitting = recipes.filter { droplet.fits($0) }
+                if fitting.contains(where: { running.contains(compose($0, droplet.content).manifestDigest) }) {
+                    return true
+                }
+            }
+            after = page.next
+        } while after != nil
+        return false
+    }
+}

@@ -1,0 +1,76 @@
+package import Blobs
+import OCI
+package import ObjectStore
+import Records
+import Registry
+
+extension PushedRepositories {
+    /// Tells a count what each repository holds: its manifests, the blobs that they name and it has, and what was
+    /// pushed within the grace period and waits for its manifest. A blob that no manifest names any more is not paid
+    /// for: garbage collection keeps it only while somebody else does.
+    package func usage(_ count: QuotaCount, in reading: any ObjectStore) async throws {
+        let records = registry.records.reading(reading)
+        var after: String?
+        while true {
+            count.goOn(.pushed)
+            let page = try await records.list(RepositoryKeys.catalog, after: after, limit: 100)
+            let names = page.compactMap {
+                RepositoryKeys.repository(of: String($0.text.dropFirst(RepositoryKeys.catalog.count)))
+            }
+            if let last = names.last { count.reached(last, .pushed) }
+            for name in names {
+                try Task.checkCancellation()
+                var named = DigestSet()
+                let manifests = try await countManifests(of: name, records, into: &named)
+                count.add(name, manifests + (try await countBlobs(of: name, reading, named)))
+            }
+            guard let last = page.last else { return }
+            after = last.text
+        }
+    }
+
+    /// - Parameter named: gets what the manifests name.
+    private func countManifests(
+        of name: RepositoryName, _ records: RecordStore<RegistryError>, into named: inout DigestSet
+    ) async throws(RegistryError) -> Int64 {
+        let prefix = RepositoryKeys(name: name).manifests
+        var bytes: Int64 = 0
+        var after: String?
+        while true {
+            let page = try await records.list(prefix, after: after, limit: Self.page)
+            for key in page {
+                // What is gone since, or can't be read, is left out: verification tells of the latter.
+                guard let membership: StoredRecord<ManifestMembership> = try await records.readable(key),
+                    let digest = digest(ending: key)
+                else { continue }
+                bytes += membership.value.size
+                for reference in (try? await registry.references(of: digest, membership.value)) ?? [] {
+                    named.insert(reference)
+                }
+            }
+            guard page.count == Self.page, let last = page.last else { return bytes }
+            after = last.text
+        }
+    }
+
+    private func countBlobs(
+        of name: RepositoryName, _ reading: any ObjectStore, _ named: DigestSet
+    ) async throws -> Int64 {
+        let records = registry.records.reading(reading)
+        let prefix = RepositoryKeys(name: name).blobs
+        let young = registry.now() - registry.blobs.grace
+        var bytes: Int64 = 0
+        var after: String?
+        while true {
+            let page = try await reading.list(prefix: prefix, startAfter: after, limit: Self.page)
+            for info in page {
+                guard let digest = digest(ending: info.key), named.contains(digest) || info.modified >= young,
+                    let membership: StoredRecord<BlobMembership> = try await records.readable(info.key)
+                else { continue }
+                bytes += membership.value.size
+            }
+            guard page.count == Self.page, let last = page.last else { return bytes }
+            after = last.key.text
+        }
+    }
+}

@@ -1,0 +1,170 @@
+import Blobs
+import OCI
+import ObjectStore
+package import Records
+package import Registry
+
+/// Repositories that clients push to. What is pushed beside derived images is theirs, too.
+package struct PushedRepositories: ContentOwner {
+    static let page = 1000
+    /// Repositories whose manifests are read at the same time.
+    private static let repositories = 8
+    /// Repositories whose references are in memory at the same time.
+    private static let portion = 128
+    /// The directory is read once for each page.
+    private static let catalogPage = 8192
+
+    let registry: Registry
+
+    package init(registry: Registry) { self.registry = registry }
+
+    package var records: [RecordFolder] {
+        [RecordFolder(RepositoryKeys.catalog, [RecordKind("marker", CatalogMarker.self)])]
+    }
+
+    /// Marks what repositories have. What the last collection took down of those that did not change since is taken
+    /// from there, and what is now known of those that nobody changes is taken down for the next one.
+    package func roots(_ mark: inout RootMark) async throws {
+        let indexes = try await ReferenceIndex.list(in: mark.reading)
+        var new = mark.isDryRun ? nil : try await ReferenceIndexUpdate(of: indexes, in: registry.records.store)
+        var old = await ReferenceIndexReader(indexes.first, in: mark.reading)
+        do {
+            var after: String?
+            while true {
+                let page = try await mark.reading.list(
+                    prefix: RepositoryKeys.catalog, startAfter: after, limit: Self.catalogPage)
+                for start in stride(from: 0, to: page.count, by: Self.portion) {
+                    try Task.checkCancellation()
+                    let portion = Array(page[start..<min(start + Self.portion, page.count)])
+                    try await roots(of: portion, &mark, &old, &new)
+                    mark.advance()
+                }
+                guard page.count == Self.catalogPage, let last = page.last else { break }
+                after = last.key.text
+            }
+        } catch {
+            await old.close()
+            await new?.abort()
+            throw error
+        }
+        await old.close()
+        try await new?.finish()
+    }
+
+    /// Marks what the repositories of some markers have.
+    private func roots(
+        of markers: [ObjectInfo], _ mark: inout RootMark, _ old: inout ReferenceIndexReader,
+        _ new: inout ReferenceIndexUpdate?
+    ) async throws {
+        var known: [ReadReferences?] = []
+        var unknown: [(place: Int, marker: ObjectInfo)] = []
+        for marker in markers {
+            let name = String(marker.key.text.dropFirst(RepositoryKeys.catalog.count))
+            let entry = await old.entry(of: name, marker.version)
+            if entry == nil { unknown.append((known.count, marker)) }
+            known.append(entry.map { ReadReferences(references: $0, isSettled: true) })
+        }
+        let (reading, cutoff) = (mark.reading, mark.cutoff)
+        for result in await inParallel(unknown, Self.repositories, { await read($0, cutoff, reading) }) {
+            for (place, references) in try result.get() { known[place] = references }
+        }
+        mark.report.repositories += markers.count
+        mark.report.repositoriesRead += unknown.count
+        for case .some(let read) in known {
+            mark.insert(keys: read.references.keys)
+            if read.isSettled { try await new?.append(read.references) }
+        }
+        if !unknown.isEmpty { new?.hasChanged = true }
+    }
+
+    private func read(
+        _ markers: [(place: Int, marker: ObjectInfo)], _ cutoff: Int64, _ reading: any ObjectStore
+    ) async -> Result<[(place: Int, references: ReadReferences)], RegistryError> {
+        do throws(RegistryError) {
+            var all: [(place: Int, references: ReadReferences)] = []
+            for (place, marker) in markers {
+                if let references = try await read(marker, cutoff, reading) { all.append((place, references)) }
+            }
+            return .success(all)
+        } catch { return .failure(error) }
+    }
+
+    /// Reads what a repository's manifests name, themselves included.
+    /// - Parameter marker: as it was before.
+    /// - Returns: nil if it is no repository's.
+    private func read(
+        _ marker: ObjectInfo, _ cutoff: Int64, _ reading: any ObjectStore
+    ) async throws(RegistryError) -> ReadReferences? {
+        let text = String(marker.key.text.dropFirst(RepositoryKeys.catalog.count))
+        guard let name = RepositoryKeys.repository(of: text) else { return nil }
+        let records = registry.records.reading(reading)
+        // Whoever found this version young enough to rely on it is done by now.
+        var isSettled = false
+        if let stored = try await records.readable(marker.key, as: CatalogMarker.self) {
+            isSettled = stored.version == marker.version && stored.value.changed.isOver(before: cutoff)
+        }
+        var found: [UInt64] = []
+        let keys = RepositoryKeys(name: name)
+        for algorithm in try await components(below: keys.manifests, after: nil, in: reading) {
+            guard let algorithm = DigestAlgorithm(rawValue: algorithm) else { continue }
+            var after: String?
+            while true {
+                if Task.isCancelled { throw .cancelled }
+                let page = try await components(
+                    below: "\(keys.manifests)\(algorithm.rawValue)/", after: after, in: reading)
+                for hex in page {
+                    guard let digest = try? Digest(algorithm, hex: hex) else { continue }
+                    let key = try keys.manifest(digest)
+                    let membership = try await records.find(key, as: ManifestMembership.self)
+                    // Gone since it was listed.
+                    guard membership.isThere else { continue }
+                    let references: [Digest]
+                    if let membership = membership.readable?.value,
+                        let named = try await readableReferences(of: digest, membership)
+                    {
+                        references = named
+                        // One that names more than its membership says is missing, and may be put back.
+                        if membership.references == nil, references.isEmpty { isSettled = false }
+                    } else {
+                        references = try await registry.possibleReferences(of: digest, keys, in: records)
+                        isSettled = false
+                    }
+                    found.append(DigestSet.key(digest))
+                    for reference in references { found.append(DigestSet.key(reference)) }
+                }
+                guard page.count == Self.page else { break }
+                after = page.last
+            }
+        }
+        return ReadReferences(
+            references: RepositoryReferences(marker: text, version: marker.version, keys: found), isSettled: isSettled)
+    }
+
+    /// - Returns: nil if the manifest has to be read for that and can't be.
+    private func readableReferences(
+        of digest: Digest, _ membership: ManifestMembership
+    ) async throws(RegistryError) -> [Digest]? {
+        do { return try await registry.references(of: digest, membership) } catch {
+            switch error {
+            case .blob(.damaged(_)), .blob(.missing(_)), .invalidManifest(_): return nil
+            default: throw error
+            }
+        }
+    }
+
+    /// Names only: a look at each object would cost more than the list.
+    private func components(
+        below prefix: String, after: String?, in reading: any ObjectStore
+    ) async throws(RegistryError) -> [String] {
+        do { return try await reading.listComponents(below: prefix, startAfter: after, limit: Self.page) } catch {
+            throw .store(error)
+        }
+    }
+}
+
+/// What a repository names.
+private struct ReadReferences {
+    let references: RepositoryReferences
+    /// Nobody changes it who does not renew its marker first: it may be taken down.
+    let isSettled: Bool
+}

@@ -1,0 +1,153 @@
+import JSON
+package import OCI
+package import ObjectStore
+package import Records
+package import Rootfs
+
+/// A cluster's name: as a stack's.
+package struct ClusterName: Hashable, Sendable, CustomStringConvertible {
+    package let text: String
+
+    /// - Throws: `ImageError.invalidName`.
+    package init(_ text: some StringProtocol) throws(ImageError) {
+        guard (try? StackName(text)) != nil else { throw .invalidName(what: "cluster", text: String(text)) }
+        self.text = String(text)
+    }
+
+    package var description: String { text }
+}
+
+/// What a cluster said that it runs.
+package struct ClusterPins: Sendable {
+    package let cluster: ClusterName
+    /// When its oldest part was reported, in nanoseconds since 1970.
+    package let reported: Int64
+    /// Whether every part of the report is there.
+    package let isComplete: Bool
+    /// Digests of manifests that run.
+    package let digests: [Digest]
+    /// Whether every part can be read that is there; else other digests may run too.
+    package let isReadable: Bool
+}
+
+/// A part of a cluster's report.
+private struct PinShard: JSONRecord {
+    let reported: Int64
+    let shards: Int64
+    let digests: [Digest]
+
+    init(reported: Int64, shards: Int64, digests: [Digest]) {
+        self.reported = reported
+        self.shards = shards
+        self.digests = digests
+    }
+
+    init?(_ json: JSONValue, at key: ObjectKey) {
+        guard let reported = json["reported"]?.integer, let shards = json["shards"]?.integer,
+            let digests = json["digests"]?.elements({ $0.string.flatMap { try? Digest(parsing: $0) } })
+        else { return nil }
+        self.init(reported: reported, shards: shards, digests: digests)
+    }
+
+    var json: JSONValue {
+        [
+            "digests": .array(digests.map { .string($0.description) }), "reported": .integer(reported),
+            "shards": .integer(shards),
+        ]
+    }
+}
+
+/// What runs where: `pins/<cluster>/<shard>`, as clusters report it. What runs is never retired.
+package struct RunningImages: ContentOwner {
+    /// The most digests that one shard of a report may have.
+    package static let maximumDigests = 100_000
+    package static let maximumShards = 1000
+
+    private let reports: RecordStore<ImageError>
+    private let now: @Sendable () -> Int64
+
+    /// - Parameters:
+    ///   - unreadable: told of records that can't be read.
+    ///   - now: nanoseconds since 1970.
+    package init(
+        store: any ObjectStore, unreadable: UnreadableRecords = UnreadableRecords(),
+        now: @escaping @Sendable () -> Int64
+    ) {
+        reports = RecordStore(store, unreadable: unreadable)
+        self.now = now
+    }
+
+    /// Takes one part of a report, durably. It replaces that part of the cluster's last one.
+    /// - Throws: `.unsuitableReport` for more than `maximumDigests` or a shard that is not among `shards`.
+    package func report(
+        _ cluster: ClusterName, shard: Int, of shards: Int, _ digests: [Digest]
+    ) async throws(ImageError) {
+        guard (1...Self.maximumShards).contains(shards), (0..<shards).contains(shard) else {
+            throw .unsuitableReport("shard \(shard) of \(shards): there may be 1 to \(Self.maximumShards)")
+        }
+        guard digests.count <= Self.maximumDigests else {
+            throw .unsuitableReport("one shard has at most \(Self.maximumDigests) digests")
+        }
+        let part = PinShard(reported: now(), shards: Int64(shards), digests: digests)
+        try await reports.write(part, at: try key(cluster, shard))
+        try await reports.sync()
+    }
+
+    /// Forgets a cluster that is no more: what ran there may be retired.
+    package func forget(_ cluster: ClusterName) async throws(ImageError) {
+        for key in try await reports.list("pins/\(cluster)/", after: nil, limit: Self.maximumShards) {
+            try await reports.remove(key)
+        }
+        try await reports.sync()
+    }
+
+    package var records: [RecordFolder] {
+        [
+            RecordFolder(
+                "pins/", [RecordKind("report of a cluster", PinShard.self) { $0.text.split(separator: "/").count == 3 }]
+            )
+        ]
+    }
+
+    /// None: images that run are derived, and the retention spares what they are made of.
+    package func roots(_ mark: inout RootMark) async throws {}
+
+    /// The last reports of all clusters.
+    package func clusters() async throws(ImageError) -> [ClusterPins] {
+        var shards: [String: [(index: Int, part: PinShard)]] = [:]
+        var unreadable: Set<String> = []
+        try await reports.forEach("pins/") { (key) throws(ImageError) in
+            let parts = key.text.split(separator: "/")
+            guard parts.count == 3, (try? ClusterName(parts[1])) != nil else {
+                _ = try await reports.stranger(key)
+                return
+            }
+            switch try await reports.find(key, as: PinShard.self) {
+            case .missing: return
+            case .stored(let stored):
+                shards[String(parts[1]), default: []].append((Int(parts[2]) ?? .max, stored.value))
+            case .unreadable:
+                shards[String(parts[1]), default: []] += []
+                unreadable.insert(String(parts[1]))
+            }
+        }
+        var clusters: [ClusterPins] = []
+        for (name, parts) in shards.sorted(by: { $0.key < $1.key }) {
+            // The newest part says how many there are; others of an older report may be left over.
+            let count = parts.max { $0.part.reported < $1.part.reported }?.part.shards ?? 1
+            let current = parts.filter { $0.index < count && $0.part.shards == count }
+            let isReadable = !unreadable.contains(name)
+            clusters.append(
+                ClusterPins(
+                    cluster: try ClusterName(name), reported: current.map(\.part.reported).min() ?? 0,
+                    isComplete: isReadable && current.count == count,
+                    // What an older report named may still run: it is only ever more that stays.
+                    digests: parts.flatMap(\.part.digests), isReadable: isReadable))
+        }
+        return clusters
+    }
+
+    private func key(_ cluster: ClusterName, _ shard: Int) throws(ImageError) -> ObjectKey {
+        do { return try ObjectKey("pins/\(cluster)/\(shard)") } catch { throw .store(error) }
+    }
+}

@@ -1,0 +1,283 @@
+package import Blobs
+package import OCI
+package import ObjectStore
+import Operations
+import Records
+
+/// What a verification found, and did.
+package struct VerificationReport: Hashable, Sendable {
+    /// A blob whose bytes are not what they should be.
+    package struct Damage: Hashable, Sendable {
+        package let digest: Digest
+        package let reason: String
+        /// What refers to it: manifests as `<repository>@<digest>`, and what else is known of; at most
+        /// `VerificationRun.maximumUsers` of them.
+        package internal(set) var users: [String] = []
+    }
+
+    /// A record that can't be read.
+    package struct Unreadable: Hashable, Sendable {
+        /// What became of it.
+        package enum Outcome: String, Hashable, Sendable {
+            /// It stays, and what it may name too.
+            case kept
+            /// What it said is known from others, and was written down again.
+            case mended
+            /// It was moved to `quarantine/`, where nobody looks for it but an operator.
+            case setAside = "set aside"
+        }
+
+        package let key: String
+        /// `tag`, `droplet` …
+        package let kind: String
+        package let reason: String
+        package internal(set) var outcome: Outcome
+    }
+
+    package internal(set) var blobs = 0
+    package internal(set) var bytes: Int64 = 0
+    /// At most `VerificationRun.maximumDamages` of them.
+    package internal(set) var damages: [Damage] = []
+    package internal(set) var damagedCount = 0
+    package internal(set) var repositories = 0
+    /// Repositories that the catalog does not list.
+    package internal(set) var unlisted = 0
+    /// Tags and referrers that point to nothing.
+    package internal(set) var dangling = 0
+    /// Manifests that are missing among the referrers of their subject.
+    package internal(set) var unlinked = 0
+    /// Bytes that nothing names: left by uploads that did not come to their end.
+    package internal(set) var orphans = 0
+    package internal(set) var orphanBytes: Int64 = 0
+    /// Records that can't be read, or could not be before a repair.
+    package internal(set) var unreadable = 0
+    /// At most `VerificationRun.maximumDamages` of them.
+    package internal(set) var unreadableRecords: [Unreadable] = []
+    /// Whether what can be repaired was.
+    package internal(set) var isRepaired = false
+
+    package init() {}
+}
+
+/// A verification that is under way: what owners need to know for it, and what they found.
+package struct VerificationRun: Sendable {
+    package static let maximumDamages = 1000
+    package static let maximumUsers = 20
+
+    /// Read past any cache: what is on the disk is the question.
+    package let reading: any ObjectStore
+    /// Whether records that can be corrected are.
+    package let repairs: Bool
+    package internal(set) var report = VerificationReport()
+    private let records: RecordStore<ObjectStoreError>
+    private let progress: @Sendable (VerificationReport) -> Void
+
+    init(
+        _ records: RecordStore<ObjectStoreError>, reading: any ObjectStore, repairs: Bool,
+        _ progress: @escaping @Sendable (VerificationReport) -> Void
+    ) {
+        self.records = records
+        self.reading = reading
+        self.repairs = repairs
+        self.progress = progress
+        report.isRepaired = repairs
+    }
+
+    /// Says how far it is, now and then.
+    func advance() { progress(report) }
+
+    /// Looks at each record of some folders, and deals with those that can't be read.
+    mutating func check(_ folders: [RecordFolder]) async throws(ObjectStoreError) {
+        for (record, kind) in try await unreadable(in: folders) { try await setAside(record, kind) }
+    }
+
+    /// The records of some folders that can't be read.
+    func unreadable(
+        in folders: [RecordFolder]
+    ) async throws(ObjectStoreError) -> [(record: UnreadableRecord, kind: String)] {
+        var found: [(record: UnreadableRecord, kind: String)] = []
+        for folder in folders {
+            try await folder.check(records.reading(reading)) { (record, kind) throws(ObjectStoreError) in
+                found.append((record, kind))
+            }
+        }
+        return found
+    }
+
+    /// Deals with a record that can't be read, and that nobody can write again: a repair sets it aside.
+    mutating func setAside(_ record: UnreadableRecord, _ kind: String) async throws(ObjectStoreError) {
+        let isGone = repairs ? try await records.setAside(record) : false
+        note(record, kind, isGone ? .setAside : .kept)
+    }
+
+    mutating func note(
+        _ record: UnreadableRecord, _ kind: String, _ outcome: VerificationReport.Unreadable.Outcome
+    ) {
+        report.unreadable += 1
+        guard report.unreadableRecords.count < Self.maximumDamages else { return }
+        report.unreadableRecords.append(
+            .init(key: record.key.text, kind: kind, reason: record.fault.description, outcome: outcome))
+    }
+
+    mutating func add(_ damage: VerificationReport.Damage) {
+        report.damagedCount += 1
+        if report.damages.count < Self.maximumDamages { report.damages.append(damage) }
+    }
+}
+
+/// Reads everything again, at a limited rate: content is hashed, and records are held against each other.
+///
+/// A damaged blob is quarantined: nobody gets it any more, and pushing it again makes it whole. Everything goes on
+/// meanwhile.
+///
+/// A record that can't be read is reported; a repair deals with those that are damaged. What others know is written down
+/// again: a marker, what a repository has of a blob, a manifest's membership (from the manifest, with the generation that
+/// its tags have), a referrer (from the manifest), the record of a blob whose bytes are found. What nobody else knows (a tag,
+/// a droplet, a recipe, a rootfs version) is set aside: it is moved to `quarantine/`, it protects nothing any more, and who
+/// wants it back uploads, imports or pushes it again. What a newer version of Cistern wrote is never touched.
+package struct Verifier: Sendable {
+    private static let page = 1000
+
+    private let owners: ContentOwners
+    private let blobs: BlobStore
+    private let reading: any ObjectStore
+
+    /// - Parameter reading: the store itself: what is on the disk is the question.
+    package init(owners: ContentOwners, blobs: BlobStore, reading: any ObjectStore) {
+        self.owners = owners
+        self.blobs = blobs
+        self.reading = reading
+    }
+
+    /// Verifies everything.
+    /// - Parameters:
+    ///   - rate: how many bytes a second are read at most.
+    ///   - repair: corrects records that can be corrected, and deletes bytes that nothing names.
+    ///   - progress: told how far it is, now and then.
+    package func verify(
+        rate: Int64, repair: Bool, progress: @escaping @Sendable (VerificationReport) -> Void = { _ in }
+    ) async throws -> VerificationReport {
+        let records = RecordStore<ObjectStoreError>(blobs.store, unreadable: blobs.unreadable)
+        var verification = VerificationRun(records, reading: reading, repairs: repair, progress)
+        // Bytes that are younger may get their record yet.
+        let before = blobs.now() - blobs.grace
+        var named = DigestSet()
+        var unreadable: [UnreadableRecord] = []
+        try await verifyBlobs(rate, &named, &unreadable, &verification)
+        for owner in owners.all { try await owner.verify(&verification) }
+        try await verification.check([OperationRunner.folder])
+        try await addUsers(to: &verification.report)
+        try await verifyData(named, unreadable, before: before, &verification)
+        if repair { try await records.sync() }
+        return verification.report
+    }
+
+    private func verifyBlobs(
+        _ rate: Int64, _ named: inout DigestSet, _ unreadable: inout [UnreadableRecord],
+        _ verification: inout VerificationRun
+    ) async throws {
+        var pacer = Pacer(rate: rate)
+        var walk = BlobWalk(in: reading)
+        while let page = try await walk.next() {
+            for digest in page {
+                try Task.checkCancellation()
+                try await verify(digest, &pacer, &named, &unreadable, &verification)
+            }
+            verification.advance()
+        }
+    }
+
+    private func verify(
+        _ digest: Digest, _ pacer: inout Pacer, _ named: inout DigestSet, _ unreadable: inout [UnreadableRecord],
+        _ verification: inout VerificationRun
+    ) async throws(BlobError) {
+        verification.report.blobs += 1
+        let condition = try await blobs.check(digest, in: reading) { (count) throws(BlobError) in
+            verification.report.bytes += Int64(count)
+            try await pacer.pay(count)
+        }
+        if case .damaged(let reason) = condition, try await isStillDamaged(digest) {
+            _ = try? await blobs.quarantine(digest)
+            verification.add(.init(digest: digest, reason: reason))
+        }
+        if case .quarantined = condition { verification.add(.init(digest: digest, reason: "quarantined before")) }
+        // Which bytes it names.
+        if let record = try await blobs.unreadableRecord(of: digest, in: reading) {
+            unreadable.append(record)
+        } else if let name = try await blobs.bytesName(of: digest, in: reading) {
+            named.insert(hexadecimal: name)
+        }
+    }
+
+    /// Whether it is not that it was deleted, or pushed again, while it was read.
+    private func isStillDamaged(_ digest: Digest) async throws(BlobError) -> Bool {
+        let condition = try await blobs.check(digest, in: reading) { _ in }
+        if case .damaged = condition { return true }
+        return false
+    }
+
+    private func addUsers(to report: inout VerificationReport) async throws {
+        guard !report.damages.isEmpty else { return }
+        let digests = Set(report.damages.map(\.digest))
+        var users: [Digest: [String]] = [:]
+        for owner in owners.all {
+            for user in try await owner.users(of: digests) {
+                if users[user.digest, default: []].count < VerificationRun.maximumUsers {
+                    users[user.digest, default: []].append(user.name)
+                }
+            }
+        }
+        for index in report.damages.indices {
+            report.damages[index].users = users[report.damages[index].digest] ?? []
+        }
+    }
+
+    /// Finds bytes that no record names. A repair deletes them, unless a record can't be read that may name them; and it
+    /// looks among them for the bytes of such records.
+    private func verifyData(
+        _ named: DigestSet, _ unreadable: [UnreadableRecord], before: Int64, _ verification: inout VerificationRun
+    ) async throws {
+        var lost: [Digest: UnreadableRecord] = [:]
+        for record in unreadable { if let digest = BlobStore.digest(ofRecord: record.key) { lost[digest] = record } }
+        var after: String?
+        repeat {
+            try Task.checkCancellation()
+            let page = try await BlobStore.orphans(
+                in: reading, after: after, limit: Self.page, before: before,
+                isNamed: { named.contains(hexadecimal: $0) })
+            for orphan in page.orphans {
+                if verification.repairs, let digest = try await blobs.adopt(orphan.name, among: lost, in: reading) {
+                    if let record = lost.removeValue(forKey: digest) { verification.note(record, "blob", .mended) }
+                    continue
+                }
+                verification.report.orphans += 1
+                verification.report.orphanBytes += orphan.size
+                if verification.repairs, unreadable.isEmpty { try await blobs.deleteOrphan(orphan.name) }
+            }
+            after = page.next
+        } while after != nil
+        for (digest, record) in lost.sorted(by: { $0.value.key < $1.value.key }) {
+            if verification.repairs, try await blobs.restoreInline(digest, record, in: reading) {
+                verification.note(record, "blob", .mended)
+            } else {
+                try await verification.setAside(record, "blob")
+            }
+        }
+    }
+}
+
+/// Keeps reading to a rate.
+private struct Pacer {
+    private let rate: Int64
+    private let start = ContinuousClock.now
+    private var paid: Int64 = 0
+
+    init(rate: Int64) { self.rate = max(rate, 1) }
+
+    mutating func pay(_ count: Int) async throws(BlobError) {
+        paid += Int64(count)
+        let due = start + .milliseconds(paid * 1000 / rate)
+        guard due > .now + .milliseconds(10) else { return }
+        do { try await Task.sleep(until: due) } catch { throw .store(.cancelled) }
+    }
+}
