@@ -26,3 +26,15 @@ extension LayerReference {
         Descriptor(mediaType: family.layer(compression), digest: digest, size: size)
     }
 }
+
+/// In which vocabularies a client wants what it asks for.
+public struct AcceptedFamilies: Hashable, Sendable {
+    public let image: MediaTypeFamily
+    /// nil: the client names no index that it accepts, and gets an image.
+    public let index: MediaTypeFamily?
+
+    public init(image: MediaTypeFamily, index: MediaTypeFamily?) {
+        self.image = image
+        self.index = index
+    }
+}

@@ -11,6 +11,13 @@ public final class RecipeStore: Sendable {
     struct Base: Hashable {
         let stack: StackName
         let architecture: Architecture
+
+        init(stack: StackName, architecture: Architecture) {
+            self.stack = stack
+            self.architecture = architecture
+        }
+
+        init(of recipe: Recipe) { self.init(stack: recipe.stack, architecture: recipe.architecture) }
     }
 
     struct State {
@@ -25,7 +32,7 @@ public final class RecipeStore: Sendable {
         var layers: [Base: [Digest: LayerReference]] = [:]
 
         mutating func remember(layersOf recipe: Recipe) {
-            let base = Base(stack: recipe.stack, architecture: recipe.architecture)
+            let base = Base(of: recipe)
             for layer in recipe.rootfs + recipe.base + [recipe.lifecycle] + recipe.delta {
                 layers[base, default: [:]][layer.digest] = layer
             }
@@ -120,7 +127,7 @@ public final class RecipeStore: Sendable {
         state.withLock { state in
             if isWritten { state.unwritten.remove(recipe.id) } else { state.unwritten.insert(recipe.id) }
             guard state.byID.updateValue(recipe, forKey: recipe.id) == nil else { return }
-            let base = Base(stack: recipe.stack, architecture: recipe.architecture)
+            let base = Base(of: recipe)
             let number = state.next[base] ?? 0
             state.byBase[base, default: []].append((number, recipe))
             state.next[base] = number + 1

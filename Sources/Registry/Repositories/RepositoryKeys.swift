@@ -31,10 +31,10 @@ struct RepositoryKeys: Sendable {
     static let catalog = "catalog/"
 
     /// One marker for each repository, so that listing them scans nothing else.
-    func marker() throws(RegistryError) -> ObjectKey { try key(Self.catalog + Self.escaped(name)) }
+    func marker() throws(RegistryError) -> ObjectKey { try key(Self.catalog + Self.component(name)) }
 
     /// A repository's name as one component: `!` is in no name and sorts before everything that is.
-    static func escaped(_ name: RepositoryName) -> String { replace(name.text, "/", by: "!") }
+    static func component(_ name: RepositoryName) -> String { replace(name.text, "/", by: "!") }
 
     /// The repository of a marker.
     static func repository(of marker: String) -> RepositoryName? {

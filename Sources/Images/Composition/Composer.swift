@@ -2,9 +2,43 @@ import Archive
 public import Droplets
 import JSON
 import Layers
-import OCI
+public import OCI
 import Rootfs
 import Runtime
+
+/// An image's two documents, exactly as they are served.
+public struct ComposedImage: Hashable, Sendable {
+    public let mediaType: MediaType
+    public let manifest: [UInt8]
+    public let manifestDigest: Digest
+    public let config: [UInt8]
+    public let configDigest: Digest
+
+    init(mediaType: MediaType, manifest: [UInt8], config: [UInt8], configDigest: Digest) {
+        self.mediaType = mediaType
+        self.manifest = manifest
+        self.manifestDigest = Digest.of(manifest)
+        self.config = config
+        self.configDigest = configDigest
+    }
+
+    /// Roughly the bytes it takes in memory.
+    var cost: Int { manifest.count + config.count + 512 }
+
+    /// As it is answered.
+    public var served: DerivedManifest { DerivedManifest(mediaType: mediaType, bytes: manifest, digest: manifestDigest) }
+
+    var digests: [Digest] { [manifestDigest, configDigest] }
+}
+
+/// What an image is composed of.
+struct ImageOrigin: Sendable {
+    let recipe: Recipe
+    /// nil: the image is the base image of a rootfs version.
+    let droplet: DropletContent?
+
+    func compose() -> ComposedImage { droplet.map { Images.compose(recipe, $0) } ?? composeBase(recipe) }
+}
 
 /// The composer's format numbers. What a released one makes never changes by a byte: images that run are known by
 /// their digests, and `GoldenCompositionTests` holds them.

@@ -18,7 +18,8 @@ public final class DerivedImages: Sendable {
     /// The same droplet may be laid out in different layers for two apps, so its digest is not enough.
     struct ImageKey: Hashable {
         let recipe: String
-        let droplet: DropletContent
+        /// nil: a base image.
+        let droplet: DropletContent?
     }
 
     let droplets: DropletCatalog
@@ -34,7 +35,7 @@ public final class DerivedImages: Sendable {
     let imageDigests: DigestIndex
     let referrerDigests: DigestIndex
     /// The indexes of stacks with several architectures.
-    let indexes = BoundedCache<IndexesKey, [Digest: ComposedIndex]>(maximumCost: 4 << 20)
+    let indexes = BoundedCache<IndexesKey, [Digest: DerivedManifest]>(maximumCost: 4 << 20)
     /// What provenance is signed with.
     let signingKeys: [SigningKey]
     let madeReferrers = BoundedCache<ImageKey, MadeReferrers>(maximumCost: 4 << 20)
@@ -73,48 +74,33 @@ public final class DerivedImages: Sendable {
         return image(recipe, droplet.content)
     }
 
-    /// The tags of a droplet's repository in byte order: each droplet by itself and on each rootfs version of its stack.
-    /// - Throws: `.unknownDroplet` if the app has no droplet.
-    public func tags(_ guid: DropletGUID) async throws(ImageError) -> [String] {
-        let records = try await droplets.droplets(of: guid)
-        guard !records.isEmpty else { throw .unknownDroplet(guid: guid.text, hash: "any") }
-        var tags: [String] = []
-        for record in records {
-            let versions = ((try? rootfs.versions(record.stack)) ?? []).filter {
-                $0.architecture == record.architecture
-            }
-            let current = rootfs.history(record.stack)?.current
-            if versions.contains(where: { $0.version == current }) { tags.append(record.hash) }
-            tags.append(contentsOf: versions.map { "\(record.hash)-\($0.version)" })
-        }
-        return tags.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
-    }
-
     func forgetWanted(_ stack: StackName, _ version: VersionName) {
         wanted.withLock { wanted in
             wanted = wanted.filter { $0.key.stack != stack || $0.key.version != version }
         }
     }
 
-    /// The image that a recipe makes of a droplet.
-    func image(_ recipe: Recipe, _ droplet: DropletContent) -> ComposedImage {
+    /// The image that a recipe makes of a droplet, or of none.
+    func image(_ recipe: Recipe, _ droplet: DropletContent?) -> ComposedImage {
         let key = ImageKey(recipe: recipe.id, droplet: droplet)
         if let image = composed.value(key) { return image }
-        let image = compose(recipe, droplet)
+        let image = ImageOrigin(recipe: recipe, droplet: droplet).compose()
         composed.insert(image, for: key, cost: image.cost)
-        remember([image.manifestDigest, image.configDigest], of: key)
+        remember(image.digests, of: key)
         return image
     }
+
+    func image(of origin: ImageOrigin) -> ComposedImage { image(origin.recipe, origin.droplet) }
 
     func remember(_ digests: [Digest], of key: ImageKey) {
         for digest in digests { recent.insert(key, for: digest, cost: 1) }
     }
 
     /// What a document was composed of, if that was of late and is still there.
-    func recentOrigin(_ digest: Digest, among droplets: [DropletRecord]) -> Origin? {
+    func recentOrigin(_ digest: Digest, among sources: [DigestIndex.Source]) -> ImageOrigin? {
         guard let key = recent.value(digest), let recipe = recipes.recipe(key.recipe) else { return nil }
-        let isThere = droplets.contains { $0.content == key.droplet && $0.fits(recipe) }
-        return isThere ? Origin(recipe: recipe, droplet: key.droplet) : nil
+        let isThere = sources.contains { $0.droplet == key.droplet && $0.base == RecipeStore.Base(of: recipe) }
+        return isThere ? ImageOrigin(recipe: recipe, droplet: key.droplet) : nil
     }
 
     /// The recipe that new images of a rootfs version get, written down before it is used if the store can be written.
@@ -146,4 +132,8 @@ public final class DerivedImages: Sendable {
         if let first { return LayerPlan(rootfs: first.rootfs, delta: first.delta) }
         return try await rootfs.form(of: version, deltas)
     }
+}
+
+extension DropletRecord {
+    func fits(_ recipe: Recipe) -> Bool { recipe.stack == stack && recipe.architecture == architecture }
 }
