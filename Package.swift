@@ -220,7 +220,8 @@ let package = Package(
                 "Archive", "Blobs", "Droplets", "Images", "ImagesTesting", "JSON", "Layers", "OCI", "ObjectStore",
                 "Packages", "Records", "Registry", "Rootfs", "Runtime", "Signatures", "TestSupport",
             ], swiftSettings: strict),
-        .testTarget(name: "BlobsTests", dependencies: ["Blobs", "OCI", "ObjectStore"], swiftSettings: strict),
+        .testTarget(
+            name: "BlobsTests", dependencies: ["Blobs", "OCI", "ObjectStore", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "RegistryTests",
             dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Records", "Registry", "TestSupport"],

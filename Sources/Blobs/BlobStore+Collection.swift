@@ -3,7 +3,7 @@ public import ObjectStore
 import Records
 
 /// What a collector did with a blob's record.
-public enum Retirement: Hashable, Sendable {
+public enum BlobRetirement: Hashable, Sendable {
     /// Its bytes are given back.
     case retired(bytes: Int64)
     /// There was none, or it was collected before.
@@ -30,7 +30,7 @@ extension BlobStore {
     public func retire(
         _ digest: Digest, cutoff: Int64, sparing spared: Int64? = nil, dryRun: Bool,
         in reading: (any ObjectStore)? = nil
-    ) async throws(BlobError) -> Retirement {
+    ) async throws(BlobError) -> BlobRetirement {
         guard let stored = try await record(of: digest, in: reading) else { return .missing }
         let record = stored.value
         switch record.state {
@@ -70,7 +70,7 @@ extension BlobStore {
             holder = key
             guard try await records.remove(key, version: version) else { return false }
         case .object(let id):
-            do { holder = try id.key() } catch { throw .store(error) }
+            holder = try await BlobError.ofStore(try id.key())
             var gone = record
             gone.state = .gone
             guard let version = try await records.write(gone, at: key, if: .version(version)) else { return false }
@@ -83,6 +83,6 @@ extension BlobStore {
 
     private func deleteData(_ record: BlobRecord) async throws(BlobError) {
         guard case .object(let id) = record.content else { return }
-        do { try await store.delete(try id.key(), ifVersion: nil) } catch { throw .store(error) }
+        try await BlobError.ofStore(await store.delete(try id.key(), ifVersion: nil))
     }
 }

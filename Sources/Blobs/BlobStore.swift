@@ -2,6 +2,18 @@ public import OCI
 public import ObjectStore
 public import Records
 
+/// Content that is there: its digest and its size in bytes.
+public struct Blob: Hashable, Sendable {
+    public let digest: Digest
+    public let size: Int64
+}
+
+/// A blob opened for reading. Close the reader when done.
+public struct OpenBlob: Sendable {
+    public let blob: Blob
+    public let reader: any ObjectReader
+}
+
 /// Content by digest, over an object store.
 ///
 /// Bytes are written once, under a name that is never used again (`data/<id>`); a small record says which digest they
@@ -70,9 +82,7 @@ public struct BlobStore: Sendable {
     public func presignedURL(for digest: Digest, lifetime: Duration) async throws(BlobError) -> String? {
         let record = try await liveRecord(of: digest)
         guard case .object(let id) = record.content else { return nil }
-        do { return try await store.presignedURL(for: try id.key(), lifetime: lifetime) } catch {
-            throw .store(error)
-        }
+        return try await BlobError.ofStore(await store.presignedURL(for: try id.key(), lifetime: lifetime))
     }
 
     /// Begins writing bytes whose digest is not known yet.

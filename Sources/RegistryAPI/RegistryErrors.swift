@@ -194,7 +194,7 @@ enum RegistryFailure: Error, Hashable {
         case .unknownUpload: self = .uploadUnknown
         case .busyUpload: self = .uploadBusy
         case .tooManyUploads: self = .tooManyRequests("\(error)")
-        case .digestMismatch(let expected, _): self = .digestInvalid(expected.description)
+        case .mismatch(let announced, _): self = .digestInvalid(announced.description)
         case .sizeMismatch: self = .sizeInvalid("\(error)")
         case .tooLarge(let maximum):
             self = .blobTooLarge(maximum: maximum)

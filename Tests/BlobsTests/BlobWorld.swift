@@ -49,7 +49,7 @@ struct BlobWorld: Sendable {
     }
 
     /// Retires a blob that nothing refers to, by leases that are as old as the grace period.
-    func retire(_ digest: Digest, dryRun: Bool = false) async throws -> Retirement {
+    func retire(_ digest: Digest, dryRun: Bool = false) async throws -> BlobRetirement {
         try await blobs.retire(digest, cutoff: now - Self.grace, dryRun: dryRun)
     }
 

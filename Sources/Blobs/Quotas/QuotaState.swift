@@ -134,6 +134,9 @@ struct QuotaState {
         return .held
     }
 
+    /// Bytes that something under way holds.
+    func held(_ id: UInt64) -> Int64 { held[id]?.bytes ?? 0 }
+
     mutating func shrink(_ id: UInt64, _ total: Int64) {
         guard let holding = held[id], total < holding.bytes else { return }
         set(id, total)

@@ -88,7 +88,7 @@ public final class RecipeStore: Sendable {
         if state.withLock({ $0.byID[recipe.id] != nil && !$0.unwritten.contains(recipe.id) }) { return true }
         do throws(ImageError) {
             // What another replica wrote are the same bytes, and any others are damaged.
-            try await records.update(try key(recipe), as: Recipe.self, replacingDamaged: true) {
+            try await records.update(try Recipe.key(recipe.id), as: Recipe.self, replacingDamaged: true) {
                 $0 == nil ? .write(recipe) : .keep
             }
             try await records.sync()
@@ -107,7 +107,7 @@ public final class RecipeStore: Sendable {
     /// Forgets the recipes of a rootfs version, durably.
     func remove(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
         let gone = state.withLock { $0.byID.values.filter { $0.stack == stack && $0.version == version } }
-        for recipe in gone { try await records.remove(try key(recipe)) }
+        for recipe in gone { try await records.remove(try Recipe.key(recipe.id)) }
         try await records.sync()
         let ids = Set(gone.map(\.id))
         state.withLock { state in
@@ -117,10 +117,6 @@ public final class RecipeStore: Sendable {
             state.layers = [:]
             for recipe in state.byID.values { state.remember(layersOf: recipe) }
         }
-    }
-
-    private func key(_ recipe: Recipe) throws(ImageError) -> ObjectKey {
-        do { return try Recipe.key(recipe.id) } catch { throw .store(error) }
     }
 
     private func add(_ recipe: Recipe, isWritten: Bool = true) {

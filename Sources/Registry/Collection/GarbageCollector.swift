@@ -111,9 +111,9 @@ public struct GarbageCollector: Sendable {
 
     private func retire(
         _ digests: [Digest], cutoff: Int64, sparing spared: Int64?, dryRun: Bool
-    ) async -> [Result<Retirement, BlobError>] {
+    ) async -> [Result<BlobRetirement, BlobError>] {
         await inParallel(digests, Self.concurrency) { digests in
-            var results: [Result<Retirement, BlobError>] = []
+            var results: [Result<BlobRetirement, BlobError>] = []
             for digest in digests {
                 if Task.isCancelled { return results + [.failure(.store(.cancelled))] }
                 do throws(BlobError) {

@@ -31,9 +31,8 @@ extension Registry {
         _ name: RepositoryName, _ reference: Reference
     ) async throws(RegistryError) -> (descriptor: Descriptor, mediaType: String) {
         let (digest, membership) = try await resolve(name, reference)
-        let isThere: Bool
-        do { isThere = try await blobs.renewIfOld(digest) != nil } catch { throw .blob(error) }
-        guard isThere else { throw .unknownManifest(name, reference) }
+        let blob = try await RegistryError.ofBlobs(await blobs.renewIfOld(digest))
+        guard blob != nil else { throw .unknownManifest(name, reference) }
         if case .digest = reference { try await touch(RepositoryKeys(name: name), digest) }
         let type = (try? MediaType(parsing: membership.mediaType)) ?? .octetStream
         return (Descriptor(mediaType: type, digest: digest, size: membership.size), membership.mediaType)

@@ -10,9 +10,6 @@ extension QuotaReservation {
 }
 
 extension Registry {
-    /// Whether there is a limit that uploads could reach.
-    var isLimited: Bool { quotas.isActive }
-
     /// Tells a count what each repository holds: its manifests, the blobs that they name and it has, and what was
     /// pushed within the grace period and waits for its manifest. A blob that no manifest names any more is not paid
     /// for: garbage collection keeps it only while somebody else does.

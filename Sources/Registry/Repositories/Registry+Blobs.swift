@@ -8,9 +8,7 @@ extension Registry {
     /// - Throws: `.unknownBlob`.
     public func blob(_ name: RepositoryName, _ digest: Digest) async throws(RegistryError) -> Blob {
         guard try await has(name, digest) else { throw .unknownBlob(name, digest) }
-        let blob: Blob?
-        do { blob = try await blobs.renewIfOld(digest) } catch { throw .blob(error) }
-        guard let blob else { throw .unknownBlob(name, digest) }
+        guard let blob = try await RegistryError.ofBlobs(await blobs.renewIfOld(digest)) else { throw .unknownBlob(name, digest) }
         return blob
     }
 
@@ -44,9 +42,7 @@ extension Registry {
         _ digest: Digest, from source: RepositoryName, to name: RepositoryName
     ) async throws(RegistryError) -> Blob? {
         guard try await has(source, digest) else { return nil }
-        let blob: Blob?
-        do { blob = try await blobs.renew(digest) } catch { throw .blob(error) }
-        guard let blob else { return nil }
+        guard let blob = try await RegistryError.ofBlobs(await blobs.renew(digest)) else { return nil }
         let reservation = quotas.reservation(for: name)
         if quotas.isActive, try await !has(name, digest) { try await reservation.cover(for: blob.size) }
         try await link(blob, to: name, reservation)

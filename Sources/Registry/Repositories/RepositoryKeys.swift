@@ -1,5 +1,6 @@
 import OCI
 import ObjectStore
+import Records
 
 /// Where a repository's records are in the store.
 struct RepositoryKeys: Sendable {
@@ -47,9 +48,7 @@ struct RepositoryKeys: Sendable {
         return String(scalars)
     }
 
-    private func key(_ text: String) throws(RegistryError) -> ObjectKey {
-        do { return try ObjectKey(text) } catch { throw .store(error) }
-    }
+    private func key(_ text: String) throws(RegistryError) -> ObjectKey { try RegistryError.key(text) }
 }
 
 /// The digest in the last component of a key, as in `…/sha256/<hex>` or `…/sha256-<hex>`.

@@ -40,15 +40,21 @@ public struct UploadOwner: Hashable, Sendable {
     }
 }
 
-/// What is known of bytes that were uploaded so far. One request at a time has it.
+/// An upload's bytes so far. One request at a time has it.
 struct UploadSession: Sendable {
     let id: UploadID
     let owner: UploadOwner
-    /// nil before the first byte.
-    var writer: BlobWriter?
     /// Of the repository's quotas: given back when nobody has the session any more.
     let reservation: QuotaReservation
-    var hasher: DigestHasher
-    /// In bytes.
-    var received: Int64 = 0
+    var ingest: BlobIngest
+
+    init(
+        id: UploadID, owner: UploadOwner, blobs: BlobStore, _ algorithm: DigestAlgorithm, maximum: Int64,
+        _ reservation: QuotaReservation
+    ) {
+        self.id = id
+        self.owner = owner
+        self.reservation = reservation
+        ingest = BlobIngest(into: blobs, algorithm, reservation: reservation, maximum: maximum)
+    }
 }
