@@ -139,9 +139,8 @@ let package = Package(
         .target(
             name: "RegistryAPI",
             dependencies: [
-                "Blobs", "Droplets", "ErrorStatus", "HTTPServer", "Identity", "Images", "JSON", "ObjectStore", "OCI",
-                "Packages",
-                "Registry", "Rootfs", "Runtime", httpTypes,
+                "Blobs", "ErrorStatus", "HTTPServer", "Identity", "Images", "JSON", "ObjectStore", "OCI", "Registry",
+                "Rootfs", "Runtime", httpTypes,
             ],
             swiftSettings: strict),
         .target(

@@ -33,7 +33,7 @@ public enum IngestError: Error {
 /// They come in as many portions as one likes (`append`), all of one task at a time. They are a blob once they are committed
 /// (`commit`, or `BlobStore.commit` of several together); `abort` throws them away. What fails in `commit` and `finish`
 /// leaves nothing behind, unless the store did not say what became of it: then nothing is removed, for a record may name
-/// the bytes, and they count until a count tells.
+/// the bytes, and they count until a count tells. A copy shares its writer, so only one of the two goes on.
 public struct BlobIngest: Sendable {
     /// Several hashers that are fed the same.
     private struct Hashers: Sendable {
@@ -105,7 +105,7 @@ public struct BlobIngest: Sendable {
     /// Takes all bytes of a sender.
     /// - Parameters:
     ///   - length: how many the sender says that there are, if it does: they are held before they are taken.
-    ///   - end: which size is not exceeded; the maximum is neither.
+    ///   - end: the size that all bytes may come to with this body, if that is less than the maximum.
     /// - Throws: `.input`, `.cancelled`, after which everything that came is taken and more may come; `.tooLarge` and `.blob`,
     ///   after which all that is left is to `abort`.
     public mutating func append<Body: AsyncSequence>(

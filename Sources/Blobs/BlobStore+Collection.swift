@@ -41,7 +41,7 @@ extension BlobStore {
             guard try await remove(record, stored.version, of: digest) else { return .kept }
             return .retired(bytes: record.size)
         case .gone:
-            // A crash left it, or another collector is not done with it.
+            // A crash interrupted an earlier collection, or another collector has not finished with this record.
             if !dryRun {
                 try await deleteData(record)
                 _ = try await records.remove(try BlobRecord.key(digest), version: stored.version)

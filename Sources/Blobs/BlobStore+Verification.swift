@@ -105,7 +105,7 @@ extension BlobStore {
             return actual == digest ? .whole(bytes: record.size) : .damaged(reason: "its digest is \(actual)")
         } catch {
             await reader.close()
-            // A disk that can't give the bytes back has lost them.
+            // Bytes that the disk can't read back count as lost.
             if case .store(.io(let reason)) = error { return .damaged(reason: "it can't be read: \(reason)") }
             throw error
         }

@@ -24,7 +24,7 @@ public struct BlobWalk: Sendable {
             let names = try await BlobError.ofStore(
                 await store.listComponents(below: prefix, startAfter: after, limit: Self.page))
             guard depth == 2 else {
-                // Few: algorithms, and 256 of each.
+                // These two levels are short: the algorithms, and at most 256 directories of each.
                 for name in names.reversed() { prefixes.append((prefix + name + "/", depth + 1)) }
                 continue
             }

@@ -51,7 +51,7 @@ extension DropletCatalog {
                 try await ImageError.ofBlobs(await reservation.cover(known.logicalBytes))
             }
             try await verify(source, against: digest)
-            // It may have come slowly.
+            // The sender may have been so slow that the leases have aged.
             try await renew(known)
             conversion = known
         } else {
@@ -69,9 +69,11 @@ extension DropletCatalog {
     }
 
     /// The conversion of a droplet that was uploaded before, if everything it names is still there.
-    private func knownConversion(_ digest: Digest, _ layout: DropletLayout) async throws(ImageError) -> DropletConversion? {
+    private func knownConversion(_ digest: Digest, _ layout: DropletLayout) async throws(ImageError)
+        -> DropletConversion?
+    {
         let key = try DropletConversion.key(digest, layout)
-        // One that can't be read is made again.
+        // A conversion that can't be read is made again.
         guard let conversion = try await records.readable(key, as: DropletConversion.self)?.value else { return nil }
         for digest in [digest] + conversion.content.layers.map(\.digest) {
             guard try await ImageError.ofBlobs(await blobs.renew(digest)) != nil else { return nil }
@@ -169,8 +171,10 @@ extension DropletCatalog {
             watch: StatedBuildpack.watch, sink: BlobLayerSink(blobs: blobs, reservation: reservation))
     }
 
-    /// Writes a conversion down unless there is one. Not durable before `sync()`.
-    private func keep(_ conversion: DropletConversion, _ layout: DropletLayout) async throws(ImageError) -> DropletConversion {
+    /// Writes a conversion down. Not durable before `sync()`.
+    private func keep(_ conversion: DropletConversion, _ layout: DropletLayout) async throws(ImageError)
+        -> DropletConversion
+    {
         try await records.write(conversion, at: try DropletConversion.key(conversion.content.digest, layout))
         return conversion
     }

@@ -42,7 +42,7 @@ public final class DropletCatalog: Sendable {
             if let records = cache.value(guid) { return records }
             let mark = cache.mark
             let records = try await load(guid)
-            // That there is nothing is asked of the store each time.
+            // Absence is not cached: another process may upload the app's first droplet.
             if !records.isEmpty {
                 cache.insert(records, for: guid, cost: records.reduce(0) { $0 + $1.cost }, since: mark)
             }
@@ -108,7 +108,8 @@ public final class DropletCatalog: Sendable {
             return (try DropletRecord.key(guid, droplet.hash), droplet)
         } catch {
             guard case .unknownDroplet = error, case .sha256(let hex) = hash,
-                case .unreadable(let record) = try await records.find(try DropletRecord.key(guid, hex), as: DropletRecord.self)
+                case .unreadable(let record) = try await records.find(
+                    try DropletRecord.key(guid, hex), as: DropletRecord.self)
             else { throw error }
             return (record.key, nil)
         }

@@ -1,6 +1,9 @@
+import Archive
+public import Blobs
 public import Droplets
+import Layers
 import OCI
-import ObjectStore
+public import ObjectStore
 public import Rootfs
 import Runtime
 public import Signatures
@@ -30,7 +33,8 @@ public final class DerivedImages: Sendable {
     private let wanted = Mutex<[RecipeKey: Recipe]>([:])
     private let composed = BoundedCache<ImageKey, ComposedImage>(maximumCost: 24 << 20)
     private let keeping = SingleFlight<RecipeKey, Recipe>()
-    /// What documents were composed of of late, so that a pull by digest right after one by tag searches nothing.
+    /// The origins of documents that were composed recently, so that a pull by digest right after one by tag searches
+    /// nothing.
     private let recent = BoundedCache<Digest, ImageKey>(maximumCost: 80_000)
     let imageDigests: DigestIndex
     let referrerDigests: DigestIndex
@@ -96,7 +100,7 @@ public final class DerivedImages: Sendable {
         for digest in digests { recent.insert(key, for: digest, cost: 1) }
     }
 
-    /// What a document was composed of, if that was of late and is still there.
+    /// The origin of a document that was composed recently, if it still belongs to one of these sources.
     func recentOrigin(_ digest: Digest, among sources: [DigestIndex.Source]) -> ImageOrigin? {
         guard let key = recent.value(digest), let recipe = recipes.recipe(key.recipe) else { return nil }
         let isThere = sources.contains { $0.droplet == key.droplet && $0.base == RecipeStore.Base(of: recipe) }
@@ -109,7 +113,7 @@ public final class DerivedImages: Sendable {
     ) async throws(ImageError) -> Recipe {
         let key = RecipeKey(stack: stack, version: version, architecture: architecture, family: family)
         if let recipe = wanted.withLock({ $0[key] }) { return recipe }
-        // Those who pull the first images on a version together wait for one of them, not in line for the version.
+        // Concurrent first pulls on a version share one attempt, instead of queueing for the version one after another.
         return try await keeping.value(for: key) { () throws(ImageError) in
             try await rootfs.holding(stack, version, architecture) { (base) throws(ImageError) in
                 if let recipe = wanted.withLock({ $0[key] }) { return recipe }
@@ -136,4 +140,34 @@ public final class DerivedImages: Sendable {
 
 extension DropletRecord {
     func fits(_ recipe: Recipe) -> Bool { recipe.stack == stack && recipe.architecture == architecture }
+}
+
+/// The layer with the programs that start an app: `/lifecycle/launch`, the same under the names that older pods use.
+public struct LifecycleLayer: Sendable {
+    let layer: LayerReference
+
+    /// Makes the layer and stores it, unless it is there already. Durable when it returns.
+    /// - Parameter launch: the program's bytes.
+    public static func install(
+        launch: [UInt8], in blobs: BlobStore, store: any ObjectStore
+    ) async throws(ImageError) -> LifecycleLayer {
+        do throws(any Error) {
+            let built = try await buildLayer(
+                entries: [
+                    LayerEntry("lifecycle", .directory),
+                    LayerEntry("lifecycle/launch", .file(launch)),
+                    LayerEntry("lifecycle/launcher", .symbolicLink(to: "launch"), mode: 0o777),
+                    LayerEntry("usr", .directory),
+                    LayerEntry("usr/bin", .directory),
+                    LayerEntry("usr/bin/dumb-init", .symbolicLink(to: "/lifecycle/launch"), mode: 0o777),
+                ], sink: BlobLayerSink(blobs: blobs))
+            if try await blobs.renew(built.digest) == nil {
+                try await blobs.commit([(built.stored, built.digest)])
+            } else {
+                await built.stored.abort()
+            }
+            try await store.sync()
+            return LifecycleLayer(layer: LayerReference(built))
+        } catch { throw imageError(error) }
+    }
 }

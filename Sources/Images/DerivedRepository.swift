@@ -3,13 +3,13 @@ import Layers
 public import OCI
 public import Rootfs
 
-// The names below `cloudfoundry/` and `cistern/`. What else names a repository, its clients push to.
+// The names below `cloudfoundry/` and `cistern/` are reserved. All other repositories belong to those who push to them.
 
 extension RepositoryName {
     /// Whether clients can't push images here, since the name is one of those for what is derived.
     public var isReserved: Bool {
         let text = text.utf8
-        // Compared before it is cut: this is asked for each request, and most names begin otherwise.
+        // The prefix is compared before the name is split, since each request asks and most names differ at the first byte.
         guard text.starts(with: "cloudfoundry".utf8) || text.starts(with: "cistern".utf8) else { return false }
         let first = Substring(text.prefix { $0 != UInt8(ascii: "/") })
         return first == "cloudfoundry" || first == "cistern"
@@ -81,7 +81,7 @@ public struct DerivedRepository: Sendable {
         guard parts.count == 2, let algorithm = DigestAlgorithm(rawValue: String(parts[0])),
             let hex = parts[1].split(separator: ".", maxSplits: 1).first
         else { return false }
-        // A tag has no room for a whole SHA-512.
+        // A tag has at most 128 characters, so a SHA-512 is cut to 64 digits.
         return [.sha256, .sha512].contains(algorithm) && hex.utf8.count == 64
             && hex.utf8.allSatisfy { "0123456789abcdef".utf8.contains($0) }
     }
@@ -123,7 +123,7 @@ extension DerivedRepository {
             guard let tag = DropletTag(tag) else { return nil }
             return try await images.image(guid, tag, accepted.image).served
         case (.versions(let stack), .tag(let tag)):
-            // A tag may be what no version can be called.
+            // A tag that can't be a version's name may be one that was pushed.
             do { return try await images.base(stack, tag.text, accepted) } catch .invalidName { return nil }
         case (_, .digest(let digest)):
             if case .versions(let stack) = kind, let index = images.baseIndex(stack, digest) { return index }

@@ -1,7 +1,10 @@
 /// Percent-encoding (RFC 3986, section 2.1).
 public enum PercentEncoding {
-    /// The text that was escaped; nil for a `%` without two hexadecimal digits, for bytes that are no UTF-8 and for NUL.
-    public static func decode(_ bytes: some Collection<UInt8>, plusIsSpace: Bool = false) -> String? {
+    /// The text that was escaped; nil for a `%` without two hexadecimal digits and for bytes that are no UTF-8.
+    /// - Parameter allowsNUL: for a caller that holds the text against a grammar anyhow; others get nil for NUL too.
+    public static func decode(
+        _ bytes: some Collection<UInt8>, plusIsSpace: Bool = false, allowsNUL: Bool = false
+    ) -> String? {
         var output: [UInt8] = []
         output.reserveCapacity(bytes.count)
         var iterator = bytes.makeIterator()
@@ -16,7 +19,7 @@ public enum PercentEncoding {
             default: output.append(byte)
             }
         }
-        guard !output.contains(0) else { return nil }
+        guard allowsNUL || !output.contains(0) else { return nil }
         return String(validating: output, as: UTF8.self)
     }
 

@@ -12,7 +12,7 @@ extension RegistryAPI {
         let (count, last) = try paging(request)
         let derived = try await DerivedRepository(name, in: images)?.tags()
         guard let derived else { return answer(try await registry.tags(name, after: last, limit: count), name) }
-        // An app's own tags are few; what was pushed beside them is merged in.
+        // A repository has few derived tags, so they are merged with one page of pushed ones.
         var tags = derived
         var isMore = false
         if try await registry.exists(name) {
@@ -45,7 +45,9 @@ extension RegistryAPI {
         return .json(["repositories": .array(names.map { .string($0) })], headers: headers)
     }
 
-    private func link(_ target: String, _ last: String) -> String { "<\(target)&last=\(PercentEncoding.encode(last, allowing: "/"))>; rel=\"next\"" }
+    private func link(_ target: String, _ last: String) -> String {
+        "<\(target)&last=\(PercentEncoding.encode(last, allowing: "/"))>; rel=\"next\""
+    }
 
     /// `n`, bounded, and `last`.
     private func paging(_ request: Request) throws(RegistryFailure) -> (count: Int, last: String?) {
@@ -79,7 +81,7 @@ extension RegistryAPI {
 
     /// "Listing Referrers": what was pushed and what is derived, in the byte order of their digests.
     func referrers(_ name: RepositoryName, _ subject: Digest, _ request: Request) async throws -> Response {
-        // Media types have a plus and no space, whatever a form's escaping makes of it.
+        // Query parsing turns a plus into a space; a media type has no spaces, so each was a plus.
         let type = try query("artifactType", request).map { String($0.map { $0 == " " ? "+" : $0 }) }
         let last = try query("last", request)
         let derived = try await DerivedRepository(name, in: images)?.referrers(of: subject).map(\.descriptor)
@@ -102,7 +104,7 @@ extension RegistryAPI {
         let pushed = Set(page.elements.map(\.digest))
         let others = derived.filter { descriptor in
             let place = place(descriptor)
-            // Those behind the page's end come with the next one.
+            // A descriptor after the end of the pushed page belongs to the next page.
             return !pushed.contains(descriptor.digest) && last.map { $0 < place } ?? true
                 && page.next.map { place < $0 } ?? true
         }

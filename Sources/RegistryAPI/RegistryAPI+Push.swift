@@ -16,7 +16,7 @@ extension RegistryAPI {
         } else if let text = try query("digest", request) {
             let digest = try parsed(text)
             let body = try request.body(maximum: uploads.limits.size)
-            // Some ask for an upload in this way and send the bytes later.
+            // A client may name the digest in a POST without a body and send the bytes later: that begins an upload.
             if body.length != 0 || digest == Digest.of([], digest.algorithm) {
                 return created(
                     try await uploads.take(
@@ -34,7 +34,7 @@ extension RegistryAPI {
         return accepted(id, name, received: 0, isNew: true)
     }
 
-    /// Without `from` nothing is searched for: what the user may read is the user's to say.
+    /// Without `from` the blob is not searched for: the user would have to be asked about each repository that has it.
     private func mounted(_ digest: Digest, _ name: RepositoryName, _ request: Request) async throws -> Blob? {
         guard let text = try query("from", request), let source = try? RepositoryName(parsing: text),
             request.may(.pull, on: source.text)
@@ -108,7 +108,7 @@ extension RegistryAPI {
         var headers: HTTPFields = [
             .location: "/v2/\(name)/blobs/uploads/\(id)", .range: receivedRange(received), .uploadUUID: id.text,
         ]
-        // Chunks may be as short as one likes.
+        // Any chunk size is accepted.
         if isNew { headers[.ociChunkMinLength] = "1" }
         return Response(status: .accepted, headers: headers)
     }

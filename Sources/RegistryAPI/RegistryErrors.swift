@@ -4,8 +4,8 @@ import HTTPServer
 import HTTPTypes
 import Images
 import JSON
-import ObjectStore
 import OCI
+import ObjectStore
 import Registry
 import Rootfs
 
@@ -89,7 +89,7 @@ enum RegistryFailure: Error, Hashable {
     case digestInvalid(String)
     case sizeInvalid(String)
     case denied(String)
-    /// The store's limit: nothing that its sender could do about.
+    /// The store's own limit is reached: its sender can't do anything about it.
     case overStoreLimit(String)
     case unsupported(String, allow: String)
     case unknownEndpoint
@@ -208,7 +208,7 @@ enum RegistryFailure: Error, Hashable {
             self = .unavailable("the registry's store can't be written at the moment")
         case .blob(.missing(let digest)): self = .blobUnknown(digest)
         case .store, .blob(.store): self = .unavailable("the registry's store failed: try again")
-        // The first is said by the route of an upload, which knows where it goes on.
+        // The upload's route answers `.outOfOrder` itself, since it knows the upload's URL. The rest failed inside.
         case .outOfOrder, .counting, .unreadable, .blob, .input: return nil
         }
     }

@@ -68,7 +68,7 @@ enum RegistryRoute: Hashable {
     /// - Parameter path: percent-encoded, without the query, beginning with `/v2`.
     /// - Throws: `RegistryFailure` with the code of what is malformed; `.unsupported` for what is no endpoint.
     init(path: String) throws(RegistryFailure) {
-        // By bytes: this is done for each request.
+        // Bytes are compared, not characters, since each request is parsed.
         var rest = Substring(path).utf8.dropFirst()
         guard let slash = rest.firstIndex(of: UInt8(ascii: "/")), slash != rest.index(before: rest.endIndex) else {
             self = .ping
@@ -129,5 +129,5 @@ enum RegistryRoute: Hashable {
 /// A text with its percent-escapes resolved; nil if they are malformed. Escapes can't smuggle anything in: what results
 /// is held against the specification's grammar, not used as a path.
 private func percentDecoded(_ text: String) -> String? {
-    text.utf8.contains(UInt8(ascii: "%")) ? PercentEncoding.decode(text.utf8) : text
+    text.utf8.contains(UInt8(ascii: "%")) ? PercentEncoding.decode(text.utf8, allowsNUL: true) : text
 }

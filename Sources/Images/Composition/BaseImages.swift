@@ -7,7 +7,7 @@ import Runtime
 /// images are.
 /// - Parameter images: of one version and family, which has each architecture once.
 public func composeIndex(_ images: [(architecture: Architecture, image: ComposedImage)]) -> DerivedManifest {
-    // An image with a zstd layer is described in OCI's vocabulary whatever was wanted.
+    // Docker's vocabulary can't describe an image with a zstd layer: one such image makes the index OCI's.
     let isDocker = images.allSatisfy { $0.image.mediaType == .dockerManifest }
     let mediaType: MediaType = isDocker ? .dockerManifestList : .ociIndex
     let order = Architecture.allCases
@@ -51,7 +51,7 @@ extension DerivedImages {
                 let recipe = try await baseRecipe(stack, version, architecture, family)
                 images.append((architecture, image(recipe, nil)))
             } catch .noLifecycle {
-                // Nobody ever had an image for it, and nobody can now.
+                // No recipe was ever made for this variant, and none can be without a lifecycle layer: it has no image.
                 continue
             }
         }
@@ -89,8 +89,8 @@ extension DerivedImages {
         let recipes: [[Int]]
     }
 
-    /// The recipe that a variant's base image is composed with. That has no lifecycle layer: where this server has none
-    /// any more, an earlier recipe gives the same bytes.
+    /// The recipe that a variant's base image is composed with. A base image has no lifecycle layer, so an earlier recipe
+    /// gives the same bytes where this server has no lifecycle layer for the architecture any more.
     private func baseRecipe(
         _ stack: StackName, _ version: VersionName, _ architecture: Architecture, _ family: MediaTypeFamily
     ) async throws(ImageError) -> Recipe {

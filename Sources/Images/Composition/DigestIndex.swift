@@ -82,7 +82,7 @@ final class DigestIndex: Sendable {
                     try await grow(tables.value(source) ?? DigestTable(), of: source, deriving: digests)
                 }
             }
-            // What somebody else began to make may lack the youngest recipe.
+            // A table that another caller began to make earlier may lack the youngest recipe.
             if table.next >= wanted { return table }
         }
     }
@@ -101,10 +101,10 @@ final class DigestIndex: Sendable {
                 derivations.withLock { $0 += 1 }
                 if place % 16 == 15 { await Task.yield() }
             }
-            // The last ones may have gone.
+            // Recipes with the last numbers may have been removed: the table is complete all the same.
             table.next = max(table.next, next)
         } catch { failure = error }
-        // Kept even if the work broke off, so that whoever asks again goes on from there.
+        // An unfinished table is kept, so that the next caller goes on from there.
         table.sort()
         tables.insert(table, for: source, cost: table.cost)
         if let failure { throw failure }

@@ -87,7 +87,7 @@ public final class RecipeStore: Sendable {
     func keep(_ recipe: Recipe) async throws(ImageError) -> Bool {
         if state.withLock({ $0.byID[recipe.id] != nil && !$0.unwritten.contains(recipe.id) }) { return true }
         do throws(ImageError) {
-            // What another replica wrote are the same bytes, and any others are damaged.
+            // A recipe's key is the digest of its bytes: another replica wrote the same bytes, and any others are damaged.
             try await records.update(try Recipe.key(recipe.id), as: Recipe.self, replacingDamaged: true) {
                 $0 == nil ? .write(recipe) : .keep
             }

@@ -19,7 +19,7 @@ enum Provenance {
     ) -> [UInt8] {
         var dependencies = [
             dependency("droplet", droplet.digest),
-            // As in the image's own annotation: always OCI's.
+            // Always the OCI manifest's digest, as in the image's annotation `base.digest`.
             dependency("rootfs", composeBase(recipe, .oci).manifestDigest),
             dependency("rootfs source", rootfs.source),
         ]
@@ -31,7 +31,7 @@ enum Provenance {
             "mediaTypes": .string(recipe.family.rawValue), "rootfsVersion": .string(recipe.version.text),
             "stack": .string(recipe.stack.text),
         ]
-        // The droplet's own words. Buildpacks by digest are dependencies, as soon as staging says them.
+        // Only the droplet itself says which buildpacks made it, so they are parameters and no resolved dependencies.
         if !droplet.buildpacks.isEmpty {
             parameters["buildpacksByDroplet"] = .array(droplet.buildpacks.map(\.json))
         }
@@ -51,7 +51,7 @@ enum Provenance {
             "subject": [
                 [
                     "digest": ["sha256": .string(image.manifestDigest.hex)],
-                    // No app's name: the same droplet of two apps has one image.
+                    // The app is not named, since two apps with the same droplet have one image.
                     "name": .string("droplet \(droplet.digest.hex)"),
                 ]
             ],

@@ -39,7 +39,7 @@ extension Registry {
         let content = try ManifestContent(bytes, contentType: contentType)
         let keys = RepositoryKeys(name: name)
         let reservation = try await reservation(for: name, digest, bytes.count)
-        // Leases first: a collector that began before the links below were written leaves these alone.
+        // Leases are renewed first, so that a collector that does not see the links below yet leaves the content alone.
         try await require(content, keys)
         _ = try await RegistryError.ofBlobs(await blobs.put(bytes, digest.algorithm))
         try await renewMarker(keys)
@@ -97,12 +97,12 @@ extension Registry {
             mediaType: content.mediaType, size: Int64(size), generation: Self.newGeneration(), subject: content.subject,
             pushed: Lease(now()), references: content.references)
         var isNew = false
-        // One that can't be read is written over; what pointed to it is gone.
+        // A damaged membership is replaced by a new generation, to which no earlier tag or referrer points.
         try await records.update(
             try keys.manifest(digest), as: ManifestMembership.self, replacingDamaged: true
         ) { found in
             isNew = found == nil
-            // The same bytes again; a push with another Content-Type, or after a while, is the newest word.
+            // The same bytes keep their generation; the newest push decides on the Content-Type and the time.
             membership.generation = found?.value.generation ?? Self.newGeneration()
             return .write(membership)
         }

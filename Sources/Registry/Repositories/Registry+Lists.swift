@@ -96,7 +96,7 @@ extension Registry {
             let keys = try await records.list(prefix, after: after, limit: listing)
             for key in keys {
                 guard let found = try await element(key) else { continue }
-                // One more than asked for: so there is a next page.
+                // One element more than asked for shows that there is a next page.
                 guard elements.count < limit, elements.isEmpty || !isFull() else {
                     return Page(elements: elements, next: ended)
                 }

@@ -2,6 +2,64 @@ public import Blobs
 public import OCI
 import Synchronization
 
+/// The name of an upload: a random UUID (OCI distribution specification, "Pushing blobs").
+public struct UploadID: Hashable, Sendable, CustomStringConvertible {
+    public let text: String
+
+    static func random() -> UploadID {
+        var generator = SystemRandomNumberGenerator()
+        var bytes = (0..<16).map { _ in UInt8(truncatingIfNeeded: generator.next() as UInt64) }
+        bytes[6] = bytes[6] & 0x0f | 0x40
+        bytes[8] = bytes[8] & 0x3f | 0x80
+        var text = ""
+        for (index, byte) in bytes.enumerated() {
+            if [4, 6, 8, 10].contains(index) { text += "-" }
+            text += (byte < 16 ? "0" : "") + String(byte, radix: 16)
+        }
+        return UploadID(text: text)
+    }
+
+    private init(text: String) { self.text = text }
+
+    /// What a client names; whether there is such an upload is another question.
+    public init?(parsing text: String) {
+        guard text.utf8.count == 36, text.utf8.allSatisfy({ "0123456789abcdef-".utf8.contains($0) }) else { return nil }
+        self.text = text
+    }
+
+    public var description: String { text }
+}
+
+/// Whose an upload is: to everybody else it is not there.
+public struct UploadOwner: Hashable, Sendable {
+    let repository: RepositoryName
+    let user: String
+
+    public init(repository: RepositoryName, user: String) {
+        self.repository = repository
+        self.user = user
+    }
+}
+
+/// An upload's bytes so far. One request at a time has it.
+struct UploadSession: Sendable {
+    let id: UploadID
+    let owner: UploadOwner
+    /// Of the repository's quotas: given back when nobody has the session any more.
+    let reservation: QuotaReservation
+    var ingest: BlobIngest
+
+    init(
+        id: UploadID, owner: UploadOwner, blobs: BlobStore, _ algorithm: DigestAlgorithm, maximum: Int64,
+        _ reservation: QuotaReservation
+    ) {
+        self.id = id
+        self.owner = owner
+        self.reservation = reservation
+        ingest = BlobIngest(into: blobs, algorithm, reservation: reservation, maximum: maximum)
+    }
+}
+
 /// Blob uploads under way ("Pushing blobs" and "Pushing a blob in chunks").
 ///
 /// They live in this process: a restart forgets them, and their clients begin again. Bytes are hashed and written as
@@ -93,7 +151,7 @@ public final class UploadSessions: Sendable {
             id: id, owner: owner, blobs: registry.blobs, algorithm, maximum: limits.size,
             registry.quotas.reservation(for: owner.repository))
         let entry = Entry(session: session, owner: owner, received: 0, used: now())
-        // What it drops ends when nobody has it any more.
+        // A session that loses its place is dropped outside the lock: its writer ends with the last reference.
         let (isTaken, _) = state.withLock { state -> (Bool, UploadSession?) in
             let own = state.ofUser[owner.user] ?? 0
             guard own < limits.ofOneUser else { return (false, nil) }

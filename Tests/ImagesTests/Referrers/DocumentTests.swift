@@ -64,7 +64,8 @@ struct DocumentTests {
         let referrers = try Self.referrers(family, keys: [try SigningKey.published()]).all
         let recipe = try Samples.recipe(family: family)
         let bases = try ImageReferrers.make(
-            composeBase(recipe), ImageOrigin(recipe: recipe, droplet: nil), on: try Self.version(), bill.reference, keys: []
+            composeBase(recipe), ImageOrigin(recipe: recipe, droplet: nil), on: try Self.version(), bill.reference,
+            keys: []
         ).listed
         let base = try #require(bases.first)
         // Policies pin these: another form of a document is one more, never an edit.
