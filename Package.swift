@@ -146,9 +146,8 @@ let package = Package(
         .target(
             name: "RegistryAPI",
             dependencies: [
-                "Blobs", "Droplets", "ErrorStatus", "HTTPServer", "Identity", "Images", "JSON", "ObjectStore", "OCI",
-                "Packages",
-                "Registry", "Rootfs", "Runtime", httpTypes,
+                "Blobs", "ErrorStatus", "HTTPServer", "Identity", "Images", "JSON", "ObjectStore", "OCI", "Registry",
+                "Rootfs", "Runtime", httpTypes,
             ],
             swiftSettings: strict),
         .target(
@@ -225,7 +224,8 @@ let package = Package(
                 "Archive", "Blobs", "Droplets", "Images", "ImagesTesting", "JSON", "Layers", "Maintenance", "OCI",
                 "ObjectStore", "Packages", "Rootfs", "Runtime", "Signatures", "TestSupport",
             ], swiftSettings: strict),
-        .testTarget(name: "BlobsTests", dependencies: ["Blobs", "OCI", "ObjectStore"], swiftSettings: strict),
+        .testTarget(
+            name: "BlobsTests", dependencies: ["Blobs", "OCI", "ObjectStore", "TestSupport"], swiftSettings: strict),
         .target(
             name: "RegistryTesting",
             dependencies: ["Blobs", "Maintenance", "OCI", "ObjectStore", "Registry", "TestSupport"],

@@ -13,10 +13,10 @@ extension BitsAPI {
     func addDropletRoutes(to routes: inout Routes) {
         routes.put("/droplets/:guid/:hash") { request in
             let text = request.parameters["hash"]
-            guard let hash = DropletHash(text) else {
+            guard let checksum = DropletHash(text).flatMap({ Checksum($0) }) else {
                 throw ImageError.invalidName(what: "droplet hash (SHA-256 or SHA-1 in hexadecimal)", text: text)
             }
-            return try await upload(request, checksum: Checksum(hash))
+            return try await upload(request, checksum: checksum)
         }
         routes.put("/droplets/:guid") { request in
             guard let header = request.headers[.digest] else {

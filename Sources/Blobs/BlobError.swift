@@ -36,6 +36,24 @@ extension BlobError {
     public var isOutcomeUnknown: Bool { if case .store(let error) = self { error.isOutcomeUnknown } else { false } }
 }
 
+/// An error type that says what blobs say, so that whoever keeps blobs need not translate at each call.
+public protocol BlobFailure: Error {
+    init(_ error: BlobError)
+}
+
+extension BlobFailure {
+    /// What a call of blobs gives, or its failure in this type's words.
+    public static func ofBlobs<Value>(
+        _ call: @autoclosure () async throws(BlobError) -> Value
+    ) async throws(Self) -> Value {
+        do { return try await call() } catch { throw Self(error) }
+    }
+}
+
+extension IngestError: BlobFailure {
+    public init(_ error: BlobError) { self = .blob(error) }
+}
+
 extension BlobError: CustomStringConvertible {
     public var description: String {
         switch self {

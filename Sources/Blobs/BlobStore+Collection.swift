@@ -41,7 +41,7 @@ extension BlobStore {
             guard try await remove(record, stored.version, of: digest) else { return .kept }
             return .retired(bytes: record.size)
         case .gone:
-            // A crash left it, or another collector is not done with it.
+            // A crash interrupted an earlier collection, or another collector has not finished with this record.
             if !dryRun {
                 try await deleteData(record)
                 _ = try await records.remove(try BlobRecord.key(digest), version: stored.version)
@@ -70,7 +70,7 @@ extension BlobStore {
             holder = key
             guard try await records.remove(key, version: version) else { return false }
         case .object(let id):
-            do { holder = try id.key() } catch { throw .store(error) }
+            holder = try await BlobError.ofStore(try id.key())
             var gone = record
             gone.state = .gone
             guard let version = try await records.write(gone, at: key, if: .version(version)) else { return false }
@@ -83,6 +83,6 @@ extension BlobStore {
 
     private func deleteData(_ record: BlobRecord) async throws(BlobError) {
         guard case .object(let id) = record.content else { return }
-        do { try await store.delete(try id.key(), ifVersion: nil) } catch { throw .store(error) }
+        try await BlobError.ofStore(await store.delete(try id.key(), ifVersion: nil))
     }
 }

@@ -105,7 +105,7 @@ extension BlobStore {
             return actual == digest ? .whole(bytes: record.size) : .damaged(reason: "its digest is \(actual)")
         } catch {
             await reader.close()
-            // A disk that can't give the bytes back has lost them.
+            // Bytes that the disk can't read back count as lost.
             if case .store(.io(let reason)) = error { return .damaged(reason: "it can't be read: \(reason)") }
             throw error
         }
@@ -124,7 +124,7 @@ extension BlobStore {
     }
 
     private func next(_ pieces: ObjectByteStream.Iterator) async throws(BlobError) -> [UInt8]? {
-        do { return try await pieces.next() } catch { throw .store(error) }
+        try await BlobError.ofStore(await pieces.next())
     }
 
     /// Lets nobody have a damaged blob any more, until it is pushed again. Its bytes stay to be looked at.
@@ -146,10 +146,7 @@ extension BlobStore {
     public static func orphans(
         in store: any ObjectStore, after: String?, limit: Int, before: Int64, isNamed: (String) -> Bool
     ) async throws(BlobError) -> (orphans: [(name: String, size: Int64)], next: String?) {
-        let page: [ObjectInfo]
-        do { page = try await store.list(prefix: "data/", startAfter: after, limit: limit) } catch {
-            throw .store(error)
-        }
+        let page = try await BlobError.ofStore(await store.list(prefix: "data/", startAfter: after, limit: limit))
         let orphans = page.filter { $0.modified < before }
             .map { (name: String($0.key.text.dropFirst(5)), size: $0.size) }.filter { !isNamed($0.name) }
         return (orphans, page.count < limit ? nil : page.last?.key.text)
@@ -158,7 +155,7 @@ extension BlobStore {
     /// Deletes bytes that no record names.
     public func deleteOrphan(_ name: String) async throws(BlobError) {
         guard let id = DataID(parsing: name) else { return }
-        do { try await store.delete(try id.key(), ifVersion: nil) } catch { throw .store(error) }
+        try await BlobError.ofStore(await store.delete(try id.key(), ifVersion: nil))
         quotas?.removed()
     }
 }

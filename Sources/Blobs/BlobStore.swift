@@ -2,6 +2,18 @@ public import OCI
 public import ObjectStore
 public import Records
 
+/// Content that is there: its digest and its size in bytes.
+public struct Blob: Hashable, Sendable {
+    public let digest: Digest
+    public let size: Int64
+}
+
+/// A blob opened for reading. Close the reader when done.
+public struct OpenBlob: Sendable {
+    public let blob: Blob
+    public let reader: any ObjectReader
+}
+
 /// Content by digest, over an object store.
 ///
 /// Bytes are written once, under a name that is never used again (`data/<id>`); a small record says which digest they
@@ -71,9 +83,7 @@ public struct BlobStore: Sendable {
     public func presignedURL(for digest: Digest, lifetime: Duration) async throws(BlobError) -> String? {
         let record = try await liveRecord(of: digest)
         guard case .object(let id) = record.content else { return nil }
-        do { return try await store.presignedURL(for: try id.key(), lifetime: lifetime) } catch {
-            throw .store(error)
-        }
+        return try await BlobError.ofStore(await store.presignedURL(for: try id.key(), lifetime: lifetime))
     }
 
     /// Begins writing bytes whose digest is not known yet.
@@ -95,7 +105,7 @@ public struct BlobStore: Sendable {
     private func name(_ staged: StagedBlob, _ digest: Digest) async throws(BlobError) -> Blob {
         let key = try BlobRecord.key(digest)
         var isReused = false
-        // A record that can't be read is written over.
+        // A damaged record is replaced: the bytes to publish are whole.
         let published = try await records.update(key, as: BlobRecord.self, replacingDamaged: true) { (found) in
             var record = BlobRecord(content: staged.content, size: staged.size, lease: Lease(now()), state: .live)
             isReused = false
@@ -104,7 +114,8 @@ public struct BlobStore: Sendable {
                 record.isMended = old.isMended
                 isReused = !staged.isHeld(by: old)
             } else {
-                // What can't be read, or has lost its bytes, may be named by something that is older than these.
+                // A record that can't be read, or has lost its bytes, may be referred to by something older than these
+                // bytes: the collector must not judge by their age.
                 record.isMended = found.map { $0.value.state != .gone } ?? records.unreadable.contains(key)
             }
             if !isReused { staged.reservation?.name(key.text) }
@@ -207,7 +218,7 @@ public struct BlobStore: Sendable {
 
     /// Whether a record's bytes are there in their full length.
     private func holds(_ record: BlobRecord) async -> Bool {
-        // A record that holds them was read whole.
+        // Inline bytes were read with their record, which is whole.
         guard case .object(let id) = record.content else { return true }
         guard let key = try? id.key() else { return false }
         return (try? await store.head(key))?.size == record.size

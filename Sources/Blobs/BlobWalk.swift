@@ -1,5 +1,6 @@
 public import OCI
 public import ObjectStore
+import Records
 
 /// Goes through the digests that a store has a record of, live or gone, in the order of their keys.
 ///
@@ -20,12 +21,10 @@ public struct BlobWalk: Sendable {
     public mutating func next() async throws(BlobError) -> [Digest]? {
         while let (prefix, depth) = prefixes.popLast() {
             if Task.isCancelled { throw .store(.cancelled) }
-            let names: [String]
-            do {
-                names = try await store.listComponents(below: prefix, startAfter: after, limit: Self.page)
-            } catch { throw .store(error) }
+            let names = try await BlobError.ofStore(
+                await store.listComponents(below: prefix, startAfter: after, limit: Self.page))
             guard depth == 2 else {
-                // Few: algorithms, and 256 of each.
+                // These two levels are short: the algorithms, and at most 256 directories of each.
                 for name in names.reversed() { prefixes.append((prefix + name + "/", depth + 1)) }
                 continue
             }
@@ -39,5 +38,32 @@ public struct BlobWalk: Sendable {
             return names.compactMap { try? Digest(algorithm, hex: $0) }
         }
         return nil
+    }
+}
+
+extension BlobStore {
+    private static let usagePage = 8192
+
+    /// Tells a count what the store's content takes. Records are not counted, but for the content that they hold: they
+    /// are a hundred bytes each.
+    /// - Parameter reading: read past any cache.
+    public static func countUsage(in reading: any ObjectStore, _ count: QuotaCount) async throws(BlobError) {
+        try await countUsage("blobs/", in: reading, count) { BlobRecord.contentSize(ofRecord: $0) }
+        try await countUsage("data/", in: reading, count) { $0 }
+    }
+
+    /// - Parameter content: by an object's size.
+    private static func countUsage(
+        _ prefix: String, in reading: any ObjectStore, _ count: QuotaCount, _ content: (Int64) -> Int64
+    ) async throws(BlobError) {
+        var after: String?
+        while true {
+            if Task.isCancelled { throw .store(.cancelled) }
+            let page = try await BlobError.ofStore(
+                await reading.list(prefix: prefix, startAfter: after, limit: usagePage))
+            count.add(stored: page.map { (key: $0.key.text, bytes: content($0.size)) })
+            guard page.count == usagePage, let last = page.last else { return }
+            after = last.key.text
+        }
     }
 }

@@ -1,5 +1,6 @@
 public import OCI
 public import ObjectStore
+import Records
 import Synchronization
 
 /// Bytes being written. Exactly one of `finish` and `abort` ends them.
@@ -65,7 +66,8 @@ public final class BlobWriter: Sendable {
 
     /// Nothing comes for a while: no file is held open meanwhile.
     public func rest() async throws(BlobError) {
-        do { try await state.withLock { $0.writer }?.rest() } catch { throw .store(error) }
+        let writer = state.withLock { $0.writer }
+        if let writer { try await BlobError.ofStore(await writer.rest()) }
     }
 
     /// Makes the bytes durable, but for few, which become it together with their record. They are no blob before they
@@ -143,5 +145,38 @@ public struct StagedBlob: Sendable {
             (try? await store.delete(key, ifVersion: nil)) != nil
         else { return }
         quotas?.deleted(key.text, size)
+    }
+}
+
+extension BlobStore {
+    /// Finishes several writers at once, so that they share one flush, and publishes them in order. Whatever was not
+    /// published when it fails is removed.
+    public func commit(_ written: [(writer: BlobWriter, digest: Digest)]) async throws(BlobError) {
+        var staged: [StagedBlob?] = Array(repeating: nil, count: written.count)
+        var failure: BlobError?
+        await withTaskGroup(of: (Int, Result<StagedBlob, BlobError>).self) { group in
+            for (index, item) in written.enumerated() {
+                group.addTask {
+                    do throws(BlobError) { return (index, .success(try await item.writer.finish())) } catch {
+                        return (index, .failure(error))
+                    }
+                }
+            }
+            for await (index, result) in group {
+                switch result {
+                case .success(let blob): staged[index] = blob
+                case .failure(let error): failure = error
+                }
+            }
+        }
+        for (index, item) in written.enumerated() {
+            guard let blob = staged[index] else { continue }
+            if failure == nil {
+                do throws(BlobError) { try await publish(blob, as: item.digest) } catch { failure = error }
+            } else {
+                await blob.discard()
+            }
+        }
+        if let failure { throw failure }
     }
 }

@@ -1,5 +1,5 @@
 import Archive
-import Blobs
+public import Blobs
 public import Layers
 public import Logging
 import OCI
@@ -44,142 +44,138 @@ extension DropletCatalog {
     public func upload<Source: AsyncSequence & Sendable>(
         _ upload: DropletUpload, from source: Source, logger: Logger
     ) async throws(ImageError) -> DropletRecord where Source.Element == [UInt8] {
-        let conversion: Conversion
-        let room = DropletRoom(quotas.reservation(for: upload.guid.repository, .droplets))
-        if case .sha256(let hex)? = upload.checksum, let known = try await knownConversion(hex, upload.layout) {
-            if try await !has(upload.guid, hex) { try await room.expect(known) }
-            try await verify(source, against: known)
-            // It may have come slowly.
+        let conversion: DropletConversion
+        let reservation = quotas.reservation(for: upload.guid.repository, .droplets)
+        if case .digest(let digest)? = upload.checksum, let known = try await knownConversion(digest, upload.layout) {
+            if try await !has(upload.guid, digest.hex) {
+                try await ImageError.ofBlobs(await reservation.cover(known.logicalBytes))
+            }
+            try await verify(source, against: digest)
+            // The sender may have been so slow that the leases have aged.
             try await renew(known)
             conversion = known
         } else {
             conversion = try await conversions.run(cancelled: .cancelled) { () throws(ImageError) in
-                try await convert(upload, from: source, room, logger: logger)
+                try await convert(upload, from: source, reservation, logger: logger)
             }
         }
         let record = try await keep(
             DropletRecord(
                 guid: upload.guid, content: conversion.content, sha1: conversion.sha1, size: conversion.size,
                 stack: upload.stack, architecture: upload.architecture, mode: conversion.mode,
-                uploaded: Timestamp(nanoseconds: now()), uploadedBy: upload.by), room)
+                uploaded: Timestamp(nanoseconds: now()), uploadedBy: upload.by), reservation)
         try await records.sync()
         return record
     }
 
     /// The conversion of a droplet that was uploaded before, if everything it names is still there.
-    private func knownConversion(_ sha256: String, _ layout: DropletLayout) async throws(ImageError) -> Conversion? {
-        guard let digest = try? Digest(.sha256, hex: sha256) else { return nil }
-        let key: ObjectKey
-        do { key = try Conversion.key(digest, layout) } catch { throw .store(error) }
-        // One that can't be read is made again.
-        guard let conversion = try await records.readable(key, as: Conversion.self)?.value else { return nil }
-        do {
-            for digest in [digest] + conversion.content.layers.map(\.digest) {
-                guard try await blobs.renew(digest) != nil else { return nil }
-            }
-        } catch { throw .blob(error) }
+    private func knownConversion(_ digest: Digest, _ layout: DropletLayout) async throws(ImageError)
+        -> DropletConversion?
+    {
+        let key = try DropletConversion.key(digest, layout)
+        // A conversion that can't be read is made again.
+        guard let conversion = try await records.readable(key, as: DropletConversion.self)?.value else { return nil }
+        for digest in [digest] + conversion.content.layers.map(\.digest) {
+            guard try await ImageError.ofBlobs(await blobs.renew(digest)) != nil else { return nil }
+        }
         return conversion
     }
 
-    private func renew(_ conversion: Conversion) async throws(ImageError) {
+    private func renew(_ conversion: DropletConversion) async throws(ImageError) {
         for digest in [conversion.content.digest] + conversion.content.layers.map(\.digest) {
-            let isThere: Bool
-            do { isThere = try await blobs.renewIfOld(digest) != nil } catch { throw .blob(error) }
-            guard isThere else { throw .blob(.missing(digest)) }
+            let blob = try await ImageError.ofBlobs(await blobs.renewIfOld(digest))
+            guard blob != nil else { throw .blob(.missing(digest)) }
         }
     }
 
     private func verify<Source: AsyncSequence & Sendable>(
-        _ source: Source, against known: Conversion
+        _ source: Source, against known: Digest
     ) async throws(ImageError) where Source.Element == [UInt8] {
-        let stream = HashingStream(source)
-        try await stream.drain()
-        try Checksum.sha256(known.content.digest.hex).check(sha256: stream.digest.hex, sha1: stream.sha1Hex)
+        let stream = IngestStream(source, into: BlobIngest(into: nil, known.algorithm))
+        do throws(IngestError) {
+            try await stream.drain()
+            try stream.ingest.check(.digest(known))
+        } catch { throw ImageError(error) }
     }
 
     private func convert<Source: AsyncSequence & Sendable>(
-        _ upload: DropletUpload, from source: Source, _ room: DropletRoom, logger: Logger
-    ) async throws(ImageError) -> Conversion where Source.Element == [UInt8] {
-        let original: BlobWriter
-        do {
-            if let length = upload.length { try await room.expect(original: length) }
-            original = blobs.begin(use: .rarely)
-        } catch { throw .blob(error) }
-        let stream = HashingStream(source) { bytes in
-            try await room.add(original: bytes.count)
-            try await original.write(bytes)
-        }
+        _ upload: DropletUpload, from source: Source, _ reservation: QuotaReservation, logger: Logger
+    ) async throws(ImageError) -> DropletConversion where Source.Element == [UInt8] {
+        let stream = IngestStream(
+            source, into: BlobIngest(into: blobs, hashesSHA1: true, reservation: reservation, use: .rarely))
         var mode = upload.layout.mode
         var converted: ConvertedDroplet<BlobWriter>?
         do {
-            if let length = upload.length { try await original.expect(length) }
+            if let length = upload.length { try await stream.ingest.expect(length) }
             do {
-                converted = try await convert(upload, mode: mode, stream, room)
+                converted = try await convert(upload, mode: mode, stream, reservation)
             } catch let error as ConversionError where error.fault == .crossesLayers {
                 logger.info("the droplet can't be split: one layer instead", metadata: ["reason": "\(error)"])
                 mode = .single
             }
             try await stream.drain()
-            try upload.checksum?.check(sha256: stream.digest.hex, sha1: stream.sha1Hex)
+            if let checksum = upload.checksum { try stream.ingest.check(checksum) }
         } catch {
-            await original.abort()
+            await stream.ingest.abort()
             for layer in converted?.layers ?? [] { await layer.stored.abort() }
             throw imageError(error)
         }
+        let digest = stream.ingest.digest
         let layers: ConvertedDroplet<BlobWriter>
         if let converted {
             let writers = converted.layers.map { ($0.stored, $0.digest) }
-            do { try await blobs.commit([(original, stream.digest)] + writers) } catch { throw .blob(error) }
+            try await ImageError.ofBlobs(await blobs.commit([try stream.ingest.written()] + writers))
             layers = converted
         } else {
-            layers = try await convertAgain(upload, original: original, digest: stream.digest, room)
+            layers = try await convertAgain(upload, stream, reservation)
         }
         layers.summary.notes.log(to: logger)
         return try await keep(
-            Conversion(
+            DropletConversion(
                 content: DropletContent(
-                    digest: stream.digest, layers: layers.layers.map { LayerReference($0) },
+                    digest: digest, layers: layers.layers.map { LayerReference($0) },
                     newestEntry: Timestamp(seconds: layers.summary.newestEntry?.seconds ?? 0),
                     buildpacks: StatedBuildpack.all(in: layers.findings)),
-                sha1: stream.sha1Hex, size: stream.size, mode: mode),
+                sha1: stream.ingest.sha1 ?? "", size: stream.ingest.size, mode: mode),
             upload.layout)
     }
 
     /// Converts a droplet that is already here into one layer.
-    private func convertAgain(
-        _ upload: DropletUpload, original: BlobWriter, digest: Digest, _ room: DropletRoom
+    private func convertAgain<Source>(
+        _ upload: DropletUpload, _ stream: IngestStream<Source>, _ reservation: QuotaReservation
     ) async throws(ImageError) -> ConvertedDroplet<BlobWriter> {
-        room.restartLayers()
+        // The layers that were made are thrown away.
+        reservation.shrink(to: stream.ingest.held)
         do {
-            let staged = try await original.finish()
+            let staged = try await stream.ingest.finish()
             let converted: ConvertedDroplet<BlobWriter>
             do {
                 let reader = try await staged.open()
-                converted = try await convert(upload, mode: .single, reader.bytes, room)
+                converted = try await convert(upload, mode: .single, reader.bytes, reservation)
                 await reader.close()
                 try await blobs.commit(converted.layers.map { ($0.stored, $0.digest) })
             } catch {
                 await staged.discard()
                 throw error
             }
-            try await blobs.publish(staged, as: digest)
+            try await blobs.publish(staged, as: stream.ingest.digest)
             return converted
         } catch { throw imageError(error) }
     }
 
     private func convert<Input: AsyncSequence & Sendable>(
-        _ upload: DropletUpload, mode: LayerMode, _ input: Input, _ room: DropletRoom
+        _ upload: DropletUpload, mode: LayerMode, _ input: Input, _ reservation: QuotaReservation
     ) async throws -> ConvertedDroplet<BlobWriter> where Input.Element == [UInt8] {
         try await convertDroplet(
             input, settings: LayerSettings(compression: upload.layout.compression, mode: mode, limits: upload.limits),
-            watch: StatedBuildpack.watch, sink: BlobLayerSink(blobs: blobs) { try await room.add(layer: $0) })
+            watch: StatedBuildpack.watch, sink: BlobLayerSink(blobs: blobs, reservation: reservation))
     }
 
-    /// Writes a conversion down unless there is one. Not durable before `sync()`.
-    private func keep(_ conversion: Conversion, _ layout: DropletLayout) async throws(ImageError) -> Conversion {
-        let key: ObjectKey
-        do { key = try Conversion.key(conversion.content.digest, layout) } catch { throw .store(error) }
-        try await records.write(conversion, at: key)
+    /// Writes a conversion down. Not durable before `sync()`.
+    private func keep(_ conversion: DropletConversion, _ layout: DropletLayout) async throws(ImageError)
+        -> DropletConversion
+    {
+        try await records.write(conversion, at: try DropletConversion.key(conversion.content.digest, layout))
         return conversion
     }
 }

@@ -42,7 +42,7 @@ public final class DropletCatalog: Sendable {
             if let records = cache.value(guid) { return records }
             let mark = cache.mark
             let records = try await load(guid)
-            // That there is nothing is asked of the store each time.
+            // Absence is not cached: another process may upload the app's first droplet.
             if !records.isEmpty {
                 cache.insert(records, for: guid, cost: records.reduce(0) { $0 + $1.cost }, since: mark)
             }
@@ -79,12 +79,12 @@ public final class DropletCatalog: Sendable {
     /// What droplets have besides their bytes.
     package static let folders = [
         RecordFolder(DropletRecord.folder, [RecordKind("droplet", DropletRecord.self)]),
-        RecordFolder(Conversion.folder, [RecordKind("conversion", Conversion.self)]),
+        RecordFolder(DropletConversion.folder, [RecordKind("conversion", DropletConversion.self)]),
     ]
 
     /// Opens the bytes that were uploaded.
     public func original(_ record: DropletRecord) async throws(ImageError) -> OpenBlob {
-        do { return try await blobs.open(record.content.digest) } catch { throw .blob(error) }
+        try await ImageError.ofBlobs(await blobs.open(record.content.digest))
     }
 
     /// Forgets a droplet, durably. Its bytes go with the next garbage collection, if nothing else names them.
@@ -105,17 +105,14 @@ public final class DropletCatalog: Sendable {
     ) async throws(ImageError) -> (key: ObjectKey, droplet: DropletRecord?) {
         do {
             let droplet = try await droplet(guid, hash)
-            return (try key(guid, droplet.hash), droplet)
+            return (try DropletRecord.key(guid, droplet.hash), droplet)
         } catch {
             guard case .unknownDroplet = error, case .sha256(let hex) = hash,
-                case .unreadable(let record) = try await records.find(try key(guid, hex), as: DropletRecord.self)
+                case .unreadable(let record) = try await records.find(
+                    try DropletRecord.key(guid, hex), as: DropletRecord.self)
             else { throw error }
             return (record.key, nil)
         }
-    }
-
-    private func key(_ guid: DropletGUID, _ sha256: String) throws(ImageError) -> ObjectKey {
-        do { return try DropletRecord.key(guid, sha256) } catch { throw .store(error) }
     }
 
     /// Forgets, durably, the conversions of droplets that no app has any more.
@@ -130,8 +127,8 @@ public final class DropletCatalog: Sendable {
             if let hash = key.text.split(separator: "/").last { kept.insert(hash) }
         }
         var count = 0
-        try await records.forEach(Conversion.folder) { (key) throws(ImageError) in
-            let parts = key.text.dropFirst(Conversion.folder.utf8.count).split(separator: "/")
+        try await records.forEach(DropletConversion.folder) { (key) throws(ImageError) in
+            let parts = key.text.dropFirst(DropletConversion.folder.utf8.count).split(separator: "/")
             guard let hash = parts.first, !kept.contains(hash) else { return }
             try await records.remove(key)
             count += 1
@@ -141,8 +138,10 @@ public final class DropletCatalog: Sendable {
     }
 
     /// Writes a record down unless there is one that can be read, which then stays as it is. Not durable before `sync()`.
-    /// - Parameter room: holds the record's bytes.
-    func keep(_ record: DropletRecord, _ room: DropletRoom) async throws(ImageError) -> DropletRecord {
+    /// - Parameter reservation: holds the record's bytes.
+    func keep(
+        _ record: DropletRecord, _ reservation: QuotaReservation
+    ) async throws(ImageError) -> DropletRecord {
         for other in try await droplets(of: record.guid)
         where other.sha1 == record.sha1 && other.hash != record.hash {
             throw .aliasTaken(guid: record.guid.text, sha1: record.sha1)
@@ -150,13 +149,13 @@ public final class DropletCatalog: Sendable {
         defer { cache.remove(record.guid) }
         var isNew = false
         let stored = try await records.update(
-            try key(record.guid, record.hash), as: DropletRecord.self, replacingDamaged: true
+            try DropletRecord.key(record.guid, record.hash), as: DropletRecord.self, replacingDamaged: true
         ) { found in
             isNew = found == nil
             return isNew ? .write(record) : .keep
         }
         if isNew {
-            room.commit(record)
+            reservation.commit(record.logicalBytes)
             tally.added(record)
         }
         return stored?.value ?? record

@@ -1,3 +1,4 @@
+public import Blobs
 public import OCI
 public import Rootfs
 
@@ -49,9 +50,12 @@ public enum DropletHash: Hashable, Sendable, CustomStringConvertible {
 }
 
 extension Checksum {
-    public init(_ hash: DropletHash) {
+    /// - Returns: nil for a name that none can have.
+    public init?(_ hash: DropletHash) {
         switch hash {
-        case .sha256(let hex): self = .sha256(hex)
+        case .sha256(let hex):
+            guard let digest = try? Digest(.sha256, hex: hex) else { return nil }
+            self = .digest(digest)
         case .sha1(let hex): self = .sha1(hex)
         }
     }

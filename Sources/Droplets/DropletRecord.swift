@@ -1,10 +1,31 @@
 package import JSON
 public import Layers
-import OCI
+public import OCI
 package import ObjectStore
 import Records
 public import Rootfs
 public import Runtime
+
+/// What an image takes from a droplet: a function of the droplet's bytes and the layer mode alone.
+public struct DropletContent: Hashable, Sendable {
+    /// SHA-256 of the bytes that were uploaded.
+    public let digest: Digest
+    /// Bottom up.
+    public let layers: [LayerReference]
+    /// The latest modification time among the droplet's entries.
+    public let newestEntry: Timestamp
+    /// Those that staged it, as it says itself; empty for what earlier Cisterns converted.
+    public let buildpacks: [StatedBuildpack]
+
+    public init(
+        digest: Digest, layers: [LayerReference], newestEntry: Timestamp, buildpacks: [StatedBuildpack] = []
+    ) {
+        self.buildpacks = buildpacks
+        self.digest = digest
+        self.layers = layers
+        self.newestEntry = newestEntry
+    }
+}
 
 /// A droplet of an app: `bits/droplets/records/<guid>/<sha256>`. Its layers are written down once, so an image never
 /// changes under anybody, whatever mode later uploads use.
@@ -24,12 +45,15 @@ public struct DropletRecord: Hashable, Sendable {
     /// The hash that names it in URLs and tags.
     public var hash: String { content.digest.hex }
 
+    /// What its repository holds by it: the bytes that were uploaded, and its layers.
+    var logicalBytes: Int64 { content.layers.reduce(size) { $0 + $1.size } }
+
     static let folder = "bits/droplets/records/"
 
     static func folder(_ guid: DropletGUID) -> String { folder + guid.text + "/" }
 
-    static func key(_ guid: DropletGUID, _ sha256: String) throws(ObjectStoreError) -> ObjectKey {
-        try ObjectKey(folder(guid) + sha256)
+    static func key(_ guid: DropletGUID, _ sha256: String) throws(ImageError) -> ObjectKey {
+        try ImageError.key(folder(guid) + sha256)
     }
 }
 

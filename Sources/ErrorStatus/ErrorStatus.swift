@@ -91,7 +91,7 @@ package struct ErrorStatus: Sendable {
     private static func of(_ error: RegistryError, in api: API) -> ErrorStatus? {
         switch error {
         case .unknownRepository, .unknownManifest, .unknownBlob, .unknownUpload, .missingContent: ErrorStatus(.notFound)
-        case .digestMismatch, .sizeMismatch, .invalidManifest: ErrorStatus(.badRequest)
+        case .mismatch, .sizeMismatch, .invalidManifest: ErrorStatus(.badRequest)
         case .busyUpload: ErrorStatus(.conflict)
         case .outOfOrder: ErrorStatus(.rangeNotSatisfiable)
         case .tooManyUploads: ErrorStatus(.tooManyRequests)

@@ -24,7 +24,7 @@ public struct ConversionError: Error, Hashable, Sendable {
         self.entry = printableName(entry)
     }
 
-    init(_ fault: Fault, _ reason: String) {
+    package init(_ fault: Fault, _ reason: String) {
         self.fault = fault
         self.reason = reason
         self.entry = nil

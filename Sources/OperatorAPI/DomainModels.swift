@@ -75,15 +75,15 @@ extension RootfsDelta {
     }
 }
 
-extension Images.Prepull {
+extension PrepullPlan {
     /// - Parameter repository: of the base images, with the host that clients ask for.
-    func model(_ stack: StackName, repository: String) -> OperatorModel.Prepull {
+    func model(_ stack: StackName, repository: String) -> Prepull {
         let pull = base.map { base in
-            OperatorModel.Prepull.Pull(
+            Prepull.Pull(
                 reference: "\(repository)@\(base.image.manifestDigest)", version: base.version.text,
                 bytes: rootfs.reduce(0) { $0 + $1.size }, helpsPrevious: helpsPrevious)
         }
-        return OperatorModel.Prepull(
+        return Prepull(
             stack: stack.text, version: version.text, architecture: architecture.model,
             form: delta.isEmpty ? .full : .delta, previous: previous?.text, pull: pull.map { [$0] } ?? [],
             rootfs: rootfs.map(\.model), lifecycle: lifecycle.model, delta: delta.map(\.model),

@@ -1,3 +1,4 @@
+import Blobs
 import Droplets
 import HTTPServer
 import HTTPTypes
@@ -105,11 +106,11 @@ extension OperatorAPI {
         }
         var checksum: Checksum?
         if let text = try request.query("sha256") {
-            guard case .sha256(let hex)? = DropletHash(text) else {
+            guard let digest = try? Digest(.sha256, hex: text) else {
                 throw HTTPFailure(
                     .badRequest, "sha256 must be 64 lower-case hexadecimal digits", code: "invalid-sha256")
             }
-            checksum = .sha256(hex)
+            checksum = .digest(digest)
         }
         return RootfsImport(
             stack: try request.stack(), version: try request.version(), architecture: architecture, checksum: checksum,

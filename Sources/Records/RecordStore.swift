@@ -13,6 +13,20 @@ package protocol RecordFailure: Error {
     init(_ error: RecordError)
 }
 
+extension RecordFailure {
+    /// A key, or why it is none in this type's words.
+    package static func key(_ text: String) throws(Self) -> ObjectKey {
+        do { return try ObjectKey(text) } catch { throw Self(.store(error)) }
+    }
+
+    /// What a call of the store gives, or its failure in this type's words.
+    package static func ofStore<Value>(
+        _ call: @autoclosure () async throws(ObjectStoreError) -> Value
+    ) async throws(Self) -> Value {
+        do { return try await call() } catch { throw Self(.store(error)) }
+    }
+}
+
 /// What becomes of a record.
 package enum RecordChange<Value: Record>: Sendable {
     /// It stays as it is.

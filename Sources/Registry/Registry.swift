@@ -54,11 +54,6 @@ public struct Registry: Sendable {
     }
 }
 
-extension Registry {
-    /// Whether there is a limit that uploads could reach.
-    var isLimited: Bool { quotas.isActive }
-}
-
 extension QuotaReservation {
     func cover(for total: Int64) async throws(RegistryError) {
         do { try await cover(total) } catch { throw .blob(error) }

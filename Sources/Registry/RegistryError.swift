@@ -16,7 +16,8 @@ public enum RegistryError: Error {
     /// - Parameter received: bytes that are there.
     case outOfOrder(received: Int64)
     case tooManyUploads
-    case digestMismatch(expected: Digest, actual: Digest)
+    /// Content is not what it was announced as.
+    case mismatch(announced: Checksum, received: Checksum)
     /// A chunk has another length than it declared.
     case sizeMismatch(expected: Int64, actual: Int64)
     case tooLarge(maximum: Int64)
@@ -45,6 +46,10 @@ extension RegistryError: RecordFailure {
     }
 }
 
+extension RegistryError: BlobFailure {
+    public init(_ error: BlobError) { self = .blob(error) }
+}
+
 extension RegistryError: CustomStringConvertible {
     public var description: String {
         switch self {
@@ -55,7 +60,7 @@ extension RegistryError: CustomStringConvertible {
         case .busyUpload: "another request writes to this upload"
         case .outOfOrder(let received): "the next chunk begins at byte \(received)"
         case .tooManyUploads: "too many uploads are under way: try again later"
-        case .digestMismatch(let expected, let actual): "the content's digest is \(actual) and not \(expected)"
+        case .mismatch(let announced, let received): "the content's digest is \(received) and not \(announced)"
         case .sizeMismatch(let expected, let actual): "\(actual) bytes came where \(expected) were declared"
         case .tooLarge(let maximum): "more than \(maximum) bytes are not taken"
         case .invalidManifest(let reason): reason

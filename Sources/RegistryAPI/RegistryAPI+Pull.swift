@@ -10,20 +10,20 @@ import Rootfs
 
 extension RegistryAPI {
     /// "Pulling manifests".
+    ///
+    /// In a repository of derived images that is, in this order, what is derived, what was pushed beside it (a signature, an
+    /// SBOM), and a document about a derived image, which is searched for last since an unknown digest costs most there.
     func manifest(_ name: RepositoryName, _ reference: Reference, _ request: Request) async throws -> Response {
-        let repository = Repository(name)
-        guard repository.isReserved else { return try await pushedManifest(name, reference, request) }
+        guard let repository = DerivedRepository(name, in: images) else {
+            return try await pushedManifest(name, reference, request)
+        }
         do {
-            let accept = request.headers[values: .accept]
-            if let index = try await repository.index(reference, accept: accept, in: images) {
-                return answer(index.bytes, index.mediaType, index.digest, reference, request)
+            let accepted = AcceptedFamilies(accept: request.headers[values: .accept])
+            if let manifest = try await repository.manifest(reference, accepted) {
+                return answer(manifest, reference, request)
             }
-            if let image = try await repository.image(reference, MediaTypeFamily(accept: request), in: images) {
-                return answer(image.manifest, image.mediaType, image.manifestDigest, reference, request)
-            }
-            return try await referrerManifest(name, reference, request)
+            return try await pushedManifestOrReferrer(repository, name, reference, request)
         } catch let derived as ImageError {
-            // What is not derived may have been pushed beside it: a signature, an SBOM.
             guard case .manifestUnknown? = RegistryFailure(derived),
                 let pushed = try? await pushedManifest(name, reference, request)
             else { throw derived }
@@ -31,29 +31,22 @@ extension RegistryAPI {
         }
     }
 
-    private func answer(
-        _ bytes: [UInt8], _ mediaType: MediaType, _ digest: Digest, _ reference: Reference, _ request: Request
-    ) -> Response {
-        let digest = digest.description
-        let tag = EntityTag(digest)
-        var headers: HTTPFields = [.contentDigest: digest, .eTag: tag.text]
-        if case .tag = reference { headers[.vary] = "Accept" }
-        if request.has(tag) { return Response(status: .notModified, headers: headers) }
-        return .bytes(bytes, contentType: mediaType.text, headers: headers)
+    private func answer(_ manifest: DerivedManifest, _ reference: Reference, _ request: Request) -> Response {
+        var headers = headers(manifest.digest)
+        // By a tag the answer depends on what the client accepts.
+        if case .tag = reference { headers.fields[.vary] = "Accept" }
+        return answer(manifest.bytes, manifest.mediaType.text, headers, request)
     }
 
-    /// What was pushed beside derived images, else a document about one of them.
-    private func referrerManifest(
-        _ name: RepositoryName, _ reference: Reference, _ request: Request
+    private func pushedManifestOrReferrer(
+        _ repository: DerivedRepository, _ name: RepositoryName, _ reference: Reference, _ request: Request
     ) async throws -> Response {
         do { return try await pushedManifest(name, reference, request) } catch let error as RegistryError {
             guard error.isUnknown, case .digest(let digest) = reference,
-                case .manifest(let referrer)? = try await Repository(name).referrerContent(digest, in: images)
+                case .manifest(let referrer)? = try await repository.referrerContent(digest)
             else { throw error }
-            let tag = EntityTag(digest.description)
-            let headers: HTTPFields = [.contentDigest: digest.description, .eTag: tag.text]
-            if request.has(tag) { return Response(status: .notModified, headers: headers) }
-            return .bytes(referrer.manifest, contentType: referrer.descriptor.mediaType.text, headers: headers)
+            return answer(
+                referrer.manifest, referrer.descriptor.mediaType.text, headers(referrer.descriptor.digest), request)
         }
     }
 
@@ -62,11 +55,20 @@ extension RegistryAPI {
     ) async throws -> Response {
         if request.method == .head { return try await pushedManifestHead(name, reference, request) }
         let manifest = try await registry.manifest(name, reference)
-        let digest = manifest.digest.description
+        return answer(manifest.bytes, manifest.mediaType, headers(manifest.digest), request)
+    }
+
+    private func headers(_ digest: Digest) -> (fields: HTTPFields, tag: EntityTag) {
+        let digest = digest.description
         let tag = EntityTag(digest)
-        let headers: HTTPFields = [.contentDigest: digest, .eTag: tag.text]
-        if request.has(tag) { return Response(status: .notModified, headers: headers) }
-        return .bytes(manifest.bytes, contentType: manifest.mediaType, headers: headers)
+        return ([.contentDigest: digest, .eTag: tag.text], tag)
+    }
+
+    private func answer(
+        _ bytes: [UInt8], _ mediaType: String, _ headers: (fields: HTTPFields, tag: EntityTag), _ request: Request
+    ) -> Response {
+        if request.has(headers.tag) { return Response(status: .notModified, headers: headers.fields) }
+        return .bytes(bytes, contentType: mediaType, headers: headers.fields)
     }
 
     /// Reads nothing, and renews the lease: who asks whether something is there is likely to rely on it next.
@@ -74,11 +76,9 @@ extension RegistryAPI {
         _ name: RepositoryName, _ reference: Reference, _ request: Request
     ) async throws -> Response {
         let (descriptor, mediaType) = try await registry.manifestInfo(name, reference)
-        let digest = descriptor.digest.description
-        let tag = EntityTag(digest)
-        let headers: HTTPFields = [.contentDigest: digest, .eTag: tag.text]
-        if request.has(tag) { return Response(status: .notModified, headers: headers) }
-        var response = Response(headers: headers)
+        let headers = headers(descriptor.digest)
+        if request.has(headers.tag) { return Response(status: .notModified, headers: headers.fields) }
+        var response = Response(headers: headers.fields)
         response.headers[.contentType] = mediaType
         response.headers[.contentLength] = String(descriptor.size)
         return response
@@ -90,9 +90,9 @@ extension RegistryAPI {
         let derived = try await derivedContent(name, digest)
         if let redirect = try await redirect(name, digest, derived, request) { return redirect }
         switch derived {
-        case .config(let bytes)?, .document(let bytes)?: file = ResponseFile(bytes)
+        case .document(let bytes)?: file = ResponseFile(bytes)
         case .layer?: file = ResponseFile(try await blobs.open(digest).reader)
-        case .manifest?, nil:
+        case nil:
             if request.method == .head { _ = try await registry.blob(name, digest) }
             file = ResponseFile(try await registry.openBlob(name, digest).reader)
         }
@@ -104,16 +104,16 @@ extension RegistryAPI {
     /// Sends a client to the store for a blob's bytes, if that is wanted and the store can. The client asks for its range
     /// there; HEAD is answered here, and so is who has the blob already.
     private func redirect(
-        _ name: RepositoryName, _ digest: Digest, _ derived: ImageContent?, _ request: Request
+        _ name: RepositoryName, _ digest: Digest, _ derived: DerivedContent?, _ request: Request
     ) async throws -> Response? {
         guard redirects, request.method == .get else { return nil }
         let tag = EntityTag(digest.description)
         guard !request.has(tag) else { return nil }
         let url: String?
         switch derived {
-        case .config?, .document?: return nil
+        case .document?: return nil
         case .layer?: url = try await blobs.presignedURL(for: digest, lifetime: Self.redirectLifetime)
-        case .manifest?, nil:
+        case nil:
             url = try await registry.presignedURL(name, digest, lifetime: Self.redirectLifetime)
         }
         guard let url else { return nil }
@@ -124,100 +124,20 @@ extension RegistryAPI {
             ])
     }
 
-    private func derivedContent(_ name: RepositoryName, _ digest: Digest) async throws -> ImageContent? {
-        let repository = Repository(name)
-        guard repository.isReserved else { return nil }
-        if let content = try await repository.content(digest, in: images) { return content }
-        // What was pushed need not be searched for.
+    private func derivedContent(_ name: RepositoryName, _ digest: Digest) async throws -> DerivedContent? {
+        guard let repository = DerivedRepository(name, in: images) else { return nil }
+        if let content = try await repository.content(digest) { return content }
+        // A blob that was pushed is not searched for among the documents about images.
         do {
             _ = try await registry.blob(name, digest)
             return nil
         } catch {
-            guard error.isUnknown, case .blob(let bytes)? = try await repository.referrerContent(digest, in: images)
-            else { return nil }
+            guard error.isUnknown, case .blob(let bytes)? = try await repository.referrerContent(digest) else {
+                return nil
+            }
             return .document(bytes)
         }
     }
-
-    /// "Listing tags": at most `n` of them, those after `last`.
-    func tags(_ name: RepositoryName, _ request: Request) async throws -> Response {
-        let (count, last) = try paging(request)
-        let derived = try await Repository(name).tags(in: images)
-        guard let derived else { return answer(try await registry.tags(name, after: last, limit: count), name) }
-        // An app's own tags are few; what was pushed beside them is merged in.
-        var tags = derived
-        var isMore = false
-        if try await registry.exists(name) {
-            let pushed = try await registry.tags(name, after: last, limit: count)
-            isMore = pushed.next != nil
-            tags += pushed.elements
-            tags = Set(tags).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
-        }
-        if let last { tags = Array(tags.drop { !last.utf8.lexicographicallyPrecedes($0.utf8) }) }
-        isMore = isMore || count < tags.count
-        tags = Array(tags.prefix(count))
-        return answer(Page(elements: tags, next: isMore ? tags.last : nil), name)
-    }
-
-    private func answer(_ page: Page<String>, _ name: RepositoryName) -> Response {
-        var headers: HTTPFields = [:]
-        if let next = page.next { headers[.link] = link("/v2/\(name)/tags/list?n=\(page.elements.count)", next) }
-        return .json(
-            ["name": .string(name.text), "tags": .array(page.elements.map { .string($0) })], headers: headers)
-    }
-
-    /// The repositories that were pushed to and that the user may read.
-    func catalog(_ request: Request) async throws -> Response {
-        let user = try request.requireUser()
-        let (count, last) = try paging(request)
-        let page = try await registry.catalog(after: last, limit: count) { user.may(.pull, on: $0.text) }
-        let names = page.elements.map(\.text)
-        var headers: HTTPFields = [:]
-        if page.next != nil, let last = names.last { headers[.link] = link("/v2/_catalog?n=\(count)", last) }
-        return .json(["repositories": .array(names.map { .string($0) })], headers: headers)
-    }
-
-    private func link(_ target: String, _ last: String) -> String { "<\(target)&last=\(escaped(last))>; rel=\"next\"" }
-
-    /// `n`, bounded, and `last`.
-    private func paging(_ request: Request) throws(RegistryFailure) -> (count: Int, last: String?) {
-        var count = Registry.maximumPage
-        if let text = try query("n", request) {
-            guard text.utf8.count < 100, let number = Int(text) ?? Self.huge(text), number >= 0 else {
-                throw .paginationInvalid(text)
-            }
-            count = min(number, count)
-        }
-        return (count, try query("last", request))
-    }
-
-    /// A number that is larger than any: as good as the largest.
-    private static func huge(_ text: String) -> Int? {
-        !text.isEmpty && text.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } ? .max : nil
-    }
-
-    func query(_ name: String, _ request: Request) throws(RegistryFailure) -> String? {
-        do { return try request.query(name) } catch {
-            if ["digest", "mount"].contains(name) { throw .digestInvalid(request.queryText) }
-            throw .paginationInvalid(request.queryText)
-        }
-    }
-}
-
-/// Percent-escapes what may not stand in a query's value.
-func escaped(_ text: String) -> String {
-    var result = ""
-    for byte in text.utf8 {
-        let scalar = Unicode.Scalar(byte)
-        if scalar.properties.isAlphabetic && scalar.isASCII || ("0"..."9").contains(scalar)
-            || "-._~/".unicodeScalars.contains(scalar)
-        {
-            result.unicodeScalars.append(scalar)
-        } else {
-            result += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
-        }
-    }
-    return result
 }
 
 extension RegistryError {
@@ -227,8 +147,4 @@ extension RegistryError {
         default: false
         }
     }
-}
-
-extension MediaTypeFamily {
-    init(accept request: Request) { self.init(accept: request.headers[values: .accept]) }
 }

@@ -5,7 +5,6 @@ import Identity
 public import Images
 import JSON
 import OCI
-import Packages
 public import Registry
 
 /// The routes below `/v2/`: the OCI distribution specification, for images that are derived and for what is pushed.
@@ -43,11 +42,11 @@ public struct RegistryAPI: Sendable {
     private func answer(to request: Request) async throws -> Response {
         let route: RegistryRoute
         do throws(RegistryFailure) { route = try RegistryRoute(path: request.path) } catch {
-            // Strangers learn nothing about what is well formed.
+            // An anonymous caller is asked to authenticate, whatever is wrong with the path.
             if request.principal == nil { try request.requireUser() }
             throw error
         }
-        // A tag's image is in memory, or made in microseconds: changing threads would cost more than the answer.
+        // The image of a tag is in memory or composed in microseconds: changing threads would cost more than the answer.
         if case .manifest(_, .tag) = route, request.method == .get || request.method == .head {
             return try await answer(to: request, for: route)
         }

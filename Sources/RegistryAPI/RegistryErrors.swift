@@ -4,6 +4,8 @@ import HTTPServer
 import HTTPTypes
 import Images
 import JSON
+import OCI
+import ObjectStore
 import Registry
 import Rootfs
 
@@ -66,4 +68,157 @@ extension HTTPFailure {
     fileprivate init(_ failure: RegistryFailure, _ status: HTTPResponse.Status) {
         self.init(status, failure.message, code: failure.code, headers: failure.headers)
     }
+}
+
+/// A refusal in the specification's terms (OCI distribution specification, "Error codes").
+enum RegistryFailure: Error, Hashable {
+    case nameInvalid(String)
+    case nameUnknown(String)
+    case tagInvalid(String)
+    case manifestUnknown(String)
+    case manifestInvalid(String)
+    case manifestBlobUnknown([Digest])
+    case manifestTooLarge(maximum: Int64)
+    case blobUnknown(Digest)
+    case blobTooLarge(maximum: Int64)
+    case uploadUnknown
+    case uploadInvalid(String)
+    case uploadBusy
+    /// - Parameter location: where the upload goes on.
+    case outOfOrder(received: Int64, location: String)
+    case digestInvalid(String)
+    case sizeInvalid(String)
+    case denied(String)
+    /// The store's own limit is reached: its sender can't do anything about it.
+    case overStoreLimit(String)
+    case unsupported(String, allow: String)
+    case unknownEndpoint
+    case paginationInvalid(String)
+    case tooManyRequests(String)
+    case full
+    case unavailable(String)
+
+    var status: HTTPResponse.Status {
+        switch self {
+        case .nameInvalid, .tagInvalid, .manifestInvalid, .digestInvalid, .paginationInvalid, .sizeInvalid,
+            .uploadInvalid:
+            .badRequest
+        case .nameUnknown, .manifestUnknown, .manifestBlobUnknown, .blobUnknown, .uploadUnknown, .unknownEndpoint:
+            .notFound
+        case .manifestTooLarge, .blobTooLarge: .contentTooLarge
+        case .uploadBusy: .conflict
+        case .outOfOrder: .rangeNotSatisfiable
+        case .denied: .forbidden
+        case .unsupported: .methodNotAllowed
+        case .tooManyRequests: .tooManyRequests
+        case .full, .overStoreLimit: .init(code: 507, reasonPhrase: "Insufficient Storage")
+        case .unavailable: .serviceUnavailable
+        }
+    }
+
+    var headers: HTTPFields {
+        switch self {
+        case .unsupported(_, let allow): [.allow: allow]
+        case .tooManyRequests, .unavailable: [.retryAfter: "5"]
+        case .outOfOrder(let received, let location): [.range: receivedRange(received), .location: location]
+        default: [:]
+        }
+    }
+
+    var code: String {
+        switch self {
+        case .nameInvalid, .tagInvalid: "NAME_INVALID"
+        case .nameUnknown: "NAME_UNKNOWN"
+        case .manifestUnknown: "MANIFEST_UNKNOWN"
+        case .manifestInvalid: "MANIFEST_INVALID"
+        case .manifestBlobUnknown: "MANIFEST_BLOB_UNKNOWN"
+        case .blobUnknown: "BLOB_UNKNOWN"
+        case .uploadUnknown: "BLOB_UPLOAD_UNKNOWN"
+        case .uploadInvalid, .uploadBusy, .outOfOrder: "BLOB_UPLOAD_INVALID"
+        case .digestInvalid: "DIGEST_INVALID"
+        case .sizeInvalid, .manifestTooLarge, .blobTooLarge: "SIZE_INVALID"
+        case .denied, .overStoreLimit: "DENIED"
+        case .paginationInvalid, .unsupported, .unknownEndpoint: "UNSUPPORTED"
+        case .tooManyRequests: "TOOMANYREQUESTS"
+        case .full, .unavailable: "UNAVAILABLE"
+        }
+    }
+
+    var message: String {
+        switch self {
+        case .nameInvalid(let text): "'\(excerpt(text))' is not a repository name"
+        case .nameUnknown(let reason): reason
+        case .tagInvalid(let text): "'\(excerpt(text))' is not a tag"
+        case .manifestUnknown(let reason), .manifestInvalid(let reason): reason
+        case .manifestBlobUnknown(let digests):
+            "this repository no longer has \(digests.prefix(5).map(\.description).joined(separator: ", ")): push it again"
+        case .manifestTooLarge(let maximum): "a manifest has at most \(maximum) bytes"
+        case .blobUnknown(let digest): "this repository has no blob \(digest)"
+        case .blobTooLarge(let maximum): "a blob has at most \(maximum) bytes"
+        case .uploadUnknown: "there is no such upload: begin it again"
+        case .uploadInvalid(let reason): reason
+        case .uploadBusy: "another request writes to this upload"
+        case .outOfOrder(let received, _): "the next chunk begins at byte \(received)"
+        case .digestInvalid(let text): "'\(excerpt(text))' is not the content's digest"
+        case .sizeInvalid(let reason): reason
+        case .denied(let reason), .overStoreLimit(let reason): reason
+        case .unsupported(let reason, _): reason
+        case .unknownEndpoint: "the distribution specification has no such endpoint"
+        case .paginationInvalid(let text): "'\(excerpt(text))' is not a number of things to list"
+        case .tooManyRequests(let reason): reason
+        case .full: "the registry's store is full: content has to be removed first"
+        case .unavailable(let reason): reason
+        }
+    }
+
+    /// For an error that a derived image's lookup ended with. nil: something failed inside.
+    init?(_ error: ImageError) {
+        switch error {
+        case .invalidName(_, let text): self = .nameInvalid(text)
+        case .unknownDroplet, .unknownStack, .unknownVersion, .nothingPromoted, .noVariant, .noLifecycle:
+            self = .manifestUnknown("\(error)")
+        case .blob(.missing(let digest)): self = .blobUnknown(digest)
+        case .store(.full), .blob(.store(.full)): self = .full
+        case .store, .blob(.store), .blob(.contended), .contended, .cancelled:
+            self = .unavailable("the store can't be read at the moment: try again")
+        default: return nil
+        }
+    }
+
+    /// For what the registry refused. nil: something failed inside.
+    init?(_ error: RegistryError) {
+        switch error {
+        case .unknownRepository(let name): self = .nameUnknown("there is no repository '\(name)'")
+        case .unknownManifest: self = .manifestUnknown("\(error)")
+        case .unknownBlob(_, let digest): self = .blobUnknown(digest)
+        case .unknownUpload: self = .uploadUnknown
+        case .busyUpload: self = .uploadBusy
+        case .tooManyUploads: self = .tooManyRequests("\(error)")
+        case .mismatch(let announced, _): self = .digestInvalid(announced.description)
+        case .sizeMismatch: self = .sizeInvalid("\(error)")
+        case .tooLarge(let maximum):
+            self = .blobTooLarge(maximum: maximum)
+        case .invalidManifest(let reason): self = .manifestInvalid(reason)
+        case .missingContent(let digests): self = .manifestBlobUnknown(digests)
+        case .contended, .cancelled, .blob(.uncounted), .blob(.contended): self = .unavailable("\(error)")
+        case .blob(.overQuota(let denial)):
+            self = denial.repositories == nil ? .overStoreLimit("\(denial)") : .denied("\(denial)")
+        case .store(.full), .blob(.store(.full)): self = .full
+        case .store(.permission), .blob(.store(.permission)):
+            self = .unavailable("the registry's store can't be written at the moment")
+        case .blob(.missing(let digest)): self = .blobUnknown(digest)
+        case .store, .blob(.store): self = .unavailable("the registry's store failed: try again")
+        // The upload's route answers `.outOfOrder` itself, since it knows the upload's URL. The rest failed inside.
+        case .outOfOrder, .unreadable, .blob, .input: return nil
+        }
+    }
+}
+
+/// As the specification shows what was received; of nothing it can only say `0-0`.
+func receivedRange(_ received: Int64) -> String { "0-\(max(received - 1, 0))" }
+
+/// The beginning of a text that somebody sent, fit to be shown.
+private func excerpt(_ text: String) -> String {
+    let shown = String.UnicodeScalarView(text.unicodeScalars.prefix(160).filter { $0.value >= 32 && $0.value != 127 })
+    return String(shown) + (text.unicodeScalars.count > 160 ? "…" : "")
 }

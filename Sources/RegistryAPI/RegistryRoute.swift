@@ -68,7 +68,7 @@ enum RegistryRoute: Hashable {
     /// - Parameter path: percent-encoded, without the query, beginning with `/v2`.
     /// - Throws: `RegistryFailure` with the code of what is malformed; `.unsupported` for what is no endpoint.
     init(path: String) throws(RegistryFailure) {
-        // By bytes: this is done for each request.
+        // Bytes are compared, not characters, since each request is parsed.
         var rest = Substring(path).utf8.dropFirst()
         guard let slash = rest.firstIndex(of: UInt8(ascii: "/")), slash != rest.index(before: rest.endIndex) else {
             self = .ping
@@ -129,21 +129,5 @@ enum RegistryRoute: Hashable {
 /// A text with its percent-escapes resolved; nil if they are malformed. Escapes can't smuggle anything in: what results
 /// is held against the specification's grammar, not used as a path.
 private func percentDecoded(_ text: String) -> String? {
-    guard text.utf8.contains(UInt8(ascii: "%")) else { return text }
-    var bytes: [UInt8] = []
-    var rest = Array(text.utf8)[...]
-    while let byte = rest.popFirst() {
-        guard byte == UInt8(ascii: "%") else {
-            bytes.append(byte)
-            continue
-        }
-        guard let high = rest.popFirst().flatMap(hexadecimalDigit), let low = rest.popFirst().flatMap(hexadecimalDigit)
-        else { return nil }
-        bytes.append(high << 4 | low)
-    }
-    return String(validating: bytes, as: UTF8.self)
-}
-
-private func hexadecimalDigit(_ byte: UInt8) -> UInt8? {
-    Character(Unicode.Scalar(byte)).hexDigitValue.map { UInt8($0) }
+    text.utf8.contains(UInt8(ascii: "%")) ? PercentEncoding.decode(text.utf8, allowsNUL: true) : text
 }

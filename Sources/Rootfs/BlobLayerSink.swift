@@ -5,25 +5,25 @@ package import OCI
 /// Layers go to blobs. They are made durable later, all of a request together, by `BlobStore.commit`.
 package struct BlobLayerSink: LayerSink {
     private let blobs: BlobStore
-    private let reserve: @Sendable (Int) async throws -> Void
+    private let reservation: QuotaReservation?
 
-    /// - Parameter reserve: told of bytes before they are written, so that it can refuse them.
-    package init(blobs: BlobStore, reserve: @escaping @Sendable (Int) async throws -> Void = { _ in }) {
+    /// - Parameter reservation: grows by the layers' bytes before they are written.
+    package init(blobs: BlobStore, reservation: QuotaReservation? = nil) {
         self.blobs = blobs
-        self.reserve = reserve
+        self.reservation = reservation
     }
 
     package func begin() async throws -> BlobLayerWriter {
-        BlobLayerWriter(writer: blobs.begin(), reserve: reserve)
+        BlobLayerWriter(writer: blobs.begin(), reservation: reservation)
     }
 }
 
 package struct BlobLayerWriter: LayerWriter {
     fileprivate let writer: BlobWriter
-    fileprivate let reserve: @Sendable (Int) async throws -> Void
+    fileprivate let reservation: QuotaReservation?
 
     package func write(_ bytes: [UInt8]) async throws {
-        try await reserve(bytes.count)
+        try await reservation?.grow(by: Int64(bytes.count))
         try await writer.write(bytes)
     }
     package func finish(digest: Digest, size: Int64) async throws -> BlobWriter { writer }

@@ -130,12 +130,28 @@ extension ImageError: CustomStringConvertible {
     }
 }
 
+extension ImageError: BlobFailure {
+    public init(_ error: BlobError) { self = .blob(error) }
+
+    package init(_ error: IngestError) {
+        switch error {
+        case .mismatch(let announced, let received):
+            self = .checksumMismatch(announced: announced.description, received: received.description)
+        case .tooLarge(let received): self = .rejected(ConversionError(.tooLarge, "more than \(received) bytes came"))
+        case .input(let error): self = .input(error)
+        case .cancelled: self = .cancelled
+        case .blob(let error): self = .blob(error)
+        }
+    }
+}
+
 /// Whatever went wrong below, as this module says it.
 package func imageError(_ error: any Error) -> ImageError {
     switch error {
     case let error as ImageError: error
     case let error as ConversionError: .rejected(error)
     case let error as UnsuitableImage: .unsuitableImage("\(error)")
+    case let error as IngestError: ImageError(error)
     case let error as BlobError: .blob(error)
     case let error as ObjectStoreError: .store(error)
     case is CancellationError: .cancelled

@@ -1,5 +1,5 @@
 public import Archive
-import Blobs
+public import Blobs
 public import Layers
 public import Logging
 import OCI

@@ -49,7 +49,7 @@ struct DropletQuotaTests {
             let house = try await TestHouse(quotas: book)
             try await Self.count(house, book)
             let tar = TestTar.droplet("x")
-            let checksum = Checksum.sha256(Digest.of(tar.bytes).hex)
+            let checksum = Checksum.digest(Digest.of(tar.bytes))
             try await house.upload("a", tar)
             try await house.upload("a", tar, checksum: checksum)
             #expect(Self.used(book) == cost, "the same once more costs nothing")

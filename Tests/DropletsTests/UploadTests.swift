@@ -16,7 +16,7 @@ struct UploadTests {
     func original() async throws {
         let house = try await TestHouse()
         let tar = TestTar.droplet("hello")
-        let record = try await house.upload("app", tar, checksum: .sha256(Digest.of(tar.bytes).hex))
+        let record = try await house.upload("app", tar, checksum: .digest(Digest.of(tar.bytes)))
         #expect(record.content.digest == Digest.of(tar.bytes))
         let blob = try await house.droplets.original(record)
         #expect(try await blob.reader.read(at: 0, maximum: 1 << 20) == tar.bytes)
@@ -26,7 +26,7 @@ struct UploadTests {
     @Test(
         "a wrong checksum stores nothing",
         arguments: [
-            Checksum.sha256(String(repeating: "0", count: 64)), .sha1(String(repeating: "0", count: 40)),
+            Checksum.digest(Digest.of([])), .sha1(String(repeating: "0", count: 40)),
         ])
     func wrongChecksum(_ checksum: Checksum) async throws {
         let house = try await TestHouse()
@@ -67,7 +67,7 @@ struct UploadTests {
         let house = try await TestHouse()
         let first = try await house.upload("one", .droplet("same"))
         let data = try await house.store.list(prefix: "data/", startAfter: nil, limit: 1000).map(\.key)
-        let checksum = Checksum.sha256(first.hash)
+        let checksum = Checksum.digest(first.content.digest)
         let second = try await house.upload("two", .droplet("same"), checksum: checksum)
         let third = try await house.upload("three", .droplet("same"))
         #expect(second.content == first.content)
@@ -80,7 +80,7 @@ struct UploadTests {
         let house = try await TestHouse()
         let first = try await house.upload("one", .droplet("same"))
         await #expect(throws: ImageError.self) {
-            try await house.upload("two", .droplet("other"), checksum: .sha256(first.hash))
+            try await house.upload("two", .droplet("other"), checksum: .digest(first.content.digest))
         }
         #expect(try await house.droplets.droplets(of: try DropletGUID("two")).isEmpty)
     }

@@ -102,7 +102,8 @@ struct ErrorStatusTests {
         let rows: [(RegistryError, Int)] = [
             (.unknownRepository(name), 404), (.unknownManifest(name, .digest(digest)), 404),
             (.unknownBlob(name, digest), 404), (.unknownUpload, 404), (.missingContent([digest]), 404),
-            (.digestMismatch(expected: digest, actual: digest), 400), (.sizeMismatch(expected: 1, actual: 2), 400),
+            (.mismatch(announced: .digest(digest), received: .digest(digest)), 400),
+            (.sizeMismatch(expected: 1, actual: 2), 400),
             (.invalidManifest("x"), 400), (.busyUpload, 409),
             (.outOfOrder(received: 1), 416), (.tooManyUploads, 429), (.tooLarge(maximum: 1), 413), (.contended, 503),
             (.cancelled, 503), (.input(Away()), 500),

@@ -4,7 +4,7 @@ package import Droplets
 package import Images
 package import Layers
 package import Logging
-import OCI
+package import OCI
 package import ObjectStore
 package import Rootfs
 package import Signatures
@@ -99,6 +99,28 @@ package struct TestHouse {
         return try await images.image(try DropletGUID(guid), tag, family)
     }
 
+    /// The image of an app's repository with a digest.
+    package func image(_ guid: DropletGUID, _ digest: Digest) async throws -> DerivedManifest? {
+        try await app(guid).manifest(.digest(digest), .any)
+    }
+
+    package func app(_ guid: DropletGUID) throws -> DerivedRepository { try derived(guid.repository) }
+
+    /// The repository of the base images.
+    package func bases() throws -> DerivedRepository {
+        try derived(try RepositoryName(parsing: "cistern/" + Self.stack))
+    }
+
+    /// What a tag of the base images stands for.
+    package func base(_ tag: String, _ accepted: AcceptedFamilies = .images(.oci)) async throws -> DerivedManifest? {
+        try await bases().manifest(.tag(try Tag(parsing: tag)), accepted)
+    }
+
+    private func derived(_ name: RepositoryName) throws -> DerivedRepository {
+        guard let repository = DerivedRepository(name, in: images) else { throw OCIError.name(name.text) }
+        return repository
+    }
+
     /// Every key that there is.
     package func allKeys() async throws -> Set<String> {
         Set(try await store.list(prefix: "", startAfter: nil, limit: 100_000).map(\.key.text))
@@ -109,4 +131,12 @@ package struct TestHouse {
         try await store.list(prefix: "", startAfter: nil, limit: 10_000).map(\.key.text)
             .filter { !$0.hasPrefix("data/") && !$0.hasPrefix("blobs/") }
     }
+}
+
+extension AcceptedFamilies {
+    /// Of a client that accepts images and indexes of a family.
+    package static func all(_ family: MediaTypeFamily) -> Self { Self(image: family, index: family) }
+    /// Of a client that accepts no index.
+    package static func images(_ family: MediaTypeFamily) -> Self { Self(image: family, index: nil) }
+    package static let any = Self.all(.oci)
 }

@@ -48,10 +48,10 @@ struct DerivedImagesTests {
         let upgraded = try await TestHouse(store: house.store, launch: "launch 2")
         for house in [house, try await TestHouse(store: house.store), upgraded] {
             for image in seen {
-                #expect(try await house.images.image(guid, image.manifestDigest) == image)
-                #expect(try await house.images.content(guid, image.configDigest) == .config(image.config))
+                #expect(try await house.image(guid, image.manifestDigest) == image.served)
+                #expect(try await house.app(guid).content(image.configDigest) == .document(image.config))
                 for layer in try layers(image) {
-                    #expect(try await house.images.content(guid, layer.digest) == .layer(size: layer.size))
+                    #expect(try await house.app(guid).content(layer.digest) == .layer(size: layer.size))
                     #expect(try await house.blobs.find(layer.digest)?.size == layer.size)
                 }
             }
@@ -72,7 +72,7 @@ struct DerivedImagesTests {
         #expect(pinned == (try await house.image("app", "\(droplet.hash)-1.0-a")))
         #expect(pinned != (try await house.image("app", droplet.hash)))
         #expect(
-            try await house.images.tags(try DropletGUID("app")) == [
+            try await house.app(try DropletGUID("app")).tags() == [
                 droplet.hash, "\(droplet.hash)-1.0-a", "\(droplet.hash)-2",
             ])
     }
@@ -96,12 +96,12 @@ struct DerivedImagesTests {
         let theirs = try await house.upload("theirs", .droplet("theirs"))
         let theirImage = try await house.image("theirs", theirs.hash)
         let guid = try DropletGUID("mine")
-        #expect(try await house.images.image(guid, theirImage.manifestDigest) == nil)
-        #expect(try await house.images.content(guid, theirImage.configDigest) == nil)
-        #expect(try await house.images.content(guid, theirs.content.layers[0].digest) == nil)
-        #expect(try await house.images.content(guid, theirs.content.digest) == nil)
+        #expect(try await house.image(guid, theirImage.manifestDigest) == nil)
+        #expect(try await house.app(guid).content(theirImage.configDigest) == nil)
+        #expect(try await house.app(guid).content(theirs.content.layers[0].digest) == nil)
+        #expect(try await house.app(guid).content(theirs.content.digest) == nil)
         await #expect(throws: ImageError.self) { try await house.image("mine", theirs.hash) }
-        #expect(try await house.images.content(guid, mine.content.layers[0].digest) != nil)
+        #expect(try await house.app(guid).content(mine.content.layers[0].digest) != nil)
     }
 
     @Test("an unknown digest is refused, and found once it exists")
@@ -117,9 +117,9 @@ struct DerivedImagesTests {
         let second = try await other.upload("app", .droplet("2"))
         let image = try await other.image("app", second.hash)
         let guid = try DropletGUID("app")
-        #expect(try await house.images.image(guid, image.manifestDigest) == nil)
+        #expect(try await house.image(guid, image.manifestDigest) == nil)
         try await house.upload("app", .droplet("2"))
-        #expect(try await house.images.image(guid, image.manifestDigest) == image)
+        #expect(try await house.image(guid, image.manifestDigest) == image.served)
     }
 
     @Test("a removed droplet is gone at once")
@@ -131,7 +131,7 @@ struct DerivedImagesTests {
         let image = try await house.image("app", droplet.hash)
         try await house.droplets.remove(try DropletGUID("app"), .sha256(droplet.hash))
         await #expect(throws: ImageError.self) { try await house.image("app", droplet.hash) }
-        #expect(try await house.images.image(try DropletGUID("app"), image.manifestDigest) == nil)
+        #expect(try await house.image(try DropletGUID("app"), image.manifestDigest) == nil)
     }
 
     @Test("before anything is promoted the refusal says what to do")

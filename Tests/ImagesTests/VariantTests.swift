@@ -55,40 +55,42 @@ struct VariantTests {
         let stack = try StackName(Self.stack)
         try await house.importRootfs("1")
         try await house.promote("1")
-        #expect(try await house.images.baseIndex(stack, "1", .oci) == nil, "one variant is no index")
-        let amd64 = try await house.images.base(stack, "1", .oci)
+        let amd64 = try await house.base("1")
+        #expect(amd64?.mediaType == .ociManifest)
+        #expect(try await house.base("1", .any) == amd64, "one variant is no index")
         let hash = try await house.upload("app", .droplet("app")).hash
         let before = try await house.image("app", hash)
 
         try await house.importRootfs("1", architecture: .arm64)
         var digests: [MediaTypeFamily: Digest] = [:]
         for family in MediaTypeFamily.allCases {
-            let index = try #require(try await house.images.baseIndex(stack, "current", family))
+            let index = try #require(try await house.base("current", .all(family)))
+            #expect(index.mediaType == (family == .oci ? .ociIndex : .dockerManifestList))
             digests[family] = index.digest
-            #expect(try await house.images.baseIndex(stack, "1", family) == index)
+            #expect(try await house.base("1", .all(family)) == index)
             let manifests = try Index(json: try JSONValue(parsing: index.bytes)).manifests
             #expect(manifests.count == 2)
             for manifest in manifests {
-                let found = try await house.images.baseContent(stack, manifest.digest)
-                #expect(found != nil && manifest.mediaType == family.manifest)
+                let found = try await house.bases().manifest(.digest(manifest.digest), .any)
+                #expect(found?.mediaType == family.manifest && manifest.mediaType == family.manifest)
             }
         }
-        #expect(try await house.images.base(stack, "1", .oci) == amd64, "who takes no index gets the first one's")
+        #expect(try await house.base("1") == amd64, "who takes no index gets the first one's")
         #expect(try await house.image("app", hash) == before)
         // After a restart, and where the programs for one architecture are no longer given.
         for architectures in [[Architecture.amd64, .arm64], [.amd64]] {
             let again = try await TestHouse(store: house.store, architectures: architectures)
             for (family, digest) in digests {
-                #expect(again.images.baseIndex(stack, digest)?.digest == digest)
-                #expect(try await again.images.baseIndex(stack, "1", family)?.digest == digest)
+                #expect(try await again.bases().manifest(.digest(digest), .any)?.digest == digest)
+                #expect(try await again.base("1", .all(family))?.digest == digest)
             }
         }
-        #expect(house.images.baseIndex(stack, Digest.of([])) == nil)
+        #expect(try await house.bases().manifest(.digest(Digest.of([])), .any) == nil)
         try await house.importRootfs("2")
         try await house.promote("2")
         try await house.images.remove(stack, try VersionName("1"))
         for digest in digests.values {
-            #expect(house.images.baseIndex(stack, digest) == nil, "it goes with its version")
+            #expect(try await house.bases().manifest(.digest(digest), .any) == nil, "it goes with its version")
         }
     }
 
@@ -100,12 +102,12 @@ struct VariantTests {
         let hash = try await house.upload("app", .droplet("app"), architecture: .arm64).hash
         let error = await #expect(throws: ImageError.self) { try await house.image("app", hash) }
         #expect(error?.description.contains("no variant for arm64") == true)
-        #expect(try await house.images.tags(try DropletGUID("app")).isEmpty, "a tag that has no image is not offered")
+        #expect(try await house.app(try DropletGUID("app")).tags() == [], "a tag that has no image is not offered")
         let variant = try await house.importRootfs("1", architecture: .arm64)
         let image = try await house.image("app", hash)
         let manifest = try Manifest(json: try JSONValue(parsing: image.manifest))
         #expect(manifest.layers.first?.digest == variant.layers.first?.digest)
         #expect(String(decoding: image.config, as: UTF8.self).contains(#""architecture":"arm64""#))
-        #expect(try await house.images.tags(try DropletGUID("app")) == [hash, "\(hash)-1"])
+        #expect(try await house.app(try DropletGUID("app")).tags() == [hash, "\(hash)-1"])
     }
 }

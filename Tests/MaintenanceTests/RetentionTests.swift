@@ -87,7 +87,7 @@ struct RetentionTests {
         try await world.report([image.manifestDigest])
         let report = try await world.apply(droplets: 1)
         #expect(report.droplets == ["app/\(world.droplets[1].hash)"] && report.pinned == 1)
-        #expect(try await world.house.images.image(world.guid, image.manifestDigest) == image)
+        #expect(try await world.house.image(world.guid, image.manifestDigest) == image.served)
     }
 
     @Test("nothing goes while a known cluster says nothing, or not all, or said it long ago, or none is known")
@@ -121,7 +121,7 @@ struct RetentionTests {
         await #expect(throws: ImageError.self) {
             try await world.house.image("app", "\(world.droplets[2].hash)-1")
         }
-        #expect(try await world.house.images.image(world.guid, image.manifestDigest) == nil)
+        #expect(try await world.house.image(world.guid, image.manifestDigest) == nil)
         let again = try await TestHouse(store: world.house.store)
         #expect(try again.rootfs.versions(world.stack).map(\.version.text) == ["3", "2"], "after a restart too")
         await #expect(throws: ImageError.self) { try await again.promote("1") }

@@ -1,4 +1,5 @@
 import Archive
+import Blobs
 import Images
 import ImagesTesting
 import Layers
@@ -25,7 +26,7 @@ struct RootfsImportTests {
         let house = try await TestHouse()
         let before = try await house.visibleKeys()
         await #expect(throws: ImageError.self) {
-            try await house.importRootfs("1", checksum: .sha256(String(repeating: "0", count: 64)))
+            try await house.importRootfs("1", checksum: .digest(Digest.of([])))
         }
         await #expect(throws: ImageError.self) {
             try await house.rootfs.importRootfs(

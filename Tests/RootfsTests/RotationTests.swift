@@ -89,7 +89,7 @@ struct RotationTests {
                         times: .compared, compression: .gzip, by: "tester"))
             }
             #expect(try await house.image("app", "\(hash)-2") == pinned)
-            #expect(try await house.images.image(try DropletGUID("app"), pinned.manifestDigest) == pinned)
+            #expect(try await house.image(try DropletGUID("app"), pinned.manifestDigest) == pinned.served)
             #expect(house.rootfs.versionState(stack, try VersionName("2"))?.by == "tester")
             #expect(try house.rootfs.current(stack).text == "1")
         }

@@ -57,6 +57,8 @@ public final class QuotaLedger: Sendable {
     func name(_ id: UInt64, _ key: String) { state.withLock { $0.name(id, key) } }
 
     func hold(_ id: UInt64, _ total: Int64) -> Outcome { state.withLock { $0.hold(id, total) } }
+    func grow(_ id: UInt64, _ more: Int64) -> Outcome { state.withLock { $0.hold(id, $0.held(id) + more) } }
+    func shrink(_ id: UInt64, by less: Int64) { state.withLock { $0.shrink(id, $0.held(id) - less) } }
     func shrink(_ id: UInt64, _ total: Int64) { state.withLock { $0.shrink(id, total) } }
     func commit(_ id: UInt64, _ bytes: Int64) { state.withLock { $0.commit(id, bytes) } }
     func release(_ id: UInt64) { state.withLock { _ = $0.release(id) } }
@@ -160,4 +162,58 @@ public struct QuotaCount: Sendable {
 
     /// The next objects that hold content, in the order of their keys, and how much of it.
     func add(stored page: [(key: String, bytes: Int64)]) { book.found(stored: page) }
+}
+
+/// Bytes that are held for something under way. They are given back when it ends, however it ends: by `commit`, by
+/// `release`, or when nobody has this any more.
+public final class QuotaReservation: Sendable {
+    private let book: QuotaLedger
+    private let id: UInt64
+
+    init(book: QuotaLedger, id: UInt64) {
+        self.book = book
+        self.id = id
+    }
+
+    deinit { book.release(id) }
+
+    /// Makes sure that so many bytes are held in all. Waits for the first count if nothing is known yet.
+    /// - Throws: `.overQuota`, `.uncounted`; what was held before is still held.
+    public func cover(_ total: Int64) async throws(BlobError) { try await hold { book.hold(id, total) } }
+
+    /// Holds so many bytes more, for one of several parts of what is under way.
+    /// - Throws: as `cover`.
+    public func grow(by more: Int64) async throws(BlobError) { try await hold { book.grow(id, more) } }
+
+    private func hold(_ attempt: () -> QuotaLedger.Outcome) async throws(BlobError) {
+        while true {
+            switch attempt() {
+            case .held: return
+            case .denied(let denial): throw .overQuota(denial)
+            case .uncounted: guard await book.waitForCount() else { throw .uncounted }
+            }
+        }
+    }
+
+    /// Gives back all but so many bytes.
+    public func shrink(to total: Int64) { book.shrink(id, total) }
+
+    /// Gives so many bytes back.
+    func shrink(by less: Int64) { book.shrink(id, by: less) }
+
+    /// Says which object will hold the content, before it does.
+    func name(_ key: String) { book.name(id, key) }
+
+    /// What was under way is there: from now on so many bytes are used instead of held.
+    public func commit(_ bytes: Int64) { book.commit(id, bytes) }
+
+    /// It failed. Where it may have happened nevertheless its bytes count as used, until a count tells.
+    func end(_ bytes: Int64, isOutcomeUnknown: Bool) {
+        guard isOutcomeUnknown else { return release() }
+        commit(bytes)
+        book.removed()
+    }
+
+    /// It came to nothing, or was there already.
+    public func release() { book.release(id) }
 }

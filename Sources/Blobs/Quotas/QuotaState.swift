@@ -101,7 +101,7 @@ struct QuotaState {
             held[id]?.accounts = indices
             for index in indices { accounts[index].reserved += holding.bytes }
         }
-        // The count that runs is one of other quotas.
+        // A count under way began with other quotas, so another one has to follow.
         if count != nil { isOutdated = true }
     }
 
@@ -133,6 +133,9 @@ struct QuotaState {
         set(id, total)
         return .held
     }
+
+    /// Bytes that something under way holds.
+    func held(_ id: UInt64) -> Int64 { held[id]?.bytes ?? 0 }
 
     mutating func shrink(_ id: UInt64, _ total: Int64) {
         guard let holding = held[id], total < holding.bytes else { return }
@@ -168,7 +171,7 @@ struct QuotaState {
 
     mutating func deleted(_ key: String, _ bytes: Int64) {
         accounts[0].used = accounts[0].used.map { max(0, $0 - bytes) }
-        // What is not counted yet will not be found.
+        // A count under way includes the object only if it has passed its key already.
         if let count, count.fresh.contains(key) || key <= count.lastStored {
             self.count?.used[0] = max(0, count.used[0] - bytes)
         }
@@ -216,7 +219,7 @@ struct QuotaState {
         var underWay: Set<String> = []
         for holding in held.values { if case .stored(let key?) = holding.subject { underWay.insert(key) } }
         for (key, bytes) in page {
-            // What is being committed is added when that is done.
+            // An object that is being committed is added by `commit`, and must not count twice.
             if !counted.fresh.contains(key), !underWay.contains(key) { counted.used[0] += bytes }
             counted.lastStored = max(counted.lastStored, key)
         }

@@ -1,6 +1,7 @@
 public import HTTPTypes
 public import Identity
 public import Logging
+import OCI
 
 /// A request as a route sees it.
 public struct Request: Sendable {

@@ -1,3 +1,5 @@
+import OCI
+
 /// A path with parameters: `/droplets/:guid/:hash`, or `/v2/**` for `/v2` and everything below it.
 ///
 /// Text beats a parameter, and a parameter beats `**`. A parameter takes one component, which is not empty.

@@ -13,6 +13,9 @@ import Synchronization
 /// that were not used of late go when memory is short, and are made again. They are made one at a time: whoever guesses
 /// digests in many repositories keeps one processor busy, and nobody waits who pulls what is known.
 final class DigestIndex: Sendable {
+    /// Makes the digests of what is derived of an image's origin.
+    typealias Digests = (ImageOrigin) async throws(ImageError) -> [Digest]
+
     /// What documents are derived of besides a recipe.
     struct Source: Hashable, Sendable {
         /// nil: base images, which have no droplet.
@@ -37,40 +40,40 @@ final class DigestIndex: Sendable {
     /// How often documents were derived to make tables.
     var derived: Int { derivations.withLock { $0 } }
 
-    /// The recipe and the source that a digest comes of; nil if there are none.
-    /// - Parameters:
-    ///   - digests: the digests of what is derived of a recipe and a source.
-    ///   - isOf: whether a recipe and a source really make a document with the digest.
+    /// What a digest comes of; nil if it comes of nothing here.
+    /// - Parameter isOf: whether an origin really makes a document with the digest.
     func find(
-        _ digest: Digest, in sources: [Source], deriving digests: (Recipe, Source) async throws(ImageError) -> [Digest],
-        where isOf: (Recipe, Source) async throws(ImageError) -> Bool
-    ) async throws(ImageError) -> (recipe: Recipe, source: Source)? {
+        _ digest: Digest, in sources: [Source], deriving digests: Digests,
+        where isOf: (ImageOrigin) async throws(ImageError) -> Bool
+    ) async throws(ImageError) -> ImageOrigin? {
         guard digest.algorithm == .sha256 else { return nil }
         var missing: [Source] = []
         for source in sources {
             let table = tables.value(source)
             if table?.next ?? 0 < recipes.next(source.base) { missing.append(source) }
-            if let recipe = try await recipe(digest, table, source, where: isOf) { return (recipe, source) }
+            if let origin = try await origin(of: digest, table, source, where: isOf) { return origin }
         }
         for source in missing {
             let table = try await table(of: source, deriving: digests)
-            if let recipe = try await recipe(digest, table, source, where: isOf) { return (recipe, source) }
+            if let origin = try await origin(of: digest, table, source, where: isOf) { return origin }
         }
         return nil
     }
 
-    private func recipe(
-        _ digest: Digest, _ table: DigestTable?, _ source: Source,
-        where isOf: (Recipe, Source) async throws(ImageError) -> Bool
-    ) async throws(ImageError) -> Recipe? {
+    private func origin(
+        of digest: Digest, _ table: DigestTable?, _ source: Source,
+        where isOf: (ImageOrigin) async throws(ImageError) -> Bool
+    ) async throws(ImageError) -> ImageOrigin? {
         for id in table?.recipes(digest) ?? [] {
-            if let recipe = recipes.recipe(id), try await isOf(recipe, source) { return recipe }
+            guard let recipe = recipes.recipe(id) else { continue }
+            let origin = ImageOrigin(recipe: recipe, droplet: source.droplet)
+            if try await isOf(origin) { return origin }
         }
         return nil
     }
 
     private func table(
-        of source: Source, deriving digests: (Recipe, Source) async throws(ImageError) -> [Digest]
+        of source: Source, deriving digests: Digests
     ) async throws(ImageError) -> DigestTable {
         let wanted = recipes.next(source.base)
         while true {
@@ -79,13 +82,13 @@ final class DigestIndex: Sendable {
                     try await grow(tables.value(source) ?? DigestTable(), of: source, deriving: digests)
                 }
             }
-            // What somebody else began to make may lack the youngest recipe.
+            // A table that another caller began to make earlier may lack the youngest recipe.
             if table.next >= wanted { return table }
         }
     }
 
     private func grow(
-        _ old: DigestTable, of source: Source, deriving digests: (Recipe, Source) async throws(ImageError) -> [Digest]
+        _ old: DigestTable, of source: Source, deriving digests: Digests
     ) async throws(ImageError) -> DigestTable {
         var table = old
         var failure: ImageError?
@@ -93,15 +96,15 @@ final class DigestIndex: Sendable {
             let next = recipes.next(source.base)
             for (place, (number, recipe)) in recipes.numbered(source.base, from: table.next).enumerated() {
                 if Task.isCancelled { throw .cancelled }
-                table.add(try await digests(recipe, source), of: recipe.id)
+                table.add(try await digests(ImageOrigin(recipe: recipe, droplet: source.droplet)), of: recipe.id)
                 table.next = number + 1
                 derivations.withLock { $0 += 1 }
                 if place % 16 == 15 { await Task.yield() }
             }
-            // The last ones may have gone.
+            // Recipes with the last numbers may have been removed: the table is complete all the same.
             table.next = max(table.next, next)
         } catch { failure = error }
-        // Kept even if the work broke off, so that whoever asks again goes on from there.
+        // An unfinished table is kept, so that the next caller goes on from there.
         table.sort()
         tables.insert(table, for: source, cost: table.cost)
         if let failure { throw failure }

@@ -62,7 +62,7 @@ public struct Recipe: Hashable, Sendable {
 
     static let folder = "recipes/"
 
-    static func key(_ id: String) throws(ObjectStoreError) -> ObjectKey { try ObjectKey(folder + id) }
+    static func key(_ id: String) throws(ImageError) -> ObjectKey { try ImageError.key(folder + id) }
 }
 
 extension Recipe: Record {

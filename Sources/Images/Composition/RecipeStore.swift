@@ -11,6 +11,13 @@ public final class RecipeStore: Sendable {
     struct Base: Hashable {
         let stack: StackName
         let architecture: Architecture
+
+        init(stack: StackName, architecture: Architecture) {
+            self.stack = stack
+            self.architecture = architecture
+        }
+
+        init(of recipe: Recipe) { self.init(stack: recipe.stack, architecture: recipe.architecture) }
     }
 
     struct State {
@@ -25,7 +32,7 @@ public final class RecipeStore: Sendable {
         var layers: [Base: [Digest: LayerReference]] = [:]
 
         mutating func remember(layersOf recipe: Recipe) {
-            let base = Base(stack: recipe.stack, architecture: recipe.architecture)
+            let base = Base(of: recipe)
             for layer in recipe.rootfs + recipe.base + [recipe.lifecycle] + recipe.delta {
                 layers[base, default: [:]][layer.digest] = layer
             }
@@ -83,8 +90,8 @@ public final class RecipeStore: Sendable {
     func keep(_ recipe: Recipe) async throws(ImageError) -> Bool {
         if state.withLock({ $0.byID[recipe.id] != nil && !$0.unwritten.contains(recipe.id) }) { return true }
         do throws(ImageError) {
-            // What another replica wrote are the same bytes, and any others are damaged.
-            try await records.update(try key(recipe), as: Recipe.self, replacingDamaged: true) {
+            // A recipe's key is the digest of its bytes: another replica wrote the same bytes, and any others are damaged.
+            try await records.update(try Recipe.key(recipe.id), as: Recipe.self, replacingDamaged: true) {
                 $0 == nil ? .write(recipe) : .keep
             }
             try await records.sync()
@@ -103,7 +110,7 @@ public final class RecipeStore: Sendable {
     /// Forgets the recipes of a rootfs version, durably.
     func remove(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
         let gone = state.withLock { $0.byID.values.filter { $0.stack == stack && $0.version == version } }
-        for recipe in gone { try await records.remove(try key(recipe)) }
+        for recipe in gone { try await records.remove(try Recipe.key(recipe.id)) }
         try await records.sync()
         let ids = Set(gone.map(\.id))
         state.withLock { state in
@@ -115,15 +122,11 @@ public final class RecipeStore: Sendable {
         }
     }
 
-    private func key(_ recipe: Recipe) throws(ImageError) -> ObjectKey {
-        do { return try Recipe.key(recipe.id) } catch { throw .store(error) }
-    }
-
     private func add(_ recipe: Recipe, isWritten: Bool = true) {
         state.withLock { state in
             if isWritten { state.unwritten.remove(recipe.id) } else { state.unwritten.insert(recipe.id) }
             guard state.byID.updateValue(recipe, forKey: recipe.id) == nil else { return }
-            let base = Base(stack: recipe.stack, architecture: recipe.architecture)
+            let base = Base(of: recipe)
             let number = state.next[base] ?? 0
             state.byBase[base, default: []].append((number, recipe))
             state.next[base] = number + 1

@@ -11,7 +11,8 @@ public struct DerivedReferrer: Hashable, Sendable {
     /// As lists of referrers show it.
     public let descriptor: Descriptor
     public let manifest: [UInt8]
-    /// Its only layer. nil: it is made again when somebody asks for it.
+    /// Its only layer. nil: the rootfs' own SBOM, which all base images of a version share and which is large, so it is kept
+    /// once, or made again.
     public let document: [UInt8]?
     public let documentDigest: Digest
 
@@ -44,6 +45,8 @@ public struct DerivedReferrer: Hashable, Sendable {
             annotations: annotations, artifactType: type)
     }
 
+    var digests: [Digest] { [descriptor.digest, documentDigest] }
+
     /// Roughly the bytes it takes in memory.
     var cost: Int { manifest.count + (document?.count ?? 0) + 1024 }
 }
@@ -60,15 +63,24 @@ struct ImageReferrers: Sendable {
 
     var cost: Int { all.reduce(256) { $0 + $1.cost } }
 
-    /// Makes what refers to a droplet's image: a pure function.
+    /// Makes what refers to an image: a pure function. A base image has the rootfs' SBOM, a droplet's image an SBOM of its
+    /// own and provenance.
     /// - Parameters:
     ///   - sbom: the rootfs' own; nil: its packages are not recorded, so nothing is said of what the image has.
     ///   - keys: an envelope for each. Without any, the statement itself is listed.
     /// - Throws: `SignatureError.signing`.
     static func make(
-        _ image: ComposedImage, _ recipe: Recipe, _ droplet: DropletContent, on rootfs: RootfsVersion,
-        _ sbom: RootfsSBOM.Reference?, keys: [SigningKey]
+        _ image: ComposedImage, _ origin: ImageOrigin, on rootfs: RootfsVersion, _ sbom: RootfsSBOM.Reference?,
+        keys: [SigningKey]
     ) throws(SignatureError) -> ImageReferrers {
+        let recipe = origin.recipe
+        guard let droplet = origin.droplet else {
+            let metadata = annotations(recipe.rootfsCreated)
+            let sboms = [sbom].compactMap { $0 }.map {
+                DerivedReferrer(.spdx, digest: $0.digest, size: $0.size, about: image, metadata)
+            }
+            return ImageReferrers(listed: sboms, all: sboms)
+        }
         let created = max(recipe.rootfsCreated, droplet.newestEntry)
         var sboms: [DerivedReferrer] = []
         if let sbom {
@@ -86,12 +98,6 @@ struct ImageReferrers: Sendable {
         }
         return ImageReferrers(
             listed: sboms + (signed.isEmpty ? [plain] : signed), all: sboms + signed + [plain])
-    }
-
-    /// What refers to a rootfs version's base image.
-    static func make(_ base: ComposedImage, _ recipe: Recipe, _ sbom: RootfsSBOM.Reference) -> DerivedReferrer {
-        DerivedReferrer(
-            .spdx, digest: sbom.digest, size: sbom.size, about: base, annotations(recipe.rootfsCreated))
     }
 
     private static func annotations(_ created: Timestamp) -> [String: String] {

@@ -4,6 +4,7 @@ import Layers
 import OCI
 import Packages
 import Rootfs
+import Signatures
 
 /// How an image came about: an in-toto statement (version 1) with SLSA's provenance (version 1). A pure function.
 enum Provenance {
@@ -18,7 +19,7 @@ enum Provenance {
     ) -> [UInt8] {
         var dependencies = [
             dependency("droplet", droplet.digest),
-            // As in the image's own annotation: always OCI's.
+            // Always the OCI manifest's digest, as in the image's annotation `base.digest`.
             dependency("rootfs", composeBase(recipe, .oci).manifestDigest),
             dependency("rootfs source", rootfs.source),
         ]
@@ -30,7 +31,7 @@ enum Provenance {
             "mediaTypes": .string(recipe.family.rawValue), "rootfsVersion": .string(recipe.version.text),
             "stack": .string(recipe.stack.text),
         ]
-        // The droplet's own words. Buildpacks by digest are dependencies, as soon as staging says them.
+        // Only the droplet itself says which buildpacks made it, so they are parameters and no resolved dependencies.
         if !droplet.buildpacks.isEmpty {
             parameters["buildpacksByDroplet"] = .array(droplet.buildpacks.map(\.json))
         }
@@ -50,7 +51,7 @@ enum Provenance {
             "subject": [
                 [
                     "digest": ["sha256": .string(image.manifestDigest.hex)],
-                    // No app's name: the same droplet of two apps has one image.
+                    // The app is not named, since two apps with the same droplet have one image.
                     "name": .string("droplet \(droplet.digest.hex)"),
                 ]
             ],
@@ -60,5 +61,27 @@ enum Provenance {
 
     private static func dependency(_ name: String, _ digest: Digest) -> JSONValue {
         ["digest": .object([digest.algorithm.rawValue: .string(digest.hex)]), "name": .string(name)]
+    }
+}
+
+/// A signed statement (DSSE 1.0).
+enum Envelope {
+    /// - Throws: `SignatureError.signing`.
+    static func bytes(of payload: [UInt8], type: MediaType, signedBy key: SigningKey) throws(SignatureError)
+        -> [UInt8]
+    {
+        let signature = try key.signature(of: preAuthenticationEncoding(payload, type))
+        let json: JSONValue = [
+            "payload": .string(Base64.encode(payload)), "payloadType": .string(type.text),
+            "signatures": [
+                ["keyid": .string(key.id), "sig": .string(Base64.encode(signature))]
+            ],
+        ]
+        return json.canonicalBytes
+    }
+
+    /// What is signed: the payload with its type and both lengths (DSSE 1.0, "PAE").
+    static func preAuthenticationEncoding(_ payload: [UInt8], _ type: MediaType) -> [UInt8] {
+        Array("DSSEv1 \(type.text.utf8.count) \(type.text) \(payload.count) ".utf8) + payload
     }
 }

@@ -31,9 +31,8 @@ extension Registry {
         _ name: RepositoryName, _ reference: Reference
     ) async throws(RegistryError) -> (descriptor: Descriptor, mediaType: String) {
         let (digest, membership) = try await resolve(name, reference)
-        let isThere: Bool
-        do { isThere = try await blobs.renewIfOld(digest) != nil } catch { throw .blob(error) }
-        guard isThere else { throw .unknownManifest(name, reference) }
+        let blob = try await RegistryError.ofBlobs(await blobs.renewIfOld(digest))
+        guard blob != nil else { throw .unknownManifest(name, reference) }
         if case .digest = reference { try await touch(RepositoryKeys(name: name), digest) }
         let type = (try? MediaType(parsing: membership.mediaType)) ?? .octetStream
         return (Descriptor(mediaType: type, digest: digest, size: membership.size), membership.mediaType)
@@ -48,7 +47,7 @@ extension Registry {
         let found = try await records.find(key, as: ManifestMembership.self)
         guard found.isThere else { throw .unknownManifest(name, .digest(digest)) }
         try await renewMarker(keys)
-        // From here on it is gone, with everything that names this generation of it; the rest is tidying up.
+        // Without its membership the manifest is gone: tags and referrers name its generation. The rest removes those records.
         try await records.remove(key)
         quotas.removed()
         if let manifest = found.readable?.value {
@@ -74,7 +73,7 @@ extension Registry {
     /// - Throws: `.unknownManifest`.
     public func deleteTag(_ name: RepositoryName, _ tag: Tag) async throws(RegistryError) {
         let key = try RepositoryKeys(name: name).tag(tag)
-        // One that can't be read points to nothing that anybody could ask for.
+        // A tag whose record can't be read resolves to nothing, so there is no manifest to ask for before it is removed.
         if case .unreadable = try await records.find(key, as: TagRecord.self) {
         } else {
             _ = try await resolve(name, .tag(tag))
@@ -119,7 +118,7 @@ extension Registry {
         if let references = membership.references { return references }
         let bytes: [UInt8]
         do { bytes = try await blobs.read(digest, maximum: ManifestContent.maximumSize) } catch {
-            // Nobody can pull what is gone, so it names nothing; what is quarantined may come back.
+            // A manifest whose bytes are gone can't be pulled, so it names nothing. A quarantined one may be pushed again.
             if case .missing = error, await !blobs.isQuarantined(digest) { return [] }
             throw .blob(error)
         }
@@ -152,7 +151,7 @@ extension Registry {
                 guard let tag: StoredRecord<TagRecord> = try await records.readable(key), tag.value.digest == digest,
                     tag.value.generation == generation
                 else { continue }
-                // Another version points to something that was pushed meanwhile.
+                // The tag is only removed in this version: another one points to a manifest that was pushed meanwhile.
                 _ = try await records.remove(key, version: tag.version)
             }
             guard let last = page.last else { return }

@@ -18,7 +18,7 @@ extension Registry {
     ///   - reference: a tag, or the digest that the bytes must have.
     ///   - tags: more tags, at most `maximumTags`.
     ///   - contentType: the sender's Content-Type.
-    /// - Throws: `.invalidManifest`, `.digestMismatch`, `.tooLarge`; `.missingContent` for what the repository had and
+    /// - Throws: `.invalidManifest`, `.mismatch`, `.tooLarge`; `.missingContent` for what the repository had and
     ///   has no longer. What it never had may be named: it may be elsewhere, or come later.
     public func putManifest(
         _ name: RepositoryName, _ reference: Reference, tags: [Tag] = [], contentType: String?, _ bytes: [UInt8]
@@ -32,14 +32,16 @@ extension Registry {
         case .tag(let tag): tags.append(tag)
         case .digest(let wanted):
             digest = Digest.of(bytes, wanted.algorithm)
-            guard digest == wanted else { throw .digestMismatch(expected: wanted, actual: digest) }
+            guard digest == wanted else {
+                throw .mismatch(announced: .digest(wanted), received: .digest(digest))
+            }
         }
         let content = try ManifestContent(bytes, contentType: contentType)
         let keys = RepositoryKeys(name: name)
         let reservation = try await reservation(for: name, digest, bytes.count)
-        // Leases first: a collector that began before the links below were written leaves these alone.
+        // Leases are renewed first, so that a collector that does not see the links below yet leaves the content alone.
         try await require(content, keys)
-        do { _ = try await blobs.put(bytes, digest.algorithm) } catch { throw .blob(error) }
+        _ = try await RegistryError.ofBlobs(await blobs.put(bytes, digest.algorithm))
         try await renewMarker(keys)
         let generation = try await join(keys, digest, content, size: bytes.count, reservation)
         try await point(tags, to: digest, generation, keys)
@@ -65,8 +67,7 @@ extension Registry {
             let isBlob = try await records.find(try keys.blob(digest), as: BlobMembership.self).isThere
             let isManifest = try await records.find(try keys.manifest(digest), as: ManifestMembership.self).isThere
             guard isBlob || isManifest else { continue }
-            let blob: Blob?
-            do { blob = try await blobs.renewIfOld(digest) } catch { throw .blob(error) }
+            let blob = try await RegistryError.ofBlobs(await blobs.renewIfOld(digest))
             if blob == nil, content.requirements.contains(digest) { missing.append(digest) }
             if isManifest { try await touch(keys, digest) }
         }
@@ -96,12 +97,12 @@ extension Registry {
             mediaType: content.mediaType, size: Int64(size), generation: Self.newGeneration(), subject: content.subject,
             pushed: Lease(now()), references: content.references)
         var isNew = false
-        // One that can't be read is written over; what pointed to it is gone.
+        // A damaged membership is replaced by a new generation, to which no earlier tag or referrer points.
         try await records.update(
             try keys.manifest(digest), as: ManifestMembership.self, replacingDamaged: true
         ) { found in
             isNew = found == nil
-            // The same bytes again; a push with another Content-Type, or after a while, is the newest word.
+            // The same bytes keep their generation; the newest push decides on the Content-Type and the time.
             membership.generation = found?.value.generation ?? Self.newGeneration()
             return .write(membership)
         }

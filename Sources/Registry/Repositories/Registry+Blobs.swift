@@ -8,9 +8,9 @@ extension Registry {
     /// - Throws: `.unknownBlob`.
     public func blob(_ name: RepositoryName, _ digest: Digest) async throws(RegistryError) -> Blob {
         guard try await has(name, digest) else { throw .unknownBlob(name, digest) }
-        let blob: Blob?
-        do { blob = try await blobs.renewIfOld(digest) } catch { throw .blob(error) }
-        guard let blob else { throw .unknownBlob(name, digest) }
+        guard let blob = try await RegistryError.ofBlobs(await blobs.renewIfOld(digest)) else {
+            throw .unknownBlob(name, digest)
+        }
         return blob
     }
 
@@ -44,9 +44,7 @@ extension Registry {
         _ digest: Digest, from source: RepositoryName, to name: RepositoryName
     ) async throws(RegistryError) -> Blob? {
         guard try await has(source, digest) else { return nil }
-        let blob: Blob?
-        do { blob = try await blobs.renew(digest) } catch { throw .blob(error) }
-        guard let blob else { return nil }
+        guard let blob = try await RegistryError.ofBlobs(await blobs.renew(digest)) else { return nil }
         let reservation = quotas.reservation(for: name)
         if quotas.isActive, try await !has(name, digest) { try await reservation.cover(for: blob.size) }
         try await link(blob, to: name, reservation)
@@ -72,7 +70,7 @@ extension Registry {
         let key = try keys.blob(blob.digest)
         let membership = BlobMembership(size: blob.size)
         var isNew = false
-        // Whatever fails from here on: the repository has it. At the end, when the catalog has the repository too.
+        // The repository has the blob even if a later step fails. The commit comes last, when a count can find the repository.
         defer { if isNew { reservation.commit(blob.size) } else { reservation.release() } }
         do {
             try await records.update(key, as: BlobMembership.self, replacingDamaged: true) { found in
@@ -80,7 +78,7 @@ extension Registry {
                 return found?.value == membership ? .keep : .write(membership)
             }
         } catch {
-            // A newer version of Cistern says that the repository has it.
+            // A record of a newer Cistern says just that the repository has the blob.
             guard case .unreadable = error else { throw error }
         }
         try await mark(keys)

@@ -65,7 +65,7 @@ extension Registry {
     public func catalog(
         after last: String?, limit: Int, where wanted: (RepositoryName) -> Bool = { _ in true }
     ) async throws(RegistryError) -> Page<RepositoryName> {
-        let start = last.flatMap { try? RepositoryName(parsing: $0) }.map(RepositoryKeys.escaped) ?? last
+        let start = last.flatMap { try? RepositoryName(parsing: $0) }.map(RepositoryKeys.component) ?? last
         return try await page(of: RepositoryKeys.catalog, after: start, limit: limit, listing: Self.maximumPage) {
             key in
             RepositoryKeys.repository(of: String(key.text.dropFirst(RepositoryKeys.catalog.count)))
@@ -96,7 +96,7 @@ extension Registry {
             let keys = try await records.list(prefix, after: after, limit: listing)
             for key in keys {
                 guard let found = try await element(key) else { continue }
-                // One more than asked for: so there is a next page.
+                // One element more than asked for shows that there is a next page.
                 guard elements.count < limit, elements.isEmpty || !isFull() else {
                     return Page(elements: elements, next: ended)
                 }

@@ -1,5 +1,6 @@
 package import OCI
 package import ObjectStore
+import Records
 
 /// Where a repository's records are in the store.
 package struct RepositoryKeys: Sendable {
@@ -33,10 +34,10 @@ package struct RepositoryKeys: Sendable {
     package static let catalog = "catalog/"
 
     /// One marker for each repository, so that listing them scans nothing else.
-    package func marker() throws(RegistryError) -> ObjectKey { try key(Self.catalog + Self.escaped(name)) }
+    package func marker() throws(RegistryError) -> ObjectKey { try key(Self.catalog + Self.component(name)) }
 
-    /// A repository's name as one component: `!` is in no name and sorts before everything that is.
-    package static func escaped(_ name: RepositoryName) -> String { replace(name.text, "/", by: "!") }
+    /// A repository name as one component: `!` is in no name and sorts before everything that is.
+    static func component(_ name: RepositoryName) -> String { replace(name.text, "/", by: "!") }
 
     /// The repository of a marker.
     package static func repository(of marker: String) -> RepositoryName? {
@@ -49,9 +50,7 @@ package struct RepositoryKeys: Sendable {
         return String(scalars)
     }
 
-    private func key(_ text: String) throws(RegistryError) -> ObjectKey {
-        do { return try ObjectKey(text) } catch { throw .store(error) }
-    }
+    private func key(_ text: String) throws(RegistryError) -> ObjectKey { try RegistryError.key(text) }
 }
 
 /// The digest in the last component of a key, as in `…/sha256/<hex>` or `…/sha256-<hex>`.

@@ -2,6 +2,64 @@ public import Blobs
 public import OCI
 import Synchronization
 
+/// The name of an upload: a random UUID (OCI distribution specification, "Pushing blobs").
+public struct UploadID: Hashable, Sendable, CustomStringConvertible {
+    public let text: String
+
+    static func random() -> UploadID {
+        var generator = SystemRandomNumberGenerator()
+        var bytes = (0..<16).map { _ in UInt8(truncatingIfNeeded: generator.next() as UInt64) }
+        bytes[6] = bytes[6] & 0x0f | 0x40
+        bytes[8] = bytes[8] & 0x3f | 0x80
+        var text = ""
+        for (index, byte) in bytes.enumerated() {
+            if [4, 6, 8, 10].contains(index) { text += "-" }
+            text += (byte < 16 ? "0" : "") + String(byte, radix: 16)
+        }
+        return UploadID(text: text)
+    }
+
+    private init(text: String) { self.text = text }
+
+    /// What a client names; whether there is such an upload is another question.
+    public init?(parsing text: String) {
+        guard text.utf8.count == 36, text.utf8.allSatisfy({ "0123456789abcdef-".utf8.contains($0) }) else { return nil }
+        self.text = text
+    }
+
+    public var description: String { text }
+}
+
+/// Whose an upload is: to everybody else it is not there.
+public struct UploadOwner: Hashable, Sendable {
+    let repository: RepositoryName
+    let user: String
+
+    public init(repository: RepositoryName, user: String) {
+        self.repository = repository
+        self.user = user
+    }
+}
+
+/// An upload's bytes so far. One request at a time has it.
+struct UploadSession: Sendable {
+    let id: UploadID
+    let owner: UploadOwner
+    /// Of the repository's quotas: given back when nobody has the session any more.
+    let reservation: QuotaReservation
+    var ingest: BlobIngest
+
+    init(
+        id: UploadID, owner: UploadOwner, blobs: BlobStore, _ algorithm: DigestAlgorithm, maximum: Int64,
+        _ reservation: QuotaReservation
+    ) {
+        self.id = id
+        self.owner = owner
+        self.reservation = reservation
+        ingest = BlobIngest(into: blobs, algorithm, reservation: reservation, maximum: maximum)
+    }
+}
+
 /// Blob uploads under way ("Pushing blobs" and "Pushing a blob in chunks").
 ///
 /// They live in this process: a restart forgets them, and their clients begin again. Bytes are hashed and written as
@@ -90,10 +148,10 @@ public final class UploadSessions: Sendable {
     ) throws(RegistryError) -> UploadID {
         let id = UploadID.random()
         let session = UploadSession(
-            id: id, owner: owner, reservation: registry.quotas.reservation(for: owner.repository),
-            hasher: DigestHasher(algorithm))
+            id: id, owner: owner, blobs: registry.blobs, algorithm, maximum: limits.size,
+            registry.quotas.reservation(for: owner.repository))
         let entry = Entry(session: session, owner: owner, received: 0, used: now())
-        // What it drops ends when nobody has it any more.
+        // A session that loses its place is dropped outside the lock: its writer ends with the last reference.
         let (isTaken, _) = state.withLock { state -> (Bool, UploadSession?) in
             let own = state.ofUser[owner.user] ?? 0
             guard own < limits.ofOneUser else { return (false, nil) }
@@ -129,11 +187,11 @@ public final class UploadSessions: Sendable {
         var session = try claim(id, owner)
         try await receive(body, chunk, length, into: &session)
         try await give(session)
-        return session.received
+        return session.ingest.size
     }
 
     /// Adds the last bytes, if any, and makes everything a blob of the repository.
-    /// - Throws: as `append`; `.digestMismatch`, after which nothing is kept.
+    /// - Throws: as `append`; `.mismatch`, after which nothing is kept.
     public func finish<Body: AsyncSequence>(
         _ id: UploadID, _ owner: UploadOwner, _ chunk: Range<Int64>?, _ body: Body, length: Int64? = nil,
         as digest: Digest
@@ -149,7 +207,7 @@ public final class UploadSessions: Sendable {
     public func cancel(_ id: UploadID, _ owner: UploadOwner) async throws(RegistryError) {
         let session = try claim(id, owner)
         forget(session)
-        await session.writer?.abort()
+        await session.ingest.abort()
     }
 
     /// Throws away what rested for too long. To be called now and then.
@@ -158,11 +216,11 @@ public final class UploadSessions: Sendable {
         let expired = state.withLock { state in
             state.entries.filter { $0.value.session != nil && $0.value.used < limit }.keys.map { state.remove($0) }
         }
-        for session in expired { await session?.writer?.abort() }
+        for session in expired { await session?.ingest.abort() }
     }
 
     /// A blob that comes in a single request.
-    /// - Throws: `.digestMismatch`, `.tooLarge`, `.input`; nothing is kept.
+    /// - Throws: `.mismatch`, `.tooLarge`, `.input`; nothing is kept.
     public func take<Body: AsyncSequence>(
         _ owner: UploadOwner, _ body: Body, length: Int64? = nil, as digest: Digest, usesReserve: Bool = false
     ) async throws(RegistryError) -> Blob where Body.Element == [UInt8] {
@@ -186,14 +244,14 @@ public final class UploadSessions: Sendable {
 
     /// Gives a session back, to rest until the next request.
     private func give(_ session: UploadSession) async throws(RegistryError) {
-        do { try await session.writer?.rest() } catch {
+        do { try await session.ingest.rest() } catch {
             await end(session)
             throw .blob(error)
         }
         let now = now()
         state.withLock { state in
             state.entries[session.id]?.session = session
-            state.entries[session.id]?.received = session.received
+            state.entries[session.id]?.received = session.ingest.size
             state.entries[session.id]?.used = now
         }
     }
@@ -207,136 +265,52 @@ public final class UploadSessions: Sendable {
     private func receive<Body: AsyncSequence>(
         _ body: Body, _ chunk: Range<Int64>?, _ length: Int64?, into session: inout UploadSession
     ) async throws(RegistryError) where Body.Element == [UInt8] {
-        if let chunk, chunk.lowerBound != session.received {
+        let start = session.ingest.size
+        if let chunk, chunk.lowerBound != start {
             try await give(session)
-            throw .outOfOrder(received: session.received)
+            throw .outOfOrder(received: start)
         }
-        let start = session.received
-        if let length = length ?? chunk.map({ Int64($0.count) }) { try await expect(length, in: &session) }
-        var iterator = body.makeAsyncIterator()
-        var batch = Batch()
-        while true {
-            let bytes: [UInt8]?
-            do { bytes = try await iterator.next() } catch {
-                try await keep(&batch, in: &session)
-                await unexpect(&session)
-                try await give(session)
-                throw error is CancellationError ? .cancelled : .input(error)
+        let length = length ?? chunk.map { Int64($0.count) }
+        do throws(IngestError) {
+            try await session.ingest.append(body, length: length, to: chunk?.upperBound ?? .max)
+        } catch {
+            switch error {
+            case .input, .cancelled: try await give(session)
+            case .mismatch, .tooLarge, .blob: await end(session)
             }
-            guard let bytes else { break }
-            batch.add(bytes)
-            let end = session.received + batch.count
-            if let chunk, end > chunk.upperBound {
-                await self.end(session)
-                throw .sizeMismatch(expected: Int64(chunk.count), actual: end - start)
+            if let chunk, case .tooLarge(let received) = error, received > chunk.upperBound {
+                throw .sizeMismatch(expected: Int64(chunk.count), actual: received - start)
             }
-            guard end <= limits.size else {
-                await self.end(session)
-                throw .tooLarge(maximum: limits.size)
-            }
-            if batch.count >= Batch.size { try await keep(&batch, in: &session) }
+            throw RegistryError(error, maximum: limits.size)
         }
-        try await keep(&batch, in: &session)
-        await unexpect(&session)
-        if let chunk, session.received != chunk.upperBound {
+        if let chunk, session.ingest.size != chunk.upperBound {
             try await give(session)
-            throw .sizeMismatch(expected: Int64(chunk.count), actual: session.received - start)
+            throw .sizeMismatch(expected: Int64(chunk.count), actual: session.ingest.size - start)
         }
-    }
-
-    /// Bytes that were received, and wait to be hashed and written together.
-    private struct Batch {
-        /// From this many bytes on it is worth to do both at once. Each upload under way holds so much.
-        static let size: Int64 = 256 << 10
-
-        private(set) var chunks: [[UInt8]] = []
-        private(set) var count: Int64 = 0
-
-        mutating func add(_ bytes: [UInt8]) {
-            chunks.append(bytes)
-            count += Int64(bytes.count)
-        }
-    }
-
-    /// Hashes and writes a batch, both at the same time.
-    private func keep(_ batch: inout Batch, in session: inout UploadSession) async throws(RegistryError) {
-        let (chunks, count, hasher) = (batch.chunks, batch.count, session.hasher)
-        guard count > 0 else { return }
-        batch = Batch()
-        async let hashed = Self.hash(chunks, hasher)
-        do throws(BlobError) {
-            try await session.reservation.cover(session.received + count)
-            let writer = try await writer(of: &session)
-            for bytes in chunks { try await writer.write(bytes) }
-        } catch {
-            await end(session)
-            throw .blob(error)
-        }
-        session.hasher = await hashed
-        session.received += count
-    }
-
-    private func writer(of session: inout UploadSession) async throws(BlobError) -> BlobWriter {
-        if let writer = session.writer { return writer }
-        let writer = registry.blobs.begin()
-        session.writer = writer
-        return writer
-    }
-
-    /// Holds room for bytes that are to come; if there is none, the upload is over.
-    private func expect(_ length: Int64, in session: inout UploadSession) async throws(RegistryError) {
-        guard length > 0, length <= limits.size, registry.isLimited else { return }
-        do throws(BlobError) {
-            try await session.reservation.cover(session.received + length)
-            try await writer(of: &session).expect(length)
-        } catch {
-            await end(session)
-            throw .blob(error)
-        }
-    }
-
-    /// Gives back what was held for bytes that did not come.
-    private func unexpect(_ session: inout UploadSession) async {
-        session.reservation.shrink(to: session.received)
-        try? await session.writer?.expect(0)
-    }
-
-    private static func hash(_ chunks: [[UInt8]], _ hasher: DigestHasher) async -> DigestHasher {
-        var hasher = hasher
-        for chunk in chunks { chunk.withUnsafeBytes { hasher.update($0) } }
-        return hasher
     }
 
     private func end(_ session: UploadSession) async {
         forget(session)
-        await session.writer?.abort()
+        await session.ingest.abort()
     }
 
     private func commit(_ session: UploadSession, as digest: Digest) async throws(RegistryError) -> Blob {
-        let staged = try await stage(session)
-        let actual: Digest
-        if digest.algorithm == session.hasher.algorithm {
-            actual = session.hasher.finish()
-        } else {
-            do { actual = try await staged.digest(digest.algorithm) } catch {
-                await staged.discard()
-                throw .blob(error)
-            }
-        }
-        guard actual == digest else {
-            await staged.discard()
-            throw .digestMismatch(expected: digest, actual: actual)
-        }
+        var ingest = session.ingest
         let blob: Blob
-        do { blob = try await registry.blobs.publish(staged, as: digest) } catch { throw .blob(error) }
+        do { blob = try await ingest.commit(as: digest) } catch { throw RegistryError(error, maximum: limits.size) }
         try await registry.link(blob, to: session.owner.repository, session.reservation)
         return blob
     }
+}
 
-    private func stage(_ session: UploadSession) async throws(RegistryError) -> StagedBlob {
-        do throws(BlobError) {
-            if let writer = session.writer { return try await writer.finish() }
-            return try await registry.blobs.begin().finish()
-        } catch { throw .blob(error) }
+extension RegistryError {
+    fileprivate init(_ error: IngestError, maximum: Int64) {
+        switch error {
+        case .mismatch(let announced, let received): self = .mismatch(announced: announced, received: received)
+        case .tooLarge: self = .tooLarge(maximum: maximum)
+        case .input(let error): self = .input(error)
+        case .cancelled: self = .cancelled
+        case .blob(let error): self = .blob(error)
+        }
     }
 }

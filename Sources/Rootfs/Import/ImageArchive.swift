@@ -21,15 +21,18 @@ final class ImageArchive {
     private var names: Set<String> = []
     private var totalBytes: Int64 = 0
     private var memoryBytes: Int64 = 0
-    private var open: OpenFile?
+    private var entry: Entry?
 
-    private struct OpenFile {
+    /// The file that is being read.
+    private struct Entry {
         let name: String
         var left: Int64
-        var memory: [UInt8] = []
-        var writer: BlobWriter?
         /// What the file's name says that its bytes are.
-        var promised: (digest: Digest, hasher: DigestHasher)?
+        let promised: Digest?
+        /// nil: the file is kept in the store.
+        var memory: [UInt8]?
+        /// nil: nothing is promised, and the file is kept in memory.
+        var ingest: BlobIngest?
     }
 
     /// - Throws: `UnsuitableImage`; `ConversionError` for what is no tar; `BlobError`; what the source throws. Nothing is
@@ -49,8 +52,8 @@ final class ImageArchive {
 
     /// Removes all that was staged.
     func discard() async {
-        await open?.writer?.abort()
-        open = nil
+        await entry?.ingest?.abort()
+        entry = nil
         for case .staged(let blob) in files.values { await blob.discard() }
         files = [:]
     }
@@ -115,39 +118,51 @@ extension ImageArchive {
             throw UnsuitableImage("the archive has more than \(limits.outputBytes) bytes")
         }
         totalBytes += size
-        var file = OpenFile(name: name, left: size)
-        let parts = name.split(separator: "/")
-        if parts.count == 3, parts[0] == "blobs" {
-            guard let digest = try? Digest(parsing: "\(parts[1]):\(parts[2])") else {
-                throw UnsuitableImage("the archive has \(name), which is no blob's name")
-            }
-            file.promised = (digest, DigestHasher(digest.algorithm))
-        }
-        if size <= Self.smallFile, size <= Self.smallFiles - memoryBytes {
+        let promised = try Self.promised(name)
+        let isSmall = size <= Self.smallFile && size <= Self.smallFiles - memoryBytes
+        var entry = Entry(name: name, left: size, promised: promised)
+        if isSmall {
             memoryBytes += size
-            file.memory.reserveCapacity(Int(size))
-        } else {
-            file.writer = blobs.begin()
+            entry.memory = []
+            entry.memory?.reserveCapacity(Int(size))
         }
-        open = file
+        if !isSmall || promised != nil {
+            entry.ingest = BlobIngest(into: isSmall ? nil : blobs, promised?.algorithm ?? .sha256)
+        }
+        self.entry = entry
         if size == 0 { try await end() }
     }
 
+    /// - Throws: `UnsuitableImage` for a blob without a digest.
+    private static func promised(_ name: String) throws -> Digest? {
+        let parts = name.split(separator: "/")
+        guard parts.count == 3, parts[0] == "blobs" else { return nil }
+        guard let digest = try? Digest(parsing: "\(parts[1]):\(parts[2])") else {
+            throw UnsuitableImage("the archive has \(name), which is no blob's name")
+        }
+        return digest
+    }
+
     private func append(_ bytes: [UInt8]) async throws {
-        open?.promised?.hasher.update(bytes)
-        open?.left -= Int64(bytes.count)
-        if let writer = open?.writer { try await writer.write(bytes) } else { open?.memory += bytes }
-        if open?.left == 0 { try await end() }
+        entry?.left -= Int64(bytes.count)
+        entry?.memory?.append(contentsOf: bytes)
+        try await entry?.ingest?.append(bytes)
+        if entry?.left == 0 { try await end() }
     }
 
     private func end() async throws {
-        guard let file = open else { return }
-        if let (digest, hasher) = file.promised, hasher.finish() != digest {
-            throw UnsuitableImage("what the archive calls \(digest) has other bytes")
+        guard var file = entry else { return }
+        if let promised = file.promised {
+            do { try file.ingest?.check(.digest(promised)) } catch {
+                throw UnsuitableImage("what the archive calls \(promised) has other bytes")
+            }
         }
-        open = nil
-        files[file.name] =
-            if let writer = file.writer { .staged(try await writer.finish()) } else { .memory(file.memory) }
+        entry = nil
+        if let memory = file.memory {
+            files[file.name] = .memory(memory)
+        } else if let staged = try await file.ingest?.finish() {
+            files[file.name] = .staged(staged)
+        }
     }
 
     /// A name inside the archive, joined by single slashes.

@@ -22,7 +22,11 @@ extension RootfsCatalog {
         try request.source.checkIsSigned()
         // Images are signed by their manifests.
         let verifier = request.source.form == .oci ? nil : try await SignatureVerifier(request.source, in: blobs)
-        let stream = HashingStream(source, forward: { try await verifier?.take($0) })
+        let hashesSHA1 = if case .sha1? = request.checksum { true } else { false }
+        // The file itself is not kept, but for what its signature needs.
+        let stream = IngestStream(source, into: BlobIngest(into: nil, hashesSHA1: hashesSHA1)) {
+            (chunk) throws(BlobError) in try await verifier?.take(chunk)
+        }
         do {
             if request.source.form == .tar { return try await receiveTar(request, stream, verifier) }
             return try await receiveImage(request, stream, verifier)
@@ -33,7 +37,7 @@ extension RootfsCatalog {
     }
 
     private func receiveTar<Source>(
-        _ request: RootfsImport, _ stream: HashingStream<Source>, _ verifier: SignatureVerifier?
+        _ request: RootfsImport, _ stream: IngestStream<Source>, _ verifier: SignatureVerifier?
     ) async throws -> ReceivedRootfs {
         let requirements = RootfsRequirements(shell: request.shell, architecture: request.architecture)
         let converted = try await convertRootfs(
@@ -42,7 +46,7 @@ extension RootfsCatalog {
             try requirements.check(converted.findings)
             let key = try await finish(stream, request, verifier)
             return ReceivedRootfs(
-                converted: converted, source: stream.digest, sourceSize: stream.size,
+                converted: converted, source: stream.ingest.digest, sourceSize: stream.ingest.size,
                 origin: request.source.origin(signedBy: key))
         } catch {
             await converted.layer.stored.abort()
@@ -51,7 +55,7 @@ extension RootfsCatalog {
     }
 
     private func receiveImage<Source>(
-        _ request: RootfsImport, _ stream: HashingStream<Source>, _ verifier: SignatureVerifier?
+        _ request: RootfsImport, _ stream: IngestStream<Source>, _ verifier: SignatureVerifier?
     ) async throws -> ReceivedRootfs {
         let archive = try await ImageArchive(reading: stream, into: blobs, limits: request.limits)
         do {
@@ -61,7 +65,7 @@ extension RootfsCatalog {
             let converted = try await convert(image, request)
             await archive.discard()
             return ReceivedRootfs(
-                converted: converted, source: image.digest, sourceSize: stream.size,
+                converted: converted, source: image.digest, sourceSize: stream.ingest.size,
                 origin: request.source.origin(signedBy: key))
         } catch {
             await archive.discard()
@@ -72,10 +76,10 @@ extension RootfsCatalog {
     /// Reads the file to its end, and checks what was promised of it.
     /// - Returns: whose signature the file has.
     private func finish<Source>(
-        _ stream: HashingStream<Source>, _ request: RootfsImport, _ verifier: SignatureVerifier?
+        _ stream: IngestStream<Source>, _ request: RootfsImport, _ verifier: SignatureVerifier?
     ) async throws -> TrustedKey? {
         try await stream.drain()
-        try request.checksum?.check(sha256: stream.digest.hex, sha1: stream.sha1Hex)
+        if let checksum = request.checksum { try stream.ingest.check(checksum) }
         return try await verifier?.signer()
     }
 

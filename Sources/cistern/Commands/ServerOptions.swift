@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import JSON
+import OCI
 import OperatorModel
 import Runtime
 import Transfer
@@ -85,7 +86,5 @@ func apiPath(_ components: String..., query: [String: String?] = [:]) -> String 
 
 extension String {
     /// As one component of a URL's path or one value of its query.
-    var urlComponent: String {
-        addingPercentEncoding(withAllowedCharacters: .alphanumerics.union(CharacterSet(charactersIn: "-._~"))) ?? ""
-    }
+    var urlComponent: String { PercentEncoding.encode(self) }
 }

@@ -30,12 +30,12 @@ struct DerivedReferrerTests {
         let guid = try DropletGUID("app")
         #expect(!listed.isEmpty)
         for referrer in listed {
-            #expect(try await house.images.referrerContent(guid, referrer.descriptor.digest) == .manifest(referrer))
+            #expect(try await house.app(guid).referrerContent(referrer.descriptor.digest) == .manifest(referrer))
             let document = try #require(referrer.document)
-            #expect(try await house.images.referrerContent(guid, referrer.documentDigest) == .blob(document))
+            #expect(try await house.app(guid).referrerContent(referrer.documentDigest) == .blob(document))
         }
         let empty = Digest.of("{}".utf8)
-        #expect(try await house.images.referrerContent(guid, empty) == .blob(Array("{}".utf8)))
+        #expect(try await house.app(guid).referrerContent(empty) == .blob(Array("{}".utf8)))
     }
 
     @Test("both families of an image have an SBOM and provenance, and nothing is written for them")
@@ -46,13 +46,13 @@ struct DerivedReferrerTests {
         for family in MediaTypeFamily.allCases {
             let image = try await house.image("app", droplet.hash, family)
             let keys = try await house.visibleKeys()
-            let listed = try await house.images.referrers(guid, of: image.manifestDigest)
+            let listed = try await house.app(guid).referrers(of: image.manifestDigest)
             #expect(listed.map(\.descriptor.artifactType) == [.spdx, .inToto])
             try await Self.walk(house, listed)
             #expect(try await house.visibleKeys() == keys)
             all.formUnion(listed.map(\.descriptor.digest))
-            #expect(try await house.images.referrers(guid, of: image.configDigest).isEmpty)
-            #expect(try await house.images.referrers(try DropletGUID("other"), of: image.manifestDigest).isEmpty)
+            #expect(try await house.app(guid).referrers(of: image.configDigest).isEmpty)
+            #expect(try await house.app(try DropletGUID("other")).referrers(of: image.manifestDigest).isEmpty)
         }
         #expect(all.count == 4)
     }
@@ -68,7 +68,7 @@ struct DerivedReferrerTests {
             try await house.promote(version)
             for family in MediaTypeFamily.allCases {
                 let image = try await house.image("app", droplet.hash, family)
-                listed += try await house.images.referrers(guid, of: image.manifestDigest)
+                listed += try await house.app(guid).referrers(of: image.manifestDigest)
             }
         }
         #expect(Set(listed.map(\.descriptor.digest)).count == 12)
@@ -76,7 +76,7 @@ struct DerivedReferrerTests {
             let again = try await Self.house(store: house.store, keys: [key], launch: launch)
             try await Self.walk(again, listed)
             for number in 0..<20 {
-                #expect(try await again.images.referrerContent(guid, Digest.of("guess \(number)".utf8)) == nil)
+                #expect(try await again.app(guid).referrerContent(Digest.of("guess \(number)".utf8)) == nil)
             }
         }
     }
@@ -85,15 +85,15 @@ struct DerivedReferrerTests {
     func others() async throws {
         let (house, droplet) = try await Self.filled()
         let image = try await house.image("app", droplet.hash)
-        let listed = try await house.images.referrers(try DropletGUID("app"), of: image.manifestDigest)
+        let listed = try await house.app(try DropletGUID("app")).referrers(of: image.manifestDigest)
         try await house.upload("twin", .droplet("hello"))
         try await house.upload("stranger", .droplet("other"))
         #expect(listed.count == 2)
         for referrer in listed {
             let digest = referrer.documentDigest
-            #expect(try await house.images.referrerContent(try DropletGUID("twin"), digest) != nil)
-            #expect(try await house.images.referrerContent(try DropletGUID("stranger"), digest) == nil)
-            #expect(try await house.images.referrerContent(try DropletGUID("nobody"), digest) == nil)
+            #expect(try await house.app(try DropletGUID("twin")).referrerContent(digest) != nil)
+            #expect(try await house.app(try DropletGUID("stranger")).referrerContent(digest) == nil)
+            #expect(try await house.app(try DropletGUID("nobody")).referrerContent(digest) == nil)
         }
     }
 
@@ -103,18 +103,18 @@ struct DerivedReferrerTests {
         let (house, droplet) = try await Self.filled(keys: [one])
         let guid = try DropletGUID("app")
         let subject = try await house.image("app", droplet.hash).manifestDigest
-        let old = try #require(try await house.images.referrers(guid, of: subject).last)
+        let old = try #require(try await house.app(guid).referrers(of: subject).last)
         let plain = try #require(
-            try await Self.house(store: house.store).images.referrers(guid, of: subject).last)
+            try await Self.house(store: house.store).app(guid).referrers(of: subject).last)
 
         let rotated = try await Self.house(store: house.store, keys: [two])
-        let new = try #require(try await rotated.images.referrers(guid, of: subject).last)
+        let new = try #require(try await rotated.app(guid).referrers(of: subject).last)
         #expect(new.descriptor.artifactType == .dsse && new != old)
-        #expect(try await rotated.images.referrerContent(guid, old.documentDigest) == nil)
+        #expect(try await rotated.app(guid).referrerContent(old.documentDigest) == nil)
         let both = try await Self.house(store: house.store, keys: [two, one])
-        #expect(try await both.images.referrers(guid, of: subject).suffix(2) == [new, old])
+        #expect(try await both.app(guid).referrers(of: subject).suffix(2) == [new, old])
         for house in [house, rotated, both, try await Self.house(store: house.store)] {
-            #expect(try await house.images.referrerContent(guid, plain.descriptor.digest) == .manifest(plain))
+            #expect(try await house.app(guid).referrerContent(plain.descriptor.digest) == .manifest(plain))
         }
     }
 
@@ -123,34 +123,33 @@ struct DerivedReferrerTests {
         let (house, droplet) = try await Self.filled()
         let guid = try DropletGUID("app")
         let image = try await house.image("app", droplet.hash)
-        let listed = try await house.images.referrers(guid, of: image.manifestDigest)
+        let listed = try await house.app(guid).referrers(of: image.manifestDigest)
         try await house.store.delete(try ObjectKey("rootfs/teststack/1/packages/amd64"), ifVersion: nil)
         let older = try await Self.house(store: house.store)
-        let without = try await older.images.referrers(guid, of: image.manifestDigest)
+        let without = try await older.app(guid).referrers(of: image.manifestDigest)
         #expect(without == Array(listed.dropFirst()))
-        #expect(try await older.images.referrerContent(guid, listed[0].documentDigest) == nil)
+        #expect(try await older.app(guid).referrerContent(listed[0].documentDigest) == nil)
         try await older.importRootfs("1", release: DpkgStatus.debian, [DpkgStatus.file])
-        #expect(try await older.images.referrerContent(guid, listed[0].documentDigest) != nil)
-        #expect(try await older.images.referrers(guid, of: image.manifestDigest) == listed)
+        #expect(try await older.app(guid).referrerContent(listed[0].documentDigest) != nil)
+        #expect(try await older.app(guid).referrers(of: image.manifestDigest) == listed)
     }
 
     @Test("a rootfs version's base image has its SBOM, the same document in both families")
     func base() async throws {
         let (house, droplet) = try await Self.filled()
-        let stack = try StackName(TestHouse.stack)
         var documents: Set<Digest> = []
         for family in MediaTypeFamily.allCases {
-            let base = try await house.images.base(stack, "1", family)
-            let listed = try await house.images.baseReferrers(stack, of: base.manifestDigest)
+            let base = try #require(try await house.base("1", .images(family)))
+            let listed = try await house.bases().referrers(of: base.digest)
             #expect(listed.map(\.descriptor.artifactType) == [.spdx])
             let referrer = try #require(listed.first)
             documents.insert(referrer.documentDigest)
             let again = try await Self.house(store: house.store)
             for house in [house, again] {
-                let manifest = try await house.images.baseReferrerContent(stack, referrer.descriptor.digest)
+                let manifest = try await house.bases().referrerContent(referrer.descriptor.digest)
                 #expect(manifest == .manifest(referrer))
                 guard
-                    case .blob(let bytes)? = try await house.images.baseReferrerContent(stack, referrer.documentDigest)
+                    case .blob(let bytes)? = try await house.bases().referrerContent(referrer.documentDigest)
                 else {
                     Issue.record("the document is not there")
                     continue
@@ -158,7 +157,7 @@ struct DerivedReferrerTests {
                 #expect(Digest.of(bytes) == referrer.documentDigest)
                 #expect(try SPDXRules(bytes).problems == [])
                 #expect(try JSONValue(parsing: bytes)["packages"]?.array?.count == 5)
-                #expect(try await house.images.baseReferrerContent(stack, Digest.of("guess".utf8)) == nil)
+                #expect(try await house.bases().referrerContent(Digest.of("guess".utf8)) == nil)
             }
         }
         #expect(documents.count == 1)
@@ -166,9 +165,9 @@ struct DerivedReferrerTests {
         // What images' SBOMs point to is just this document.
         let image = try await house.image("app", droplet.hash)
         let bill = try #require(
-            try await house.images.referrers(try DropletGUID("app"), of: image.manifestDigest).first)
+            try await house.app(try DropletGUID("app")).referrers(of: image.manifestDigest).first)
         let json = try JSONValue(parsing: try #require(bill.document))
-        guard case .blob(let bytes)? = try await house.images.baseReferrerContent(stack, try #require(documents.first))
+        guard case .blob(let bytes)? = try await house.bases().referrerContent(try #require(documents.first))
         else { return }
         var sha1 = SHA1Hasher()
         bytes.withUnsafeBytes { sha1.update($0) }
@@ -184,7 +183,7 @@ struct DerivedReferrerTests {
         try await house.importRootfs("2", release: DpkgStatus.debian, [DpkgStatus.file])
         try await house.promote("2")
         let second = try await house.image("app", droplet.hash)
-        let listed = try await house.images.referrers(guid, of: second.manifestDigest)
+        let listed = try await house.app(guid).referrers(of: second.manifestDigest)
         _ = try await house.image("app", droplet.hash + "-1")
         try await house.store.put(
             try ObjectKey("rootfs/teststack/1/packages/amd64"), Array("{".utf8), if: .always)

@@ -1,25 +1,25 @@
 import Images
 import OCI
 
-extension MediaTypeFamily {
-    /// The family that a client wants: OCI's, unless it accepts Docker's and not OCI's.
+extension AcceptedFamilies {
+    /// What a client accepts. An image is OCI's unless it accepts Docker's manifests and not OCI's; an index, in the
+    /// vocabulary that it names, is only for a client that names one or anything.
     /// - Parameter accept: the values of all `Accept` headers (RFC 9110, section 12.5.1).
     init(accept: [String]) {
         let types = acceptedTypes(accept)
-        let acceptsOCI = types.contains { type in
-            [MediaType.ociManifest.text, "*/*", "application/*"].contains(where: type.isIgnoringCase)
-        }
-        self = !acceptsOCI && types.contains { $0.isIgnoringCase(MediaType.dockerManifest.text) } ? .docker : .oci
-    }
-
-    /// The family in which a client wants an index; nil for one that names none: it gets an image.
-    /// - Parameter accept: as above.
-    static func ofIndex(accept: [String]) -> MediaTypeFamily? {
-        let types = acceptedTypes(accept)
         func accepts(_ type: String) -> Bool { types.contains { $0.isIgnoringCase(type) } }
-        if accepts(MediaType.ociIndex.text) { return .oci }
-        if accepts(MediaType.dockerManifestList.text) { return .docker }
-        return accepts("*/*") || accepts("application/*") ? MediaTypeFamily(accept: accept) : nil
+        let acceptsAnything = accepts("*/*") || accepts("application/*")
+        let acceptsOCI = acceptsAnything || accepts(MediaType.ociManifest.text)
+        let image: MediaTypeFamily = !acceptsOCI && accepts(MediaType.dockerManifest.text) ? .docker : .oci
+        let index: MediaTypeFamily? =
+            if accepts(MediaType.ociIndex.text) {
+                .oci
+            } else if accepts(MediaType.dockerManifestList.text) {
+                .docker
+            } else {
+                acceptsAnything ? image : nil
+            }
+        self.init(image: image, index: index)
     }
 }
 

@@ -1,10 +1,83 @@
-import Archive
+public import Archive
 public import Droplets
 import JSON
 import Layers
-import OCI
+public import OCI
 import Rootfs
 import Runtime
+
+/// In which vocabulary an image is described: OCI's, or Docker's for clients that do not accept OCI's.
+public enum MediaTypeFamily: String, Hashable, Sendable, CaseIterable {
+    case oci, docker
+
+    public var manifest: MediaType { self == .oci ? .ociManifest : .dockerManifest }
+    public var config: MediaType { self == .oci ? .ociConfig : .dockerConfig }
+
+    /// Docker has no word for zstd: such layers keep OCI's.
+    public func layer(_ compression: CompressionFormat) -> MediaType {
+        switch (self, compression) {
+        case (.oci, .none): .ociLayer
+        case (.oci, .gzip): .ociLayerGzip
+        case (.docker, .none): .dockerLayer
+        case (.docker, .gzip): .dockerLayerGzip
+        case (_, .zstd): .ociLayerZstd
+        }
+    }
+}
+
+extension LayerReference {
+    func descriptor(_ family: MediaTypeFamily) -> Descriptor {
+        Descriptor(mediaType: family.layer(compression), digest: digest, size: size)
+    }
+}
+
+/// In which vocabularies a client wants what it asks for.
+public struct AcceptedFamilies: Hashable, Sendable {
+    public let image: MediaTypeFamily
+    /// nil: the client names no index that it accepts, and gets an image.
+    public let index: MediaTypeFamily?
+
+    public init(image: MediaTypeFamily, index: MediaTypeFamily?) {
+        self.image = image
+        self.index = index
+    }
+}
+
+/// An image's two documents, exactly as they are served.
+public struct ComposedImage: Hashable, Sendable {
+    public let mediaType: MediaType
+    public let manifest: [UInt8]
+    public let manifestDigest: Digest
+    public let config: [UInt8]
+    public let configDigest: Digest
+
+    init(mediaType: MediaType, manifest: [UInt8], config: [UInt8], configDigest: Digest) {
+        self.mediaType = mediaType
+        self.manifest = manifest
+        self.manifestDigest = Digest.of(manifest)
+        self.config = config
+        self.configDigest = configDigest
+    }
+
+    /// Roughly the bytes it takes in memory.
+    var cost: Int { manifest.count + config.count + 512 }
+
+    /// As it is answered.
+    public var served: DerivedManifest {
+        DerivedManifest(mediaType: mediaType, bytes: manifest, digest: manifestDigest)
+    }
+
+    var digests: [Digest] { [manifestDigest, configDigest] }
+}
+
+/// What an image is composed of.
+struct ImageOrigin: Sendable {
+    let recipe: Recipe
+    /// nil: the image is the base image of a rootfs version.
+    let droplet: DropletContent?
+
+    func compose() -> ComposedImage { droplet.map { Images.compose(recipe, $0) } ?? composeBase(recipe) }
+}
 
 /// The composer's format numbers. What a released one makes never changes by a byte: images that run are known by
 /// their digests, and `GoldenCompositionTests` holds them.

@@ -2,9 +2,11 @@ import Blobs
 import HTTPServer
 import HTTPTypes
 import Identity
+import Images
 import OCI
 import Registry
 
+// Blobs.
 extension RegistryAPI {
     /// "Pushing blobs" and "Mounting a blob from another repository".
     func beginUpload(_ name: RepositoryName, _ request: Request) async throws -> Response {
@@ -14,7 +16,7 @@ extension RegistryAPI {
         } else if let text = try query("digest", request) {
             let digest = try parsed(text)
             let body = try request.body(maximum: uploads.limits.size)
-            // Some ask for an upload in this way and send the bytes later.
+            // A client may name the digest in a POST without a body and send the bytes later: that begins an upload.
             if body.length != 0 || digest == Digest.of([], digest.algorithm) {
                 return created(
                     try await uploads.take(
@@ -32,7 +34,7 @@ extension RegistryAPI {
         return accepted(id, name, received: 0, isNew: true)
     }
 
-    /// Without `from` nothing is searched for: what the user may read is the user's to say.
+    /// Without `from` the blob is not searched for: the user would have to be asked about each repository that has it.
     private func mounted(_ digest: Digest, _ name: RepositoryName, _ request: Request) async throws -> Blob? {
         guard let text = try query("from", request), let source = try? RepositoryName(parsing: text),
             request.may(.pull, on: source.text)
@@ -75,7 +77,7 @@ extension RegistryAPI {
     }
 
     private func owner(of name: RepositoryName, _ request: Request) throws -> UploadOwner {
-        guard Repository(name) != .nothing else {
+        guard !DerivedRepository.isUnassigned(name) else {
             throw RegistryFailure.denied("the name '\(name)' is reserved")
         }
         return UploadOwner(repository: name, user: try request.requireUser().name)
@@ -106,7 +108,7 @@ extension RegistryAPI {
         var headers: HTTPFields = [
             .location: "/v2/\(name)/blobs/uploads/\(id)", .range: receivedRange(received), .uploadUUID: id.text,
         ]
-        // Chunks may be as short as one likes.
+        // Any chunk size is accepted.
         if isNew { headers[.ociChunkMinLength] = "1" }
         return Response(status: .accepted, headers: headers)
     }
@@ -115,5 +117,74 @@ extension RegistryAPI {
         Response(
             status: .created,
             headers: [.location: "/v2/\(name)/blobs/\(blob.digest)", .contentDigest: blob.digest.description])
+    }
+}
+
+// Manifests, and what is deleted.
+extension RegistryAPI {
+    /// The largest manifest, in bytes.
+    private static let maximumManifest: Int64 = 4 << 20
+
+    /// "Pushing Manifests".
+    func putManifest(_ name: RepositoryName, _ reference: Reference, _ request: Request) async throws -> Response {
+        let tags = try self.tags(request, reference)
+        let bytes = try await request.body(maximum: Self.maximumManifest).collect()
+        if name.isReserved { try checkReserved(name, reference, tags, bytes, request) }
+        let pushed = try await registry.putManifest(
+            name, reference, tags: tags, contentType: request.headers[.contentType], bytes)
+        var headers: HTTPFields = [
+            .location: "/v2/\(name)/manifests/\(pushed.digest)", .contentDigest: pushed.digest.description,
+        ]
+        if let subject = pushed.subject { headers[.ociSubject] = subject.description }
+        if !tags.isEmpty { headers[.ociTag] = tags.map(\.text).joined(separator: ", ") }
+        return Response(status: .created, headers: headers)
+    }
+
+    /// The tags that a push by digest sets besides.
+    private func tags(_ request: Request, _ reference: Reference) throws -> [Tag] {
+        var tags: [Tag] = []
+        for text in try request.queries("tag") {
+            guard case .digest = reference else {
+                throw RegistryFailure.manifestInvalid("more tags can only be given with a push by digest")
+            }
+            do { tags.append(try Tag(parsing: text)) } catch { throw RegistryFailure.tagInvalid(text) }
+        }
+        guard tags.count <= Registry.maximumTags else {
+            throw HTTPFailure(.uriTooLong, "at most \(Registry.maximumTags) tags are taken", code: "UNSUPPORTED")
+        }
+        return tags
+    }
+
+    /// Derived repositories take what refers to their images, and nothing that could be mistaken for one.
+    private func checkReserved(
+        _ name: RepositoryName, _ reference: Reference, _ tags: [Tag], _ bytes: [UInt8], _ request: Request
+    ) throws {
+        let refused = RegistryFailure.denied(
+            "'\(name)' is derived from droplets and rootfs versions: only referrers and signature tags are taken")
+        guard let repository = DerivedRepository(name, in: images), tags.allSatisfy(repository.takes) else {
+            throw refused
+        }
+        switch reference {
+        case .tag(let tag): guard repository.takes(tag) else { throw refused }
+        case .digest:
+            guard try Registry.refers(bytes, contentType: request.headers[.contentType]) || !tags.isEmpty else {
+                throw refused
+            }
+        }
+    }
+
+    /// "Deleting tags" and "Deleting Manifests".
+    func deleteManifest(_ name: RepositoryName, _ reference: Reference) async throws -> Response {
+        switch reference {
+        case .tag(let tag): try await registry.deleteTag(name, tag)
+        case .digest(let digest): try await registry.deleteManifest(name, digest)
+        }
+        return Response(status: .accepted)
+    }
+
+    /// "Deleting Blobs".
+    func deleteBlob(_ name: RepositoryName, _ digest: Digest) async throws -> Response {
+        try await registry.deleteBlob(name, digest)
+        return Response(status: .accepted)
     }
 }

@@ -1,6 +1,50 @@
-import Rootfs
+public import Blobs
+import OCI
+public import Rootfs
 import Runtime
 import Synchronization
+
+extension DropletCatalog {
+    /// How many droplets there are of each stack and architecture. The first to ask waits until all records are read; from
+    /// then on the number is kept, by this process, which is the store's only writer.
+    public func counts() async throws(ImageError) -> [StackName: [Architecture: Int]] {
+        let counts = try await tally.counts { (after) throws(ImageError) in
+            try await list(startAfter: after, limit: 500)
+        }
+        var result: [StackName: [Architecture: Int]] = [:]
+        for (base, count) in counts { result[base.stack, default: [:]][base.architecture] = count }
+        return result
+    }
+}
+
+extension DropletCatalog {
+    /// Whether an app has a droplet.
+    func has(_ guid: DropletGUID, _ sha256: String) async throws(ImageError) -> Bool {
+        try await droplets(of: guid).contains { $0.hash == sha256 }
+    }
+
+    /// Tells a count what each app's droplets take.
+    public func countUsage(_ count: QuotaCount) async throws(ImageError) {
+        var after: String?
+        var app: (guid: DropletGUID, bytes: Int64)?
+        while true {
+            if Task.isCancelled { throw .cancelled }
+            count.goOn(.droplets)
+            let page = try await list(startAfter: after, limit: 100)
+            if let last = page.records.last, page.next != nil { count.reached(last.guid.repository, .droplets) }
+            for record in page.records {
+                if record.guid != app?.guid {
+                    if let app { count.add(app.guid.repository, app.bytes) }
+                    app = (record.guid, 0)
+                }
+                app?.bytes += record.logicalBytes
+            }
+            guard let next = page.next else { break }
+            after = next
+        }
+        if let app { count.add(app.guid.repository, app.bytes) }
+    }
+}
 
 /// What droplets are counted by: those of one stack and architecture sit on the same layers.
 struct DropletBase: Hashable, Sendable {

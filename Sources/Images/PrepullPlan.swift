@@ -2,7 +2,7 @@ public import Layers
 public import Rootfs
 
 /// What a node needs to have before images on a rootfs version are rolled out to it.
-public struct Prepull: Sendable {
+public struct PrepullPlan: Sendable {
     /// An image whose pull brings a node the layers at the bottom of every image on the version.
     public struct Base: Sendable {
         public let version: VersionName
@@ -46,7 +46,7 @@ extension DerivedImages {
     /// - Throws: `.unknownStack`, `.unknownVersion`, `.noVariant`, `.noLifecycle`.
     public func prepull(
         _ stack: StackName, _ version: VersionName, _ architecture: Architecture
-    ) async throws(ImageError) -> Prepull {
+    ) async throws(ImageError) -> PrepullPlan {
         let wanted = try await recipe(stack, version, architecture, .oci)
         let previous = previous(stack, version, architecture)
         var known: Set<LayerReference>?
@@ -57,12 +57,12 @@ extension DerivedImages {
         let origin = try rootfs.versions(stack).first {
             $0.architecture == architecture && $0.layers == wanted.rootfs
         }
-        var base: Prepull.Base?
+        var base: PrepullPlan.Base?
         if let origin {
             let recipe = try await recipe(stack, origin.version, architecture, .oci)
-            base = Prepull.Base(version: origin.version, image: composeBase(recipe))
+            base = PrepullPlan.Base(version: origin.version, image: composeBase(recipe))
         }
-        return Prepull(
+        return PrepullPlan(
             version: version, architecture: architecture, previous: previous, rootfs: wanted.rootfs,
             lifecycle: wanted.lifecycle, delta: wanted.delta, base: base, known: known)
     }

@@ -1,15 +1,26 @@
-import Archive
+public import Archive
 import JSON
-import Layers
+public import Layers
 import OCI
 import ObjectStore
 import Records
 import Rootfs
 import Runtime
 
+/// How this server lays droplets out in layers: a setting of the operator.
+public struct DropletLayout: Hashable, Sendable {
+    public let mode: LayerMode
+    public let compression: CompressionFormat
+
+    public init(mode: LayerMode = .single, compression: CompressionFormat = .gzip) {
+        self.mode = mode
+        self.compression = compression
+    }
+}
+
 /// What became of a droplet's bytes in one layer mode: `bits/droplets/conversions/<sha256>/<mode>-<compression>`.
 /// The same droplet uploaded again, for whichever app, reuses it.
-struct Conversion: Hashable, Sendable {
+struct DropletConversion: Hashable, Sendable {
     let content: DropletContent
     let sha1: String
     /// Of the droplet's bytes as they were uploaded.
@@ -17,10 +28,13 @@ struct Conversion: Hashable, Sendable {
     /// The mode that the layers really are in: `split` falls back to `single`.
     let mode: LayerMode
 
+    /// What an app's repository holds by it: the bytes that were uploaded, and its layers.
+    var logicalBytes: Int64 { content.layers.reduce(size) { $0 + $1.size } }
+
     static let folder = "bits/droplets/conversions/"
 
-    static func key(_ digest: Digest, _ settings: DropletLayout) throws(ObjectStoreError) -> ObjectKey {
-        try ObjectKey(folder + "\(digest.hex)/\(settings.mode.rawValue)-\(settings.compression.name)")
+    static func key(_ digest: Digest, _ settings: DropletLayout) throws(ImageError) -> ObjectKey {
+        try ImageError.key(folder + "\(digest.hex)/\(settings.mode.rawValue)-\(settings.compression.name)")
     }
 
     init(content: DropletContent, sha1: String, size: Int64, mode: LayerMode) {
@@ -31,7 +45,7 @@ struct Conversion: Hashable, Sendable {
     }
 }
 
-extension Conversion: JSONRecord {
+extension DropletConversion: JSONRecord {
     init?(_ json: JSONValue, at key: ObjectKey) {
         guard let content = DropletContent(json: json), let sha1 = json["sha1"]?.string,
             let size = json["size"]?.integer,

@@ -1,6 +1,9 @@
+import Archive
+public import Blobs
 public import Droplets
+package import Layers
 import OCI
-import ObjectStore
+public import ObjectStore
 public import Rootfs
 import Runtime
 public import Signatures
@@ -18,7 +21,8 @@ public final class DerivedImages: Sendable {
     /// The same droplet may be laid out in different layers for two apps, so its digest is not enough.
     struct ImageKey: Hashable {
         let recipe: String
-        let droplet: DropletContent
+        /// nil: a base image.
+        let droplet: DropletContent?
     }
 
     package let droplets: DropletCatalog
@@ -29,12 +33,13 @@ public final class DerivedImages: Sendable {
     private let wanted = Mutex<[RecipeKey: Recipe]>([:])
     private let composed = BoundedCache<ImageKey, ComposedImage>(maximumCost: 24 << 20)
     private let keeping = SingleFlight<RecipeKey, Recipe>()
-    /// What documents were composed of of late, so that a pull by digest right after one by tag searches nothing.
+    /// The origins of documents that were composed recently, so that a pull by digest right after one by tag searches
+    /// nothing.
     private let recent = BoundedCache<Digest, ImageKey>(maximumCost: 80_000)
     let imageDigests: DigestIndex
     let referrerDigests: DigestIndex
     /// The indexes of stacks with several architectures.
-    let indexes = BoundedCache<IndexesKey, [Digest: ComposedIndex]>(maximumCost: 4 << 20)
+    let indexes = BoundedCache<IndexesKey, [Digest: DerivedManifest]>(maximumCost: 4 << 20)
     /// What provenance is signed with.
     let signingKeys: [SigningKey]
     let madeReferrers = BoundedCache<ImageKey, MadeReferrers>(maximumCost: 4 << 20)
@@ -73,23 +78,6 @@ public final class DerivedImages: Sendable {
         return image(recipe, droplet.content)
     }
 
-    /// The tags of a droplet's repository in byte order: each droplet by itself and on each rootfs version of its stack.
-    /// - Throws: `.unknownDroplet` if the app has no droplet.
-    public func tags(_ guid: DropletGUID) async throws(ImageError) -> [String] {
-        let records = try await droplets.droplets(of: guid)
-        guard !records.isEmpty else { throw .unknownDroplet(guid: guid.text, hash: "any") }
-        var tags: [String] = []
-        for record in records {
-            let versions = ((try? rootfs.versions(record.stack)) ?? []).filter {
-                $0.architecture == record.architecture
-            }
-            let current = rootfs.history(record.stack)?.current
-            if versions.contains(where: { $0.version == current }) { tags.append(record.hash) }
-            tags.append(contentsOf: versions.map { "\(record.hash)-\($0.version)" })
-        }
-        return tags.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
-    }
-
     /// Forgets a rootfs version with its recipes, durably: images on it are gone. Its bytes go with garbage collection.
     /// - Throws: `.unknownVersion`; `.rootfsInUse` for a version that is current.
     package func remove(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
@@ -101,25 +89,27 @@ public final class DerivedImages: Sendable {
         }
     }
 
-    /// The image that a recipe makes of a droplet.
-    func image(_ recipe: Recipe, _ droplet: DropletContent) -> ComposedImage {
+    /// The image that a recipe makes of a droplet, or of none.
+    func image(_ recipe: Recipe, _ droplet: DropletContent?) -> ComposedImage {
         let key = ImageKey(recipe: recipe.id, droplet: droplet)
         if let image = composed.value(key) { return image }
-        let image = compose(recipe, droplet)
+        let image = ImageOrigin(recipe: recipe, droplet: droplet).compose()
         composed.insert(image, for: key, cost: image.cost)
-        remember([image.manifestDigest, image.configDigest], of: key)
+        remember(image.digests, of: key)
         return image
     }
+
+    func image(of origin: ImageOrigin) -> ComposedImage { image(origin.recipe, origin.droplet) }
 
     func remember(_ digests: [Digest], of key: ImageKey) {
         for digest in digests { recent.insert(key, for: digest, cost: 1) }
     }
 
-    /// What a document was composed of, if that was of late and is still there.
-    func recentOrigin(_ digest: Digest, among droplets: [DropletRecord]) -> Origin? {
+    /// The origin of a document that was composed recently, if it still belongs to one of these sources.
+    func recentOrigin(_ digest: Digest, among sources: [DigestIndex.Source]) -> ImageOrigin? {
         guard let key = recent.value(digest), let recipe = recipes.recipe(key.recipe) else { return nil }
-        let isThere = droplets.contains { $0.content == key.droplet && $0.fits(recipe) }
-        return isThere ? Origin(recipe: recipe, droplet: key.droplet) : nil
+        let isThere = sources.contains { $0.droplet == key.droplet && $0.base == RecipeStore.Base(of: recipe) }
+        return isThere ? ImageOrigin(recipe: recipe, droplet: key.droplet) : nil
     }
 
     /// The recipe that new images of a rootfs version get, written down before it is used if the store can be written.
@@ -128,7 +118,7 @@ public final class DerivedImages: Sendable {
     ) async throws(ImageError) -> Recipe {
         let key = RecipeKey(stack: stack, version: version, architecture: architecture, family: family)
         if let recipe = wanted.withLock({ $0[key] }) { return recipe }
-        // Those who pull the first images on a version together wait for one of them, not in line for the version.
+        // Concurrent first pulls on a version share one attempt, instead of queueing for the version one after another.
         return try await keeping.value(for: key) { () throws(ImageError) in
             try await rootfs.holding(stack, version, architecture) { (base) throws(ImageError) in
                 if let recipe = wanted.withLock({ $0[key] }) { return recipe }
@@ -150,5 +140,39 @@ public final class DerivedImages: Sendable {
         let first = recipes.recipes(version.stack, version.architecture).first { $0.version == version.version }
         if let first { return LayerPlan(rootfs: first.rootfs, delta: first.delta) }
         return try await rootfs.form(of: version, deltas)
+    }
+}
+
+extension DropletRecord {
+    package func fits(_ recipe: Recipe) -> Bool { recipe.stack == stack && recipe.architecture == architecture }
+}
+
+/// The layer with the programs that start an app: `/lifecycle/launch`, the same under the names that older pods use.
+public struct LifecycleLayer: Sendable {
+    package let layer: LayerReference
+
+    /// Makes the layer and stores it, unless it is there already. Durable when it returns.
+    /// - Parameter launch: the program's bytes.
+    public static func install(
+        launch: [UInt8], in blobs: BlobStore, store: any ObjectStore
+    ) async throws(ImageError) -> LifecycleLayer {
+        do throws(any Error) {
+            let built = try await buildLayer(
+                entries: [
+                    LayerEntry("lifecycle", .directory),
+                    LayerEntry("lifecycle/launch", .file(launch)),
+                    LayerEntry("lifecycle/launcher", .symbolicLink(to: "launch"), mode: 0o777),
+                    LayerEntry("usr", .directory),
+                    LayerEntry("usr/bin", .directory),
+                    LayerEntry("usr/bin/dumb-init", .symbolicLink(to: "/lifecycle/launch"), mode: 0o777),
+                ], sink: BlobLayerSink(blobs: blobs))
+            if try await blobs.renew(built.digest) == nil {
+                try await blobs.commit([(built.stored, built.digest)])
+            } else {
+                await built.stored.abort()
+            }
+            try await store.sync()
+            return LifecycleLayer(layer: LayerReference(built))
+        } catch { throw imageError(error) }
     }
 }
