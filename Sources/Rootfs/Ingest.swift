@@ -1,3 +1,5 @@
+package import Blobs
+import Layers
 package import OCI
 
 /// A sender's bytes, read once for everybody: counted, hashed, kept or checked, and handed on to the conversion.
@@ -53,4 +55,55 @@ where Source.Element == [UInt8] {
     package func drain() async throws(ImageError) {
         while try await next() != nil {}
     }
+}
+
+/// A checksum announced for bytes that are on their way, in lower-case hexadecimal.
+public enum Checksum: Hashable, Sendable, CustomStringConvertible {
+    case sha256(String)
+    case sha1(String)
+
+    public var description: String {
+        switch self {
+        case .sha256(let hex): "sha256:\(hex)"
+        case .sha1(let hex): "sha1:\(hex)"
+        }
+    }
+
+    package func check(sha256: String, sha1: String) throws(ImageError) {
+        switch self {
+        case .sha256(let hex) where hex != sha256:
+            throw .checksumMismatch(announced: description, received: "sha256:\(sha256)")
+        case .sha1(let hex) where hex != sha1:
+            throw .checksumMismatch(announced: description, received: "sha1:\(sha1)")
+        default: break
+        }
+    }
+}
+
+/// Layers go to blobs. They are made durable later, all of a request together, by `BlobStore.commit`.
+package struct BlobLayerSink: LayerSink {
+    private let blobs: BlobStore
+    private let reserve: @Sendable (Int) async throws -> Void
+
+    /// - Parameter reserve: told of bytes before they are written, so that it can refuse them.
+    package init(blobs: BlobStore, reserve: @escaping @Sendable (Int) async throws -> Void = { _ in }) {
+        self.blobs = blobs
+        self.reserve = reserve
+    }
+
+    package func begin() async throws -> BlobLayerWriter {
+        BlobLayerWriter(writer: blobs.begin(), reserve: reserve)
+    }
+}
+
+package struct BlobLayerWriter: LayerWriter {
+    fileprivate let writer: BlobWriter
+    fileprivate let reserve: @Sendable (Int) async throws -> Void
+
+    package func write(_ bytes: [UInt8]) async throws {
+        try await reserve(bytes.count)
+        try await writer.write(bytes)
+    }
+    package func finish(digest: Digest, size: Int64) async throws -> BlobWriter { writer }
+    package func abort() async { await writer.abort() }
 }
