@@ -34,7 +34,7 @@ struct Conversion: Hashable, Sendable {
 extension Conversion: JSONRecord {
     init?(_ json: JSONValue, at key: ObjectKey) {
         guard let content = DropletContent(json: json), let sha1 = json["sha1"]?.string,
-            let size = json["size"]?.integer,
+            let size = json["size"]?.byteCount,
             let mode = json["mode"]?.string.flatMap(LayerMode.init(rawValue:))
         else { return nil }
         self.init(content: content, sha1: sha1, size: size, mode: mode)

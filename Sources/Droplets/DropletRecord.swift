@@ -39,7 +39,7 @@ extension DropletRecord: JSONRecord {
     package init?(_ json: JSONValue, at key: ObjectKey) {
         let parts = key.text.dropFirst(Self.folder.count).split(separator: "/")
         guard parts.count == 2, let guid = try? DropletGUID(parts[0]), let content = DropletContent(json: json),
-            content.digest.hex == parts[1], let sha1 = json["sha1"]?.string, let size = json["size"]?.integer,
+            content.digest.hex == parts[1], let sha1 = json["sha1"]?.string, let size = json["size"]?.byteCount,
             let stack = json["stack"]?.string.flatMap({ try? StackName($0) }),
             let architecture = json["architecture"]?.string.flatMap({ try? Architecture($0) }),
             let mode = json["mode"]?.string.flatMap(LayerMode.init(rawValue:)),

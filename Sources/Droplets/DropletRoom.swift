@@ -1,4 +1,5 @@
 import Blobs
+import JSON
 import Layers
 import Rootfs
 import Synchronization
@@ -11,7 +12,7 @@ final class DropletRoom: Sendable {
         var original: Int64 = 0
         var layers: Int64 = 0
 
-        var total: Int64 { max(announced, original) + layers }
+        var total: Int64 { max(announced, original).clampedAdding(layers) }
     }
 
     private let reservation: QuotaReservation
@@ -27,13 +28,13 @@ final class DropletRoom: Sendable {
         do {
             try await cover { sizes in
                 sizes.announced = known.size
-                sizes.layers = known.content.layers.reduce(0) { $0 + $1.size }
+                sizes.layers = known.content.layers.totalSize
             }
         } catch { throw .blob(error) }
     }
 
     func add(original bytes: Int) async throws(BlobError) { try await cover { $0.original += Int64(bytes) } }
-    func add(layer bytes: Int) async throws(BlobError) { try await cover { $0.layers += Int64(bytes) } }
+    func add(layer bytes: Int) async throws(BlobError) { try await cover { $0.layers = $0.layers.clampedAdding(Int64(bytes)) } }
 
     /// The layers that were made are thrown away.
     func restartLayers() { sizes.withLock { $0.layers = 0 } }
@@ -52,5 +53,5 @@ final class DropletRoom: Sendable {
 
 extension DropletRecord {
     /// What its repository holds by it: the bytes that were uploaded, and its layers.
-    var logicalBytes: Int64 { content.layers.reduce(size) { $0 + $1.size } }
+    var logicalBytes: Int64 { size.clampedAdding(content.layers.totalSize) }
 }

@@ -85,7 +85,7 @@ extension Images.Prepull {
         let pull = base.map { base in
             OperatorModel.Prepull.Pull(
                 reference: "\(repository)@\(base.image.manifestDigest)", version: base.version.text,
-                bytes: rootfs.reduce(0) { $0 + $1.size }, helpsPrevious: helpsPrevious)
+                bytes: rootfs.totalSize, helpsPrevious: helpsPrevious)
         }
         return OperatorModel.Prepull(
             stack: stack.text, version: version.text, architecture: architecture.model,

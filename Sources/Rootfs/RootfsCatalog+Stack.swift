@@ -123,7 +123,7 @@ extension RootfsCatalog {
                 }
                 // Who promotes a version of which it is not known what was said says it.
                 if case .version(let version) = destination, unknown.contains(version) { record.states[version] = nil }
-                let promotion = try promotion(change, to: destination, from: record)
+                let promotion = try await promotion(change, to: destination, from: record)
                 guard record.history?.current != promotion.version else { return }
                 record.history = record.history?.adding(promotion) ?? PromotionHistory(first: promotion)
             }
@@ -134,23 +134,23 @@ extension RootfsCatalog {
 
     private func promotion(
         _ change: Change, to destination: Destination, from record: StackRecord
-    ) throws(ImageError) -> PromotionHistory.Promotion {
-        let versions = Set(try versions(change.stack).map(\.version))
+    ) async throws(ImageError) -> PromotionHistory.Promotion {
         let at = Timestamp(nanoseconds: now())
         switch destination {
         case .version(let version):
-            guard versions.contains(version) else { throw .unknownVersion(change.stack, version) }
+            try await requireStored(change.stack, version)
             if let state = record.states[version], state.availability == .blocked {
                 throw .versionBlocked(change.stack, version, reason: state.reason)
             }
             return PromotionHistory.Promotion(version: version, at: at, by: change.by, reason: change.reason)
         case .earlier:
             guard let history = record.history else { throw .nothingPromoted(change.stack) }
-            guard let version = history.earlier.first(where: { versions.contains($0) && !record.isBlocked($0) }) else {
-                throw .nothingBefore(change.stack, current: history.current)
+            for version in history.earlier where !record.isBlocked(version) {
+                guard try await isStored(change.stack, version) else { continue }
+                return PromotionHistory.Promotion(
+                    kind: .rollback, version: version, at: at, by: change.by, reason: change.reason)
             }
-            return PromotionHistory.Promotion(
-                kind: .rollback, version: version, at: at, by: change.by, reason: change.reason)
+            throw .nothingBefore(change.stack, current: history.current)
         }
     }
 }
@@ -177,14 +177,14 @@ extension RootfsCatalog {
     ) async throws(ImageError) -> VersionState {
         // Not removed meanwhile.
         try await changes.run(cancelled: .cancelled) { () throws(ImageError) in
-            guard try versions(stack).contains(where: { $0.version == version }) else {
-                throw .unknownVersion(stack, version)
-            }
             let wanted = VersionState(
                 availability: availability, at: Timestamp(nanoseconds: now()), by: by, reason: reason)
             let record = try await update(stack) { (record, _) throws(ImageError) in
+                try await requireStored(stack, version)
                 if availability == .blocked, record.history?.current == version { throw .rootfsInUse(stack, version) }
-                if let said = record.states[version], said.availability == availability, said.reason == reason { return }
+                if let said = record.states[version], said.availability == availability, said.reason == reason {
+                    return
+                }
                 record.states[version] = wanted
             }
             return record.states[version] ?? wanted
@@ -255,13 +255,29 @@ extension RootfsCatalog {
         }
     }
 
+    /// Whether this process knows a version that is still stored. Asked when the stack's record was read: what another
+    /// process removes later swaps the record first.
+    private func isStored(_ stack: StackName, _ version: VersionName) async throws(ImageError) -> Bool {
+        for variant in try versions(stack) where variant.version == version {
+            let key: ObjectKey
+            do { key = try RootfsVersion.key(stack, version, variant.architecture) } catch { throw .store(error) }
+            if try await records.isThere(key) { return true }
+        }
+        return false
+    }
+
+    /// - Throws: `.unknownStack`, `.unknownVersion`.
+    private func requireStored(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
+        guard try await isStored(stack, version) else { throw .unknownVersion(stack, version) }
+    }
+
     /// Changes what is said of a stack by one conditional write, durable when it returns. The caller holds `changes`.
     /// - Parameter body: changes the record, or throws if that is not to be; may be asked several times. It gets the
     ///   versions of which it is not known what was said, too: they are blocked in the record.
     @discardableResult
     private func update(
         _ stack: StackName, replacingDamaged: Bool = true,
-        _ body: (inout StackRecord, _ unknown: Set<VersionName>) throws(ImageError) -> Void
+        _ body: (inout StackRecord, _ unknown: Set<VersionName>) async throws(ImageError) -> Void
     ) async throws(ImageError) -> StackRecord {
         let known = state.withLock { $0.stacks[stack] } ?? StackKnowledge()
         var isLost = false
@@ -275,7 +291,7 @@ extension RootfsCatalog {
             }
             var (record, unknown) = try await begin(stack, found?.value, known)
             isLost = !unknown.isEmpty
-            try body(&record, unknown)
+            try await body(&record, unknown)
             return record == found?.value ?? StackRecord() ? .keep : .write(record)
         }
         // Nobody gets an image of a promotion that may not be there after a restart.
@@ -302,7 +318,11 @@ extension RootfsCatalog {
         if found == nil {
             var lost = known.lost
             if let last = known.record {
-                if records.store.capabilities.exclusive { record = last.renewed } else { lost = Timestamp(nanoseconds: now()) }
+                if records.store.capabilities.exclusive {
+                    record = last.renewed
+                } else {
+                    lost = Timestamp(nanoseconds: now())
+                }
             } else if lost == nil {
                 lost = try await setAside(stack)
             }

@@ -49,8 +49,8 @@ extension RootfsVersion: JSONRecord {
             let imported = json["imported"]?.integer, let importedBy = json["importedBy"]?.string,
             let layers = json["layers"]?.elements(LayerReference.init(json:)), let shell = json["shell"]?.string,
             let source = json["source"]?.string.flatMap({ try? Digest(parsing: $0) }),
-            let sourceSize = json["sourceSize"]?.integer, let system = json["system"]?.string,
-            let uncompressedSize = json["uncompressedSize"]?.integer
+            let sourceSize = json["sourceSize"]?.byteCount, let system = json["system"]?.string,
+            let uncompressedSize = json["uncompressedSize"]?.byteCount
         else { return nil }
         self.init(
             stack: stack, version: version, architecture: architecture, layers: layers, source: source,

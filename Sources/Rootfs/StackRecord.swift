@@ -28,9 +28,8 @@ public struct PromotionHistory: Hashable, Sendable {
         }
     }
 
-    /// How many promotions are remembered, and how many bytes of them, so that the object stays one that can be written.
-    static let maximumLength = 1000
-    private static let maximumBytes = 1 << 20
+    /// How many promotions are remembered.
+    private static let maximumLength = 1000
 
     /// Newest first; never empty.
     public let promotions: [Promotion]
@@ -61,12 +60,8 @@ public struct PromotionHistory: Hashable, Sendable {
     }
 
     func adding(_ promotion: Promotion) -> PromotionHistory {
-        var bytes = 0
-        let kept = ([promotion] + promotions).prefix(Self.maximumLength).prefix { promotion in
-            bytes += promotion.reason.utf8.count + promotion.by.utf8.count + 200
-            return bytes <= Self.maximumBytes
-        }
-        return PromotionHistory(promotions: Array(kept), generation: generation + 1)
+        PromotionHistory(
+            promotions: Array(([promotion] + promotions).prefix(Self.maximumLength)), generation: generation + 1)
     }
 
     fileprivate init(promotions: [Promotion], generation: Int64) {

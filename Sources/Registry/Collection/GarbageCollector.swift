@@ -1,4 +1,5 @@
 public import Blobs
+import JSON
 public import OCI
 public import ObjectStore
 import Records
@@ -96,7 +97,7 @@ public struct GarbageCollector: Sendable {
                 switch retirement {
                 case .success(.retired(let bytes)):
                     report.retired += 1
-                    report.retiredBytes += bytes
+                    report.retiredBytes = report.retiredBytes.clampedAdding(bytes)
                 case .success(.kept): report.leased += 1
                 case .success(.spared): report.spared += 1
                 case .success(.missing): break

@@ -1,4 +1,5 @@
 import Blobs
+import JSON
 import OCI
 import ObjectStore
 import Records
@@ -31,7 +32,7 @@ extension Registry {
                 if Task.isCancelled { throw .cancelled }
                 var named = DigestSet()
                 let manifests = try await countManifests(of: name, records, into: &named)
-                count.add(name, manifests + (try await countBlobs(of: name, reading, named)))
+                count.add(name, manifests.clampedAdding(try await countBlobs(of: name, reading, named)))
             }
             guard let last = page.last else { return }
             after = last.text
@@ -54,7 +55,7 @@ extension Registry {
                 guard let membership: StoredRecord<ManifestMembership> = try await records.readable(key),
                     let digest = digest(ending: key)
                 else { continue }
-                bytes += membership.value.size
+                bytes = bytes.clampedAdding(membership.value.size)
                 for reference in (try? await references(of: digest, membership.value)) ?? [] {
                     named.insert(reference)
                 }
@@ -81,7 +82,7 @@ extension Registry {
                 guard let digest = digest(ending: info.key), named.contains(digest) || info.modified >= young,
                     let membership: StoredRecord<BlobMembership> = try await records.readable(info.key)
                 else { continue }
-                bytes += membership.value.size
+                bytes = bytes.clampedAdding(membership.value.size)
             }
             guard page.count == Self.usagePage, let last = page.last else { return bytes }
             after = last.key.text

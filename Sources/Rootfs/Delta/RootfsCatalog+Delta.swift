@@ -134,7 +134,7 @@ extension RootfsCatalog {
         return RootfsDelta(
             stack: request.stack, from: request.from, to: request.to, architecture: request.architecture,
             layer: LayerReference(written.layer), uncompressedSize: written.layer.uncompressedSize,
-            rootfsSize: new.layers.reduce(0) { $0 + $1.size }, changed: written.changed, gone: written.gone,
+            rootfsSize: new.layers.totalSize, changed: written.changed, gone: written.gone,
             times: request.times, computed: Timestamp(nanoseconds: now()), computedBy: request.by)
     }
 

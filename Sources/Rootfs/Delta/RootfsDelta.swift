@@ -28,7 +28,7 @@ public struct RootfsDelta: Hashable, Sendable {
     /// The part of the new version's layers that the delta is, in hundredths of a percent, rounded up.
     public var share: Int64 {
         guard rootfsSize > 0 else { return 0 }
-        return Int64((Double(layer.size) * 10_000 / Double(rootfsSize)).rounded(.up))
+        return Int64(exactly: (Double(layer.size) * 10_000 / Double(rootfsSize)).rounded(.up)) ?? .max
     }
 
     struct Key: Hashable {
@@ -58,12 +58,12 @@ extension RootfsDelta: JSONRecord {
         let parts = key.text.split(separator: "/")
         guard parts.count == 6, let stack = try? StackName(parts[1]), let from = try? VersionName(parts[4]),
             let to = try? VersionName(parts[2]), let architecture = try? Architecture(parts[5]),
-            let changed = json["changed"]?.integer, let computed = json["computed"]?.integer,
-            let computedBy = json["computedBy"]?.string, let gone = json["gone"]?.integer,
+            let changed = json["changed"]?.byteCount, let computed = json["computed"]?.integer,
+            let computedBy = json["computedBy"]?.string, let gone = json["gone"]?.byteCount,
             let layer = json["layer"].flatMap(LayerReference.init(json:)),
-            let rootfsSize = json["rootfsSize"]?.integer,
+            let rootfsSize = json["rootfsSize"]?.byteCount,
             let times = json["times"]?.string.flatMap(DeltaTimes.init(rawValue:)),
-            let uncompressedSize = json["uncompressedSize"]?.integer
+            let uncompressedSize = json["uncompressedSize"]?.byteCount
         else { return nil }
         self.init(
             stack: stack, from: from, to: to, architecture: architecture, layer: layer,
@@ -94,8 +94,8 @@ public struct DeltaPolicy: Hashable, Sendable {
     }
 
     func allows(_ deltas: [LayerReference], instead layers: [LayerReference]) -> Bool {
-        let size = Double(deltas.reduce(0) { $0 + $1.size })
-        let whole = Double(layers.reduce(0) { $0 + $1.size })
+        let size = Double(deltas.totalSize)
+        let whole = Double(layers.totalSize)
         return deltas.count <= maximumLength && size * 100 <= whole * Double(maximumPercent)
     }
 }

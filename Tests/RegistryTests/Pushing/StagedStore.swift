@@ -42,6 +42,8 @@ final class StagedStore: ForwardingObjectStore {
         return try await base.get(key)
     }
 
+    func getNow(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject { try await get(key) }
+
     func head(_ key: ObjectKey) async throws(ObjectStoreError) -> ObjectInfo {
         await play(.head, key)
         return try await base.head(key)
