@@ -82,7 +82,8 @@ struct RecordSizeTests {
         )
         #expect(try town.rootfs.version(stack, one, .amd64).layers.totalSize == .max)
         #expect(try town.rootfs.delta(stack, one, two, .amd64).share == 10_000)
-        let house = try await TestHouse(store: memory)
+        // Another lifecycle: an image that nobody asked for before.
+        let house = try await TestHouse(store: memory, launch: "launch 2")
         #expect(try await house.images.prepull(stack, one, .amd64).emptyBytes == .max)
         _ = try await town.collect()
     }
