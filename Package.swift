@@ -209,8 +209,8 @@ let package = Package(
         .testTarget(
             name: "RootfsTests",
             dependencies: [
-                "Archive", "Blobs", "Images", "ImagesTesting", "JSON", "Layers", "OCI", "ObjectStore", "Packages",
-                "Rootfs", "TestSupport",
+                "Archive", "Blobs", "Droplets", "Images", "ImagesTesting", "JSON", "Layers", "OCI", "ObjectStore",
+                "Packages", "Rootfs", "Runtime", "TestSupport", logging,
             ], swiftSettings: strict),
         .testTarget(
             name: "DropletsTests",

@@ -66,7 +66,7 @@ extension BlobRecord: Record {
             throw .damaged
         }
         if let format = json["format"]?.integer, format > 1 { throw .newer(format: format) }
-        guard let size = json["size"]?.integer, size >= 0, let lease = json["lease"]?.integer,
+        guard let size = json["size"]?.byteCount, let lease = json["lease"]?.integer,
             let state = json["state"]?.string.flatMap(State.init(rawValue:))
         else { throw .damaged }
         let content: Content

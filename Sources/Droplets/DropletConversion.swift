@@ -29,7 +29,7 @@ struct DropletConversion: Hashable, Sendable {
     let mode: LayerMode
 
     /// What an app's repository holds by it: the bytes that were uploaded, and its layers.
-    var logicalBytes: Int64 { content.layers.reduce(size) { $0 + $1.size } }
+    var logicalBytes: Int64 { size.clampedAdding(content.layers.totalSize) }
 
     static let folder = "bits/droplets/conversions/"
 
@@ -48,7 +48,7 @@ struct DropletConversion: Hashable, Sendable {
 extension DropletConversion: JSONRecord {
     init?(_ json: JSONValue, at key: ObjectKey) {
         guard let content = DropletContent(json: json), let sha1 = json["sha1"]?.string,
-            let size = json["size"]?.integer,
+            let size = json["size"]?.byteCount,
             let mode = json["mode"]?.string.flatMap(LayerMode.init(rawValue:))
         else { return nil }
         self.init(content: content, sha1: sha1, size: size, mode: mode)

@@ -1,4 +1,5 @@
 public import Blobs
+import JSON
 import OCI
 public import Rootfs
 import Runtime
@@ -37,7 +38,7 @@ extension DropletCatalog {
                     if let app { count.add(app.guid.repository, app.bytes) }
                     app = (record.guid, 0)
                 }
-                app?.bytes += record.logicalBytes
+                app = (record.guid, (app?.bytes ?? 0).clampedAdding(record.logicalBytes))
             }
             guard let next = page.next else { break }
             after = next

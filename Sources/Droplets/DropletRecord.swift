@@ -46,7 +46,7 @@ public struct DropletRecord: Hashable, Sendable {
     public var hash: String { content.digest.hex }
 
     /// What its repository holds by it: the bytes that were uploaded, and its layers.
-    var logicalBytes: Int64 { content.layers.reduce(size) { $0 + $1.size } }
+    var logicalBytes: Int64 { size.clampedAdding(content.layers.totalSize) }
 
     static let folder = "bits/droplets/records/"
 
@@ -63,7 +63,7 @@ extension DropletRecord: JSONRecord {
     package init?(_ json: JSONValue, at key: ObjectKey) {
         let parts = key.text.dropFirst(Self.folder.count).split(separator: "/")
         guard parts.count == 2, let guid = try? DropletGUID(parts[0]), let content = DropletContent(json: json),
-            content.digest.hex == parts[1], let sha1 = json["sha1"]?.string, let size = json["size"]?.integer,
+            content.digest.hex == parts[1], let sha1 = json["sha1"]?.string, let size = json["size"]?.byteCount,
             let stack = json["stack"]?.string.flatMap({ try? StackName($0) }),
             let architecture = json["architecture"]?.string.flatMap({ try? Architecture($0) }),
             let mode = json["mode"]?.string.flatMap(LayerMode.init(rawValue:)),

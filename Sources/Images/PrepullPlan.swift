@@ -26,15 +26,15 @@ public struct PrepullPlan: Sendable {
     private var all: [LayerReference] { rootfs + [lifecycle] + delta }
 
     /// What a node fetches that has nothing, in bytes; each app's droplet comes on top.
-    public var emptyBytes: Int64 { all.reduce(0) { $0 + $1.size } }
+    public var emptyBytes: Int64 { all.totalSize }
 
     /// What a node fetches that runs images on the previous version; nil if there is none.
     public var previousBytes: Int64? {
-        known.map { known in all.filter { !known.contains($0) }.reduce(0) { $0 + $1.size } }
+        known.map { known in all.filter { !known.contains($0) }.totalSize }
     }
 
     /// What a node still fetches after it pulled the base.
-    public var pulledBytes: Int64 { ([lifecycle] + delta).reduce(0) { $0 + $1.size } }
+    public var pulledBytes: Int64 { ([lifecycle] + delta).totalSize }
 
     /// Whether nodes that run images on the previous version gain anything by pulling the base.
     public var helpsPrevious: Bool { known.map { known in rootfs.contains { !known.contains($0) } } ?? true }

@@ -25,6 +25,22 @@ extension JSONValue {
 
     /// The value as a whole number; nil for anything else, fractions, exponents and what does not fit 64 bits included.
     public var integer: Int64? { if case .number(let text) = self { Int64(text) } else { nil } }
+
+    /// The value as a number of bytes, 0 to 2^53 - 1: larger ones not every reader of JSON takes (RFC 7493, section 2.2).
+    public var byteCount: Int64? { integer.flatMap { (0..<1 << 53).contains($0) ? $0 : nil } }
+}
+
+/// Sums of what documents say, which may be anything: the largest number stands for all that are too large.
+extension Int64 {
+    /// Both are 0 or more.
+    package func clampedAdding(_ other: Int64) -> Int64 {
+        let (sum, isTooLarge) = addingReportingOverflow(other)
+        return isTooLarge ? .max : sum
+    }
+}
+
+extension Sequence<Int64> {
+    package var clampedSum: Int64 { reduce(0) { $0.clampedAdding($1) } }
 }
 
 extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByBooleanLiteral,

@@ -26,7 +26,7 @@ public struct LayerReference: Hashable, Sendable {
     package init?(json: JSONValue) {
         guard let compression = json["compression"]?.string.flatMap(CompressionFormat.init(name:)),
             let digest = json["digest"]?.string.flatMap({ try? Digest(parsing: $0) }),
-            let size = json["size"]?.integer, size >= 0,
+            let size = json["size"]?.byteCount,
             let diffID = json["diffID"]?.string.flatMap({ try? Digest(parsing: $0) })
         else { return nil }
         self.init(compression: compression, digest: digest, size: size, diffID: diffID)
@@ -38,4 +38,9 @@ public struct LayerReference: Hashable, Sendable {
             "size": .integer(size), "diffID": .string(diffID.description),
         ]
     }
+}
+
+extension Sequence<LayerReference> {
+    /// Of the stored bytes of all.
+    package var totalSize: Int64 { map(\.size).clampedSum }
 }

@@ -1,19 +1,41 @@
 import Runtime
 
-/// A store in front of another one that remembers small objects that were read, for a store that this process alone
-/// writes to (`FilesystemObjectStore` is owned by one process): what is remembered is then never old.
+/// A store in front of another one that remembers small objects that were read. How long it believes them follows from
+/// what the store inside is (`ObjectStoreCapabilities.exclusive`):
 ///
-/// All writers must go through it. (Streamed objects have new keys, and what is missing is not remembered.)
+/// - **exclusive**, where this process alone writes: for as long as there is memory, since nothing else changes them;
+/// - **shared**: up to a maximum age. What another process wrote is seen at the latest when that is over, and a change
+///   reads past what is remembered (`getNow`).
+///
+/// What was written through it is seen by its own readers at once, so all of this process' writers must go through it.
+/// What is missing is never remembered. (Streamed objects have new keys.)
 public final class CachingObjectStore: ForwardingObjectStore {
     /// Larger objects are read each time, in bytes.
     static let maximumObject = 64 << 10
 
-    public let base: any ObjectStore
-    private let cache: BoundedCache<ObjectKey, StoredObject>
+    private struct Entry {
+        let object: StoredObject
+        /// When reading it began.
+        let time: Int64
+    }
 
-    /// - Parameter memory: about how many bytes may be remembered.
-    public init(_ base: any ObjectStore, memory: Int = 24 << 20) {
+    public let base: any ObjectStore
+    private let cache: BoundedCache<ObjectKey, Entry>
+    /// In nanoseconds; nil: any.
+    private let maximumAge: Int64?
+    private let now: @Sendable () -> Int64
+
+    /// - Parameters:
+    ///   - memory: about how many bytes may be remembered.
+    ///   - maximumAge: for how long objects of a shared store are remembered, in nanoseconds: a second unless given.
+    ///   - now: nanoseconds of a clock that is never set back; the system's unless given.
+    public init(
+        _ base: any ObjectStore, memory: Int = 24 << 20, maximumAge: Int64 = 1_000_000_000,
+        now: (@Sendable () -> Int64)? = nil
+    ) {
         self.base = base
+        self.now = now ?? SystemClock.monotonic
+        self.maximumAge = base.capabilities.exclusive ? nil : maximumAge
         cache = BoundedCache(maximumCost: memory)
     }
 
@@ -27,12 +49,30 @@ public final class CachingObjectStore: ForwardingObjectStore {
     }
 
     public func get(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject {
-        if let object = cache.value(key) { return object }
-        // Taken before the read, so that what is written meanwhile makes the read worthless.
-        let mark = cache.mark
-        let object = try await base.get(key)
+        if let entry = cache.value(key) {
+            guard let maximumAge else { return entry.object }
+            if now() - entry.time < maximumAge { return entry.object }
+        }
+        return try await read(key) { (key) throws(ObjectStoreError) in try await self.base.get(key) }
+    }
+
+    public func getNow(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject {
+        guard maximumAge != nil else { return try await get(key) }
+        return try await read(key) { (key) throws(ObjectStoreError) in try await self.base.getNow(key) }
+    }
+
+    private func read(
+        _ key: ObjectKey, _ load: (ObjectKey) async throws(ObjectStoreError) -> StoredObject
+    ) async throws(ObjectStoreError) -> StoredObject {
+        // Both taken before the read, so that what is written meanwhile makes the read worthless.
+        let (mark, time) = (cache.mark, now())
+        let object: StoredObject
+        do { object = try await load(key) } catch {
+            if case .missing = error, cache.value(key) != nil { cache.remove(key) }
+            throw error
+        }
         if object.bytes.count <= Self.maximumObject {
-            cache.insert(object, for: key, cost: object.bytes.count + 256, since: mark)
+            cache.insert(Entry(object: object, time: time), for: key, cost: object.bytes.count + 256, since: mark)
         }
         return object
     }

@@ -12,6 +12,7 @@ extension ForwardingObjectStore {
     ) async throws(ObjectStoreError) -> ObjectVersion { try await base.put(key, bytes, if: condition) }
 
     public func get(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject { try await base.get(key) }
+    public func getNow(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject { try await base.getNow(key) }
     public func head(_ key: ObjectKey) async throws(ObjectStoreError) -> ObjectInfo { try await base.head(key) }
 
     public func delete(_ key: ObjectKey, ifVersion version: ObjectVersion?) async throws(ObjectStoreError) {

@@ -63,6 +63,10 @@ public final class InstrumentedObjectStore: ObjectStore {
         try await recorder.record(.get, key) { () async throws(ObjectStoreError) in try await self.base.get(key) }
     }
 
+    public func getNow(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject {
+        try await recorder.record(.get, key) { () async throws(ObjectStoreError) in try await self.base.getNow(key) }
+    }
+
     public func head(_ key: ObjectKey) async throws(ObjectStoreError) -> ObjectInfo {
         try await recorder.record(.head, key) { () async throws(ObjectStoreError) in try await self.base.head(key) }
     }

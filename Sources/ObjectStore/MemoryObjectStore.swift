@@ -12,11 +12,15 @@ public final class MemoryObjectStore: ObjectStore {
 
     private let state = Mutex(State())
     private let now: @Sendable () -> Int64
+    public let capabilities: ObjectStoreCapabilities
 
-    public var capabilities: ObjectStoreCapabilities { ObjectStoreCapabilities(exclusive: true) }
-
-    /// - Parameter now: nanoseconds since 1970; the system's clock unless given.
-    public init(now: (@Sendable () -> Int64)? = nil) { self.now = now ?? SystemClock.now }
+    /// - Parameters:
+    ///   - exclusive: `false`: several stand for as many processes that share a store.
+    ///   - now: nanoseconds since 1970; the system's clock unless given.
+    public init(exclusive: Bool = true, now: (@Sendable () -> Int64)? = nil) {
+        capabilities = ObjectStoreCapabilities(exclusive: exclusive)
+        self.now = now ?? SystemClock.now
+    }
 
     @discardableResult
     public func put(

@@ -33,6 +33,9 @@ public protocol ObjectStore: Sendable {
     /// - Throws: `.missing`; `.tooLarge` for objects over `ObjectLimits.smallObject`, which are read through `open`.
     func get(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject
 
+    /// The same, and never a copy that may be older than the object is: for who decides by it what to write.
+    func getNow(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject
+
     /// What is known of an object without reading it.
     /// - Throws: `.missing`.
     func head(_ key: ObjectKey) async throws(ObjectStoreError) -> ObjectInfo
@@ -78,6 +81,9 @@ public protocol ObjectStore: Sendable {
 
 extension ObjectStore {
     public var capabilities: ObjectStoreCapabilities { ObjectStoreCapabilities() }
+
+    /// What remembers nothing reads all anew.
+    public func getNow(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject { try await get(key) }
 
     public func presignedURL(for key: ObjectKey, lifetime: Duration) async throws(ObjectStoreError) -> String? { nil }
 

@@ -81,7 +81,7 @@ extension PrepullPlan {
         let pull = base.map { base in
             Prepull.Pull(
                 reference: "\(repository)@\(base.image.manifestDigest)", version: base.version.text,
-                bytes: rootfs.reduce(0) { $0 + $1.size }, helpsPrevious: helpsPrevious)
+                bytes: rootfs.totalSize, helpsPrevious: helpsPrevious)
         }
         return Prepull(
             stack: stack.text, version: version.text, architecture: architecture.model,

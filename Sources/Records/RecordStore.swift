@@ -59,8 +59,14 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
     package func find<Value: Record>(
         _ key: ObjectKey, as _: Value.Type = Value.self
     ) async throws(Failure) -> FoundRecord<Value> {
+        try await find(key) { (key) throws(ObjectStoreError) in try await store.get(key) }
+    }
+
+    private func find<Value: Record>(
+        _ key: ObjectKey, _ get: (ObjectKey) async throws(ObjectStoreError) -> StoredObject
+    ) async throws(Failure) -> FoundRecord<Value> {
         let object: StoredObject
-        do { object = try await store.get(key) } catch .missing {
+        do { object = try await get(key) } catch .missing {
             unreadable.forget(key)
             return .missing
         } catch { throw Failure(.store(error)) }
@@ -190,7 +196,8 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
     }
 
     /// Changes a record: reads it, asks what is to become of it, and writes that if nobody changed it meanwhile; else it
-    /// begins again, after a rest that grows. Members that this binary does not know are carried over.
+    /// begins again, after a rest that grows. What it decides by is never a copy that a cache remembers of a shared store.
+    /// Members that this binary does not know are carried over.
     ///
     /// Where it is not known whether a write happened, what is there is read back.
     /// - Parameters:
@@ -207,7 +214,10 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
             if attempt > 0 { try await rest(attempt) }
             var old: StoredRecord<Value>?
             let condition: PutCondition
-            switch try await find(key, as: Value.self) {
+            let found: FoundRecord<Value> = try await find(key) { (key) throws(ObjectStoreError) in
+                try await store.getNow(key)
+            }
+            switch found {
             case .missing: condition = .absent
             case .stored(let record):
                 old = record
@@ -250,7 +260,7 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         switch failure {
         case .exists, .changed, .missing: return .refused
         default:
-            guard failure.isOutcomeUnknown, let there = try? await store.get(key), there.bytes == bytes else {
+            guard failure.isOutcomeUnknown, let there = try? await store.getNow(key), there.bytes == bytes else {
                 return .failed(failure)
             }
             return .written(there.info.version)

@@ -1,4 +1,6 @@
 public import Blobs
+import Layers
+public import Logging
 import OCI
 public import ObjectStore
 import Packages
@@ -18,20 +20,14 @@ public final class RootfsCatalog: Sendable {
         var variants: [Variant: RootfsVersion] = [:]
         var deltas: [RootfsDelta.Key: RootfsDelta] = [:]
         var forms: [Variant: LayerPlan] = [:]
-        var promotions: [StackName: PromotionHistory] = [:]
+        var stacks: [StackName: StackKnowledge] = [:]
         /// How often a package list came or went.
         var packageChanges = 0
-        var states: [Name: VersionState] = [:]
-    }
-
-    /// A version with all its variants.
-    struct Name: Hashable {
-        let stack: StackName
-        let version: VersionName
     }
 
     package let records: RecordStore<ImageError>
     let blobs: BlobStore
+    let logger: Logger?
     let now: @Sendable () -> Int64
     let state = Mutex(State())
     /// A version is not promoted, and no delta of it kept, while it is removed or blocked.
@@ -42,28 +38,34 @@ public final class RootfsCatalog: Sendable {
     let packageLists = BoundedCache<RootfsVersion, PackageList>(maximumCost: 16 << 20)
     let packageReading = SingleFlight<RootfsVersion, PackageList?>()
 
-    /// Reads what is there: a few objects for each rootfs version. What can't be read is left out; a version whose state is
-    /// not known counts as blocked.
+    /// Reads what is there, and writes nothing: a few objects for each rootfs version. What can't be read is left out; a
+    /// version of which it is not known what was said counts as blocked.
     /// - Parameters:
     ///   - unreadable: told of records that can't be read.
+    ///   - logger: told of what is migrated, and of what is lost.
     ///   - now: nanoseconds since 1970.
     public init(
         store: any ObjectStore, blobs: BlobStore, unreadable: UnreadableRecords = UnreadableRecords(),
-        now: @escaping @Sendable () -> Int64
+        logger: Logger? = nil, now: @escaping @Sendable () -> Int64
     ) async throws(ImageError) {
         records = RecordStore(store, unreadable: unreadable)
         self.blobs = blobs
+        self.logger = logger
         self.now = now
         try await records.forEach(Self.folder.prefix) { (key) throws(ImageError) in try await load(key) }
+        for stack in stacks where state.withLock({ $0.stacks[stack]?.record == nil && $0.stacks[stack]?.lost == nil }) {
+            guard let lost = try await setAside(stack) else { continue }
+            state.withLock { $0.stacks[stack, default: StackKnowledge()].lost = lost }
+        }
     }
 
     /// Where all of it is, but for the versions' bytes.
     package static let folder = RecordFolder(
         "rootfs/",
         [
-            RecordKind("promotions", PromotionHistory.self) { $0.rootfsPlace == .promotions },
+            RecordKind("stack", StackRecord.self) { $0.rootfsPlace == .stack },
             RecordKind("rootfs version", RootfsVersion.self) { $0.rootfsPlace == .version },
-            RecordKind("rootfs state", VersionState.self) { $0.rootfsPlace == .state },
+            RecordKind("rootfs state", VersionState.self) { $0.rootfsPlace == .formerState },
             RecordKind("rootfs delta", RootfsDelta.self) { $0.rootfsPlace == .delta },
             RecordKind("layer plan", LayerPlan.self) { $0.rootfsPlace == .plan },
             RecordKind("package list", StoredPackageList.self) { $0.rootfsPlace == .packages },
@@ -72,25 +74,30 @@ public final class RootfsCatalog: Sendable {
     private func load(_ key: ObjectKey) async throws(ImageError) {
         let parts = key.text.split(separator: "/")
         switch key.rootfsPlace {
-        case .promotions:
-            guard let stack = try? StackName(parts[1]),
-                let history = try await records.readable(key, as: PromotionHistory.self)?.value
-            else { return }
-            state.withLock { $0.promotions[stack] = history }
+        case .stack:
+            guard let stack = try? StackName(parts[1]) else { return }
+            let found = try await records.find(key, as: StackRecord.self)
+            state.withLock { state in
+                switch found {
+                case .missing: break
+                case .stored(let stored): state.stacks[stack, default: StackKnowledge()].record = stored.value
+                case .unreadable(let record):
+                    state.stacks[stack, default: StackKnowledge()].lost = Timestamp(nanoseconds: record.modified)
+                }
+            }
         case .version:
             if let version = try await records.readable(key, as: RootfsVersion.self)?.value { keepInMemory(version) }
-        case .state:
+        case .formerState:
             guard let stack = try? StackName(parts[1]), let version = try? VersionName(parts[2]) else { return }
-            let read: VersionState
+            let former: StackKnowledge.FormerState
             switch try await records.find(key, as: VersionState.self) {
             case .missing: return
-            case .stored(let stored): read = stored.value
+            case .stored(let stored): former = .init(state: stored.value)
             case .unreadable(let record):
-                read = VersionState(
-                    availability: .blocked, at: Timestamp(seconds: record.modified / 1_000_000_000), by: "",
-                    reason: "what was said of it can't be read: say it again")
+                former = .init(
+                    state: .unknown(since: Timestamp(nanoseconds: record.modified)), isNewer: record.fault != .damaged)
             }
-            state.withLock { $0.states[Name(stack: stack, version: version)] = read }
+            state.withLock { $0.stacks[stack, default: StackKnowledge()].former[version] = former }
         case .delta:
             if let delta = try await records.readable(key, as: RootfsDelta.self)?.value { keepInMemory(delta) }
         case .plan:
@@ -120,17 +127,6 @@ public final class RootfsCatalog: Sendable {
             ($1.imported, $1.version.text, $1.architecture.rawValue)
                 < ($0.imported, $0.version.text, $0.architecture.rawValue)
         }
-    }
-
-    /// The promotions of a stack, newest first, or nil if nothing was promoted yet.
-    public func history(_ stack: StackName) -> PromotionHistory? { state.withLock { $0.promotions[stack] } }
-
-    /// The promoted version of a stack.
-    /// - Throws: `.unknownStack`, `.nothingPromoted`.
-    public func current(_ stack: StackName) throws(ImageError) -> VersionName {
-        if let history = history(stack) { return history.current }
-        _ = try versions(stack)
-        throw .nothingPromoted(stack)
     }
 
     /// - Throws: `.unknownStack`, `.unknownVersion`, `.noVariant`.
@@ -165,7 +161,7 @@ public final class RootfsCatalog: Sendable {
 
 /// What is kept under a key below `rootfs/`.
 private enum RootfsPlace {
-    case promotions, version, state, delta, plan, packages
+    case stack, version, formerState, delta, plan, packages
 }
 
 extension ObjectKey {
@@ -173,15 +169,103 @@ extension ObjectKey {
     fileprivate var rootfsPlace: RootfsPlace? {
         let parts = text.split(separator: "/")
         guard parts.count >= 3, (try? StackName(parts[1])) != nil else { return nil }
-        if parts.count == 3 { return parts[2] == "current" ? .promotions : nil }
+        if parts.count == 3 { return parts[2] == "current" ? .stack : nil }
         guard (try? VersionName(parts[2])) != nil else { return nil }
         switch (parts.count, parts[3]) {
-        case (4, Substring(VersionState.name)): return .state
+        case (4, Substring(VersionState.name)): return .formerState
         case (4, _): return (try? Architecture(parts[3])) == nil ? nil : .version
         case (5, Substring(LayerPlan.folder)): return .plan
         case (5, Substring(StoredPackageList.folder)): return .packages
         case (6, Substring(RootfsDelta.folder)): return .delta
         default: return nil
         }
+    }
+}
+
+extension RootfsCatalog {
+    /// Opens a variant's layer as it is stored: the converted tar, compressed. Imported again it gives the same diffID.
+    /// - Throws: `.notOneLayer`, `.blob`.
+    public func open(_ version: RootfsVersion) async throws(ImageError) -> OpenBlob {
+        guard version.layers.count == 1, let layer = version.layers.first else {
+            throw .notOneLayer(version.stack, version.version)
+        }
+        do { return try await blobs.open(layer.digest) } catch { throw .blob(error) }
+    }
+}
+
+extension RootfsCatalog {
+    /// What is kept of a version besides what is said of it.
+    private struct Removed {
+        let variants: [Variant: RootfsVersion]
+        let forms: [Variant: LayerPlan]
+        let deltas: [RootfsDelta.Key: RootfsDelta]
+    }
+
+    /// Forgets all variants of a version, durably, with its recipes, what was said of it, and the deltas from it and to it.
+    ///
+    /// The version is blocked first. Interrupted, it stays so and can be removed again, and never leaves a recipe without
+    /// a version.
+    /// - Throws: `.unknownVersion`; `.rootfsInUse` if it is current, `.damaged` if that is not known.
+    /// - Parameter forgetRecipes: forgets the version's recipes, durably.
+    package func remove(
+        _ stack: StackName, _ version: VersionName, forgetRecipes: () async throws(ImageError) -> Void
+    ) async throws(ImageError) {
+        try await changes.run(cancelled: .cancelled) { () throws(ImageError) in
+            guard try await exists(stack, version) else { throw .unknownVersion(stack, version) }
+            try await condemn(stack, version)
+            let removed = takeOut(stack, version)
+            do throws(ImageError) {
+                try await forgetRecipes()
+                try await delete(removed, stack, version)
+            } catch {
+                putBack(removed)
+                throw error
+            }
+        }
+    }
+
+    /// From memory: nobody composes anything of it any more.
+    private func takeOut(_ stack: StackName, _ version: VersionName) -> Removed {
+        state.withLock { state in
+            func isOwn(_ variant: Variant) -> Bool { variant.stack == stack && variant.version == version }
+            let removed = Removed(
+                variants: state.variants.filter { isOwn($0.key) }, forms: state.forms.filter { isOwn($0.key) },
+                deltas: state.deltas.filter { $0.key.stack == stack && [$0.key.from, $0.key.to].contains(version) })
+            for variant in removed.variants.keys { state.variants[variant] = nil }
+            for variant in removed.forms.keys { state.forms[variant] = nil }
+            for delta in removed.deltas.keys { state.deltas[delta] = nil }
+            state.packageChanges += 1
+            return removed
+        }
+    }
+
+    private func putBack(_ removed: Removed) {
+        state.withLock { state in
+            state.variants.merge(removed.variants) { $1 }
+            state.forms.merge(removed.forms) { $1 }
+            state.deltas.merge(removed.deltas) { $1 }
+            state.packageChanges += 1
+        }
+    }
+
+    /// Whether anything is known of a version, readable or not.
+    package func exists(_ stack: StackName, _ version: VersionName) async throws(ImageError) -> Bool {
+        let isKnown = state.withLock { state in
+            state.variants.keys.contains { $0.stack == stack && $0.version == version }
+                || state.stacks[stack]?.record?.states[version] != nil
+        }
+        if isKnown { return true }
+        return try await !records.list(RootfsVersion.folder(stack, version), after: nil, limit: 1).isEmpty
+    }
+
+    private func delete(_ removed: Removed, _ stack: StackName, _ version: VersionName) async throws(ImageError) {
+        do throws(ObjectStoreError) {
+            for delta in removed.deltas.values { try await records.store.delete(try delta.objectKey, ifVersion: nil) }
+        } catch { throw .store(error) }
+        var keys: [ObjectKey] = []
+        try await records.forEach(RootfsVersion.folder(stack, version)) { (key) throws(ImageError) in keys.append(key) }
+        for key in keys { try await records.remove(key) }
+        // The last: what is left of a version is blocked.
+        try await forgetState(stack, version)
     }
 }

@@ -1,4 +1,4 @@
-package import JSON
+public import JSON
 public import Layers
 public import OCI
 package import ObjectStore
@@ -49,8 +49,8 @@ extension RootfsVersion: JSONRecord {
             let imported = json["imported"]?.integer, let importedBy = json["importedBy"]?.string,
             let layers = json["layers"]?.elements(LayerReference.init(json:)), let shell = json["shell"]?.string,
             let source = json["source"]?.string.flatMap({ try? Digest(parsing: $0) }),
-            let sourceSize = json["sourceSize"]?.integer, let system = json["system"]?.string,
-            let uncompressedSize = json["uncompressedSize"]?.integer
+            let sourceSize = json["sourceSize"]?.byteCount, let system = json["system"]?.string,
+            let uncompressedSize = json["uncompressedSize"]?.byteCount
         else { return nil }
         self.init(
             stack: stack, version: version, architecture: architecture, layers: layers, source: source,
@@ -67,5 +67,39 @@ extension RootfsVersion: JSONRecord {
             "uncompressedSize": .integer(uncompressedSize),
         ]
         return .object(members.merging(origin.members) { own, _ in own })
+    }
+}
+
+/// What is known of where a rootfs version came from. Records of before have none of it.
+public struct RootfsOrigin: Hashable, Sendable {
+    public enum Kind: String, Hashable, Sendable {
+        case tar, oci, docker, registry
+    }
+
+    public let kind: Kind?
+    /// What the sender called it.
+    public let name: String?
+    /// The trusted key whose signature it came with.
+    public let signedBy: String?
+
+    init(kind: Kind? = nil, name: String? = nil, signedBy: String? = nil) {
+        self.kind = kind
+        self.name = name
+        self.signedBy = signedBy
+    }
+
+    init(json: JSONValue) {
+        self.init(
+            kind: json["sourceKind"]?.string.flatMap(Kind.init(rawValue:)), name: json["sourceName"]?.string,
+            signedBy: json["signedBy"]?.string)
+    }
+
+    /// As members of a version's record, and of what is told about it.
+    public var members: [String: JSONValue] {
+        var members: [String: JSONValue] = [:]
+        if let kind { members["sourceKind"] = .string(kind.rawValue) }
+        if let name { members["sourceName"] = .string(name) }
+        if let signedBy { members["signedBy"] = .string(signedBy) }
+        return members
     }
 }

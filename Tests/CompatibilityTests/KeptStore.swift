@@ -89,6 +89,14 @@ struct KeptStore {
         }
     }
 
+    /// How often a start said that it migrates.
+    var migrations: Int {
+        get throws {
+            try String(contentsOfFile: data + ".log", encoding: .utf8).split(separator: "\n")
+                .count { $0.contains("earlier versions of Cistern can't read") }
+        }
+    }
+
     /// Compares what a server serves with what was served: every byte, by its digest, and the media type.
     func expectContent(_ server: RunningServer, _ isWanted: (Content) -> Bool = { _ in true }) async throws {
         let wanted = content.filter(isWanted)

@@ -8,7 +8,29 @@ import Testing
 struct KeptStoreTests {
     @Test("There is one of every format")
     func archives() {
-        #expect(KeptStore.names.contains("1-3ca862b"))
+        #expect(Set(KeptStore.names.map { $0.prefix { $0 != "-" } }) == ["1", "2"])
+    }
+
+    @Test(
+        "The first start says that the version before can't read the store any more, where that is so, and no other start does",
+        arguments: KeptStore.names)
+    func migration(name: String) async throws {
+        try await KeptStore.with(name) { store in
+            for _ in 1...2 {
+                try await store.serve { _ in }
+                #expect(try store.migrations == (name.hasPrefix("1-") ? 1 : 0))
+            }
+        }
+    }
+
+    @Test("A verification of a server that does not run changes nothing", arguments: ["1-3ca862b"])
+    func offline(name: String) async throws {
+        try await KeptStore.with(name) { store in
+            let report = try await run("cistern", ["verify", "--data", store.data, "--rate", "4096"])
+            #expect(report.output.contains("damaged") && !report.output.contains("unreadable"), "\(report.output)")
+            try await store.serve { try await store.expectAnswers($0) }
+            #expect(try store.migrations == 1, "it was not migrated before")
+        }
     }
 
     @Test(

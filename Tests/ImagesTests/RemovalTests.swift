@@ -14,14 +14,14 @@ import Testing
 
 @Suite("Removing a rootfs version")
 struct RemovalTests {
-    /// Lets a number of deletions pass, and fails the next.
+    /// Lets a number of writes pass, and fails the next.
     private final class Fuse: Sendable {
         private let left: Mutex<Int>
 
         init(_ count: Int) { left = Mutex(count) }
 
         func check(_ operation: ObjectOperation) throws(ObjectStoreError) {
-            guard operation == .delete else { return }
+            guard operation == .delete || operation == .put else { return }
             let isBurnt = left.withLock { left in
                 left -= 1
                 return left == -1
@@ -46,19 +46,19 @@ struct RemovalTests {
     }
 
     @Test("interrupted anywhere it leaves no recipe without its version; then it goes on", arguments: 0...7)
-    func interrupted(deletions: Int) async throws {
+    func interrupted(writes: Int) async throws {
         let house = try await Self.house()
         let (stack, one) = (try StackName(TestHouse.stack), try VersionName("1"))
-        let fuse = Fuse(deletions)
+        let fuse = Fuse(writes)
         let store = InstrumentedObjectStore(house.store) { (operation, _) throws(ObjectStoreError) in
             try fuse.check(operation)
         }
         let rootfs = try await RootfsCatalog(store: store, blobs: house.blobs, now: { 1 })
         let images = DerivedImages(
             droplets: house.droplets, rootfs: rootfs, recipes: try await RecipeStore(store: store), lifecycle: [:])
-        // Two recipes, the delta, the packages, the form, the variant, the state.
+        // Two recipes, the delta, the packages, the form, the variant; and what is said of the stack is written.
         let isRemoved = (try? await images.remove(stack, one)) != nil
-        #expect(isRemoved == (deletions == 7))
+        #expect(isRemoved == (writes == 7))
         if !isRemoved {
             let keys = try await house.visibleKeys()
             var hasRecipes = false

@@ -126,6 +126,32 @@ struct RecordStoreTests {
         #expect(try await text() == #"{"count":40}"#)
     }
 
+    @Test(
+        "a change decides by what is there, and not by what a cache of a shared store remembers",
+        arguments: [true, false])
+    func cached(keeps: Bool) async throws {
+        let shared = MemoryObjectStore(exclusive: false)
+        // What is remembered never gets older.
+        let (here, there) = (CachingObjectStore(shared, now: { 0 }), CachingObjectStore(shared, now: { 0 }))
+        let (ours, theirs) = (RecordStore<Failure>(here), RecordStore<Failure>(there))
+        try await ours.write(Count(count: 1), at: key)
+        #expect(try await ours.read(key, as: Count.self)?.value == Count(count: 1))
+        try await theirs.write(Count(count: 5), at: key)
+        var seen: [Int64?] = []
+        let now = try await ours.update(key, as: Count.self) { old in
+            seen.append(old?.value.count)
+            return keeps ? .keep : .write(Count(count: (old?.value.count ?? 0) + 1))
+        }
+        #expect(seen == [5], "at once")
+        #expect(now?.value == Count(count: keeps ? 5 : 6))
+        #expect(try await ours.read(key, as: Count.self)?.value == now?.value)
+        // One that is gone meanwhile is begun anew.
+        try await theirs.remove(key)
+        #expect(
+            try await ours.update(key, as: Count.self) { $0 == nil ? .write(Count(count: 0)) : .keep }?.value.count == 0
+        )
+    }
+
     @Test("a change that others get ahead of each time is given up")
     func contended() async throws {
         let attempts = Mutex(0)

@@ -42,6 +42,8 @@ package final class StagedStore: ForwardingObjectStore {
         return try await base.get(key)
     }
 
+    package func getNow(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject { try await get(key) }
+
     package func head(_ key: ObjectKey) async throws(ObjectStoreError) -> ObjectInfo {
         await play(.head, key)
         return try await base.head(key)

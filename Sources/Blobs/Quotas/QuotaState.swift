@@ -1,3 +1,5 @@
+import JSON
+
 /// What a `QuotaLedger` knows; its owner locks it.
 struct QuotaState {
     /// Repositories that a count names as the largest.
@@ -99,7 +101,9 @@ struct QuotaState {
         for (id, holding) in held {
             let indices = self.indices(of: holding.subject)
             held[id]?.accounts = indices
-            for index in indices { accounts[index].reserved += holding.bytes }
+            for index in indices {
+                accounts[index].reserved = accounts[index].reserved.clampedAdding(holding.bytes)
+            }
         }
         // A count under way began with other quotas, so another one has to follow.
         if count != nil { isOutdated = true }
@@ -122,7 +126,7 @@ struct QuotaState {
             let account = accounts[index]
             guard let limit = account.limit else { continue }
             guard let used = account.used else { return .uncounted }
-            guard limit - used - account.reserved >= more else {
+            guard limit - used.clampedAdding(account.reserved) >= more else {
                 accounts[index].denied += 1
                 return .denied(
                     QuotaDenial(
@@ -144,7 +148,9 @@ struct QuotaState {
 
     private mutating func set(_ id: UInt64, _ total: Int64) {
         guard let holding = held[id] else { return }
-        for index in holding.accounts { accounts[index].reserved += total - holding.bytes }
+        for index in holding.accounts {
+            accounts[index].reserved = max(0, accounts[index].reserved - holding.bytes).clampedAdding(total)
+        }
         held[id]?.bytes = total
     }
 
@@ -164,8 +170,10 @@ struct QuotaState {
             isCounted = true
         }
         for index in indices(of: subject) {
-            if let used = accounts[index].used { accounts[index].used = used + bytes }
-            if isCounted, count?.generation == generation { count?.used[index] += bytes }
+            if let used = accounts[index].used { accounts[index].used = used.clampedAdding(bytes) }
+            if isCounted, let counted = count, counted.generation == generation {
+                count?.used[index] = counted.used[index].clampedAdding(bytes)
+            }
         }
     }
 
@@ -200,12 +208,12 @@ struct QuotaState {
         count = nil
         if counted.generation == generation {
             for index in accounts.indices where accounts[index].quota?.covers(repository) == true {
-                counted.used[index] += bytes
+                counted.used[index] = counted.used[index].clampedAdding(bytes)
             }
         }
         counted.repositories += 1
-        counted.logicalBytes += bytes
-        counted.holders[repository, default: 0] += bytes
+        counted.logicalBytes = counted.logicalBytes.clampedAdding(bytes)
+        counted.holders[repository] = counted.holders[repository, default: 0].clampedAdding(bytes)
         if counted.holders.count >= Self.largest * 4 {
             let kept = Self.sorted(counted.holders).prefix(Self.largest)
             counted.holders = Dictionary(uniqueKeysWithValues: kept.map { ($0.repository, $0.bytes) })
@@ -220,7 +228,9 @@ struct QuotaState {
         for holding in held.values { if case .stored(let key?) = holding.subject { underWay.insert(key) } }
         for (key, bytes) in page {
             // An object that is being committed is added by `commit`, and must not count twice.
-            if !counted.fresh.contains(key), !underWay.contains(key) { counted.used[0] += bytes }
+            if !counted.fresh.contains(key), !underWay.contains(key) {
+                counted.used[0] = counted.used[0].clampedAdding(bytes)
+            }
             counted.lastStored = max(counted.lastStored, key)
         }
         count = counted

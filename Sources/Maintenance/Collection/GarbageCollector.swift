@@ -1,4 +1,5 @@
 package import Blobs
+import JSON
 package import OCI
 package import ObjectStore
 import Records
@@ -129,7 +130,7 @@ package struct GarbageCollector: Sendable {
                 switch retirement {
                 case .success(.retired(let bytes)):
                     report.retired += 1
-                    report.retiredBytes += bytes
+                    report.retiredBytes = report.retiredBytes.clampedAdding(bytes)
                 case .success(.kept): report.leased += 1
                 case .success(.spared): report.spared += 1
                 case .success(.missing): break

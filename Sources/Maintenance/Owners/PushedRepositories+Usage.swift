@@ -1,4 +1,5 @@
 package import Blobs
+import JSON
 import OCI
 package import ObjectStore
 import Records
@@ -22,7 +23,7 @@ extension PushedRepositories {
                 try Task.checkCancellation()
                 var named = DigestSet()
                 let manifests = try await countManifests(of: name, records, into: &named)
-                count.add(name, manifests + (try await countBlobs(of: name, reading, named)))
+                count.add(name, manifests.clampedAdding(try await countBlobs(of: name, reading, named)))
             }
             guard let last = page.last else { return }
             after = last.text
@@ -43,7 +44,7 @@ extension PushedRepositories {
                 guard let membership: StoredRecord<ManifestMembership> = try await records.readable(key),
                     let digest = digest(ending: key)
                 else { continue }
-                bytes += membership.value.size
+                bytes = bytes.clampedAdding(membership.value.size)
                 for reference in (try? await registry.references(of: digest, membership.value)) ?? [] {
                     named.insert(reference)
                 }
@@ -67,7 +68,7 @@ extension PushedRepositories {
                 guard let digest = digest(ending: info.key), named.contains(digest) || info.modified >= young,
                     let membership: StoredRecord<BlobMembership> = try await records.readable(info.key)
                 else { continue }
-                bytes += membership.value.size
+                bytes = bytes.clampedAdding(membership.value.size)
             }
             guard page.count == Self.page, let last = page.last else { return bytes }
             after = last.key.text

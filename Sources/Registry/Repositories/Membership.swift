@@ -31,7 +31,7 @@ package struct ManifestMembership: JSONRecord, Hashable {
     }
 
     package init?(_ json: JSONValue, at key: ObjectKey) {
-        guard let mediaType = json["mediaType"]?.string, let size = json["size"]?.integer,
+        guard let mediaType = json["mediaType"]?.string, let size = json["size"]?.byteCount,
             let generation = json["generation"]?.string, let pushed = json["pushed"]?.integer
         else { return nil }
         var digests: [Digest]?
@@ -66,7 +66,7 @@ package struct BlobMembership: JSONRecord, Hashable {
     package init(size: Int64) { self.size = size }
 
     package init?(_ json: JSONValue, at key: ObjectKey) {
-        guard let size = json["size"]?.integer else { return nil }
+        guard let size = json["size"]?.byteCount else { return nil }
         self.size = size
     }
 

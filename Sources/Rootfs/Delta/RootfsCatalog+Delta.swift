@@ -134,7 +134,7 @@ extension RootfsCatalog {
         return RootfsDelta(
             stack: request.stack, from: request.from, to: request.to, architecture: request.architecture,
             layer: LayerReference(written.layer), uncompressedSize: written.layer.uncompressedSize,
-            rootfsSize: new.layers.reduce(0) { $0 + $1.size }, changed: written.changed, gone: written.gone,
+            rootfsSize: new.layers.totalSize, changed: written.changed, gone: written.gone,
             times: request.times, computed: Timestamp(nanoseconds: now()), computedBy: request.by)
     }
 
@@ -154,6 +154,111 @@ extension RootfsCatalog {
             try await records.sync()
             keepInMemory(delta)
             return delta
+        }
+    }
+}
+
+extension RootfsCatalog {
+    /// What images on a version are made of. With a policy the choice is written down before anybody sees such an image,
+    /// so that no tag that is pinned to the version ever changes its form, whatever deltas there are later.
+    ///
+    /// Where the store takes nothing at the moment, it is the version's own layers, and nothing is written down.
+    package func form(of version: RootfsVersion, _ policy: DeltaPolicy?) async throws(ImageError) -> LayerPlan {
+        if let form = frozenForm(version) { return form }
+        let plain = LayerPlan(rootfs: version.layers)
+        guard let policy else { return plain }
+        let form = smallForm(of: version, policy) ?? plain
+        let key: ObjectKey
+        do { key = try LayerPlan.key(version) } catch { throw .store(error) }
+        do throws(ImageError) {
+            // Somebody else may be first. One that is damaged nobody has seen an image of: its recipe would say the same.
+            let stored = try await records.update(key, as: LayerPlan.self, replacingDamaged: true) {
+                $0 == nil ? .write(form) : .keep
+            }
+            try await records.sync()
+            let kept = stored?.value ?? form
+            remember(kept, version)
+            return kept
+        } catch {
+            switch error {
+            case .store(.full), .store(.permission), .store(.io), .store(.unknown): return plain
+            default: throw error
+            }
+        }
+    }
+
+    package var allForms: [LayerPlan] { state.withLock { Array($0.forms.values) } }
+
+    /// What nodes have that run the version which was current last, and a delta from it.
+    private func smallForm(of version: RootfsVersion, _ policy: DeltaPolicy) -> LayerPlan? {
+        let promoted = (history(version.stack)?.promotions ?? []).map(\.version)
+        // A version that is promoted is the first one itself.
+        for earlier in promoted where earlier != version.version {
+            guard let old = try? self.version(version.stack, earlier, version.architecture) else { continue }
+            guard let delta = try? delta(version.stack, earlier, version.version, version.architecture) else {
+                return nil
+            }
+            let below = frozenForm(old) ?? LayerPlan(rootfs: old.layers)
+            let form = LayerPlan(rootfs: below.rootfs, delta: below.delta + [delta.layer])
+            return policy.allows(form.delta, instead: version.layers) ? form : nil
+        }
+        return nil
+    }
+
+    private func frozenForm(_ version: RootfsVersion) -> LayerPlan? { state.withLock { $0.forms[variant(version)] } }
+
+    private func remember(_ form: LayerPlan, _ version: RootfsVersion) {
+        state.withLock { $0.forms[variant(version)] = form }
+    }
+
+    private func variant(_ version: RootfsVersion) -> Variant {
+        Variant(stack: version.stack, version: version.version, architecture: version.architecture)
+    }
+}
+
+/// A layer in the store.
+struct StoredLayer: LayerSource {
+    let diffID: Digest?
+    let open: @Sendable () async throws(BlobError) -> any ObjectReader
+
+    init(_ layer: LayerReference, in blobs: BlobStore) {
+        diffID = layer.diffID
+        open = { () async throws(BlobError) in try await blobs.open(layer.digest).reader }
+    }
+
+    init(_ staged: StagedBlob, diffID: Digest?) {
+        self.diffID = diffID
+        open = { () async throws(BlobError) in try await staged.open() }
+    }
+
+    func bytes() -> Bytes { Bytes(layer: self) }
+
+    struct Bytes: AsyncSequence, Sendable {
+        let layer: StoredLayer
+
+        func makeAsyncIterator() -> Iterator { Iterator(layer: layer) }
+    }
+
+    /// Opens the layer when it is first asked, and closes it at the end; a reader that is dropped before gives up its
+    /// file by itself.
+    struct Iterator: AsyncIteratorProtocol {
+        private static let chunk = 256 << 10
+
+        let layer: StoredLayer
+        private var reader: (any ObjectReader)?
+        private var offset: Int64 = 0
+
+        init(layer: StoredLayer) { self.layer = layer }
+
+        mutating func next() async throws -> [UInt8]? {
+            try Task.checkCancellation()
+            if reader == nil { reader = try await layer.open() }
+            guard let bytes = try await reader?.read(at: offset, maximum: Self.chunk), !bytes.isEmpty else {
+                await reader?.close()
+                return nil
+            }
+            offset += Int64(bytes.count)
+            return bytes
         }
     }
 }

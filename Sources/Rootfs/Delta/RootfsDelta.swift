@@ -28,7 +28,7 @@ public struct RootfsDelta: Hashable, Sendable {
     /// The part of the new version's layers that the delta is, in hundredths of a percent, rounded up.
     public var share: Int64 {
         guard rootfsSize > 0 else { return 0 }
-        return Int64((Double(layer.size) * 10_000 / Double(rootfsSize)).rounded(.up))
+        return Int64(exactly: (Double(layer.size) * 10_000 / Double(rootfsSize)).rounded(.up)) ?? .max
     }
 
     struct Key: Hashable {
@@ -58,12 +58,12 @@ extension RootfsDelta: JSONRecord {
         let parts = key.text.split(separator: "/")
         guard parts.count == 6, let stack = try? StackName(parts[1]), let from = try? VersionName(parts[4]),
             let to = try? VersionName(parts[2]), let architecture = try? Architecture(parts[5]),
-            let changed = json["changed"]?.integer, let computed = json["computed"]?.integer,
-            let computedBy = json["computedBy"]?.string, let gone = json["gone"]?.integer,
+            let changed = json["changed"]?.byteCount, let computed = json["computed"]?.integer,
+            let computedBy = json["computedBy"]?.string, let gone = json["gone"]?.byteCount,
             let layer = json["layer"].flatMap(LayerReference.init(json:)),
-            let rootfsSize = json["rootfsSize"]?.integer,
+            let rootfsSize = json["rootfsSize"]?.byteCount,
             let times = json["times"]?.string.flatMap(DeltaTimes.init(rawValue:)),
-            let uncompressedSize = json["uncompressedSize"]?.integer
+            let uncompressedSize = json["uncompressedSize"]?.byteCount
         else { return nil }
         self.init(
             stack: stack, from: from, to: to, architecture: architecture, layer: layer,
@@ -79,4 +79,57 @@ extension RootfsDelta: JSONRecord {
             "uncompressedSize": .integer(uncompressedSize),
         ]
     }
+}
+
+/// When images on a new version are made of an older one's layers and a delta.
+public struct DeltaPolicy: Hashable, Sendable {
+    /// How large all deltas of an image may be together, in percent of the new version's layers.
+    public let maximumPercent: Int64
+    /// How many there may be.
+    public let maximumLength: Int
+
+    public init(maximumPercent: Int64, maximumLength: Int) {
+        self.maximumPercent = maximumPercent
+        self.maximumLength = maximumLength
+    }
+
+    func allows(_ deltas: [LayerReference], instead layers: [LayerReference]) -> Bool {
+        let size = Double(deltas.totalSize)
+        let whole = Double(layers.totalSize)
+        return deltas.count <= maximumLength && size * 100 <= whole * Double(maximumPercent)
+    }
+}
+
+/// What images on a rootfs version are made of, once chosen for ever: `rootfs/<stack>/<version>/form/<architecture>`.
+package struct LayerPlan: Hashable, Sendable {
+    /// Below everything, bottom up.
+    package let rootfs: [LayerReference]
+    /// On top of everything, bottom up.
+    package let delta: [LayerReference]
+
+    /// What no architecture is called.
+    static let folder = "form"
+
+    static func key(_ version: RootfsVersion) throws(ObjectStoreError) -> ObjectKey {
+        try ObjectKey(
+            RootfsVersion.folder(version.stack, version.version) + "\(folder)/\(version.architecture.rawValue)")
+    }
+
+    package init(rootfs: [LayerReference], delta: [LayerReference] = []) {
+        self.rootfs = rootfs
+        self.delta = delta
+    }
+}
+
+extension LayerPlan: JSONRecord {
+    package static var namesContent: Bool { true }
+
+    package init?(_ json: JSONValue, at key: ObjectKey) {
+        guard let rootfs = json["rootfs"]?.elements(LayerReference.init(json:)),
+            let delta = json["delta"]?.elements(LayerReference.init(json:))
+        else { return nil }
+        self.init(rootfs: rootfs, delta: delta)
+    }
+
+    package var json: JSONValue { ["delta": .array(delta.map(\.json)), "rootfs": .array(rootfs.map(\.json))] }
 }

@@ -67,7 +67,8 @@ struct Server {
             store: store, blobs: blobs, quotas: quotas, conversions: settings.conversions, unreadable: unreadable,
             now: SystemClock.now)
         let rootfs = try await RootfsCatalog(
-            store: store, blobs: blobs, unreadable: unreadable, now: SystemClock.now)
+            store: store, blobs: blobs, unreadable: unreadable, logger: logger, now: SystemClock.now)
+        try await rootfs.migrate()
         var layers: [Architecture: LifecycleLayer] = [:]
         // Nothing is counted yet, and without these nothing is served.
         for (architecture, launch) in try lifecycle.launch() {

@@ -62,6 +62,13 @@ struct UnreadableTown {
         try await Verifier(owners: owners, blobs: blobs, reading: memory).verify(rate: 1 << 40, repair: repair)
     }
 
+    /// What is used, by a count that is done.
+    func count() async throws -> QuotaUsage.Count? {
+        let ledger = QuotaLedger()
+        try await UsageCounter(quotas: ledger, owners: owners, reading: memory, now: now).count()
+        return ledger.usage.count
+    }
+
     /// An image's layer, too large for a record.
     static func layer(_ content: String) -> [UInt8] { Array((content + String(repeating: ".", count: 5000)).utf8) }
 
@@ -111,6 +118,9 @@ struct UnreadableTown {
                 stack: stack, from: try VersionName("1"), to: try VersionName("2"), architecture: .amd64,
                 times: .compared, compression: .gzip, by: "t"))
         _ = try await house.rootfs.setState(stack, try VersionName("1"), .deprecated, by: "t", reason: "old")
+        // As a migration leaves it that was interrupted.
+        let state: JSONValue = ["at": 1, "by": "t", "reason": "old", "state": "deprecated"]
+        try await memory.put(try ObjectKey("rootfs/\(stack)/1/state"), state.canonicalBytes, if: .absent)
         try await RunningImages(store: memory, now: now).report(try ClusterName("east"), shard: 0, of: 1, [])
         let operations = OperationRunner(
             store: memory, isExclusive: true, describe: { .init(code: "", message: "\($0)") }, now: now,

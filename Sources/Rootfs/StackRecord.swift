@@ -1,0 +1,212 @@
+package import JSON
+package import ObjectStore
+import Records
+public import Runtime
+
+/// Which version of a stack is current, and which were before.
+public struct PromotionHistory: Hashable, Sendable {
+    public struct Promotion: Hashable, Sendable {
+        public enum Kind: String, Hashable, Sendable {
+            case promote, rollback
+        }
+
+        public let kind: Kind
+        public let version: VersionName
+        public let at: Timestamp
+        public let by: String
+        public let reason: String
+        /// Members of its record that this binary does not know.
+        private let others: [String: JSONValue]
+
+        public init(kind: Kind = .promote, version: VersionName, at: Timestamp, by: String, reason: String) {
+            self.kind = kind
+            self.version = version
+            self.at = at
+            self.by = by
+            self.reason = reason
+            others = [:]
+        }
+    }
+
+    /// How many promotions are remembered.
+    private static let maximumLength = 1000
+
+    /// Newest first; never empty.
+    public let promotions: [Promotion]
+    /// How many promotions there ever were: tells the older of two histories.
+    public let generation: Int64
+
+    /// The promoted version.
+    public var current: VersionName { promotions[0].version }
+
+    /// Where a rollback leads, nearest first: what was current before the current version came.
+    ///
+    /// A rollback takes back the promotions above the version that it leads to, so that the next one leads further back
+    /// and never forth to what was just left.
+    public var earlier: [VersionName] {
+        var path: [VersionName] = []
+        for promotion in promotions.reversed() {
+            if promotion.kind == .rollback, let place = path.lastIndex(of: promotion.version) {
+                path.removeSubrange((place + 1)...)
+            } else {
+                path.append(promotion.version)
+            }
+        }
+        return path.reversed().filter { $0 != current }
+    }
+
+    init(first: Promotion) {
+        self.init(promotions: [first], generation: 1)
+    }
+
+    func adding(_ promotion: Promotion) -> PromotionHistory {
+        PromotionHistory(
+            promotions: Array(([promotion] + promotions).prefix(Self.maximumLength)), generation: generation + 1)
+    }
+
+    fileprivate init(promotions: [Promotion], generation: Int64) {
+        self.promotions = promotions
+        self.generation = generation
+    }
+}
+
+extension PromotionHistory.Promotion {
+    fileprivate init?(json: JSONValue) {
+        guard var others = json.object, let version = json["version"]?.string.flatMap({ try? VersionName($0) }),
+            let at = json["at"]?.integer, let by = json["by"]?.string, let reason = json["reason"]?.string,
+            // Earlier Cisterns wrote no kind: they had one.
+            let kind = Kind(rawValue: json["kind"]?.string ?? Kind.promote.rawValue)
+        else { return nil }
+        for name in ["version", "at", "by", "reason", "kind"] { others[name] = nil }
+        self.kind = kind
+        self.version = version
+        self.at = Timestamp(seconds: at)
+        self.by = by
+        self.reason = reason
+        self.others = others
+    }
+
+    fileprivate var json: JSONValue {
+        var json: [String: JSONValue] = [
+            "at": .integer(at.seconds), "by": .string(by), "reason": .string(reason), "version": .string(version.text),
+        ]
+        if kind != .promote { json["kind"] = .string(kind.rawValue) }
+        return .object(json.merging(others) { own, _ in own })
+    }
+}
+
+/// What an operator says of a version. A version of which nothing is said is available.
+///
+/// It is about what comes next. Whatever runs on a version goes on being served, whatever its state.
+public struct VersionState: Hashable, Sendable {
+    public enum Availability: String, Hashable, Sendable, CaseIterable {
+        case available
+        /// It can be promoted, and whoever does is warned.
+        case deprecated
+        /// It can't be promoted nor gone back to, and no delta leads to it.
+        case blocked
+    }
+
+    public let availability: Availability
+    public let at: Timestamp
+    public let by: String
+    public let reason: String
+    /// Members of its record that this binary does not know.
+    private let others: [String: JSONValue]
+
+    init(availability: Availability, at: Timestamp, by: String, reason: String) {
+        self.availability = availability
+        self.at = at
+        self.by = by
+        self.reason = reason
+        others = [:]
+    }
+
+    /// What counts where it is not known what was said.
+    static func unknown(since at: Timestamp) -> VersionState {
+        VersionState(
+            availability: .blocked, at: at, by: "", reason: "what was said of it can't be read: say it again")
+    }
+}
+
+/// As an object of its own, `rootfs/<stack>/<version>/state`, a version of Cistern wrote it that did not know `StackRecord`.
+extension VersionState: JSONRecord {
+    /// What no architecture is called.
+    static let name = "state"
+
+    static func key(_ stack: StackName, _ version: VersionName) throws(ObjectStoreError) -> ObjectKey {
+        try ObjectKey(RootfsVersion.folder(stack, version) + name)
+    }
+
+    package init?(_ json: JSONValue, at key: ObjectKey) { self.init(json: json) }
+
+    fileprivate init?(json: JSONValue) {
+        guard var others = json.object,
+            let availability = json["state"]?.string.flatMap(Availability.init(rawValue:)),
+            let at = json["at"]?.integer, let by = json["by"]?.string, let reason = json["reason"]?.string
+        else { return nil }
+        for name in ["state", "at", "by", "reason"] { others[name] = nil }
+        self.availability = availability
+        self.at = Timestamp(seconds: at)
+        self.by = by
+        self.reason = reason
+        self.others = others
+    }
+
+    package var json: JSONValue {
+        let json: [String: JSONValue] = [
+            "at": .integer(at.seconds), "by": .string(by), "reason": .string(reason),
+            "state": .string(availability.rawValue),
+        ]
+        return .object(json.merging(others) { own, _ in own })
+    }
+}
+
+/// What operators said of a stack: `rootfs/<stack>/current`. One object, so that one swap decides between who promotes a
+/// version and who blocks it.
+struct StackRecord: Hashable, Sendable {
+    /// nil: nothing was promoted yet.
+    var history: PromotionHistory?
+    /// Of versions of which something was said.
+    var states: [VersionName: VersionState] = [:]
+    /// It is one of format 1, which had the history alone: each state was an object of its own.
+    fileprivate(set) var isOldForm = false
+
+    static func key(_ stack: StackName) throws(ObjectStoreError) -> ObjectKey {
+        try ObjectKey(RootfsVersion.folder(stack) + "current")
+    }
+
+    /// The same in the newest format.
+    var renewed: StackRecord { StackRecord(history: history, states: states) }
+
+    func isBlocked(_ version: VersionName) -> Bool { states[version]?.availability == .blocked }
+}
+
+extension StackRecord: JSONRecord {
+    static var newestFormat: Int64 { 2 }
+
+    init?(_ json: JSONValue, at key: ObjectKey) {
+        guard let promotions = json["history"]?.elements(PromotionHistory.Promotion.init(json:)),
+            let generation = json["generation"]?.integer, (0..<Int64.max).contains(generation),
+            promotions.isEmpty == (generation == 0)
+        else { return nil }
+        history = promotions.isEmpty ? nil : PromotionHistory(promotions: promotions, generation: generation)
+        isOldForm = json["format"]?.integer ?? 1 < Self.newestFormat
+        // One without a history was never written in that form.
+        guard let members = isOldForm ? [:] : json["states"]?.object, !isOldForm || history != nil else { return nil }
+        for (name, json) in members {
+            guard let version = try? VersionName(name), let state = VersionState(json: json) else { return nil }
+            states[version] = state
+        }
+    }
+
+    var json: JSONValue {
+        var json: [String: JSONValue] = [
+            "format": .integer(Self.newestFormat), "generation": .integer(history?.generation ?? 0),
+            "history": .array((history?.promotions ?? []).map(\.json)),
+            "states": .object(Dictionary(uniqueKeysWithValues: states.map { ($0.key.text, $0.value.json) })),
+        ]
+        if let history { json["version"] = .string(history.current.text) }
+        return .object(json)
+    }
+}
