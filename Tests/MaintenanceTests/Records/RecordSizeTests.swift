@@ -4,6 +4,7 @@ import Images
 import ImagesTesting
 import JSON
 import Layers
+import Maintenance
 import OCI
 import ObjectStore
 import Registry
