@@ -34,7 +34,9 @@ final class DropletRoom: Sendable {
     }
 
     func add(original bytes: Int) async throws(BlobError) { try await cover { $0.original += Int64(bytes) } }
-    func add(layer bytes: Int) async throws(BlobError) { try await cover { $0.layers = $0.layers.clampedAdding(Int64(bytes)) } }
+    func add(layer bytes: Int) async throws(BlobError) {
+        try await cover { $0.layers = $0.layers.clampedAdding(Int64(bytes)) }
+    }
 
     /// The layers that were made are thrown away.
     func restartLayers() { sizes.withLock { $0.layers = 0 } }
