@@ -13,11 +13,13 @@ public struct StackName: Hashable, Sendable, CustomStringConvertible {
 
 /// A rootfs version's name, `[A-Za-z0-9][A-Za-z0-9._-]{0,62}` but not `current`, which stands for the promoted one.
 public struct VersionName: Hashable, Sendable, CustomStringConvertible {
+    static let reserved = "current"
+
     public let text: String
 
     /// - Throws: `ImageError.invalidName`.
     public init(_ text: some StringProtocol) throws(ImageError) {
-        guard isStackOrVersion(text), text != "current" else {
+        guard isStackOrVersion(text), text != Self.reserved else {
             throw .invalidName(what: "rootfs version", text: String(text))
         }
         self.text = String(text)

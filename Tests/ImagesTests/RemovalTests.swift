@@ -100,6 +100,24 @@ extension RemovalTests {
         }
     }
 
+    @Test("on a store that takes nothing more a version goes all the same")
+    func full() async throws {
+        let house = try await TestHouse()
+        for version in ["1", "2"] { try await house.importRootfs(version) }
+        try await house.promote("2")
+        let store = InstrumentedObjectStore(house.store) { (operation, _) throws(ObjectStoreError) in
+            if operation == .put { throw .full }
+        }
+        let rootfs = try await RootfsCatalog(store: store, blobs: house.blobs, now: { 1 })
+        let images = DerivedImages(
+            droplets: house.droplets, rootfs: rootfs, recipes: try await RecipeStore(store: store), lifecycle: [:])
+        let stack = try StackName(TestHouse.stack)
+        try await images.remove(stack, try VersionName("1"))
+        await #expect(throws: ImageError.self) { try await images.remove(stack, try VersionName("2")) }
+        #expect(try await house.visibleKeys().allSatisfy { !$0.contains("/1/") })
+        #expect(try await TestHouse(store: house.store).rootfs.versions(stack).map(\.version.text) == ["2"])
+    }
+
     @Test("an image that is asked for while its version goes leaves no recipe without a version")
     func racing() async throws {
         let house = try await TestHouse()

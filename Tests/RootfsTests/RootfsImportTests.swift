@@ -21,6 +21,19 @@ struct RootfsImportTests {
         #expect(try house.rootfs.versions(try StackName(TestHouse.stack)) == [first])
     }
 
+    @Test("no stack is called current, which stands for what is promoted, and no version neither")
+    func reserved() async throws {
+        let house = try await TestHouse()
+        let request = RootfsImport(
+            stack: try StackName("current"), version: try VersionName("1"), architecture: .amd64, checksum: nil,
+            shell: "/bin/bash", compression: .gzip, limits: ConversionLimits(), by: "tester")
+        let error = await #expect(throws: ImageError.self) {
+            try await house.rootfs.importRootfs(request, from: Chunks(TestRootfs().tar.bytes), logger: TestHouse.logger)
+        }
+        #expect(error?.description == "'current' is not a valid stack")
+        #expect(throws: ImageError.self) { try VersionName("current") }
+    }
+
     @Test("a rootfs with a wrong checksum or without its shell is refused and leaves nothing")
     func badRootfs() async throws {
         let house = try await TestHouse()

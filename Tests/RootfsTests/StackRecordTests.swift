@@ -11,12 +11,31 @@ import Testing
 
 /// Two who meet before either writes.
 private final class Meeting: Sendable {
-    private let arrived = Mutex<Set<Int>>([])
+    private struct State {
+        var arrived: Set<Int> = []
+        var waiting: [CheckedContinuation<Void, Never>] = []
+    }
 
-    func arrive(_ side: Int) { arrived.withLock { _ = $0.insert(side) } }
+    private let state = Mutex(State())
+
+    func arrive(_ side: Int) {
+        let waiting = state.withLock { state in
+            state.arrived.insert(side)
+            guard state.arrived.count == 2 else { return [CheckedContinuation<Void, Never>]() }
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for waiter in waiting { waiter.resume() }
+    }
 
     func wait() async {
-        while arrived.withLock({ $0.count < 2 }) { await Task.yield() }
+        await withCheckedContinuation { waiter in
+            let isThere = state.withLock { state in
+                if state.arrived.count < 2 { state.waiting.append(waiter) }
+                return state.arrived.count == 2
+            }
+            if isThere { waiter.resume() }
+        }
     }
 }
 
@@ -82,7 +101,7 @@ struct StackRecordTests {
         arguments: Way.allCases, Against.allCases)
     func processes(way: Way, against: Against) async throws {
         let two = try version("2")
-        for _ in 0..<20 {
+        for _ in 0..<10 {
             let memory = MemoryObjectStore(exclusive: false)
             let house = try await TestHouse(store: memory)
             for version in ["1", "2", "3"] { try await house.importRootfs(version) }

@@ -42,11 +42,16 @@ public struct RootfsImport: Sendable {
 extension RootfsCatalog {
     /// Takes a rootfs in as one layer: a tar (plain, gzip or zstd), or an image whose layers are flattened. Durable when it
     /// returns; nothing is visible if it fails. Importing the same under the same name again changes nothing.
-    /// - Throws: `.rootfsExists` if the name has other content; `.unsuitableRootfs`, `.unsuitableImage`, `.untrusted`,
-    ///   `.rejected`, `.checksumMismatch`, `.input`, `.blob`, `.store`, `.cancelled`.
+    /// - Throws: `.invalidName` for a stack called `current`; `.rootfsExists` if the name has other content;
+    ///   `.unsuitableRootfs`, `.unsuitableImage`, `.untrusted`, `.rejected`, `.checksumMismatch`, `.input`, `.blob`,
+    ///   `.store`, `.cancelled`.
     public func importRootfs<Source: AsyncSequence & Sendable>(
         _ request: RootfsImport, from source: Source, logger: Logger
     ) async throws(ImageError) -> RootfsVersion where Source.Element == [UInt8] {
+        // It stands for what is promoted, wherever a name is read. A stack of before that has it is read as ever.
+        guard request.stack.text != VersionName.reserved else {
+            throw .invalidName(what: "stack", text: request.stack.text)
+        }
         let received: ReceivedRootfs
         do { received = try await receive(request, from: source) } catch { throw imageError(error) }
         let converted = received.converted
