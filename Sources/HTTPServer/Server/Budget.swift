@@ -12,9 +12,9 @@ public final class Budget: Sendable {
         case users
         /// Documents, such as manifests, that users send and that are read whole.
         case documents
-        /// What is remembered of archives while they are taken in.
+        /// What archives take while they are taken in.
         case archives
-        /// All of that for operators, archives excepted.
+        /// All of that for operators.
         case operators
     }
 
@@ -64,6 +64,8 @@ public final class Budget: Sendable {
     public func give(_ amount: Int, of share: Share) {
         accounts[share.rawValue].used.wrappingSubtract(amount, ordering: .relaxed)
     }
+
+    public func bound(of share: Share) -> Int { accounts[share.rawValue].bound }
 
     /// What is taken of all shares together.
     public var used: Int { accounts.reduce(0) { $0 + $1.used.load(ordering: .relaxed) } }

@@ -12,9 +12,12 @@ final class ImageArchive {
     /// What is kept in memory at most: of one file, and of all.
     private static let smallFile: Int64 = 4 << 20
     private static let smallFiles: Int64 = 32 << 20
+    /// What a file is remembered with besides its name, in bytes.
+    private static let recordBytes = 400
 
     private let blobs: BlobStore
     private let limits: ConversionLimits
+    private let memory: ArchiveMemory.Share
     private var files: [String: ArchivedFile] = [:]
     /// Symbolic and hard links, by name.
     private var links: [String: String] = [:]
@@ -39,6 +42,7 @@ final class ImageArchive {
     ) async throws where Source.Element == [UInt8] {
         self.blobs = blobs
         self.limits = limits
+        memory = ArchiveMemory.Share(of: limits.memory)
         do {
             try await readArchive(source, limits: limits) { try await self.take($0) }
         } catch {
@@ -92,6 +96,7 @@ extension ImageArchive {
     }
 
     private func begin(_ entry: TarEntry) async throws {
+        try memory.take(3 * entry.name.count + entry.linkName.count + Self.recordBytes)
         let name = try Self.clean(entry.name)
         if entry.kind == .directory { return }
         guard names.count < Self.maximumFiles else {
@@ -124,6 +129,7 @@ extension ImageArchive {
             file.promised = (digest, DigestHasher(digest.algorithm))
         }
         if size <= Self.smallFile, size <= Self.smallFiles - memoryBytes {
+            try memory.take(Int(size))
             memoryBytes += size
             file.memory.reserveCapacity(Int(size))
         } else {

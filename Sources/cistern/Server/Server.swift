@@ -62,9 +62,10 @@ struct Server {
             : BlobStore(
                 store: store, now: SystemClock.now, grace: settings.collectionGrace, quotas: quotas,
                 unreadable: unreadable)
+        let memory = Budget.memory(settings.memoryBytes)
         let droplets = DropletCatalog(
-            store: store, blobs: blobs, quotas: quotas, conversions: settings.conversions, unreadable: unreadable,
-            now: SystemClock.now)
+            store: store, blobs: blobs, quotas: quotas, conversions: settings.conversions(memory),
+            unreadable: unreadable, now: SystemClock.now)
         let rootfs = try await RootfsCatalog(
             store: store, blobs: blobs, unreadable: unreadable, now: SystemClock.now)
         var layers: [Architecture: LifecycleLayer] = [:]
@@ -105,7 +106,6 @@ struct Server {
             usage: counter, logger: logger)
 
         warnOfRedirects(store, logger)
-        let memory = Budget.memory(settings.memoryBytes)
         var routes = Routes.health([storeCheck(files), .memory(memory), .descriptors])
         routes.add(
             RegistryAPI(
