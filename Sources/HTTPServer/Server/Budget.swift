@@ -1,6 +1,6 @@
 import Synchronization
 
-/// How much of something all requests together may hold: of memory, in bytes, or of descriptors.
+/// How much memory all requests together may hold, in bytes.
 ///
 /// It is taken before it is used and given back afterwards. It is cut into shares, each of which has a bound of its own:
 /// whatever strangers or users do, what others need is left.

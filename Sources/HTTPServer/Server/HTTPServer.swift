@@ -35,14 +35,17 @@ public struct HTTPServer: Service {
     ) {
         self.init(
             listeners: listeners, limits: limits, memory: memory, routes: routes, authenticator: authenticator,
-            accessLog: accessLog, logger: logger, now: { .now() }, onListening: onListening)
+            accessLog: accessLog, logger: logger, descriptors: DescriptorLimit.raise(), now: { .now() },
+            onListening: onListening)
     }
 
-    /// - Parameter now: what requests of an address are counted by.
+    /// - Parameters:
+    ///   - descriptors: how many this process may have open.
+    ///   - now: what requests of an address are counted by.
     init(
         listeners: [Listener], limits: ServerLimits, memory: Budget, routes: Routes,
         authenticator: any Authenticating, accessLog: AccessLog?, logger: Logger,
-        now: @escaping @Sendable () -> NIODeadline,
+        descriptors: Int, now: @escaping @Sendable () -> NIODeadline,
         onListening: @escaping @Sendable ([BoundAddress]) async -> Void
     ) {
         self.listeners = listeners
@@ -51,14 +54,14 @@ public struct HTTPServer: Service {
         self.memory = memory
         self.onListening = onListening
         missingRows = routes.missingRows
-        let plan = DescriptorPlan(limit: DescriptorLimit.raise())
+        let plan = DescriptorPlan(limit: descriptors)
         registry = ConnectionRegistry(
             maximum: min(limits.connections, plan.connections), spare: plan.spare,
             maximumOfAddress: limits.connectionsOfAddress, logger: logger)
         requestHandler = RequestHandler(
             routes: routes, authenticator: authenticator,
             limiter: limits.requestsOfAddress.map { RequestLimiter(rate: $0, now: now) },
-            descriptors: plan.requests, accessLog: accessLog, logger: logger)
+            slots: plan.requests, accessLog: accessLog, logger: logger)
     }
 
     /// Connections that are open now.

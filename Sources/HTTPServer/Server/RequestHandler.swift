@@ -16,7 +16,7 @@ struct RequestHandler: Sendable {
     private let routes: Routes
     private let authenticator: any Authenticating
     private let limiter: RequestLimiter?
-    private let descriptors: Budget
+    private let slots: RequestSlots
     private let accessLog: AccessLog?
     private let logger: Logger
     private let ids = RequestIDs()
@@ -24,12 +24,12 @@ struct RequestHandler: Sendable {
 
     /// - Parameters:
     ///   - limiter: counts requests by address; nil: nobody does.
-    ///   - descriptors: what requests may open.
+    ///   - slots: places for requests that may open files.
     init(
-        routes: Routes, authenticator: any Authenticating, limiter: RequestLimiter? = nil, descriptors: Budget,
+        routes: Routes, authenticator: any Authenticating, limiter: RequestLimiter? = nil, slots: RequestSlots,
         accessLog: AccessLog?, logger: Logger
     ) {
-        self.descriptors = descriptors
+        self.slots = slots
         self.limiter = limiter
         self.routes = routes
         self.authenticator = authenticator
@@ -79,8 +79,7 @@ struct RequestHandler: Sendable {
 
     /// What a request holds besides its body.
     private struct Use {
-        /// Whose descriptor it is.
-        var descriptor: Budget.Share?
+        var slot: RequestSlots.Slot?
         /// For the answer, in bytes.
         var memory = 0
     }
@@ -92,11 +91,12 @@ struct RequestHandler: Sendable {
             principal.map { $0.may(.operator) ? .operators : .users } ?? .strangers
         connection.belongs(to: share)
         // Operators have what users have, and what is kept for them besides.
-        let shares = share == .operators ? [.users, .operators] : [share]
         guard !connection.isSpare || share == .operators,
-            let taken = shares.first(where: { descriptors.take(1, of: $0) })
+            let slot = slots.take(
+                share == .operators ? [.users, .operators] : [share],
+                for: principal.map { .user(UserName($0.name)) } ?? .stranger(connection.address))
         else { throw .busy }
-        use.descriptor = taken
+        use.slot = slot
     }
 
     /// Takes the memory that an answer needs while it is sent.
@@ -114,7 +114,7 @@ struct RequestHandler: Sendable {
     }
 
     private func giveBack(_ use: Use, _ connection: Connection) {
-        if let share = use.descriptor { descriptors.give(1, of: share) }
+        if let slot = use.slot { slots.give(slot) }
         if use.memory > 0 { connection.memory.give(use.memory) }
     }
 

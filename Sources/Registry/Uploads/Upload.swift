@@ -32,11 +32,12 @@ public struct UploadID: Hashable, Sendable, CustomStringConvertible {
 /// Whose an upload is: to everybody else it is not there.
 public struct UploadOwner: Hashable, Sendable {
     let repository: RepositoryName
-    let user: String
+    /// The name's bytes: what only looks alike is another user.
+    let user: [UInt8]
 
     public init(repository: RepositoryName, user: String) {
         self.repository = repository
-        self.user = user
+        self.user = Array(user.utf8)
     }
 }
 
