@@ -1,6 +1,7 @@
 public import Identity
 public import Logging
 public import Logs
+public import Metrics
 import NIOCore
 import NIOPosix
 import NIOSSL
@@ -27,16 +28,18 @@ public struct HTTPServer: Service {
     ///   - authenticator: who is who; asked for every route that is not open.
     ///   - accessLog: gets one line a request; nil for none.
     ///   - memory: what requests may hold; 503 or a closed connection beyond it.
+    ///   - metrics: makes the handles of what is counted.
     ///   - onListening: told the addresses once all of them are bound.
     public init(
         listeners: [Listener], limits: ServerLimits = ServerLimits(), memory: Budget = .memory(MemoryLimit.standard),
         routes: Routes, authenticator: any Authenticating, accessLog: AccessLog?, logger: Logger,
+        metrics: any MetricsFactory = MetricsSystem.factory,
         onListening: @escaping @Sendable ([BoundAddress]) async -> Void = { _ in }
     ) {
         self.init(
             listeners: listeners, limits: limits, memory: memory, routes: routes, authenticator: authenticator,
-            accessLog: accessLog, logger: logger, descriptors: DescriptorLimit.raise(), now: { .now() },
-            onListening: onListening)
+            accessLog: accessLog, logger: logger, descriptors: DescriptorLimit.raise(),
+            metrics: metrics, now: { .now() }, onListening: onListening)
     }
 
     /// - Parameters:
@@ -45,7 +48,7 @@ public struct HTTPServer: Service {
     init(
         listeners: [Listener], limits: ServerLimits, memory: Budget, routes: Routes,
         authenticator: any Authenticating, accessLog: AccessLog?, logger: Logger,
-        descriptors: Int, now: @escaping @Sendable () -> NIODeadline,
+        descriptors: Int, metrics: any MetricsFactory, now: @escaping @Sendable () -> NIODeadline,
         onListening: @escaping @Sendable ([BoundAddress]) async -> Void
     ) {
         self.listeners = listeners
@@ -61,7 +64,7 @@ public struct HTTPServer: Service {
         requestHandler = RequestHandler(
             routes: routes, authenticator: authenticator,
             limiter: limits.requestsOfAddress.map { RequestLimiter(rate: $0, now: now) },
-            slots: plan.requests, accessLog: accessLog, logger: logger)
+            slots: plan.requests, accessLog: accessLog, logger: logger, metrics: metrics)
     }
 
     /// Connections that are open now.

@@ -3,6 +3,7 @@ import HTTPTypes
 import Identity
 import Logging
 import Logs
+import Metrics
 import NIOCore
 import Runtime
 import Synchronization
@@ -17,6 +18,7 @@ struct RequestHandler: Sendable {
     private let authenticator: any Authenticating
     private let limiter: RequestLimiter?
     private let slots: RequestSlots
+    private let metrics: RequestMetrics
     private let accessLog: AccessLog?
     private let logger: Logger
     private let ids = RequestIDs()
@@ -25,11 +27,13 @@ struct RequestHandler: Sendable {
     /// - Parameters:
     ///   - limiter: counts requests by address; nil: nobody does.
     ///   - slots: places for requests that may open files.
+    ///   - metrics: makes the handles.
     init(
         routes: Routes, authenticator: any Authenticating, limiter: RequestLimiter? = nil, slots: RequestSlots,
-        accessLog: AccessLog?, logger: Logger
+        accessLog: AccessLog?, logger: Logger, metrics: any MetricsFactory
     ) {
         self.slots = slots
+        self.metrics = RequestMetrics(routes: routes.routes.lazy.map(\.name), factory: metrics)
         self.limiter = limiter
         self.routes = routes
         self.authenticator = authenticator
@@ -48,6 +52,7 @@ struct RequestHandler: Sendable {
         connection.begin()
         defer { connection.end() }
         let start = NIODeadline.now()
+        metrics.began()
         let fields = head.headerFields
         let sentID = fields[.vcapRequestID] ?? fields[.requestID]
         let id = if let sentID, RequestIDs.isSane(sentID) { sentID } else { ids.next() }
@@ -67,18 +72,23 @@ struct RequestHandler: Sendable {
         }
         var delivery = ResponseSender(connection: connection, isHead: request.method == .head)
         defer {
+            let nanoseconds = (.now() - start).nanoseconds
+            metrics.ended(
+                route: use.route, status: response.status.code, received: received.count, sent: delivery.sent,
+                nanoseconds: nanoseconds)
             accessLog?.record(
                 AccessLog.Entry(
                     method: request.method.rawValue, path: request.path, status: response.status.code,
                     sent: delivery.sent,
-                    received: received.count, nanoseconds: (.now() - start).nanoseconds,
+                    received: received.count, nanoseconds: nanoseconds,
                     user: request.principal?.name, id: id, peer: connection.peer, wasCut: !delivery.isComplete))
         }
         try await delivery.send(response, writer)
     }
 
-    /// What a request holds besides its body.
+    /// What a request holds besides its body, and what it is for.
     private struct Use {
+        var route = RequestMetrics.noRoute
         var slot: RequestSlots.Slot?
         /// For the answer, in bytes.
         var memory = 0
@@ -139,6 +149,7 @@ struct RequestHandler: Sendable {
             switch routes.match(request.method, request.path) {
             case .found(let route, let parameters):
                 errors = route.errors
+                use.route = route.name
                 request.parameters = parameters
                 try await authorise(&request, route.access, connection)
                 if route.access != .open { try take(&use, for: request.principal, connection) }

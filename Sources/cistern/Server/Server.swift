@@ -49,7 +49,7 @@ struct Server {
         _ logger: Logger
     ) async throws {
         // This process owns the directory, so what it read stays true.
-        let store = CachingObjectStore(ConfirmingObjectStore(files))
+        let store = CachingObjectStore(ConfirmingObjectStore(MeteredObjectStore(files)))
         let unreadable = UnreadableRecords(logger: logger)
         let quotas = QuotaLedger(storeLimit: settings.storeBytes, interval: settings.countInterval)
         // Changes come from the reloader; what is in force now must be before the first request.
