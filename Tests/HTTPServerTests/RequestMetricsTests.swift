@@ -1,3 +1,4 @@
+import Identity
 import MetricsTestKit
 import TestSupport
 import Testing

@@ -87,7 +87,9 @@ struct RoutesTests {
         #expect(throws: ServerError.address(text)) { try ListenAddress(parsing: text) }
     }
 
-    @Test("A server with a route that has no row in the table of roles and routes does not start")
+    @Test(
+        "A server with a route that has no row in the table of roles and routes does not start", .timeLimit(.minutes(1))
+    )
     func missingRow() async throws {
         var routes = Routes(table: AccessTable([AccessTable.Row("GET", "/known", .authenticated)]))
         routes.get("/known") { _ in .text("") }

@@ -46,8 +46,10 @@ struct MemoryTests {
         /// An archive in which this is large, and what is held for it at least, in bytes.
         var archive: (bytes: [UInt8], held: Int) {
             get throws {
-                let name = (0..<39).map { String(repeating: Character(Unicode.Scalar(97 + UInt8($0 % 26))), count: 100) }
-                    .joined(separator: "/")
+                let name = (0..<39).map {
+                    String(repeating: Character(Unicode.Scalar(97 + UInt8($0 % 26))), count: 100)
+                }
+                .joined(separator: "/")
                 switch self {
                 case .entries:
                     return (HandMadeTar.make { for index in 0..<5000 { $0.file("\(index)") } }, 5000 * 16)
@@ -108,7 +110,9 @@ struct MemoryTests {
         }
     }
 
-    @Test("is taken before it is used, for whatever an archive can make large, and given back", arguments: Growth.allCases)
+    @Test(
+        "is taken before it is used, for whatever an archive can make large, and given back", arguments: Growth.allCases
+    )
     func growth(_ growth: Growth) async throws {
         let (bytes, held) = try growth.archive
         let plain = CountedMemory()

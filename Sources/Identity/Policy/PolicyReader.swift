@@ -27,7 +27,8 @@ private struct PolicyReader {
             throw .policy(line: 0, reason: "anchors and aliases can't be used")
         }
         do {
-            parser = try Parser(yaml: Self.joiningSurrogates(text), resolver: .default, constructor: .default, encoding: .utf8)
+            parser = try Parser(
+                yaml: Self.joiningSurrogates(text), resolver: .default, constructor: .default, encoding: .utf8)
         } catch { throw Self.fault(error) }
     }
 

@@ -162,7 +162,9 @@ struct UploadTests {
         let owner = world.owner("caf\u{E9}")
         let id = try world.uploads.begin(owner, .sha256)
         // The second one's name only looks like the owner's.
-        for stranger in [world.owner("v"), world.owner("cafe\u{301}"), world.owner(of: try RepositoryName(parsing: "a/c"))] {
+        for stranger in [
+            world.owner("v"), world.owner("cafe\u{301}"), world.owner(of: try RepositoryName(parsing: "a/c")),
+        ] {
             #expect(throws: RegistryError.self) { try world.uploads.received(id, stranger) }
             await #expect(throws: RegistryError.self) {
                 try await world.uploads.append(id, stranger, nil, Chunks([[1]]))
