@@ -113,6 +113,8 @@ final class Holding: Sendable {
     deinit { release() }
 
     var share: Budget.Share { state.withLock { $0.share } }
+    /// What it holds.
+    var bytes: Int { state.withLock { $0.held } }
 
     /// - Returns: false if there is not enough left, or after `release`.
     func take(_ amount: Int) -> Bool {

@@ -117,16 +117,18 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
             readBody(buffer, context: context)
         case .end:
             state.requestEnd()
+            meter.isInBody = false
             context.fireChannelRead(Self.wrapInboundOut(.end(nil)))
         }
     }
 
     private func readBody(_ buffer: ByteBuffer, context: ChannelHandlerContext) {
         guard !isBodyRefused else { return }
-        if connection.memory.take(buffer.readableBytes) {
+        if connection.takeForRequest(buffer.readableBytes) {
             context.fireChannelRead(Self.wrapInboundOut(.body(buffer)))
         } else {
             isBodyRefused = true
+            meter.isSwallowing = true
             context.fireErrorCaught(ConnectionError.noMemory)
         }
     }
@@ -150,6 +152,7 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
             keepAlive: head.version.minor >= 1 && head.isKeepAlive, isHead: head.method == .HEAD,
             expectsContinue: hasBody && head.version == .http1_1
                 && head.headers.first(name: "expect")?.lowercased() == "100-continue", size: size)
+        meter.isInBody = hasBody
         let now = context.eventLoop.now
         state.requestHead(exchange, bodyLength: hasBody ? (isChunked ? nil : length) : 0, now: now)
         if hasBody { startTimer(context, by: now + TimeAmount(state.limits.progressTime)) }
@@ -293,6 +296,7 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
     /// since a reset would destroy the answer on its way.
     private func close(_ context: ChannelHandlerContext) {
         connection.markClosing()
+        meter.isSwallowing = true
         let until = state.linger(now: context.eventLoop.now)
         context.flush()
         context.close(mode: .output, promise: nil)

@@ -37,6 +37,12 @@ struct HeadMeter {
         pending = rest
     }
 
+    /// Of the bytes that came last nothing was handed to the parser.
+    mutating func dropped(_ count: Int) {
+        pending = max(0, pending - count)
+        rest = pending
+    }
+
     /// The oldest request is answered, whose head had this size.
     mutating func answered(_ size: Int) {
         heads -= size
@@ -54,14 +60,25 @@ final class HeadMeterHandler: ChannelInboundHandler {
     typealias InboundOut = ByteBuffer
 
     private var meter = HeadMeter()
-    private let memory: Holding
+    private let connection: Connection
     private var taken = 0
+    /// What comes belongs to a request whose head is there.
+    var isInBody = false
+    /// Nothing that comes is wanted any more: a cut would destroy the answer that is on its way.
+    var isSwallowing = false
 
-    init(memory: Holding) { self.memory = memory }
+    init(connection: Connection) { self.connection = connection }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        meter.read(Self.unwrapInboundIn(data).readableBytes)
-        if settle() { context.fireChannelRead(data) } else { context.cut() }
+        let count = Self.unwrapInboundIn(data).readableBytes
+        meter.read(count)
+        if settle() {
+            context.fireChannelRead(data)
+        } else if isSwallowing {
+            meter.dropped(count)
+        } else {
+            context.cut()
+        }
     }
 
     /// - Returns: false if there is no memory for the head.
@@ -80,9 +97,10 @@ final class HeadMeterHandler: ChannelInboundHandler {
     private func settle() -> Bool {
         let use = meter.use
         if use > taken {
-            guard memory.take(use - taken) else { return false }
+            let more = use - taken
+            guard isInBody ? connection.takeForRequest(more) : connection.memory.take(more) else { return false }
         } else if use < taken {
-            memory.give(taken - use)
+            connection.memory.give(taken - use)
         }
         taken = use
         return true

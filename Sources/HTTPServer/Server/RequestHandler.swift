@@ -96,10 +96,12 @@ struct RequestHandler: Sendable {
 
     /// Takes what a known user's request may open.
     /// - Throws: 503 if there is nothing left for it.
-    private func take(_ use: inout Use, for principal: Principal?, _ connection: Connection) throws(HTTPFailure) {
+    private func take(_ use: inout Use, for request: Request, _ connection: Connection) throws(HTTPFailure) {
+        let principal = request.principal
         let share: Budget.Share =
             principal.map { $0.may(.operator) ? .operators : .users } ?? .strangers
         connection.belongs(to: share)
+        if share == .operators { request.source.belongsToOperators() }
         // Operators have what users have, and what is kept for them besides.
         guard !connection.isSpare || share == .operators,
             let slot = slots.take(
@@ -152,7 +154,7 @@ struct RequestHandler: Sendable {
                 use.route = route.name
                 request.parameters = parameters
                 try await authorise(&request, route.access, connection)
-                if route.access != .open { try take(&use, for: request.principal, connection) }
+                if route.access != .open { try take(&use, for: request, connection) }
                 let response = try await run(route, request)
                 try await take(&use, for: response, request, connection)
                 return response

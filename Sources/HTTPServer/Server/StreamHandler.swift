@@ -84,7 +84,7 @@ final class StreamHandler: ChannelDuplexHandler, DeadlineKeeper {
 
     private func readBody(_ buffer: ByteBuffer, _ context: ChannelHandlerContext) {
         guard !isSwallowing else { return }
-        if connection.memory.take(buffer.readableBytes) {
+        if connection.takeForRequest(buffer.readableBytes) {
             context.fireChannelRead(Self.wrapInboundOut(.body(buffer)))
         } else {
             isSwallowing = true
