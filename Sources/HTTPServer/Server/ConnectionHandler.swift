@@ -77,6 +77,8 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
             state.drain()
             context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(state.limits.drainTime)) { context.cut() }
             closeIfIdle(context)
+        case is DroppedBytes:
+            if state.isLingering { state.swallowed(now: context.eventLoop.now) } else { refuseBody(context) }
         case ChannelEvent.inputClosed:
             context.fireUserInboundEventTriggered(event)
             cancelUnlessAnswered(context)
@@ -127,10 +129,15 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
         if connection.takeForRequest(buffer.readableBytes) {
             context.fireChannelRead(Self.wrapInboundOut(.body(buffer)))
         } else {
-            isBodyRefused = true
-            meter.isSwallowing = true
-            context.fireErrorCaught(ConnectionError.noMemory)
+            refuseBody(context)
         }
+    }
+
+    private func refuseBody(_ context: ChannelHandlerContext) {
+        guard !isBodyRefused else { return }
+        isBodyRefused = true
+        meter.isSwallowing = true
+        context.fireErrorCaught(ConnectionError.noMemory)
     }
 
     func read(context: ChannelHandlerContext) {

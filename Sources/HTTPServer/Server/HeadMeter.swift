@@ -37,12 +37,6 @@ struct HeadMeter {
         pending = rest
     }
 
-    /// Of the bytes that came last nothing was handed to the parser.
-    mutating func dropped(_ count: Int) {
-        pending = max(0, pending - count)
-        rest = pending
-    }
-
     /// The oldest request is answered, whose head had this size.
     mutating func answered(_ size: Int) {
         heads -= size
@@ -53,8 +47,11 @@ struct HeadMeter {
     var use: Int { max(0, Self.factor * (pending + heads) + Self.request * requests - Self.allowance) }
 }
 
+/// Bytes came for which there was no memory, and were thrown away: what is left of the request can't be read.
+struct DroppedBytes {}
+
 /// Sees what comes before the parser does, so that memory for heads is taken before it is used. A connection that finds
-/// none is cut: its request is not even read.
+/// none is cut: its request is not even read. A request whose head was read is answered.
 final class HeadMeterHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -66,16 +63,22 @@ final class HeadMeterHandler: ChannelInboundHandler {
     var isInBody = false
     /// Nothing that comes is wanted any more: a cut would destroy the answer that is on its way.
     var isSwallowing = false
+    /// The parser has not had all that came, and gets no more.
+    private var hasDropped = false
 
     init(connection: Connection) { self.connection = connection }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let count = Self.unwrapInboundIn(data).readableBytes
-        meter.read(count)
+        guard !hasDropped else {
+            context.fireUserInboundEventTriggered(DroppedBytes())
+            return
+        }
+        meter.read(Self.unwrapInboundIn(data).readableBytes)
         if settle() {
             context.fireChannelRead(data)
-        } else if isSwallowing {
-            meter.dropped(count)
+        } else if isInBody || isSwallowing {
+            hasDropped = true
+            context.fireUserInboundEventTriggered(DroppedBytes())
         } else {
             context.cut()
         }
