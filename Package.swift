@@ -29,6 +29,8 @@ let configuration: Target.Dependency = .product(name: "Configuration", package: 
 let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let swiftASN1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
 let x509: Target.Dependency = .product(name: "X509", package: "swift-certificates")
+let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+let metricsTestKit: Target.Dependency = .product(name: "MetricsTestKit", package: "swift-metrics")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 
@@ -47,6 +49,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
         .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", exact: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-extras", exact: "1.35.2"),
         .package(url: "https://github.com/apple/swift-nio-http2", exact: "1.46.0"),
@@ -69,10 +72,12 @@ let package = Package(
         .target(name: "Runtime", dependencies: ["CLinux"], swiftSettings: strict),
         .target(name: "Signatures", dependencies: ["OCI", "CLibcrypto", "Runtime"], swiftSettings: strict),
         .target(name: "Archive", dependencies: ["CISAL", "CZstd"], swiftSettings: strict),
-        .target(name: "ObjectStore", dependencies: ["CLinux", "OCI", "Runtime", logging], swiftSettings: strict),
+        .target(
+            name: "ObjectStore", dependencies: ["CLinux", "OCI", "Runtime", logging, metrics], swiftSettings: strict),
         .target(name: "Records", dependencies: ["JSON", "ObjectStore", logging], swiftSettings: strict),
         .target(
-            name: "Operations", dependencies: ["JSON", "ObjectStore", "Records", logging], swiftSettings: strict),
+            name: "Operations", dependencies: ["JSON", "ObjectStore", "Records", logging, metrics],
+            swiftSettings: strict),
         .target(
             name: "Blobs", dependencies: ["JSON", "OCI", "ObjectStore", "Records", logging], swiftSettings: strict),
         .target(name: "Layers", dependencies: ["Archive", "JSON", "OCI", logging], swiftSettings: strict),
@@ -132,7 +137,7 @@ let package = Package(
             name: "HTTPServer",
             dependencies: [
                 "CLinux", "CPread", "Identity", "JSON", "Logs", "OCI", "ObjectStore", "Runtime", crypto, httpTypes,
-                logging,
+                logging, metrics,
                 nioCore, nioHPACK, nioHTTP1, nioHTTP2, nioHTTPTypes, nioHTTPTypesHTTP1, nioPosix, nioSSL, nioTLS,
                 serviceLifecycle, swiftASN1, x509,
             ], swiftSettings: strict),
@@ -193,7 +198,9 @@ let package = Package(
         .testTarget(name: "RuntimeTests", dependencies: ["Runtime"], swiftSettings: strict),
         .testTarget(
             name: "ObjectStoreTests",
-            dependencies: ["ObjectStore", "ObjectStoreCrashWriter", "ObjectStoreTesting", "Runtime", logging],
+            dependencies: [
+                "ObjectStore", "ObjectStoreCrashWriter", "ObjectStoreTesting", "Runtime", logging, metricsTestKit,
+            ],
             swiftSettings: strict),
         .testTarget(name: "RecordsTests", dependencies: ["JSON", "ObjectStore", "Records"], swiftSettings: strict),
         .testTarget(name: "SignaturesTests", dependencies: ["Signatures", "TestSupport"], swiftSettings: strict),
@@ -253,7 +260,9 @@ let package = Package(
             ], swiftSettings: strict),
         .testTarget(
             name: "OperationsTests",
-            dependencies: ["JSON", "ObjectStore", "Operations", "Records", "TestSupport", logging],
+            dependencies: [
+                "JSON", "ObjectStore", "Operations", "Records", "TestSupport", logging, metricsTestKit,
+            ],
             swiftSettings: strict),
         .testTarget(name: "OperatorModelTests", dependencies: ["JSON", "OCI", "OperatorModel"], swiftSettings: strict),
         .testTarget(
@@ -286,7 +295,8 @@ let package = Package(
         .testTarget(
             name: "HTTPServerTests",
             dependencies: [
-                "HTTPServer", "Identity", "JSON", "Logs", "TestSupport", httpTypes, logging, nioCore, nioEmbedded,
+                "HTTPServer", "Identity", "JSON", "Logs", "TestSupport", httpTypes, logging, metrics,
+                metricsTestKit, nioCore, nioEmbedded,
                 nioHPACK, nioHTTP2, nioPosix, nioSSL, serviceLifecycle, unixSignals,
             ], swiftSettings: strict),
         .testTarget(

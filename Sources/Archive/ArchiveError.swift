@@ -5,6 +5,8 @@ public struct ArchiveError: Error, Hashable, Sendable {
         case invalid
         /// The bytes may be well formed, but exceed a limit.
         case tooLarge
+        /// There is no memory for it now (`Reservation`).
+        case noMemory
     }
 
     public let fault: Fault
@@ -22,6 +24,8 @@ public struct ArchiveError: Error, Hashable, Sendable {
         ArchiveError(.invalid, reason, entry: entry)
     }
 
+    static let noMemory = ArchiveError(.noMemory, "there is no memory for it now: try again")
+
     static func tooLarge(_ reason: String, entry: [UInt8]? = nil) -> ArchiveError {
         ArchiveError(.tooLarge, reason, entry: entry)
     }
@@ -33,6 +37,9 @@ extension ArchiveError: CustomStringConvertible {
         return "entry '\(printableName(entry))': \(reason)"
     }
 }
+
+/// Told how many bytes a reader holds from now on, before it does; false: there is no memory for them.
+public typealias Reservation = @Sendable (_ bytes: Int) -> Bool
 
 /// A name from an archive as text for logs and errors: bytes that are no printable ASCII become `\xHH`.
 ///

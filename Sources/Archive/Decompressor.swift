@@ -17,13 +17,20 @@ public struct Decompressor: ~Copyable {
         case zstd(ZstdDecoder)
     }
 
+    /// What zstd holds besides its window, in bytes.
+    private static let zstdTables = 512 << 10
+
     private var decoder = Decoder.plain
     private var magic: [UInt8] = []
     private let maximumWindow: Int
+    private let reserve: Reservation
 
-    /// - Parameter maximumWindow: bytes of history that a zstd stream may ask for; a gzip stream has 32 KiB.
-    public init(maximumWindow: Int = 8 << 20) {
+    /// - Parameters:
+    ///   - maximumWindow: bytes of history that a zstd stream may ask for; a gzip stream has 32 KiB.
+    ///   - reserve: asked for what a zstd stream may take.
+    public init(maximumWindow: Int = 8 << 20, reserve: @escaping Reservation = { _ in true }) {
         self.maximumWindow = maximumWindow
+        self.reserve = reserve
     }
 
     /// The stream's format, once enough of it was seen.
@@ -71,7 +78,9 @@ public struct Decompressor: ~Copyable {
         switch found {
         case .none: decoder = .plain
         case .gzip: decoder = .gzip(GzipDecoder())
-        case .zstd: decoder = .zstd(try ZstdDecoder(maximumWindow: maximumWindow))
+        case .zstd:
+            guard reserve(maximumWindow + Self.zstdTables) else { throw .noMemory }
+            decoder = .zstd(try ZstdDecoder(maximumWindow: maximumWindow))
         }
         format = found
     }

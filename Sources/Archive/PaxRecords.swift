@@ -112,9 +112,13 @@ extension PaxRecords.Sparse {
         case "GNU.sparse.numblocks": count = try PaxRecords.count(value, key)
         case "GNU.sparse.map":
             numbers = []
-            for number in value.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
+            var rest = value
+            while true {
                 guard numbers.count < maximumNumbers else { throw .tooLarge("too many parts in a sparse file") }
-                numbers.append(try PaxRecords.count(number, key))
+                let end = rest.firstIndex(of: UInt8(ascii: ",")) ?? rest.endIndex
+                numbers.append(try PaxRecords.count(rest[..<end], key))
+                guard end < rest.endIndex else { break }
+                rest = rest[(end + 1)...]
             }
         case "GNU.sparse.offset", "GNU.sparse.numbytes":
             guard hasOffset == (key == "GNU.sparse.numbytes") else {

@@ -1,7 +1,8 @@
 /// Reads a tar archive from bytes that are handed to it: v7, ustar, star, GNU and PAX, sparse files included.
 ///
 /// It is stricter than most readers: where two of them could disagree about where an entry begins, what it is called or
-/// how long it is, the archive is refused. It does no I/O and holds no content; its memory is bounded by `Limits`.
+/// how long it is, the archive is refused. It does no I/O and holds no content; its memory is bounded by `Limits`, and what
+/// is more than `ordinary` of it is asked for before it is used.
 public struct TarReader {
     public struct Limits: Sendable, Hashable {
         /// Bytes of a name or a link's target.
@@ -38,7 +39,17 @@ public struct TarReader {
         case tail(length: Int64)
     }
 
+    /// What a reader holds without asking, in bytes.
+    public static let ordinary = 64 << 10
+    /// What a byte of a PAX header may become: its record and its key, or the number of a sparse map, in arrays that grow.
+    private static let recordFactor = 8
+    /// What a stored part of a sparse file takes, in bytes.
+    private static let partBytes = 64
+
     private let limits: Limits
+    private let reserve: Reservation
+    /// In bytes; 0 for what is ordinary.
+    private var reserved = 0
     private var state = State.header
     /// Bytes that fill up the last content's block.
     private var padding = 0
@@ -49,8 +60,9 @@ public struct TarReader {
     private var global = PaxRecords()
     private var sparse: SparseCursor?
 
-    public init(limits: Limits = Limits()) {
+    public init(limits: Limits = Limits(), reserve: @escaping Reservation = { _ in true }) {
         self.limits = limits
+        self.reserve = reserve
     }
 
     /// Goes on to the next event.
@@ -126,6 +138,7 @@ public struct TarReader {
 
 extension TarReader {
     private mutating func takeHeader(_ block: Span<UInt8>) throws(ArchiveError) -> TarEntry? {
+        if next.isEmpty, reserved > 0 { try hold(0) }
         if TarHeader.isZero(block) {
             guard next.isEmpty else { throw .invalid("the archive ends after a header that describes a next entry") }
             state = .tail(length: Int64(TarHeader.blockSize))
@@ -150,7 +163,8 @@ extension TarReader {
         if header.type == UInt8(ascii: "g"), !next.isEmpty {
             throw .invalid("a global PAX header stands between an entry and its own header")
         }
-        body.removeAll(keepingCapacity: true)
+        try hold(Self.recordFactor * Int(header.size))
+        body.removeAll(keepingCapacity: body.capacity <= Self.ordinary)
         state = .prelude(type: header.type, remaining: header.size)
         if header.size == 0 {
             state = .header
@@ -177,6 +191,14 @@ extension TarReader {
             guard next.longLinkName == nil else { throw .invalid("two long link names for one entry") }
             next.longLinkName = try longName()
         }
+    }
+
+    /// Asks for so many bytes from now on, in steps; what was asked for before stays until the next entry.
+    private mutating func hold(_ bytes: Int) throws(ArchiveError) {
+        let wanted = bytes <= Self.ordinary ? 0 : (bytes / Self.ordinary + 1) * Self.ordinary
+        guard bytes == 0 || wanted > reserved else { return }
+        guard reserve(wanted) else { throw .noMemory }
+        reserved = wanted
     }
 
     /// GNU's long names end at a NUL; nothing else may come after it.
@@ -241,6 +263,7 @@ extension TarReader {
 
     private mutating func begin(_ entry: TarEntry, stored: Int64) -> TarEntry {
         next = NextEntry(after: entry.name)
+        if body.capacity > Self.ordinary { body = [] }
         state = entry.size > 0 || stored > 0 ? .content(stored: stored) : .header
         contentPadding = Self.padding(stored)
         return entry
@@ -255,6 +278,7 @@ extension TarReader {
     }
 
     private mutating func takeSparseBlock(_ block: Span<UInt8>) throws(ArchiveError) -> TarEntry? {
+        try hold(Self.partBytes * (next.numbers.count / 2 + 21))
         try next.takeOldSparse(block, at: 0, count: 21, limit: limits.sparseParts)
         guard block[504] == 0 else { return nil }
         return try beginSparse(stored: next.storedSize)
@@ -263,6 +287,8 @@ extension TarReader {
     private mutating func takeSparseMap(_ block: Span<UInt8>) throws(ArchiveError) -> TarEntry? {
         next.mapRemaining -= Int64(TarHeader.blockSize)
         guard next.mapRemaining >= 0 else { throw .invalid("the sparse map is longer than its file") }
+        // A number has a digit and a line's end at least.
+        try hold(Self.partBytes * (next.numbers.count + block.count / 2) / 2)
         guard try next.takeMap(block, limit: limits.sparseParts) else { return nil }
         return try beginSparse(stored: next.mapRemaining)
     }

@@ -12,10 +12,10 @@ struct ArchiveSource<Input: AsyncSequence>: ~Copyable where Input.Element == [UI
     private(set) var inputBytes: Int64 = 0
     private(set) var archiveBytes: Int64 = 0
 
-    init(_ input: Input, limits: ConversionLimits) {
+    init(_ input: Input, limits: ConversionLimits, memory: ArchiveMemory.Share) {
         self.limits = limits
         iterator = input.makeAsyncIterator()
-        decompressor = Decompressor(maximumWindow: limits.zstdWindow)
+        decompressor = Decompressor(maximumWindow: limits.zstdWindow, reserve: memory.reservation())
     }
 
     var format: CompressionFormat { decompressor.format ?? .none }
@@ -97,7 +97,7 @@ public enum ArchivePart: Sendable {
 public func readArchive<Bytes: AsyncSequence & Sendable>(
     _ bytes: Bytes, limits: ConversionLimits, _ body: (ArchivePart) async throws -> Void
 ) async throws where Bytes.Element == [UInt8] {
-    var scan = LayerScan(OnePass(once: bytes), limits: limits)
+    var scan = try LayerScan(OnePass(once: bytes), limits: limits, memory: ArchiveMemory.Share(of: limits.memory))
     while true {
         switch try await scan.next() {
         case .entry(let entry): try await body(.entry(entry))

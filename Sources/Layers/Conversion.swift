@@ -1,7 +1,6 @@
 public import Archive
 package import Logging
 public import OCI
-import Synchronization
 
 /// Converts a droplet, in one streaming pass, into the layers of an image.
 ///
@@ -20,7 +19,8 @@ public func convertDroplet<Input: AsyncSequence & Sendable, Sink: LayerSink>(
 ) async throws -> ConvertedDroplet<Sink.Writer.Stored> where Input.Element == [UInt8] {
     let result = try await LayerPipeline(settings: settings, sink: sink)
         .run(input, policy: .droplet(settings.mode), watch: watch)
-    return ConvertedDroplet(layers: result.layers, summary: result.summary, findings: result.findings)
+    return ConvertedDroplet(
+        layers: result.layers, summary: result.summary, findings: result.findings, memory: result.memory)
 }
 
 /// Converts a root filesystem's tar into one layer; owners, special mode bits and file capabilities are kept.
@@ -37,7 +37,7 @@ public func convertRootfs<Input: AsyncSequence & Sendable, Sink: LayerSink>(
     guard let layer = result.layers.first, let findings = result.findings else {
         throw ConversionError(.invalid, "the archive gave no layer")
     }
-    return ConvertedRootfs(layer: layer, summary: result.summary, findings: findings)
+    return ConvertedRootfs(layer: layer, summary: result.summary, findings: findings, memory: result.memory)
 }
 
 /// How layers are made. The same settings and input give the same bytes.
@@ -90,7 +90,7 @@ public struct ConversionLimits: Sendable, Hashable {
     public var splitLayers = 24
     /// Bytes of history that a zstd stream may ask for: memory that a conversion needs.
     public var zstdWindow = 8 << 20
-    /// Where memory is taken from that grows with the entries; nil: it is not counted.
+    /// Where the memory of conversions comes from; nil: it is not counted.
     public var memory: ArchiveMemory?
 
     public init() {}
@@ -169,12 +169,16 @@ public struct ConvertedDroplet<Stored: Sendable>: Sendable {
     public let summary: ConversionSummary
     /// nil if nothing was watched for.
     public let findings: RootfsFindings?
+    /// Of the findings.
+    let memory: ArchiveMemory.Share
 }
 
 public struct ConvertedRootfs<Stored: Sendable>: Sendable {
     public let layer: ConvertedLayer<Stored>
     public let summary: ConversionSummary
     public let findings: RootfsFindings
+    /// Of the findings.
+    let memory: ArchiveMemory.Share
 }
 
 /// What a conversion left out or changed, for the log.
@@ -225,42 +229,5 @@ extension ConversionNotes {
         }
         metadata["examples"] = .array(shown.map { .string($0) })
         logger.info("the archive was changed while it was converted", metadata: metadata)
-    }
-}
-
-/// Where all archives that are being taken in get the memory that they are remembered with.
-public final class ArchiveMemory: Hashable, Sendable {
-    fileprivate let take: @Sendable (_ bytes: Int) -> Bool
-    fileprivate let give: @Sendable (_ bytes: Int) -> Void
-
-    /// - Parameters:
-    ///   - take: false if there is not enough left.
-    ///   - give: gives back what was taken.
-    public init(
-        take: @escaping @Sendable (_ bytes: Int) -> Bool, give: @escaping @Sendable (_ bytes: Int) -> Void
-    ) {
-        self.take = take
-        self.give = give
-    }
-
-    public static func == (one: ArchiveMemory, other: ArchiveMemory) -> Bool { one === other }
-    public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
-
-    /// What one archive has of it, until it is let go.
-    final class Share: Sendable {
-        private let memory: ArchiveMemory?
-        private let bytes = Atomic(0)
-
-        init(of memory: ArchiveMemory?) { self.memory = memory }
-
-        deinit { memory?.give(bytes.load(ordering: .relaxed)) }
-
-        /// - Returns: false if there is not enough left.
-        func take(_ count: Int) -> Bool {
-            guard let memory else { return true }
-            guard memory.take(count) else { return false }
-            bytes.wrappingAdd(count, ordering: .relaxed)
-            return true
-        }
     }
 }

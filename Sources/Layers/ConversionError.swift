@@ -34,6 +34,7 @@ public struct ConversionError: Error, Hashable, Sendable {
         switch error.fault {
         case .invalid: fault = .invalid
         case .tooLarge: fault = .tooLarge
+        case .noMemory: fault = .noMemory
         }
         reason = error.reason
         entry = error.entry.map { printableName($0) }

@@ -14,8 +14,11 @@ struct EntryRules {
 
     /// Memory is taken for so many entries at a time.
     private static let counted = 1024
-    /// What an entry is remembered with, in bytes: a place in `names`, a free one beside it, and room to grow.
-    private static let entryBytes = 48
+    /// What an entry is remembered with, in bytes: a place in `names`, free ones beside it, and the tables that were too
+    /// small, whose room the allocator can't always use again.
+    private static let entryBytes = 64
+    /// What a directory without an entry is remembered with besides its name, in bytes.
+    private static let impliedBytes = 96
 
     let policy: EntryPolicy
     private let limits: ConversionLimits
@@ -32,10 +35,10 @@ struct EntryRules {
     private var lastParent: [UInt8] = []
     private var missingParents = 0
 
-    init(policy: EntryPolicy, limits: ConversionLimits) {
+    init(policy: EntryPolicy, limits: ConversionLimits, memory: ArchiveMemory.Share) {
         self.policy = policy
         self.limits = limits
-        memory = ArchiveMemory.Share(of: limits.memory)
+        self.memory = memory
         names[[]] = NameTable.Mark(kind: .impliedDirectory)
         if !policy.prefix.isEmpty { implied[0].insert([]) }
     }
@@ -46,9 +49,7 @@ struct EntryRules {
         guard count <= limits.entries else {
             throw ConversionError(.tooLarge, "more than \(limits.entries) entries", entry: original.name)
         }
-        if count % Self.counted == 1, !memory.take(Self.counted * Self.entryBytes) {
-            throw ConversionError(.noMemory, "too many large archives are being taken in: try again")
-        }
+        if count % Self.counted == 1 { try memory.take(Self.counted * Self.entryBytes) }
         let name = try clean(original.name, of: original)
         let group = try group(policy.group(name, isDirectory: original.kind == .directory), original)
         if (TarTime(seconds: 0)..<TarTime(seconds: 253_402_300_800)).contains(original.modified) {
@@ -70,11 +71,15 @@ struct EntryRules {
     }
 
     /// A layer's directories that no entry said anything about, parents first, and takes note of them.
-    mutating func missingDirectories(_ group: Int) -> [TarEntry] {
-        implied[group].sorted { $0.lexicographicallyPrecedes($1) }.map { name in
-            if !name.isEmpty { notes.add(.addedParent, name) }
-            return policy.directory(policy.place(name), owner: policy.owner)
-        }
+    mutating func missingDirectories(_ group: Int) -> [[UInt8]] {
+        let names = implied[group].sorted { $0.lexicographicallyPrecedes($1) }
+        for name in names where !name.isEmpty { notes.add(.addedParent, name) }
+        return names
+    }
+
+    /// The entry that one of them gets.
+    func missingDirectory(_ name: [UInt8]) -> TarEntry {
+        policy.directory(policy.place(name), owner: policy.owner)
     }
 }
 
@@ -226,6 +231,7 @@ extension EntryRules {
         guard missingParents <= limits.missingParents else {
             throw ConversionError(.tooLarge, "too many directories without an entry", entry: entry.name)
         }
+        try memory.take(directory.count + Self.impliedBytes)
         let group = try group(policy.group(directory, isDirectory: true), entry)
         implied[group].insert(directory)
         names[directory] = NameTable.Mark(kind: .impliedDirectory)

@@ -11,6 +11,8 @@ struct LayerPipeline<Sink: LayerSink>: Sendable {
         var layers: [Layer]
         var summary: ConversionSummary
         var findings: RootfsFindings?
+        /// Of the findings.
+        let memory: ArchiveMemory.Share
     }
 
     private enum Message: Sendable {
@@ -42,10 +44,13 @@ struct LayerPipeline<Sink: LayerSink>: Sendable {
     func run<Input: AsyncSequence & Sendable>(
         _ input: Input, policy: EntryPolicy, watch: RootfsWatch?
     ) async throws -> Result where Input.Element == [UInt8] {
+        let memory = ArchiveMemory.Share(of: settings.limits.memory)
+        // Before any of the input is.
+        try memory.take(ConversionCost.reading + ConversionCost.pipeline(Self.blocksUnderWay))
         return try await withThrowingTaskGroup(of: Outcome.self) { group in
-            group.addTask { try await read(input, policy: policy, watch: watch) }
+            group.addTask { try await read(input, policy: policy, watch: watch, memory) }
             group.addTask { .written(try await write()) }
-            var result = Result(layers: [], summary: ConversionSummary(), findings: nil)
+            var result = Result(layers: [], summary: ConversionSummary(), findings: nil, memory: memory)
             var failure: (any Error)?
             while let outcome = await group.nextResult() {
                 switch outcome {
@@ -71,6 +76,8 @@ struct LayerPipeline<Sink: LayerSink>: Sendable {
     private struct Tars {
         var hashers: [DigestHasher] = []
         var blocks = 0
+        /// Layers for which memory was taken.
+        var layers = 0
     }
 }
 
@@ -78,19 +85,20 @@ struct LayerPipeline<Sink: LayerSink>: Sendable {
 
 extension LayerPipeline {
     private func read<Input: AsyncSequence>(
-        _ input: Input, policy: EntryPolicy, watch: RootfsWatch?
+        _ input: Input, policy: EntryPolicy, watch: RootfsWatch?, _ memory: ArchiveMemory.Share
     ) async throws -> Outcome where Input.Element == [UInt8] {
         do {
-            var source = ArchiveSource(input, limits: settings.limits)
+            var source = ArchiveSource(input, limits: settings.limits, memory: memory)
             var rewriter = TarRewriter(
-                policy: policy, limits: settings.limits, observer: watch.map { RootfsObserver($0) })
+                policy: policy, limits: settings.limits, memory: memory,
+                observer: watch.map { RootfsObserver($0, memory: memory) })
             var tars = Tars()
             var window = [UInt8](repeating: 0, count: Self.windowSize)
             var kept = 0
             while true {
                 let count = try await source.fill(&window, from: kept)
                 var position = 0
-                try await advance(&rewriter, window, count, &position, &tars)
+                try await advance(&rewriter, window, count, &position, &tars, memory)
                 try source.checkRatio(written: rewriter.writtenBytes)
                 guard count == window.count else { break }
                 kept = count - position
@@ -100,7 +108,7 @@ extension LayerPipeline {
             }
             try rewriter.end()
             var position = 0
-            try await advance(&rewriter, [], 0, &position, &tars)
+            try await advance(&rewriter, [], 0, &position, &tars, memory)
             for index in rewriter.outputs.indices { finish(&rewriter, index, &tars) }
             filled.put(.end)
             var summary = ConversionSummary()
@@ -119,12 +127,16 @@ extension LayerPipeline {
 
     private func advance(
         _ rewriter: inout TarRewriter, _ window: [UInt8], _ count: Int, _ position: inout Int,
-        _ tars: inout Tars
+        _ tars: inout Tars, _ memory: ArchiveMemory.Share
     ) async throws {
         while true {
             switch try rewriter.advance(window.span.extracting(0..<count), position: &position) {
             case .input, .done: return
             case .block(let output):
+                while tars.layers < rewriter.outputs.count {
+                    try memory.take(ConversionCost.layer(settings.compression))
+                    tars.layers += 1
+                }
                 if tars.blocks < rewriter.outputs.count + Self.blocksUnderWay {
                     tars.blocks += 1
                     rewriter.give([UInt8](repeating: 0, count: LayerOutput.blockSize), to: output)

@@ -57,8 +57,16 @@ public struct RootfsFindings: Sendable, Hashable {
 struct RootfsObserver {
     private static let maximumLinkBytes = 16 << 20
     private static let maximumFollowed = 40
+    /// What a record of two names takes besides them, in bytes.
+    fileprivate static let recordBytes = 192
+    /// What may become of a file's bytes when it is parsed, at most: lists are bounded (`PackageList`).
+    private static let parsed: Int64 = 24 << 20
+
+    /// What a captured file takes until it is parsed and let go.
+    private static func cost(_ size: Int64) -> Int { Int(size + min(8 * size, parsed)) }
 
     private let watch: RootfsWatch
+    private let memory: ArchiveMemory.Share
     private let wanted: [[UInt8]: Int]
     private let folders: [(path: [UInt8], limit: Int)]
     /// What the files of each folder count so far.
@@ -71,9 +79,11 @@ struct RootfsObserver {
     private var capturing: [UInt8]?
     private var captured: [UInt8] = []
 
-    init(_ watch: RootfsWatch) {
+    /// - Parameter memory: gives what is remembered; findings need it as long as they are used.
+    init(_ watch: RootfsWatch, memory: ArchiveMemory.Share = ArchiveMemory.Share(of: nil)) {
         self.watch = watch
-        programs = watch.programs.isEmpty ? nil : RootfsPrograms()
+        self.memory = memory
+        programs = watch.programs.isEmpty ? nil : RootfsPrograms(memory: memory)
         wanted = Dictionary(
             watch.files.map { (Self.clean($0.key), $0.value) }, uniquingKeysWith: { max($0, $1) })
         folders = watch.folders.map { (Self.clean($0.key) + [EntryName.slash], $0.value) }
@@ -89,12 +99,14 @@ struct RootfsObserver {
                 files[name] = .tooLarge(entry.size)
                 return
             }
+            try memory.take(Self.cost(entry.size) + name.count + Self.recordBytes)
             files[name] = .bytes([])
             if entry.size > 0 {
                 capturing = name
                 captured.reserveCapacity(Int(entry.size))
             }
         case .symbolicLink where watch.followsLinks:
+            try memory.take(name.count + entry.linkName.count + Self.recordBytes)
             linkBytes += name.count + entry.linkName.count + 64
             guard linkBytes <= Self.maximumLinkBytes else {
                 throw ConversionError(.tooLarge, "too many symbolic links", entry: name)
@@ -207,10 +219,13 @@ struct RootfsObserver {
 struct RootfsPrograms {
     private static let maximumBytes = 32 << 20
 
+    private let memory: ArchiveMemory.Share
     private(set) var programs: [[UInt8]: ELFProgram] = [:]
     private var bytes = 0
     private var open: [UInt8]?
     private var head: [UInt8] = []
+
+    init(memory: ArchiveMemory.Share) { self.memory = memory }
 
     mutating func entry(_ entry: TarEntry, name: [UInt8]) throws(ConversionError) {
         open = nil
@@ -243,8 +258,11 @@ struct RootfsPrograms {
     }
 
     private mutating func keep(_ program: ELFProgram, _ name: [UInt8]) throws(ConversionError) {
-        bytes += name.count + 128
+        var cost = name.count + 128
+        if case .path(let loader) = program.interpreter { cost += loader.count }
+        bytes += cost
         guard bytes <= Self.maximumBytes else { throw ConversionError(.tooLarge, "too many programs", entry: name) }
+        try memory.take(cost + RootfsObserver.recordBytes)
         programs[name] = program
     }
 }

@@ -19,7 +19,7 @@ struct TarRewriter {
     private enum State {
         case reading
         /// Writing the ends of the outputs, with the directories that nothing said anything about, last one first.
-        case ending(output: Int, directories: [TarEntry])
+        case ending(output: Int, directories: [[UInt8]])
         case done
     }
 
@@ -48,11 +48,14 @@ struct TarRewriter {
     /// Content at the window's position.
     private var contentInWindow = 0
 
-    init(policy: EntryPolicy, limits: ConversionLimits, observer: RootfsObserver? = nil) {
+    /// - Parameter memory: gives what grows with the archive, as long as this lives and what was observed.
+    init(
+        policy: EntryPolicy, limits: ConversionLimits, memory: ArchiveMemory.Share, observer: RootfsObserver? = nil
+    ) {
         self.limits = limits
         self.observer = observer
-        rules = EntryRules(policy: policy, limits: limits)
-        reader = TarReader(limits: limits.reader)
+        rules = EntryRules(policy: policy, limits: limits, memory: memory)
+        reader = TarReader(limits: limits.reader, reserve: memory.reservation())
         addOutputs()
     }
 
@@ -165,14 +168,15 @@ struct TarRewriter {
     /// Turns to an output. Before anything else come the directories above everything in it.
     private mutating func select(_ output: Int) {
         current = output
-        pending.removeAll(keepingCapacity: true)
+        // Few headers are large, and the room of those that are is not kept.
+        pending.removeAll(keepingCapacity: pending.capacity <= 64 << 10)
         pendingPosition = 0
         if outputs[output].total == 0 {
             for entry in rules.policy.preamble(outputs[output].group) { TarWriter.append(entry, to: &pending) }
         }
     }
 
-    private mutating func continueEnd(_ output: Int, _ directories: [TarEntry]) {
+    private mutating func continueEnd(_ output: Int, _ directories: [[UInt8]]) {
         addOutputs()
         guard output < outputs.count else {
             state = .done
@@ -180,8 +184,8 @@ struct TarRewriter {
         }
         select(output)
         var directories = directories
-        if let entry = directories.popLast() {
-            TarWriter.append(entry, to: &pending)
+        if let name = directories.popLast() {
+            TarWriter.append(rules.missingDirectory(name), to: &pending)
             state = .ending(output: output, directories: directories)
         } else {
             pending += [UInt8](repeating: 0, count: TarWriter.endLength)

@@ -8,7 +8,7 @@ package import Records
 /// record now and then. So work is never forgotten: whose owner is gone is marked as interrupted by another process, or by
 /// the next start.
 package struct OperationRecord: JSONRecord, Hashable {
-    package enum State: String, Sendable {
+    package enum State: String, Sendable, CaseIterable {
         case running, done, failed
         /// Somebody wanted that.
         case cancelled

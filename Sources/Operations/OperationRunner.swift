@@ -1,5 +1,6 @@
 package import JSON
 package import Logging
+package import Metrics
 package import ObjectStore
 package import Records
 import Synchronization
@@ -155,6 +156,7 @@ package final class OperationRunner: Sendable {
     private let now: @Sendable () -> Int64
     private let pause: @Sendable () async throws -> Void
     private let logger: Logger
+    private let metrics: OperationMetrics
     private let owner = OperationRunner.word(16)
     private let state = Mutex(State())
     private let jobs: AsyncStream<Job>
@@ -167,12 +169,14 @@ package final class OperationRunner: Sendable {
     ///   - describe: what is told of an error.
     ///   - now: nanoseconds since 1970.
     ///   - pause: waits between two times that what runs is written down, well below the lease.
+    ///   - metrics: makes the handles.
     package init(
         store: any ObjectStore, unreadable: UnreadableRecords = UnreadableRecords(), isExclusive: Bool,
         describe: @escaping @Sendable (any Error) -> OperationRecord.Failure, now: @escaping @Sendable () -> Int64,
         pause: @escaping @Sendable () async throws -> Void = { try await Task.sleep(for: .seconds(5)) },
-        logger: Logger
+        logger: Logger, metrics: any MetricsFactory = MetricsSystem.factory
     ) {
+        self.metrics = OperationMetrics(metrics)
         records = RecordStore(store, unreadable: unreadable)
         self.isExclusive = isExclusive
         self.describe = describe
@@ -361,6 +365,7 @@ package final class OperationRunner: Sendable {
 
     private func end(_ operation: RunningOperation, _ result: Result<JSONValue, any Error>) {
         operation.end(result, at: now(), describe: describe)
+        metrics.ended(operation.record)
         log(operation.record)
         alarm.yield()
     }
@@ -424,5 +429,42 @@ package final class OperationRunner: Sendable {
 
     private static func word(_ length: Int) -> String {
         String((0..<length).map { _ in "abcdefghijklmnopqrstuvwxyz0123456789".randomElement() ?? "a" })
+    }
+}
+
+/// Operations that ended, by kind and outcome: `operations`, and how long they took: `operation_duration`.
+private final class OperationMetrics: Sendable {
+    /// Kinds that have handles of their own; others count as `other`.
+    private static let maximumKinds = 32
+
+    private struct Kind: Sendable {
+        let counters: [String: Counter]
+        let duration: Timer
+
+        init(_ kind: String, _ factory: any MetricsFactory) {
+            counters = Dictionary(
+                uniqueKeysWithValues: OperationRecord.State.allCases.map { state in
+                    let dimensions = [("kind", kind), ("outcome", state.rawValue)]
+                    return (state.rawValue, Counter(label: "operations", dimensions: dimensions, factory: factory))
+                })
+            duration = Timer(label: "operation_duration", dimensions: [("kind", kind)], factory: factory)
+        }
+    }
+
+    private let factory: any MetricsFactory
+    private let kinds = Mutex<[String: Kind]>([:])
+
+    init(_ factory: any MetricsFactory) { self.factory = factory }
+
+    func ended(_ record: OperationRecord) {
+        let handles = kinds.withLock { kinds in
+            let name = kinds[record.kind] != nil || kinds.count < Self.maximumKinds ? record.kind : "other"
+            if let known = kinds[name] { return known }
+            let made = Kind(name, factory)
+            kinds[name] = made
+            return made
+        }
+        handles.counters[record.state.rawValue]?.increment()
+        if let ended = record.ended { handles.duration.recordNanoseconds(max(0, ended - record.begun)) }
     }
 }

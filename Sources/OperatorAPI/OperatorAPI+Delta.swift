@@ -51,7 +51,7 @@ extension OperatorAPI {
                 DeltaRequest(
                     stack: try request.stack(), from: from, to: try request.version(),
                     architecture: try request.architecture(), times: times, compression: settings.compression,
-                    by: request.user)))
+                    by: request.user, memory: settings.limits.memory)))
     }
 
     /// What can be said at once of what can't be is said here, and not by the operation.

@@ -80,7 +80,7 @@ extension OperatorAPI {
         else { return nil }
         return DeltaRequest(
             stack: version.stack, from: current, to: version.version, architecture: version.architecture,
-            times: .compared, compression: settings.compression, by: user)
+            times: .compared, compression: settings.compression, by: user, memory: settings.limits.memory)
     }
 
     /// Where there is no such delta, images are made of the new version's own layers: that is no failure.

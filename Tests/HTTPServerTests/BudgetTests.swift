@@ -4,14 +4,20 @@ import Testing
 
 @Suite("What requests may hold")
 struct BudgetTests {
-    @Test("Each share has its own bound, and together they are no more than all", arguments: Budget.Share.allCases)
-    func shares(share: Budget.Share) {
+    @Test(
+        "Each share has its own bound, in MiB of 64, and together they are all",
+        arguments: [
+            (.strangers, 12), (.users, 16), (.documents, 12), (.archives, 16), (.operators, 8),
+        ] as [(Budget.Share, Int)])
+    func shares(share: Budget.Share, bound: Int) {
         let budget = Budget.memory(64 << 20)
         var taken = 0
         while budget.take(1 << 16, of: share) { taken += 1 << 16 }
-        #expect(taken >= 8 << 20 && taken <= 16 << 20)
-        for other in Budget.Share.allCases where other != share { #expect(budget.take(8 << 20, of: other)) }
-        #expect(budget.used <= 64 << 20)
+        #expect(taken == bound << 20 && budget.bound(of: share) == taken)
+        for other in Budget.Share.allCases where other != share {
+            #expect(budget.take(budget.bound(of: other), of: other))
+        }
+        #expect(budget.used == 64 << 20)
         budget.give(1 << 16, of: share)
         #expect(budget.take(1 << 16, of: share))
     }
@@ -53,10 +59,11 @@ struct BudgetTests {
             #expect(meter.use == 0)
             meter.answered(1990)
         }
+        meter = HeadMeter()
         meter.read(60_000)
-        #expect(meter.use >= 150_000)
+        #expect(meter.use == 3 * 60_000 - HeadMeter.allowance)
         meter.head(60_000)
-        #expect(meter.use >= 150_000)
+        #expect(meter.use == 3 * 60_000 + 2048 - HeadMeter.allowance)
         meter.answered(60_000)
         #expect(meter.use == 0)
     }
@@ -78,9 +85,9 @@ struct BudgetTests {
         var meter = HeadMeter()
         meter.read(60_000)
         for _ in 0..<100 { meter.head(20) }
-        #expect(meter.use >= 100 * 2048)
+        #expect(meter.use == 3 * 60_000 + 100 * 2048 - HeadMeter.allowance)
         for _ in 0..<100 { meter.answered(20) }
         // What the parser may still have of them.
-        #expect(meter.use <= 3 * 60_000)
+        #expect(meter.use == 3 * 58_000 - HeadMeter.allowance)
     }
 }

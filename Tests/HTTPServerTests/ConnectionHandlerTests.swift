@@ -29,7 +29,7 @@ struct ConnectionHandlerTests {
         init(_ limits: ServerLimits = ServerLimits()) throws {
             let connection = Connection(
                 channel: channel, transfer: .sendfile, memory: .memory(64 << 20), statistics: ServerStatistics())
-            let meter = HeadMeterHandler(memory: connection.memory)
+            let meter = HeadMeterHandler(connection: connection)
             try channel.pipeline.syncOperations.addHandlers([
                 meter, ByteToMessageHandler(HTTPRequestDecoder()),
                 ConnectionHandler(connection: connection, meter: meter, limits: limits, since: channel.eventLoop.now),

@@ -29,7 +29,8 @@ struct ConnectionRegistryTests {
             channel.connect(to: try SocketAddress(ipAddress: address, port: 1), promise: nil)
             channel.remoteAddress = try SocketAddress(ipAddress: address, port: 1)
             let connection = Connection(
-                channel: channel, transfer: .sendfile, memory: memory, statistics: ServerStatistics())
+                channel: channel, transfer: .sendfile, memory: memory, statistics: ServerStatistics(),
+                registry: registry)
             try registry.add(connection, bytes: bytes, now: .uptimeNanoseconds(0) + .seconds(seconds))
             connection.belongs(to: share)
             loop.run()
@@ -47,6 +48,21 @@ struct ConnectionRegistryTests {
         harness.loop.run()
         _ = try harness.open(address)
         #expect(throws: ConnectionError.noRoom) { try harness.open(address) }
+    }
+
+    @Test("A request whose head is there gets memory from strangers who have most, as much as it needs")
+    func request() throws {
+        // Strangers have 3,000 bytes.
+        let harness = Harness(maximum: 100, bytes: 16_000)
+        let flood = try (0..<2).map { _ in try harness.open("192.0.2.2") }
+        let one = try harness.open("192.0.2.1")
+        #expect(!one.memory.take(1500))
+        #expect(one.takeForRequest(1500))
+        harness.loop.run()
+        #expect(one.channel.isActive && !flood.contains { $0.channel.isActive })
+        #expect(harness.memory.used == 2500)
+        #expect(!one.takeForRequest(1000), "nobody else is there")
+        #expect(harness.memory.used == 2500 && one.channel.isActive)
     }
 
     @Test("A flood makes room for others: of the address with most connections the oldest goes")

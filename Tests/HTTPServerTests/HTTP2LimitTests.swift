@@ -17,7 +17,7 @@ struct HTTP2LimitTests {
 
         func wait() async throws {
             waiting.add(1)
-            while isOpen.value == 0 { try await Task.sleep(for: .milliseconds(5)) }
+            _ = try await eventually { isOpen.value > 0 }
         }
     }
 

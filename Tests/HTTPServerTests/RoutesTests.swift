@@ -1,9 +1,10 @@
 import HTTPTypes
-import Identity
+import Logging
 import TestSupport
 import Testing
 
 @testable import HTTPServer
+@testable import Identity
 
 @Suite("Routes")
 struct RoutesTests {
@@ -84,6 +85,23 @@ struct RoutesTests {
         arguments: ["", "8443", ":8443", "localhost", "localhost:", "::1:80", "a:65536", "a:-1", "a b:1"])
     func noAddresses(text: String) {
         #expect(throws: ServerError.address(text)) { try ListenAddress(parsing: text) }
+    }
+
+    @Test(
+        "A server with a route that has no row in the table of roles and routes does not start", .timeLimit(.minutes(1))
+    )
+    func missingRow() async throws {
+        var routes = Routes(table: AccessTable([AccessTable.Row("GET", "/known", .authenticated)]))
+        routes.get("/known") { _ in .text("") }
+        var others = Routes(table: AccessTable([]))
+        others.put("/unknown/:x") { _ in .text("") }
+        others.on(nil, "/any/**") { _ in .text("") }
+        routes.add(others)
+        let server = HTTPServer(
+            listeners: [Listener(address: ListenAddress(host: "127.0.0.1", port: 0), security: .plain)],
+            routes: routes, authenticator: FixedUsers(), accessLog: nil, logger: Logger(label: "test")
+        ) { _ in Issue.record("it listens") }
+        await #expect(throws: ServerError.routes(["PUT /unknown/:x", "* /any/**"])) { try await server.run() }
     }
 
     @Test("Readiness tells which checks fail and nothing else", .timeLimit(.minutes(5)))

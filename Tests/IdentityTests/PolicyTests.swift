@@ -108,6 +108,46 @@ struct PolicyTests {
         #expect(policy.users["agent"] == Policy.Grants(roles: [.pull]))
     }
 
+    @Test("A policy in JSON may escape any character, as JSON does")
+    func surrogates() throws {
+        let policy = try Policy(
+            parsing: #"{"users": {"\ud83d\uDE00 \u00e9": {"roles": ["pull"]}, "\\ud83d\\ude00": {"roles": []}}}"#)
+        #expect(policy.users == ["😀 \u{E9}": Policy.Grants(roles: [.pull]), #"\ud83d\ude00"#: Policy.Grants()])
+        #expect(try Policy(parsing: policy.text) == policy)
+        for half in [#"\ud83d"#, #"\ude00"#, #"\ude00\ud83d"#, #"\ud83d\u0041"#, #"\ud83d\"#] {
+            #expect(throws: AuthenticationError.self) {
+                try Policy(parsing: "{\"users\": {\"\(half)\": {\"roles\": []}}}")
+            }
+        }
+    }
+
+    @Test("Users are told apart by the bytes of their names")
+    func lookAlikes() throws {
+        let (composed, decomposed) = ("caf\u{E9}", "cafe\u{301}")
+        #expect(composed == decomposed && UserName(composed) != UserName(decomposed))
+        var policy = Policy()
+        try policy.set(composed, [.operator])
+        let principals = Principals(policy)
+        #expect(principals[composed].may(.operator) && !principals[decomposed].may(.pull))
+        #expect(policy.roles(of: decomposed).isEmpty)
+        try policy.set(decomposed, [])
+        #expect(policy.roles(of: composed) == [.operator])
+        var users = Htpasswd()
+        let hash = try BcryptHash(password: "a", cost: 4)
+        try users.set(composed, hash)
+        #expect(users.hash(of: composed) == hash && users.hash(of: decomposed) == nil)
+        #expect(!users.remove(decomposed) && users.users == [composed])
+        try users.set(decomposed, try BcryptHash(password: "b", cost: 4))
+        #expect(users.hash(of: composed) == hash)
+        #expect(
+            try Htpasswd(parsing: users.text).users.map { Array($0.utf8) }
+                == [composed, decomposed].map { Array($0.utf8) })
+        // In one policy they are refused, since nobody could tell them apart.
+        #expect(throws: AuthenticationError.self) {
+            try Policy(parsing: "users:\n  \(composed): {roles: [operator]}\n  \(decomposed): {roles: [pull]}\n")
+        }
+    }
+
     private static let whole = """
         # Ours.
         # Ask the platform team.

@@ -45,36 +45,6 @@ struct LimitTests {
         _ = try await convertDroplet(Chunks(tar), settings: Self.limits { $0.entries = 11 }, sink: MemorySink())
     }
 
-    private final class Used: Sendable { let bytes = Atomic(0) }
-
-    @Test("on what all archives together are remembered with; it is given back")
-    func memory() async throws {
-        let tar = HandMadeTar.make { tar in
-            for index in 0..<3000 { tar.file("\(index)") }
-        }
-        let used = Used()
-        func settings(_ bound: Int) -> LayerSettings {
-            Self.limits {
-                $0.memory = ArchiveMemory { bytes in
-                    guard used.bytes.load(ordering: .relaxed) + bytes <= bound else { return false }
-                    used.bytes.wrappingAdd(bytes, ordering: .relaxed)
-                    return true
-                } give: {
-                    used.bytes.wrappingSubtract($0, ordering: .relaxed)
-                }
-            }
-        }
-        let sink = MemorySink()
-        let error = await #expect(throws: ConversionError.self) {
-            try await convertDroplet(Chunks(tar), settings: settings(100_000), sink: sink)
-        }
-        #expect(error?.fault == .noMemory)
-        #expect(used.bytes.load(ordering: .relaxed) == 0)
-        #expect(sink.openWriters == 0 && sink.finishedLayers == 0)
-        _ = try await convertDroplet(Chunks(tar), settings: settings(200_000), sink: sink)
-        #expect(used.bytes.load(ordering: .relaxed) == 0)
-    }
-
     @Test("on how much compressed bytes may grow", arguments: [CompressionFormat.gzip, .zstd])
     func bomb(_ format: CompressionFormat) async throws {
         let bomb = try compressed(Self.megabyte, format)

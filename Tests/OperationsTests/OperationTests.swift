@@ -1,5 +1,6 @@
 import JSON
 import Logging
+import MetricsTestKit
 import ObjectStore
 import Synchronization
 import TestSupport
@@ -87,6 +88,33 @@ struct OperationTests {
         #expect(
             kept.state == .done && kept.report == ["blobs": 5] && kept.by == "ann" && kept.parameters == ["stack": "s"])
         #expect(kept.progress == .init(done: 3, total: 5, unit: "blobs"))
+    }
+
+    @Test("is counted by kind and outcome when it ends, and its time taken")
+    func metrics() async throws {
+        let metrics = TestMetrics()
+        let runner = OperationRunner(
+            store: store, isExclusive: true, describe: { _ in .init(code: "", message: "") }, now: { clock.time },
+            pause: { throw CancellationError() }, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            metrics: metrics)
+        try await with(runner) {
+            for _ in 0..<2 {
+                let id = try await runner.begin(Self.request(alone: false)) { _ in
+                    clock.advance(by: 7)
+                    return 1
+                }.id
+                _ = try await ended(id, runner)
+            }
+            let failed = try await runner.begin(Self.request("verify")) { _ in throw Broken() }.id
+            _ = try await ended(failed, runner)
+        }
+        let expected = [("gc", "done", 2), ("gc", "failed", 0), ("verify", "failed", 1), ("verify", "done", 0)]
+        for (kind, outcome, count) in expected {
+            let counter = try metrics.expectCounter("operations", [("kind", kind), ("outcome", outcome)])
+            #expect(counter.totalValue == count)
+        }
+        #expect(
+            try metrics.expectTimer("operation_duration", [("kind", "gc")]).values == [7_000_000_000, 7_000_000_000])
     }
 
     @Test("of its kind there is one at a time, where that is wanted, and a refusal names it")

@@ -6,6 +6,7 @@ import Layers
 import OCI
 import ObjectStore
 import Rootfs
+import Synchronization
 import TestSupport
 import Testing
 
@@ -57,6 +58,43 @@ struct ImageArchiveTests {
         #expect(objects.count <= 3, "nor are they left over: \(objects)")
         let again = try await TestHouse(store: house.store).rootfs.versions(try StackName(TestHouse.stack))
         #expect(again.map(\.origin.kind) == [.oci, .oci], "it is written down")
+    }
+
+    private final class Used: Sendable {
+        let bytes = Mutex((now: 0, peak: 0))
+
+        func limits(_ bound: Int) -> ConversionLimits {
+            var limits = ConversionLimits()
+            limits.memory = ArchiveMemory([
+                ArchiveMemory.Source { count in
+                    self.bytes.withLock { bytes in
+                        guard count <= bound - bytes.now else { return false }
+                        bytes.now += count
+                        bytes.peak = max(bytes.peak, bytes.now)
+                        return true
+                    }
+                } give: { count in
+                    self.bytes.withLock { $0.now -= count }
+                }
+            ])
+            return limits
+        }
+    }
+
+    @Test("takes memory for the files that it keeps before it keeps them, and gives it back")
+    func memory() async throws {
+        let house = try await TestHouse()
+        var archive = TestArchive()
+        let image = archive.addImage([Self.base, Self.top])
+        let bytes = archive.layout([image])
+        let used = Used()
+        _ = try await house.take(bytes, limits: used.limits(.max), source: RootfsSource(form: .oci))
+        let (now, peak) = used.bytes.withLock { ($0.now, $0.peak) }
+        #expect(now == 0 && peak > bytes.count)
+        await #expect(throws: ImageError.self) {
+            try await house.take(bytes, version: "2", limits: used.limits(peak / 2), source: RootfsSource(form: .oci))
+        }
+        #expect(used.bytes.withLock { $0.now } == 0)
     }
 
     @Test("of before, whose record says nothing of where it came from, is read as it was")

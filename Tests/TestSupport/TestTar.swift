@@ -36,6 +36,13 @@ package struct TestTar {
     private mutating func add(
         _ name: String, type: String, _ content: [UInt8] = [], mode: Int = 0o644, link: String = ""
     ) {
+        bytes += Self.entry(name, type: type, content, mode: mode, link: link)
+    }
+
+    /// A header and its content.
+    package static func entry(
+        _ name: String, type: String, _ content: [UInt8] = [], mode: Int = 0o644, link: String = ""
+    ) -> [UInt8] {
         var header = [UInt8](repeating: 0, count: 512)
         func put(_ text: String, at offset: Int) {
             header.replaceSubrange(offset..<offset + text.utf8.count, with: text.utf8)
@@ -55,8 +62,6 @@ package struct TestTar {
         put(link, at: 157)
         put("ustar\u{0}00", at: 257)
         put(octal(header.reduce(0) { $0 + Int($1) }, 6) + "\u{0} ", at: 148)
-        bytes += header
-        bytes += content
-        bytes += [UInt8](repeating: 0, count: (512 - content.count % 512) % 512)
+        return header + content + [UInt8](repeating: 0, count: (512 - content.count % 512) % 512)
     }
 }

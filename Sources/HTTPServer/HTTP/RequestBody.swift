@@ -7,6 +7,9 @@ enum BodySource: Sendable {
     case bytes([UInt8])
     case network(NetworkBody)
 
+    /// Who sends it is known: what is collected of it is the operators', and not all users'.
+    func belongsToOperators() { if case .network(let body) = self { body.memory.move(to: .operators) } }
+
     /// The request is answered: nothing that was collected of its body is used any more.
     func release() { if case .network(let body) = self { body.memory.release() } }
 }

@@ -13,6 +13,8 @@ public struct Routes: Sendable {
         let execution: Execution
         let errors: any ErrorEnvelope
         let handler: Handler
+        /// For metrics: `GET /droplets/:guid`.
+        let name: String
     }
 
     enum Match {
@@ -68,7 +70,8 @@ public struct Routes: Sendable {
         _ handler: @escaping Handler
     ) {
         let route = Route(
-            pattern: pattern, method: method, access: access, execution: execution, errors: errors, handler: handler)
+            pattern: pattern, method: method, access: access, execution: execution, errors: errors, handler: handler,
+            name: "\(method?.rawValue ?? "*") \(pattern.text)")
         insert(route)
     }
 

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// How much of something all requests together may hold: of memory, in bytes, or of descriptors.
+/// How much memory all requests together may hold, in bytes.
 ///
 /// It is taken before it is used and given back afterwards. It is cut into shares, each of which has a bound of its own:
 /// whatever strangers or users do, what others need is left.
@@ -12,9 +12,9 @@ public final class Budget: Sendable {
         case users
         /// Documents, such as manifests, that users send and that are read whole.
         case documents
-        /// What is remembered of archives while they are taken in.
+        /// What archives take while they are taken in.
         case archives
-        /// All of that for operators, archives excepted.
+        /// All of that for operators.
         case operators
     }
 
@@ -65,6 +65,8 @@ public final class Budget: Sendable {
         accounts[share.rawValue].used.wrappingSubtract(amount, ordering: .relaxed)
     }
 
+    public func bound(of share: Share) -> Int { accounts[share.rawValue].bound }
+
     /// What is taken of all shares together.
     public var used: Int { accounts.reduce(0) { $0 + $1.used.load(ordering: .relaxed) } }
 
@@ -111,6 +113,8 @@ final class Holding: Sendable {
     deinit { release() }
 
     var share: Budget.Share { state.withLock { $0.share } }
+    /// What it holds.
+    var bytes: Int { state.withLock { $0.held } }
 
     /// - Returns: false if there is not enough left, or after `release`.
     func take(_ amount: Int) -> Bool {

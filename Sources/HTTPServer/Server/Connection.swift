@@ -23,6 +23,8 @@ final class Connection: Sendable {
     /// What is held for this connection, or for this stream: given back when it closes.
     let memory: Holding
     let statistics: ServerStatistics
+    /// Makes room; nil where nobody could.
+    private let registry: ConnectionRegistry?
     /// The connection that a stream belongs to.
     private let parent: Connection?
     private let requests = Atomic(0)
@@ -32,7 +34,11 @@ final class Connection: Sendable {
     private let isCancelled = Atomic(false)
     private let server = Mutex(Server())
 
-    init(channel: any Channel, transfer: Transfer, memory: Budget, statistics: ServerStatistics) {
+    init(
+        channel: any Channel, transfer: Transfer, memory: Budget, statistics: ServerStatistics,
+        registry: ConnectionRegistry? = nil
+    ) {
+        self.registry = registry
         self.memory = Holding(memory, .strangers)
         self.statistics = statistics
         parent = nil
@@ -48,6 +54,7 @@ final class Connection: Sendable {
     init(stream: any Channel, of connection: Connection) {
         memory = connection.memory.another { $0 }
         parent = connection
+        registry = connection.registry
         statistics = connection.statistics
         channel = stream
         underlying = connection.underlying
@@ -71,8 +78,12 @@ final class Connection: Sendable {
         parent?.memory.move(to: share)
     }
 
-    /// For a document that a request sends.
-    func holdingForDocument() -> Holding { memory.another { $0 == .operators ? .operators : .documents } }
+    /// Takes memory for a request whose head is there. Nobody knows yet who sends it, perhaps an operator: where
+    /// strangers have taken all that is theirs, some of them make room.
+    func takeForRequest(_ bytes: Int) -> Bool { memory.take(bytes) || registry?.take(bytes, for: self) ?? false }
+
+    /// For a document that a request sends; it is not known yet who that is.
+    func holdingForDocument() -> Holding { memory.another { _ in .documents } }
 
     /// A request of this connection is worked on or being answered.
     var isBusy: Bool { requests.load(ordering: .relaxed) > 0 }

@@ -55,11 +55,13 @@ struct ConnectionChannel: Sendable {
         let version: Version
         switch security {
         case .plain:
-            connection = Connection(channel: channel, transfer: .sendfile, memory: memory, statistics: statistics)
+            connection = Connection(
+                channel: channel, transfer: .sendfile, memory: memory, statistics: statistics, registry: registry)
             try registry.add(connection, bytes: Self.plainBytes)
             version = try addHTTP1(connection, since: channel.eventLoop.now)
         case .tls(let tls):
-            connection = Connection(channel: channel, transfer: .chunks, memory: memory, statistics: statistics)
+            connection = Connection(
+                channel: channel, transfer: .chunks, memory: memory, statistics: statistics, registry: registry)
             try registry.add(connection, bytes: Self.secureBytes)
             let promise = channel.eventLoop.makePromise(of: Version.self)
             let negotiation = NegotiationHandler(connection: connection, limits: limits, version: promise) {
@@ -82,7 +84,7 @@ struct ConnectionChannel: Sendable {
     /// Builds the upper end of a pipeline that speaks HTTP/1.1. What it returns must be run.
     func addHTTP1(_ connection: Connection, since: NIODeadline) throws -> Version {
         let pipeline = connection.channel.pipeline.syncOperations
-        let meter = HeadMeterHandler(memory: connection.memory)
+        let meter = HeadMeterHandler(connection: connection)
         try pipeline.addHandlers([meter, parser()])
         if case .sendfile = connection.transfer {
             try pipeline.addHandler(SendfileHandler(statistics: statistics))

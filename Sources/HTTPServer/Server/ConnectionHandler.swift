@@ -6,7 +6,7 @@ import NIOHTTPTypesHTTP1
 
 /// A connection's HTTP/1.1: turns what the parser found into requests and responses into bytes, keeps the deadlines of
 /// `ConnectionState`, answers `Expect: 100-continue` and closes connections so that clients see the answer.
-final class ConnectionHandler: ChannelDuplexHandler {
+final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPRequestPart
     typealias OutboundIn = HTTPResponsePart
@@ -19,8 +19,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private let meter: HeadMeterHandler
     private let since: NIODeadline
     private let scheme: String
-    private var state: ConnectionState
-    private var timer = DeadlineTimer()
+    var state: ConnectionState
+    var timer = DeadlineTimer()
     /// A head, or a head and body, that is not handed on yet.
     private var unsent: ByteBuffer?
     private var isChunked = false
@@ -77,6 +77,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
             state.drain()
             context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(state.limits.drainTime)) { context.cut() }
             closeIfIdle(context)
+        case is DroppedBytes:
+            if state.isLingering { state.swallowed(now: context.eventLoop.now) } else { refuseBody(context) }
         case ChannelEvent.inputClosed:
             context.fireUserInboundEventTriggered(event)
             cancelUnlessAnswered(context)
@@ -117,18 +119,25 @@ final class ConnectionHandler: ChannelDuplexHandler {
             readBody(buffer, context: context)
         case .end:
             state.requestEnd()
+            meter.isInBody = false
             context.fireChannelRead(Self.wrapInboundOut(.end(nil)))
         }
     }
 
     private func readBody(_ buffer: ByteBuffer, context: ChannelHandlerContext) {
         guard !isBodyRefused else { return }
-        if connection.memory.take(buffer.readableBytes) {
+        if connection.takeForRequest(buffer.readableBytes) {
             context.fireChannelRead(Self.wrapInboundOut(.body(buffer)))
         } else {
-            isBodyRefused = true
-            context.fireErrorCaught(ConnectionError.noMemory)
+            refuseBody(context)
         }
+    }
+
+    private func refuseBody(_ context: ChannelHandlerContext) {
+        guard !isBodyRefused else { return }
+        isBodyRefused = true
+        meter.isSwallowing = true
+        context.fireErrorCaught(ConnectionError.noMemory)
     }
 
     func read(context: ChannelHandlerContext) {
@@ -150,6 +159,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
             keepAlive: head.version.minor >= 1 && head.isKeepAlive, isHead: head.method == .HEAD,
             expectsContinue: hasBody && head.version == .http1_1
                 && head.headers.first(name: "expect")?.lowercased() == "100-continue", size: size)
+        meter.isInBody = hasBody
         let now = context.eventLoop.now
         state.requestHead(exchange, bodyLength: hasBody ? (isChunked ? nil : length) : 0, now: now)
         if hasBody { startTimer(context, by: now + TimeAmount(state.limits.progressTime)) }
@@ -222,11 +232,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     private func blockedChanged(_ context: ChannelHandlerContext) {
-        let isBlocked = filesUnderWay > 0 || !context.channel.isWritable
-        if isBlocked, !state.isBlocked {
-            startTimer(context, by: context.eventLoop.now + TimeAmount(state.limits.progressTime))
-        }
-        state.isBlocked = isBlocked
+        setBlocked(filesUnderWay > 0 || !context.channel.isWritable, context)
     }
 
     private func writeHead(_ head: HTTPResponse, context: ChannelHandlerContext) {
@@ -297,6 +303,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// since a reset would destroy the answer on its way.
     private func close(_ context: ChannelHandlerContext) {
         connection.markClosing()
+        meter.isSwallowing = true
         let until = state.linger(now: context.eventLoop.now)
         context.flush()
         context.close(mode: .output, promise: nil)
@@ -311,31 +318,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
         if state.isLingering { context.read() }
     }
 
-    /// Makes sure that the timer fires no later than a time.
-    private func startTimer(_ context: ChannelHandlerContext, by deadline: NIODeadline) {
-        timer.start(context, by: deadline) { self.timerFired(context) }
-    }
+    var socket: any Channel { connection.underlying }
 
-    private func timerFired(_ context: ChannelHandlerContext) {
-        timer.fired()
-        switch state.check(now: context.eventLoop.now) {
-        case .again(let deadline): startTimer(context, by: deadline)
-        case .close: context.cut()
-        case .sample:
-            TCPInfo.progress(of: context.channel).assumeIsolated().whenSuccess { self.judge($0, context) }
-        }
-    }
-
-    private func judge(_ progress: ConnectionState.Progress?, _ context: ChannelHandlerContext) {
-        guard context.channel.isActive else { return }
-        switch state.judge(progress, now: context.eventLoop.now) {
-        case .again(let deadline): startTimer(context, by: deadline)
-        case .stalled(let deadline):
-            startTimer(context, by: deadline)
-            context.fireErrorCaught(ConnectionError.stalled)
-        case .close: context.cut()
-        }
-    }
+    func giveUp(_ context: ChannelHandlerContext) { context.cut() }
 }
 
 /// Why a connection, or a request's body, ends before its end.

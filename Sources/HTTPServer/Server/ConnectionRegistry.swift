@@ -118,15 +118,24 @@ final class ConnectionRegistry: Sendable {
         if isDraining { channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
     }
 
+    /// Connections of strangers that make room for one other, at most.
+    private static let maximumVictims = 16
+
     /// Takes memory for what any connection needs that is let in.
-    /// - Returns: false if there is none, and no stranger's connection that could make room.
+    /// - Parameter connection: or a stream.
+    /// - Returns: false if there is none, and there are no strangers' connections that could make room.
     func take(_ bytes: Int, for connection: Connection) -> Bool {
         if connection.memory.take(bytes) { return true }
-        let id = ObjectIdentifier(connection.channel)
-        guard connection.memory.share == .strangers,
-            let victim = state.withLock({ $0.victim(evenOfUsers: false, evenSpare: true, but: id, now: .now()) })
-        else { return false }
-        victim.cut()
+        guard connection.memory.share == .strangers else { return false }
+        let id = ObjectIdentifier(connection.underlying)
+        var freed = 0
+        for _ in 0..<Self.maximumVictims where freed < bytes {
+            guard let victim = state.withLock({ $0.victim(evenOfUsers: false, evenSpare: true, but: id, now: .now()) })
+            else { break }
+            freed += victim.memory.bytes
+            victim.cut()
+        }
+        guard freed >= bytes else { return false }
         connection.memory.takeAnyway(bytes)
         return true
     }

@@ -26,7 +26,7 @@ struct DescriptorPlan {
     /// How many more there may be for operators and health.
     let spare: Int
     /// Requests that are worked on or answered: each may have a file open.
-    let requests: Budget
+    let requests: RequestSlots
 
     /// - Parameter limit: descriptors that this process may have open.
     init(limit: Int) {
@@ -34,7 +34,7 @@ struct DescriptorPlan {
         let (connections, tenth) = (max(1, left * 2 / 5), max(1, left / 10))
         self.connections = connections
         spare = min(32, tenth / 2)
-        requests = Budget { share in
+        requests = RequestSlots { share in
             switch share {
             case .users: connections
             case .operators: min(32, tenth / 2)

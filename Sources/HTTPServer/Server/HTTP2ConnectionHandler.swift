@@ -3,7 +3,7 @@ import NIOHTTP2
 
 /// An HTTP/2 connection as a whole: takes its streams in, keeps the deadlines of `ConnectionState` while it has none,
 /// and ends it.
-final class HTTP2ConnectionHandler: ChannelDuplexHandler {
+final class HTTP2ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
     typealias InboundIn = HTTP2Frame
     typealias OutboundIn = HTTP2Frame
     typealias OutboundOut = HTTP2Frame
@@ -14,8 +14,8 @@ final class HTTP2ConnectionHandler: ChannelDuplexHandler {
     private let connection: Connection
     private let streams: StreamQueue
     private let since: NIODeadline
-    private var state: ConnectionState
-    private var timer = DeadlineTimer()
+    var state: ConnectionState
+    var timer = DeadlineTimer()
     private var context: ChannelHandlerContext?
     private var lastStream = HTTP2StreamID.rootStream
     private var wasGoAwaySent = false
@@ -165,29 +165,13 @@ final class HTTP2ConnectionHandler: ChannelDuplexHandler {
         startTimer(context, by: until)
     }
 
-    /// Makes sure that the timer fires no later than a time.
-    private func startTimer(_ context: ChannelHandlerContext, by deadline: NIODeadline) {
-        timer.start(context, by: deadline) { self.timerFired(context) }
-    }
+    var socket: any Channel { connection.underlying }
 
-    private func timerFired(_ context: ChannelHandlerContext) {
-        timer.fired()
-        switch state.check(now: context.eventLoop.now) {
-        case .again(let deadline): startTimer(context, by: deadline)
-        case .close: context.cut()
-        case .sample:
-            TCPInfo.progress(of: context.channel).assumeIsolated().whenSuccess { self.judge($0, context) }
-        }
-    }
+    func giveUp(_ context: ChannelHandlerContext) { context.cut() }
 
-    private func judge(_ progress: ConnectionState.Progress?, _ context: ChannelHandlerContext) {
-        guard context.channel.isActive else { return }
-        switch state.judge(progress, now: context.eventLoop.now) {
-        case .again(let deadline), .stalled(let deadline): startTimer(context, by: deadline)
-        case .close:
-            goAway(.noError, context)
-            lingerIfIdle(context)
-        }
+    func endIdle(_ context: ChannelHandlerContext) {
+        goAway(.noError, context)
+        lingerIfIdle(context)
     }
 }
 

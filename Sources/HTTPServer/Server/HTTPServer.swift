@@ -1,6 +1,7 @@
 public import Identity
 public import Logging
 public import Logs
+public import Metrics
 import NIOCore
 import NIOPosix
 import NIOSSL
@@ -27,22 +28,27 @@ public struct HTTPServer: Service {
     ///   - authenticator: who is who; asked for every route that is not open.
     ///   - accessLog: gets one line a request; nil for none.
     ///   - memory: what requests may hold; 503 or a closed connection beyond it.
+    ///   - metrics: makes the handles of what is counted.
     ///   - onListening: told the addresses once all of them are bound.
     public init(
         listeners: [Listener], limits: ServerLimits = ServerLimits(), memory: Budget = .memory(MemoryLimit.standard),
         routes: Routes, authenticator: any Authenticating, accessLog: AccessLog?, logger: Logger,
+        metrics: any MetricsFactory = MetricsSystem.factory,
         onListening: @escaping @Sendable ([BoundAddress]) async -> Void = { _ in }
     ) {
         self.init(
             listeners: listeners, limits: limits, memory: memory, routes: routes, authenticator: authenticator,
-            accessLog: accessLog, logger: logger, now: { .now() }, onListening: onListening)
+            accessLog: accessLog, logger: logger, descriptors: DescriptorLimit.raise(),
+            metrics: metrics, now: { .now() }, onListening: onListening)
     }
 
-    /// - Parameter now: what requests of an address are counted by.
+    /// - Parameters:
+    ///   - descriptors: how many this process may have open.
+    ///   - now: what requests of an address are counted by.
     init(
         listeners: [Listener], limits: ServerLimits, memory: Budget, routes: Routes,
         authenticator: any Authenticating, accessLog: AccessLog?, logger: Logger,
-        now: @escaping @Sendable () -> NIODeadline,
+        descriptors: Int, metrics: any MetricsFactory, now: @escaping @Sendable () -> NIODeadline,
         onListening: @escaping @Sendable ([BoundAddress]) async -> Void
     ) {
         self.listeners = listeners
@@ -51,14 +57,14 @@ public struct HTTPServer: Service {
         self.memory = memory
         self.onListening = onListening
         missingRows = routes.missingRows
-        let plan = DescriptorPlan(limit: DescriptorLimit.raise())
+        let plan = DescriptorPlan(limit: descriptors)
         registry = ConnectionRegistry(
             maximum: min(limits.connections, plan.connections), spare: plan.spare,
             maximumOfAddress: limits.connectionsOfAddress, logger: logger)
         requestHandler = RequestHandler(
             routes: routes, authenticator: authenticator,
             limiter: limits.requestsOfAddress.map { RequestLimiter(rate: $0, now: now) },
-            descriptors: plan.requests, accessLog: accessLog, logger: logger)
+            slots: plan.requests, accessLog: accessLog, logger: logger, metrics: metrics)
     }
 
     /// Connections that are open now.

@@ -47,21 +47,41 @@ struct HeadMeter {
     var use: Int { max(0, Self.factor * (pending + heads) + Self.request * requests - Self.allowance) }
 }
 
+/// Bytes came for which there was no memory, and were thrown away: what is left of the request can't be read.
+struct DroppedBytes {}
+
 /// Sees what comes before the parser does, so that memory for heads is taken before it is used. A connection that finds
-/// none is cut: its request is not even read.
+/// none is cut: its request is not even read. A request whose head was read is answered.
 final class HeadMeterHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
 
     private var meter = HeadMeter()
-    private let memory: Holding
+    private let connection: Connection
     private var taken = 0
+    /// What comes belongs to a request whose head is there.
+    var isInBody = false
+    /// Nothing that comes is wanted any more: a cut would destroy the answer that is on its way.
+    var isSwallowing = false
+    /// The parser has not had all that came, and gets no more.
+    private var hasDropped = false
 
-    init(memory: Holding) { self.memory = memory }
+    init(connection: Connection) { self.connection = connection }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !hasDropped else {
+            context.fireUserInboundEventTriggered(DroppedBytes())
+            return
+        }
         meter.read(Self.unwrapInboundIn(data).readableBytes)
-        if settle() { context.fireChannelRead(data) } else { context.cut() }
+        if settle() {
+            context.fireChannelRead(data)
+        } else if isInBody || isSwallowing {
+            hasDropped = true
+            context.fireUserInboundEventTriggered(DroppedBytes())
+        } else {
+            context.cut()
+        }
     }
 
     /// - Returns: false if there is no memory for the head.
@@ -80,9 +100,10 @@ final class HeadMeterHandler: ChannelInboundHandler {
     private func settle() -> Bool {
         let use = meter.use
         if use > taken {
-            guard memory.take(use - taken) else { return false }
+            let more = use - taken
+            guard isInBody ? connection.takeForRequest(more) : connection.memory.take(more) else { return false }
         } else if use < taken {
-            memory.give(taken - use)
+            connection.memory.give(taken - use)
         }
         taken = use
         return true

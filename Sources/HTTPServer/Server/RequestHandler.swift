@@ -3,6 +3,7 @@ import HTTPTypes
 import Identity
 import Logging
 import Logs
+import Metrics
 import NIOCore
 import Runtime
 import Synchronization
@@ -16,7 +17,8 @@ struct RequestHandler: Sendable {
     private let routes: Routes
     private let authenticator: any Authenticating
     private let limiter: RequestLimiter?
-    private let descriptors: Budget
+    private let slots: RequestSlots
+    private let metrics: RequestMetrics
     private let accessLog: AccessLog?
     private let logger: Logger
     private let ids = RequestIDs()
@@ -24,12 +26,14 @@ struct RequestHandler: Sendable {
 
     /// - Parameters:
     ///   - limiter: counts requests by address; nil: nobody does.
-    ///   - descriptors: what requests may open.
+    ///   - slots: places for requests that may open files.
+    ///   - metrics: makes the handles.
     init(
-        routes: Routes, authenticator: any Authenticating, limiter: RequestLimiter? = nil, descriptors: Budget,
-        accessLog: AccessLog?, logger: Logger
+        routes: Routes, authenticator: any Authenticating, limiter: RequestLimiter? = nil, slots: RequestSlots,
+        accessLog: AccessLog?, logger: Logger, metrics: any MetricsFactory
     ) {
-        self.descriptors = descriptors
+        self.slots = slots
+        self.metrics = RequestMetrics(routes: routes.routes.lazy.map(\.name), factory: metrics)
         self.limiter = limiter
         self.routes = routes
         self.authenticator = authenticator
@@ -48,6 +52,7 @@ struct RequestHandler: Sendable {
         connection.begin()
         defer { connection.end() }
         let start = NIODeadline.now()
+        metrics.began()
         let fields = head.headerFields
         let sentID = fields[.vcapRequestID] ?? fields[.requestID]
         let id = if let sentID, RequestIDs.isSane(sentID) { sentID } else { ids.next() }
@@ -67,36 +72,43 @@ struct RequestHandler: Sendable {
         }
         var delivery = ResponseSender(connection: connection, isHead: request.method == .head)
         defer {
+            let nanoseconds = (.now() - start).nanoseconds
+            metrics.ended(
+                route: use.route, status: response.status.code, received: received.count, sent: delivery.sent,
+                nanoseconds: nanoseconds)
             accessLog?.record(
                 AccessLog.Entry(
                     method: request.method.rawValue, path: request.path, status: response.status.code,
                     sent: delivery.sent,
-                    received: received.count, nanoseconds: (.now() - start).nanoseconds,
+                    received: received.count, nanoseconds: nanoseconds,
                     user: request.principal?.name, id: id, peer: connection.peer, wasCut: !delivery.isComplete))
         }
         try await delivery.send(response, writer)
     }
 
-    /// What a request holds besides its body.
+    /// What a request holds besides its body, and what it is for.
     private struct Use {
-        /// Whose descriptor it is.
-        var descriptor: Budget.Share?
+        var route = RequestMetrics.noRoute
+        var slot: RequestSlots.Slot?
         /// For the answer, in bytes.
         var memory = 0
     }
 
     /// Takes what a known user's request may open.
     /// - Throws: 503 if there is nothing left for it.
-    private func take(_ use: inout Use, for principal: Principal?, _ connection: Connection) throws(HTTPFailure) {
+    private func take(_ use: inout Use, for request: Request, _ connection: Connection) throws(HTTPFailure) {
+        let principal = request.principal
         let share: Budget.Share =
             principal.map { $0.may(.operator) ? .operators : .users } ?? .strangers
         connection.belongs(to: share)
+        if share == .operators { request.source.belongsToOperators() }
         // Operators have what users have, and what is kept for them besides.
-        let shares = share == .operators ? [.users, .operators] : [share]
         guard !connection.isSpare || share == .operators,
-            let taken = shares.first(where: { descriptors.take(1, of: $0) })
+            let slot = slots.take(
+                share == .operators ? [.users, .operators] : [share],
+                for: principal.map { .user(UserName($0.name)) } ?? .stranger(connection.address))
         else { throw .busy }
-        use.descriptor = taken
+        use.slot = slot
     }
 
     /// Takes the memory that an answer needs while it is sent.
@@ -114,7 +126,7 @@ struct RequestHandler: Sendable {
     }
 
     private func giveBack(_ use: Use, _ connection: Connection) {
-        if let share = use.descriptor { descriptors.give(1, of: share) }
+        if let slot = use.slot { slots.give(slot) }
         if use.memory > 0 { connection.memory.give(use.memory) }
     }
 
@@ -139,9 +151,10 @@ struct RequestHandler: Sendable {
             switch routes.match(request.method, request.path) {
             case .found(let route, let parameters):
                 errors = route.errors
+                use.route = route.name
                 request.parameters = parameters
                 try await authorise(&request, route.access, connection)
-                if route.access != .open { try take(&use, for: request.principal, connection) }
+                if route.access != .open { try take(&use, for: request, connection) }
                 let response = try await run(route, request)
                 try await take(&use, for: response, request, connection)
                 return response

@@ -6,7 +6,7 @@ import NIOHTTPTypes
 
 /// A stream of an HTTP/2 connection, that is a request and its response: what `ConnectionHandler` is to HTTP/1.1, with
 /// the deadlines of the same `ConnectionState`.
-final class StreamHandler: ChannelDuplexHandler {
+final class StreamHandler: ChannelDuplexHandler, DeadlineKeeper {
     typealias InboundIn = HTTP2Frame.FramePayload
     typealias InboundOut = HTTPRequestPart
     typealias OutboundIn = HTTPResponsePart
@@ -20,8 +20,8 @@ final class StreamHandler: ChannelDuplexHandler {
     private static let ordinaryHead = 4 << 10
 
     private let connection: Connection
-    private var state: ConnectionState
-    private var timer = DeadlineTimer()
+    var state: ConnectionState
+    var timer = DeadlineTimer()
     /// What is not written yet, since the stream's end may go with it.
     private var unsentHead: HPACKHeaders?
     private var unsentBody: ByteBuffer?
@@ -84,7 +84,7 @@ final class StreamHandler: ChannelDuplexHandler {
 
     private func readBody(_ buffer: ByteBuffer, _ context: ChannelHandlerContext) {
         guard !isSwallowing else { return }
-        if connection.memory.take(buffer.readableBytes) {
+        if connection.takeForRequest(buffer.readableBytes) {
             context.fireChannelRead(Self.wrapInboundOut(.body(buffer)))
         } else {
             isSwallowing = true
@@ -174,11 +174,7 @@ final class StreamHandler: ChannelDuplexHandler {
     }
 
     private func blockedChanged(_ context: ChannelHandlerContext) {
-        let isBlocked = framesUnderWay > 0 || !context.channel.isWritable
-        if isBlocked, !state.isBlocked {
-            startTimer(context, by: context.eventLoop.now + TimeAmount(state.limits.progressTime))
-        }
-        state.isBlocked = isBlocked
+        setBlocked(framesUnderWay > 0 || !context.channel.isWritable, context)
     }
 
     private func writeHead(_ head: HTTPResponse) {
@@ -236,33 +232,13 @@ final class StreamHandler: ChannelDuplexHandler {
 
     // MARK: time
 
-    /// Makes sure that the timer fires no later than a time.
-    private func startTimer(_ context: ChannelHandlerContext, by deadline: NIODeadline) {
-        timer.start(context, by: deadline) { self.timerFired(context) }
-    }
+    var socket: any Channel { connection.underlying }
 
-    private func timerFired(_ context: ChannelHandlerContext) {
-        timer.fired()
-        switch state.check(now: context.eventLoop.now) {
-        case .again(let deadline): startTimer(context, by: deadline)
-        case .close: context.close(promise: nil)
-        case .sample:
-            TCPInfo.progress(of: connection.underlying).assumeIsolated().whenSuccess { self.judge($0, context) }
-        }
-    }
+    func giveUp(_ context: ChannelHandlerContext) { context.close(promise: nil) }
 
-    private func judge(_ ofConnection: ConnectionState.Progress?, _ context: ChannelHandlerContext) {
-        guard context.channel.isActive else { return }
-        excuse(ofConnection)
-        let progress = ConnectionState.Progress(
-            moved: state.received + taken + excused, hasUnsent: framesUnderWay > 0)
-        switch state.judge(progress, now: context.eventLoop.now) {
-        case .again(let deadline): startTimer(context, by: deadline)
-        case .stalled(let deadline):
-            startTimer(context, by: deadline)
-            context.fireErrorCaught(ConnectionError.stalled)
-        case .close: context.close(promise: nil)
-        }
+    func progress(_ ofSocket: ConnectionState.Progress?) -> ConnectionState.Progress? {
+        excuse(ofSocket)
+        return ConnectionState.Progress(moved: state.received + taken + excused, hasUnsent: framesUnderWay > 0)
     }
 
     /// A full connection sends a frame of each stream in turn. While it moves less than one frame for every stream that

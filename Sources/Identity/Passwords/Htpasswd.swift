@@ -6,11 +6,11 @@ public struct Htpasswd: Sendable {
 
     private enum Line: Sendable {
         case other(String)
-        case user(String, BcryptHash)
+        case user(UserName, BcryptHash)
     }
 
     private var lines: [Line] = []
-    private var hashes: [String: BcryptHash] = [:]
+    private var hashes: [UserName: BcryptHash] = [:]
 
     public init() {}
 
@@ -28,8 +28,8 @@ public struct Htpasswd: Sendable {
             guard let colon = line.firstIndex(of: ":") else {
                 throw .passwordFile(line: number, reason: "it is not NAME:HASH")
             }
-            let name = String(line[..<colon])
-            guard Self.isName(name) else { throw .passwordFile(line: number, reason: "the name can't be used") }
+            let name = UserName(String(line[..<colon]))
+            guard Self.isName(name.text) else { throw .passwordFile(line: number, reason: "the name can't be used") }
             let hash = String(line[line.index(after: colon)...])
             guard let bcrypt = BcryptHash(hash) else { throw .passwordFile(line: number, reason: Self.fault(in: hash)) }
             guard hashes.updateValue(bcrypt, forKey: name) == nil else {
@@ -42,10 +42,10 @@ public struct Htpasswd: Sendable {
 
     /// In the order of the file.
     public var users: [String] {
-        lines.compactMap { if case .user(let name, _) = $0 { name } else { nil } }
+        lines.compactMap { if case .user(let name, _) = $0 { name.text } else { nil } }
     }
 
-    func hash(of user: String) -> BcryptHash? { hashes[user] }
+    func hash(of user: String) -> BcryptHash? { hashes[UserName(user)] }
 
     /// The cost of the hash that takes longest; what checking any password should seem to cost.
     var highestCost: Int { hashes.values.map(\.cost).max() ?? 10 }
@@ -54,6 +54,7 @@ public struct Htpasswd: Sendable {
     /// - Throws: `.userName`.
     public mutating func set(_ user: String, _ hash: BcryptHash) throws(AuthenticationError) {
         guard Self.isName(user) else { throw .userName(user) }
+        let user = UserName(user)
         if hashes.updateValue(hash, forKey: user) == nil {
             lines.append(.user(user, hash))
         } else {
@@ -66,6 +67,7 @@ public struct Htpasswd: Sendable {
     /// - Returns: whether there was such a user.
     @discardableResult
     public mutating func remove(_ user: String) -> Bool {
+        let user = UserName(user)
         guard hashes.removeValue(forKey: user) != nil else { return false }
         lines.removeAll { if case .user(user, _) = $0 { true } else { false } }
         return true

@@ -61,7 +61,7 @@ public struct Policy: Hashable, Sendable {
     }
 
     /// In byte order of the names when it is written.
-    public internal(set) var users: [String: Grants] = [:]
+    public internal(set) var users: [UserName: Grants] = [:]
     /// Those who don't say who they are: pull on some repositories, and nothing else.
     public internal(set) var anonymous = Grants()
     /// One for each pattern, in the file's order. What several cover is held to all of them.
@@ -72,7 +72,7 @@ public struct Policy: Hashable, Sendable {
     public init() {}
 
     /// The roles that a user has everywhere.
-    public func roles(of user: String) -> Set<Role> { users[user]?.roles ?? [] }
+    public func roles(of user: String) -> Set<Role> { users[UserName(user)]?.roles ?? [] }
 
     /// Gives a user other roles everywhere and leaves its repositories as they are; no roles remove the user.
     /// - Parameter cluster: the one that the role `cluster` is for.
@@ -84,6 +84,7 @@ public struct Policy: Hashable, Sendable {
         guard roles.contains(.cluster) ? Self.isClusterName(cluster ?? "") : cluster == nil else {
             throw .clusterName(cluster ?? "")
         }
+        let user = UserName(user)
         guard !roles.isEmpty else {
             users[user] = nil
             return
@@ -93,11 +94,11 @@ public struct Policy: Hashable, Sendable {
     }
 
     /// A user as requests see it; without roles if the policy does not name it.
-    func principal(of user: String) -> Principal {
+    func principal(of user: UserName) -> Principal {
         let grants = users[user] ?? Grants()
         let repositories = grants.repositories.merging(anonymous.repositories) { $0.union($1) }
         return Principal(
-            name: user, roles: grants.roles, repositories: repositories, cluster: grants.cluster)
+            name: user.text, roles: grants.roles, repositories: repositories, cluster: grants.cluster)
     }
 
     /// Those who don't say who they are; nil if they may do nothing.
@@ -127,8 +128,8 @@ public struct Policy: Hashable, Sendable {
     /// As the file has it: all that was read, but of comments only those at the top.
     public var text: String {
         var text = (comment.isEmpty ? Self.ownComment : comment).map { $0 + "\n" }.joined() + "users:\n"
-        for (name, grants) in users.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }) {
-            text += "  \(JSONValue.string(name).canonicalText):\n"
+        for (name, grants) in users.sorted(by: { $0.key.text.utf8.lexicographicallyPrecedes($1.key.text.utf8) }) {
+            text += "  \(JSONValue.string(name.text).canonicalText):\n"
             if !grants.roles.isEmpty || grants.repositories.isEmpty {
                 text += "    roles: \(Self.list(grants.roles))\n"
             }

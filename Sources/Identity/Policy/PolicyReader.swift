@@ -27,7 +27,8 @@ private struct PolicyReader {
             throw .policy(line: 0, reason: "anchors and aliases can't be used")
         }
         do {
-            parser = try Parser(yaml: text, resolver: .default, constructor: .default, encoding: .utf8)
+            parser = try Parser(
+                yaml: Self.joiningSurrogates(text), resolver: .default, constructor: .default, encoding: .utf8)
         } catch { throw Self.fault(error) }
     }
 
@@ -45,8 +46,8 @@ private struct PolicyReader {
         return policy
     }
 
-    private func users(_ value: Entry) throws(AuthenticationError) -> [String: Policy.Grants] {
-        var users: [String: Policy.Grants] = [:]
+    private func users(_ value: Entry) throws(AuthenticationError) -> [UserName: Policy.Grants] {
+        var users: [UserName: Policy.Grants] = [:]
         for (name, entry) in try members(value, "'users' is not a mapping of names") {
             guard Policy.isName(name) else { throw fault(entry, "a user's name can't be used") }
             guard !isNull(entry) else {
@@ -57,7 +58,7 @@ private struct PolicyReader {
                 throw fault(
                     entry, "the user '\(name)' has only one of the role cluster and the key 'cluster', with its name")
             }
-            users[name] = grants
+            users[UserName(name)] = grants
         }
         return users
     }
@@ -89,7 +90,7 @@ private struct PolicyReader {
 
     private func quota(_ value: Entry, _ which: String) throws(AuthenticationError) -> Policy.RepositoryQuota {
         let wrong = "\(which) has not just the keys 'repositories' and 'bytes'"
-        let members = Dictionary(uniqueKeysWithValues: try members(value, wrong))
+        let members = Dictionary(try members(value, wrong)) { first, _ in first }
         guard let repositories = members["repositories"], let bytes = members["bytes"], members.count == 2 else {
             throw fault(value, wrong)
         }
@@ -168,6 +169,37 @@ private struct PolicyReader {
 
     // MARK: YAML
 
+    /// JSON writes characters beyond U+FFFF as two escapes of UTF-16 (RFC 8259, section 7), which YAML does not know: in
+    /// a file that begins as JSON does they become one. Lines stay as they are.
+    static func joiningSurrogates(_ text: String) -> String {
+        let bytes = Array(text.utf8)
+        guard bytes.first(where: { !" \t\r\n".utf8.contains($0) }) == UInt8(ascii: "{") else { return text }
+        func unit(at index: Int) -> UInt32? {
+            guard index + 6 <= bytes.count, bytes[index] == UInt8(ascii: "\\"), bytes[index + 1] == UInt8(ascii: "u")
+            else { return nil }
+            return UInt32(String(decoding: bytes[index + 2..<index + 6], as: UTF8.self), radix: 16)
+        }
+        var joined: [UInt8] = []
+        joined.reserveCapacity(bytes.count)
+        var index = 0
+        while index < bytes.count {
+            if let high = unit(at: index), (0xD800..<0xDC00).contains(high), let low = unit(at: index + 6),
+                (0xDC00..<0xE000).contains(low)
+            {
+                let scalar = 0x10000 + (high - 0xD800) << 10 + (low - 0xDC00)
+                let digits = String(scalar, radix: 16)
+                joined += Array("\\U\(String(repeating: "0", count: 8 - digits.count))\(digits)".utf8)
+                index += 12
+            } else {
+                // What an escape is for is no beginning of another.
+                let count = bytes[index] == UInt8(ascii: "\\") ? min(2, bytes.count - index) : 1
+                joined += bytes[index..<index + count]
+                index += count
+            }
+        }
+        return String(decoding: joined, as: UTF8.self)
+    }
+
     /// More is refused before anything is read: what repeats itself could grow without end. Fewer are found then.
     private static let maximumAliases = 16
 
@@ -219,7 +251,8 @@ private struct PolicyReader {
             try check(Entry(node: key, line: member.line))
             try check(member)
             guard let name = key.scalar?.string else { throw fault(member, "a key is no text") }
-            // `a` and `"a"` are two keys to the parser.
+            // `a` and `"a"` are two keys to the parser. Names that only look alike are refused as well: who reads
+            // the file could not tell which of them is given what.
             guard keys.insert(name).inserted else { throw fault(member, "'\(name)' appears twice") }
             members.append((name, member))
         }

@@ -60,7 +60,7 @@ public struct Principal: Hashable, Sendable {
 /// A policy's users as requests see them, made once.
 struct Principals: Sendable {
     let anonymous: Principal?
-    private let named: [String: Principal]
+    private let named: [UserName: Principal]
 
     init(_ policy: Policy) {
         anonymous = policy.anonymousPrincipal
@@ -69,6 +69,6 @@ struct Principals: Sendable {
 
     /// A user that the policy does not name has no roles but what is everybody's.
     subscript(name: String) -> Principal {
-        named[name] ?? anonymous?.named(name) ?? Principal(name: name, roles: [])
+        named[UserName(name)] ?? anonymous?.named(name) ?? Principal(name: name, roles: [])
     }
 }

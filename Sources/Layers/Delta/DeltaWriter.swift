@@ -46,7 +46,7 @@ public struct DeltaPlan: Sendable {
         var (old, new) = (old, new)
         let covered = settings.covered.map { Array($0.utf8) }
         for path in covered {
-            let differences = TreeDifferences(new, from: old, below: path, times: settings.times)
+            let differences = try TreeDifferences(new, from: old, below: path, times: settings.times)
             guard differences.isEmpty else {
                 throw ConversionError(
                     .invalid, "differs, and layers above cover it: \(differences.told.first ?? "")", entry: path)
@@ -57,6 +57,7 @@ public struct DeltaPlan: Sendable {
         self.old = old
         self.new = new
         self.settings = settings
+        try new.memory.take(TreeChanges.cost(from: old, to: new))
         changes = TreeChanges(from: old, to: new, times: settings.times)
     }
 
@@ -74,6 +75,8 @@ public struct DeltaPlan: Sendable {
     public func write<Sink: LayerSink>(
         reading layers: [some LayerSource], to sink: Sink
     ) async throws -> WrittenDelta<Sink.Writer.Stored> {
+        let memory = new.memory.another()
+        try memory.take(ConversionCost.layer(settings.compression))
         let writer = try DeltaWriter(settings, try await sink.begin())
         do {
             try await writer.write(changes, of: new, reading: layers, limits: settings.limits)
@@ -89,9 +92,9 @@ public struct DeltaPlan: Sendable {
     /// - Returns: nothing different, or the delta must not be used.
     /// - Throws: `ConversionError` for a delta that is no layer; what the source throws.
     public func differences(applying delta: some LayerSource) async throws -> TreeDifferences {
-        var applied = old
+        var applied = try old.copy()
         try await applied.add(delta, limits: settings.limits)
-        return TreeDifferences(applied, from: new, times: settings.times)
+        return try TreeDifferences(applied, from: new, times: settings.times)
     }
 }
 
@@ -154,7 +157,7 @@ final class DeltaWriter<Writer: LayerWriter> {
         _ wanted: [UInt32: FileTree.FileID], of layer: Source, _ changes: TreeChanges, _ tree: FileTree,
         _ limits: ConversionLimits
     ) async throws {
-        var scan = LayerScan(layer, limits: limits)
+        var scan = try LayerScan(layer, limits: limits, memory: ArchiveMemory.Share(of: limits.memory))
         var index: UInt32 = 0
         var left = wanted.count
         var current: FileTree.FileID?

@@ -2,7 +2,8 @@ import Archive
 
 /// The index of a file tree: what is where, without the contents.
 ///
-/// A name costs 36 bytes and its last component's, a file 96. Names that are gone keep their place until they come again.
+/// A name costs 36 bytes and its last component's, a file 96, in arrays that grow: twice as much is taken for them. Names
+/// that are gone keep their place until they come again.
 public struct FileTree: Sendable {
     typealias NodeID = Int
     typealias FileID = Int
@@ -25,6 +26,16 @@ public struct FileTree: Sendable {
 
     static let root: NodeID = 0
 
+    private static let nodeBytes = 96
+    private static let fileBytes = 200
+    private static let recordBytes = 64
+    /// Memory is taken in steps of this size, in bytes.
+    private static let step = 64 << 10
+
+    /// Gives what the tree takes, and what is made of it. Copies of a tree that are not changed share it.
+    private(set) var memory: ArchiveMemory.Share
+    private var taken = 0
+    private var attributeBytes = 0
     private(set) var nodes: [Node]
     private(set) var files: [FileRecord]
     private var nameBytes: [UInt8] = []
@@ -37,7 +48,8 @@ public struct FileTree: Sendable {
     /// What the files of these layers have together, in bytes.
     var contentBytes: Int64 = 0
 
-    init() {
+    init(memory: ArchiveMemory.Share = ArchiveMemory.Share(of: nil)) {
+        self.memory = memory
         nodes = [Node(parent: .max, nameStart: 0, nameLength: 0, layer: 0)]
         files = [.plainDirectory(layer: 0)]
         slots = [UInt32](repeating: 0, count: 256)
@@ -112,6 +124,35 @@ public struct FileTree: Sendable {
         return node
     }
 
+    // MARK: Memory
+
+    private var bytes: Int {
+        nodes.count * Self.nodeBytes + 2 * nameBytes.count + files.count * Self.fileBytes + attributeBytes
+    }
+
+    private static func bytes(of records: [TarRecord]) -> Int {
+        records.reduce(0) { $0 + $1.key.utf8.count + $1.value.count + recordBytes }
+    }
+
+    /// Takes memory for an entry before it is put into the tree.
+    mutating func reserve(_ entry: TarEntry) throws(ConversionError) {
+        let names = entry.name.count { $0 == EntryName.slash } + 1
+        let wanted =
+            bytes + names * (Self.nodeBytes + Self.fileBytes) + 2 * entry.name.count + Self.bytes(of: entry.records)
+        guard wanted > taken else { return }
+        let more = (wanted - taken + Self.step - 1) / Self.step * Self.step
+        try memory.take(more)
+        taken += more
+    }
+
+    /// A tree of its own that can be changed.
+    func copy() throws(ConversionError) -> FileTree {
+        var copy = self
+        copy.memory = memory.another()
+        try copy.memory.take(taken)
+        return copy
+    }
+
     // MARK: Changing
 
     /// Makes a name one of a file.
@@ -129,6 +170,7 @@ public struct FileTree: Sendable {
     }
 
     mutating func add(_ file: FileRecord) -> FileID {
+        attributeBytes += Self.bytes(of: file.records ?? [])
         files.append(file)
         return files.count - 1
     }

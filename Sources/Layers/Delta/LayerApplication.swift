@@ -43,6 +43,7 @@ struct LayerApplication {
         }
         self.index += 1
         let path = try clean(entry.name, of: entry)
+        try tree.reserve(entry)
         guard entry.size <= maximumBytes - tree.contentBytes else {
             throw ConversionError(.tooLarge, "the layers are larger than allowed", entry: entry.name)
         }
@@ -199,7 +200,7 @@ extension FileTree {
     }
 
     init(reading layers: [some LayerSource], limits: ConversionLimits, nodes: Nodes) async throws {
-        self.init()
+        self.init(memory: ArchiveMemory.Share(of: limits.memory))
         for layer in layers { try await add(layer, limits: limits, nodes: nodes) }
     }
 
@@ -210,7 +211,7 @@ extension FileTree {
         guard layers < Self.maximumLayers else {
             throw ConversionError(.tooLarge, "more than \(Self.maximumLayers) layers")
         }
-        var scan = LayerScan(layer, limits: limits)
+        var scan = try LayerScan(layer, limits: limits, memory: memory.another())
         var application = LayerApplication(over: self, limits: limits, nodes: nodes)
         // Else the index would be copied with the first change.
         self = FileTree()

@@ -23,9 +23,11 @@ struct LayerScan<Source: LayerSource>: ~Copyable {
     private var holes: Int64 = 0
     private let maximumHoles: Int64
 
-    init(_ layer: Source, limits: ConversionLimits) {
-        source = ArchiveSource(layer.bytes(), limits: limits)
-        reader = TarReader(limits: limits.reader)
+    /// - Parameter memory: gives what reading takes until it is let go.
+    init(_ layer: Source, limits: ConversionLimits, memory: ArchiveMemory.Share) throws(ConversionError) {
+        try memory.take(ConversionCost.reading)
+        source = ArchiveSource(layer.bytes(), limits: limits, memory: memory)
+        reader = TarReader(limits: limits.reader, reserve: memory.reservation())
         maximumHoles = limits.holeBytes
         diffID = layer.diffID
         hasher = layer.diffID.map { DigestHasher($0.algorithm) }

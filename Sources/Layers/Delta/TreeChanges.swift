@@ -34,6 +34,10 @@ struct TreeChanges {
         case changed
     }
 
+    /// What it takes at most, in bytes: for each name of the new tree a mark, a place in lists and in tables, for each of
+    /// the old one a name that is gone.
+    static func cost(from old: FileTree, to new: FileTree) -> Int { 128 * (old.nodes.count + new.nodes.count) }
+
     init(from old: FileTree, to new: FileTree, times: DeltaTimes) {
         self.old = old
         self.new = new
@@ -151,6 +155,8 @@ struct TreeChanges {
 public struct TreeDifferences: Sendable, Hashable {
     /// How many are told.
     public static let maximumTold = 20
+    /// What a name takes besides its bytes: itself, and in sorting and in tables.
+    private static let nameBytes = 160
 
     /// `NAME: what is different`, printable, the first ones in the order of the names.
     public private(set) var told: [String] = []
@@ -162,8 +168,15 @@ public struct TreeDifferences: Sendable, Hashable {
     ///   - found: what there is.
     ///   - wanted: what there should be.
     ///   - directory: only what lies below it is compared; nothing lies below what is no directory.
-    init(_ found: FileTree, from wanted: FileTree, below directory: [UInt8] = [], times: DeltaTimes) {
-        let (names, others) = (Self.names(found, directory), Self.names(wanted, directory))
+    /// - Throws: `.noMemory`: whole names are compared, and all of them are held meanwhile.
+    init(
+        _ found: FileTree, from wanted: FileTree, below directory: [UInt8] = [], times: DeltaTimes
+    ) throws(ConversionError) {
+        let memory = wanted.memory.another()
+        defer { withExtendedLifetime(memory) {} }
+        let (names, others) = (
+            try Self.names(found, directory, memory), try Self.names(wanted, directory, memory)
+        )
         var partners: [FileTree.FileID: FileTree.FileID] = [:]
         var owners: [FileTree.FileID: FileTree.FileID] = [:]
         var (left, right) = (0, 0)
@@ -190,11 +203,15 @@ public struct TreeDifferences: Sendable, Hashable {
     }
 
     private static func names(
-        _ tree: FileTree, _ directory: [UInt8]
-    ) -> [(path: [UInt8], file: FileTree.FileID)] {
+        _ tree: FileTree, _ directory: [UInt8], _ memory: ArchiveMemory.Share
+    ) throws(ConversionError) -> [(path: [UInt8], file: FileTree.FileID)] {
         guard let directory = tree.find(directory) else { return [] }
         var names: [(path: [UInt8], file: FileTree.FileID)] = []
-        for node in tree.subtree(directory).dropFirst() { names.append((tree.path(node), tree.fileID(node))) }
+        for node in tree.subtree(directory).dropFirst() {
+            let path = tree.path(node)
+            try memory.take(path.count + Self.nameBytes)
+            names.append((path, tree.fileID(node)))
+        }
         return names.sorted { $0.path.precedes($1.path) }
     }
 

@@ -124,7 +124,7 @@ struct LayerTar<Source: LayerSource>: AsyncSequence, Sendable {
         private var isOver = false
 
         init(_ layer: Source, _ limits: ConversionLimits) {
-            source = ArchiveSource(layer.bytes(), limits: limits)
+            source = ArchiveSource(layer.bytes(), limits: limits, memory: ArchiveMemory.Share(of: limits.memory))
             diffID = layer.diffID
             hasher = layer.diffID.map { DigestHasher($0.algorithm) }
         }

@@ -33,11 +33,12 @@ public struct UploadID: Hashable, Sendable, CustomStringConvertible {
 /// Whose an upload is: to everybody else it is not there.
 public struct UploadOwner: Hashable, Sendable {
     let repository: RepositoryName
-    let user: String
+    /// The name's bytes: what only looks alike is another user.
+    let user: [UInt8]
 
     public init(repository: RepositoryName, user: String) {
         self.repository = repository
-        self.user = user
+        self.user = Array(user.utf8)
     }
 }
 
@@ -85,7 +86,7 @@ public final class UploadSessions: Sendable {
 
     private struct State {
         var entries: [UploadID: Entry] = [:]
-        var ofUser: [String: Int] = [:]
+        var ofUser: [[UInt8]: Int] = [:]
 
         mutating func add(_ id: UploadID, _ entry: Entry) {
             entries[id] = entry
@@ -103,10 +104,11 @@ public final class UploadSessions: Sendable {
 
         /// The upload whose place somebody gets who has so many; nil if nobody has more than one more.
         func place(forOneWith own: Int) -> UploadID? {
-            guard let (user, count) = ofUser.max(by: { ($0.value, $1.key) < ($1.value, $0.key) }), count > own + 1
-            else {
-                return nil
+            let most = ofUser.max { one, other in
+                one.value == other.value
+                    ? other.key.lexicographicallyPrecedes(one.key) : one.value < other.value
             }
+            guard let (user, count) = most, count > own + 1 else { return nil }
             return entries.filter { $0.value.owner.user == user && $0.value.session != nil }
                 .min { $0.value.used < $1.value.used }?.key
         }

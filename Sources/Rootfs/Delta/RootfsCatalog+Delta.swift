@@ -16,11 +16,14 @@ public struct DeltaRequest: Sendable {
     public let times: DeltaTimes
     public let compression: CompressionFormat
     public let by: String
+    /// nil: it is not counted.
+    public let memory: ArchiveMemory?
 
     public init(
         stack: StackName, from: VersionName, to: VersionName, architecture: Architecture, times: DeltaTimes,
-        compression: CompressionFormat, by: String
+        compression: CompressionFormat, by: String, memory: ArchiveMemory? = nil
     ) {
+        self.memory = memory
         self.stack = stack
         self.from = from
         self.to = to
@@ -107,13 +110,14 @@ extension RootfsCatalog {
         settings.limits.ratio = .max
         settings.limits.inputBytes = .max
         settings.limits.outputBytes = .max
+        settings.limits.memory = request.memory
         let (oldLayers, newLayers) = (sources(old), sources(new))
         async let oldTree = FileTree(reading: oldLayers, limits: settings.limits)
         async let newTree = FileTree(reading: newLayers, limits: settings.limits)
         let plan: DeltaPlan
         do {
             plan = try DeltaPlan(from: try await oldTree, to: try await newTree, settings: settings)
-        } catch let error as ConversionError {
+        } catch let error as ConversionError where error.fault != .noMemory {
             throw ImageError.unsuitableDelta("no layer turns \(old.version) into \(new.version): \(error)")
         }
         let written = try await plan.write(reading: newLayers, to: BlobLayerSink(blobs: blobs))

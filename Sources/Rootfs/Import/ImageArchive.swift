@@ -14,9 +14,12 @@ final class ImageArchive {
     /// What is kept in memory at most: of one file, and of all.
     private static let smallFile: Int64 = 4 << 20
     private static let smallFiles: Int64 = 32 << 20
+    /// What a file is remembered with besides its name, in bytes.
+    private static let recordBytes = 400
 
     private let blobs: BlobStore
     private let limits: ConversionLimits
+    private let memory: ArchiveMemory.Share
     private var files: [String: ArchivedFile] = [:]
     /// Symbolic and hard links, by name.
     private var links: [String: String] = [:]
@@ -44,6 +47,7 @@ final class ImageArchive {
     ) async throws where Source.Element == [UInt8] {
         self.blobs = blobs
         self.limits = limits
+        memory = ArchiveMemory.Share(of: limits.memory)
         do {
             try await readArchive(source, limits: limits) { try await self.take($0) }
         } catch {
@@ -97,6 +101,7 @@ extension ImageArchive {
     }
 
     private func begin(_ entry: TarEntry) async throws {
+        try memory.take(3 * entry.name.count + entry.linkName.count + Self.recordBytes)
         let name = try Self.clean(entry.name)
         if entry.kind == .directory { return }
         guard names.count < Self.maximumFiles else {
@@ -124,6 +129,7 @@ extension ImageArchive {
         let isSmall = size <= Self.smallFile && size <= Self.smallFiles - memoryBytes
         var entry = Entry(name: name, left: size, promised: promised)
         if isSmall {
+            try memory.take(Int(size))
             memoryBytes += size
             entry.memory = []
             entry.memory?.reserveCapacity(Int(size))

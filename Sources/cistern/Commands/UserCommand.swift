@@ -38,7 +38,7 @@ struct UserCommand: AsyncParsableCommand {
             try Htpasswd.update(paths.users) { (users) throws(AuthenticationError) in try users.set(name, hash) }
             try Policy.update(paths.policy) { (policy) throws(AuthenticationError) in
                 // Who has roles on some repositories only keeps them, and gets none everywhere unasked.
-                if roles.isEmpty, let grants = policy.users[name], grants.roles.isEmpty { return }
+                if roles.isEmpty, let grants = policy.users[UserName(name)], grants.roles.isEmpty { return }
                 try policy.set(name, roles.isEmpty ? [.pull] : Set(roles), cluster: cluster)
             }
             print("user \(name) is written to \(paths.users)")
@@ -61,14 +61,14 @@ struct UserCommand: AsyncParsableCommand {
                     var members: [String: JSONValue] = [
                         "name": .string(user), "roles": .array(roles(user).map { .string($0) }),
                     ]
-                    if let cluster = policy.users[user]?.cluster { members["cluster"] = .string(cluster) }
+                    if let cluster = policy.users[UserName(user)]?.cluster { members["cluster"] = .string(cluster) }
                     return .object(members)
                 }
                 print(JSONValue.object(["users": .array(list)]).prettyText)
             } else {
                 var table = Table(["USER", "ROLES"])
                 for user in users {
-                    let cluster = policy.users[user]?.cluster.map { " of \($0)" } ?? ""
+                    let cluster = policy.users[UserName(user)]?.cluster.map { " of \($0)" } ?? ""
                     table.add([user, roles(user).map { $0 == "cluster" ? $0 + cluster : $0 }.joined(separator: ", ")])
                 }
                 print(table.text, terminator: "")

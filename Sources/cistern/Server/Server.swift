@@ -50,7 +50,7 @@ struct Server {
         _ logger: Logger
     ) async throws {
         // This process owns the directory, so what it read stays true.
-        let store = CachingObjectStore(ConfirmingObjectStore(files))
+        let store = CachingObjectStore(ConfirmingObjectStore(MeteredObjectStore(files)))
         let unreadable = UnreadableRecords(logger: logger)
         let quotas = QuotaLedger(storeLimit: settings.storeBytes, interval: settings.countInterval)
         // Changes come from the reloader; what is in force now must be before the first request.
@@ -63,9 +63,10 @@ struct Server {
             : BlobStore(
                 store: store, now: SystemClock.now, grace: settings.collectionGrace, quotas: quotas,
                 unreadable: unreadable)
+        let memory = Budget.memory(settings.memoryBytes)
         let droplets = DropletCatalog(
-            store: store, blobs: blobs, quotas: quotas, conversions: settings.conversions, unreadable: unreadable,
-            now: SystemClock.now)
+            store: store, blobs: blobs, quotas: quotas, conversions: settings.conversions(memory),
+            unreadable: unreadable, now: SystemClock.now)
         let rootfs = try await RootfsCatalog(
             store: store, blobs: blobs, unreadable: unreadable, logger: logger, now: SystemClock.now)
         try await rootfs.migrate()
@@ -94,7 +95,6 @@ struct Server {
             now: SystemClock.now, logger: logger)
 
         warnOfRedirects(store, logger)
-        let memory = Budget.memory(settings.memoryBytes)
         var routes = Routes.health([storeCheck(files), .memory(memory), .descriptors])
         routes.add(
             RegistryAPI(

@@ -125,17 +125,22 @@ extension ServerSettings {
     /// - Parameter memory: what requests may hold; archives have a share of it.
     func bits(_ memory: Budget) -> BitsAPI.Settings {
         BitsAPI.Settings(
-            maximumDroplet: maximumUpload, limits: limits(memory), layout: layout, defaultStack: defaultStack,
-            defaultArchitecture: defaultArchitecture)
+            maximumDroplet: maximumUpload, limits: limits(memory, [.archives]), layout: layout,
+            defaultStack: defaultStack, defaultArchitecture: defaultArchitecture)
     }
 
-    private func limits(_ memory: Budget) -> ConversionLimits {
+    /// Droplets that are converted at the same time: no more than can all be large at once. Others wait.
+    func conversions(_ memory: Budget) -> Int {
+        let cost = 2 * ConversionLimits.leastMemory(layout.compression)
+        return max(1, min(conversions, memory.bound(of: .archives) / cost))
+    }
+
+    private func limits(_ memory: Budget, _ shares: [Budget.Share]) -> ConversionLimits {
         var limits = limits
-        limits.memory = ArchiveMemory {
-            memory.take($0, of: .archives)
-        } give: {
-            memory.give($0, of: .archives)
-        }
+        limits.memory = ArchiveMemory(
+            shares.map { share in
+                ArchiveMemory.Source(take: { memory.take($0, of: share) }, give: { memory.give($0, of: share) })
+            })
         return limits
     }
 
@@ -144,7 +149,8 @@ extension ServerSettings {
     ///   - memory: as above.
     func operators(trust: String, _ memory: Budget) -> OperatorAPI.Settings {
         OperatorAPI.Settings(
-            maximumRootfs: maximumUpload, limits: limits(memory), compression: layout.compression,
+            maximumRootfs: maximumUpload, limits: limits(memory, [.archives, .operators]),
+            compression: layout.compression,
             computesDeltas: deltas != nil, rootfsMustBeSigned: rootfsMustBeSigned,
             trusted: { TrustedKeys(directory: trust) })
     }

@@ -41,7 +41,8 @@ struct Setting: Hashable, Sendable {
     static let maximumEntries = Setting(
         key: "limits.entries", fallback: "1000000", help: "the most entries that one may have")
     static let conversions = Setting(
-        key: "limits.conversions", fallback: "16", help: "droplets converted at the same time; others wait")
+        key: "limits.conversions", fallback: "16",
+        help: "droplets converted at the same time, fewer where memory is short; others wait")
     static let connectionsOfAddress = Setting(
         key: "limits.connections-per-address", fallback: "1024", help: "open connections of one client address")
     static let requestsOfAddress = Setting(

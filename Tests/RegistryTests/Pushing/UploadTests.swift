@@ -161,9 +161,12 @@ struct UploadTests {
     @Test("an upload is its owner's: neither another user nor another repository finds it")
     func owner() async throws {
         let world = try PushWorld()
-        let owner = world.owner()
+        let owner = world.owner("caf\u{E9}")
         let id = try world.uploads.begin(owner, .sha256)
-        for stranger in [world.owner("v"), world.owner(of: try RepositoryName(parsing: "a/c"))] {
+        // The second one's name only looks like the owner's.
+        for stranger in [
+            world.owner("v"), world.owner("cafe\u{301}"), world.owner(of: try RepositoryName(parsing: "a/c")),
+        ] {
             #expect(throws: RegistryError.self) { try world.uploads.received(id, stranger) }
             await #expect(throws: RegistryError.self) {
                 try await world.uploads.append(id, stranger, nil, AsyncElements([[1]]))
