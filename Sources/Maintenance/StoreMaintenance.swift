@@ -81,8 +81,12 @@ package struct StoreMaintenance: Sendable {
     /// - Parameter by: nil: a schedule.
     @discardableResult
     package func count(by: String?) async throws(OperationError) -> OperationRecord {
-        try await operations.begin(OperationRequest(kind: Kind.count, by: by, isAlone: true)) { _ in
-            try await withTaskExecutorPreference(executor) { _ = try await counter.count() }
+        try await operations.begin(OperationRequest(kind: Kind.count, by: by, isAlone: true)) { operation in
+            try await withTaskExecutorPreference(executor) {
+                _ = try await counter.count { repositories in
+                    operation.advance(to: .init(done: Int64(repositories), unit: "repositories"))
+                }
+            }
             quotas.usage.log(to: logger)
             return quotas.usage.model.json
         }

@@ -22,10 +22,11 @@ package struct UsageCounter: Sendable {
 
     /// Counts, while everything else goes on. Its memory does not grow with what there is beyond a few bytes for each
     /// blob of the largest repository. What was known before stays if it fails.
+    /// - Parameter progress: told how many repositories were counted so far.
     /// - Returns: false if a count runs already.
     @discardableResult
-    package func count() async throws -> Bool {
-        try await quotas.count(now: now) { count in
+    package func count(progress: @escaping @Sendable (_ repositories: Int) -> Void = { _ in }) async throws -> Bool {
+        try await quotas.count(now: now, progress: progress) { count in
             for owner in owners.all { try await owner.usage(count, in: reading) }
             try await BlobStore.countUsage(in: reading, count)
         }

@@ -56,13 +56,18 @@ extension OperatorAPI {
 
     /// What can be said at once of what can't be is said here, and not by the operation.
     private func begin(_ wanted: DeltaRequest) async throws -> OperationRecord {
-        try rootfs.check(wanted)
+        let (old, new) = try rootfs.check(wanted)
+        // The new version is read twice: to compare the trees, and for the delta's content.
+        let bytes = old.layers.totalSize.clampedAdding(new.layers.totalSize).clampedAdding(new.layers.totalSize)
         let parameters = [
             "stack": wanted.stack.text, "from": wanted.from.text, "version": wanted.to.text,
             "architecture": wanted.architecture.rawValue, "times": wanted.times.rawValue,
         ]
         return try await operations.begin(
             OperationRequest(kind: "delta", by: wanted.by, parameters: parameters)
-        ) { _ in try await rootfs.computeDelta(wanted).delta.model.json }
+        ) { operation in
+            operation.advance(to: .init(done: 0, total: bytes, unit: "bytes"))
+            return try await rootfs.computeDelta(wanted) { operation.advance(by: $0) }.delta.model.json
+        }
     }
 }

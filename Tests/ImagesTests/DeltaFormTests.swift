@@ -7,6 +7,7 @@ import Layers
 import OCI
 import Packages
 import Rootfs
+import Synchronization
 import TestSupport
 import Testing
 
@@ -17,11 +18,19 @@ struct DeltaFormTests {
     private static let droplet = TestTar.droplet("app")
 
     private func delta(_ house: TestHouse, _ from: String, _ to: String) async throws -> LayerReference {
-        try await house.rootfs.computeDelta(
+        let stack = try StackName(TestHouse.stack)
+        let (old, new) = (try VersionName(from), try VersionName(to))
+        let read = Mutex<Int64>(0)
+        let layer = try await house.rootfs.computeDelta(
             DeltaRequest(
-                stack: try StackName(TestHouse.stack), from: try VersionName(from), to: try VersionName(to),
-                architecture: .amd64, times: .compared, compression: .gzip, by: "tester")
-        ).delta.layer
+                stack: stack, from: old, to: new, architecture: .amd64, times: .compared, compression: .gzip,
+                by: "tester")
+        ) { more in read.withLock { $0 += more } }.delta.layer
+        func size(_ version: VersionName) throws -> Int64 {
+            try house.rootfs.version(stack, version, .amd64).layers.reduce(0) { $0 + $1.size }
+        }
+        #expect(try read.withLock { $0 } == size(old) + 2 * size(new), "what an operator is shown as progress")
+        return layer
     }
 
     private func layers(_ image: ComposedImage) throws -> [Digest] {

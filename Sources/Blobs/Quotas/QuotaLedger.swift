@@ -90,16 +90,18 @@ public final class QuotaLedger: Sendable {
     /// - Parameters:
     ///   - now: nanoseconds since 1970.
     ///   - clock: what durations are measured by.
+    ///   - progress: told how many repositories were found so far.
     ///   - walk: goes through everything that is held and tells it.
     /// - Returns: false if a count runs already.
     public func count<Failure: Error>(
         now: () -> Int64, clock: () -> ContinuousClock.Instant = { .now },
+        progress: @escaping @Sendable (_ repositories: Int) -> Void = { _ in },
         _ walk: (QuotaCount) async throws(Failure) -> Void
     ) async throws(Failure) -> Bool {
         let start = clock()
         guard state.withLock({ $0.beginCount() }) else { return false }
         do throws(Failure) {
-            try await walk(QuotaCount(book: self))
+            try await walk(QuotaCount(book: self, progress: progress))
             end(start, clock(), now())
             return true
         } catch {
@@ -140,7 +142,13 @@ public final class QuotaLedger: Sendable {
         }
     }
 
-    func found(_ repository: String, _ bytes: Int64) { state.withLock { $0.found(repository, bytes) } }
+    /// - Returns: how many repositories the count has found so far.
+    func found(_ repository: String, _ bytes: Int64) -> Int {
+        state.withLock { state in
+            state.found(repository, bytes)
+            return state.count?.repositories ?? 0
+        }
+    }
 
     func found(stored page: [(key: String, bytes: Int64)]) { state.withLock { $0.found(stored: page) } }
 }
@@ -148,6 +156,8 @@ public final class QuotaLedger: Sendable {
 /// A count under way: told what there is.
 public struct QuotaCount: Sendable {
     let book: QuotaLedger
+    /// Told how many repositories were found so far.
+    let progress: @Sendable (Int) -> Void
 
     /// The walk is about to list its next keys, or at its end. What is committed meanwhile is added to the count.
     public func goOn(_ walk: QuotaLedger.Walk) { book.reached(walk, nil) }
@@ -158,7 +168,7 @@ public struct QuotaCount: Sendable {
     public func reached(_ repository: RepositoryName, _ walk: QuotaLedger.Walk) { book.reached(walk, repository.text) }
 
     /// What the repository holds.
-    public func add(_ repository: RepositoryName, _ bytes: Int64) { book.found(repository.text, bytes) }
+    public func add(_ repository: RepositoryName, _ bytes: Int64) { progress(book.found(repository.text, bytes)) }
 
     /// The next objects that hold content, in the order of their keys, and how much of it.
     func add(stored page: [(key: String, bytes: Int64)]) { book.found(stored: page) }

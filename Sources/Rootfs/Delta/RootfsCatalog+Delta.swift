@@ -42,10 +42,13 @@ extension RootfsCatalog {
     /// if there is no difference. Durable when it returns; interrupted at any time it leaves nothing that can be seen.
     /// One is computed at a time. What is there already is not computed again.
     ///
+    /// - Parameter progress: told how many more bytes of layers were read, of the old version's layers once and the new one's twice.
     /// - Returns: the delta, and whether it is new.
     /// - Throws: `.unknownStack`, `.unknownVersion`, `.noVariant`, `.versionBlocked`; `.unsuitableDelta` if no such layer can be, or the one
     ///   computed does not do what it should; `.rejected`, `.blob`, `.store`, `.cancelled`.
-    public func computeDelta(_ request: DeltaRequest) async throws(ImageError) -> (delta: RootfsDelta, isNew: Bool) {
+    public func computeDelta(
+        _ request: DeltaRequest, progress: @escaping @Sendable (Int64) -> Void = { _ in }
+    ) async throws(ImageError) -> (delta: RootfsDelta, isNew: Bool) {
         let (old, new) = try check(request)
         return try await deltaLimit.run(cancelled: .cancelled) { () throws(ImageError) in
             if let kept = try? delta(request.stack, request.from, request.to, request.architecture),
@@ -55,7 +58,7 @@ extension RootfsCatalog {
                 return (kept, false)
             }
             let delta: RootfsDelta
-            do { delta = try await compute(request, old, new) } catch { throw imageError(error) }
+            do { delta = try await compute(request, old, new, progress) } catch { throw imageError(error) }
             return (try await keep(delta), true)
         }
     }
@@ -103,7 +106,8 @@ extension RootfsCatalog {
     }
 
     private func compute(
-        _ request: DeltaRequest, _ old: RootfsVersion, _ new: RootfsVersion
+        _ request: DeltaRequest, _ old: RootfsVersion, _ new: RootfsVersion,
+        _ progress: @escaping @Sendable (Int64) -> Void
     ) async throws -> RootfsDelta {
         var settings = DeltaSettings(compression: request.compression, times: request.times, covered: Self.covered)
         // They came in under the limits of their time.
@@ -111,7 +115,8 @@ extension RootfsCatalog {
         settings.limits.inputBytes = .max
         settings.limits.outputBytes = .max
         settings.limits.memory = request.memory
-        let (oldLayers, newLayers) = (sources(old), sources(new))
+        let oldLayers = old.layers.map { StoredLayer($0, in: blobs, progress: progress) }
+        let newLayers = new.layers.map { StoredLayer($0, in: blobs, progress: progress) }
         async let oldTree = FileTree(reading: oldLayers, limits: settings.limits)
         async let newTree = FileTree(reading: newLayers, limits: settings.limits)
         let plan: DeltaPlan
@@ -140,10 +145,6 @@ extension RootfsCatalog {
             layer: LayerReference(written.layer), uncompressedSize: written.layer.uncompressedSize,
             rootfsSize: new.layers.totalSize, changed: written.changed, gone: written.gone,
             times: request.times, computed: Timestamp(nanoseconds: now()), computedBy: request.by)
-    }
-
-    private func sources(_ version: RootfsVersion) -> [StoredLayer] {
-        version.layers.map { StoredLayer($0, in: blobs) }
     }
 
     /// Writes a delta down, unless one of its versions was removed meanwhile, or the new one blocked. Then its blob is garbage.
@@ -224,14 +225,17 @@ extension RootfsCatalog {
 struct StoredLayer: LayerSource {
     let diffID: Digest?
     let open: @Sendable () async throws(BlobError) -> any ObjectReader
+    let progress: @Sendable (Int64) -> Void
 
-    init(_ layer: LayerReference, in blobs: BlobStore) {
+    init(_ layer: LayerReference, in blobs: BlobStore, progress: @escaping @Sendable (Int64) -> Void) {
         diffID = layer.diffID
+        self.progress = progress
         open = { () async throws(BlobError) in try await blobs.open(layer.digest).reader }
     }
 
     init(_ staged: StagedBlob, diffID: Digest?) {
         self.diffID = diffID
+        progress = { _ in }
         open = { () async throws(BlobError) in try await staged.open() }
     }
 
@@ -246,22 +250,23 @@ struct StoredLayer: LayerSource {
     /// Opens the layer when it is first asked, and closes it at the end; a reader that is dropped before gives up its
     /// file by itself.
     struct Iterator: AsyncIteratorProtocol {
-        private static let chunk = 256 << 10
-
         let layer: StoredLayer
         private var reader: (any ObjectReader)?
-        private var offset: Int64 = 0
+        private var pieces: ObjectByteStream.Iterator?
 
         init(layer: StoredLayer) { self.layer = layer }
 
         mutating func next() async throws -> [UInt8]? {
             try Task.checkCancellation()
-            if reader == nil { reader = try await layer.open() }
-            guard let bytes = try await reader?.read(at: offset, maximum: Self.chunk), !bytes.isEmpty else {
+            if reader == nil {
+                reader = try await layer.open()
+                pieces = reader?.bytes.makeAsyncIterator()
+            }
+            guard let bytes = try await pieces?.next() else {
                 await reader?.close()
                 return nil
             }
-            offset += Int64(bytes.count)
+            layer.progress(Int64(bytes.count))
             return bytes
         }
     }

@@ -118,7 +118,7 @@ extension ServerTests {
             }
         }
 
-        @Test("Strangers' pipelined requests")
+        @Test("Strangers' pipelined requests are read one after the other, not parsed all at once")
         func pipelined() async throws {
             let budget = 64
             try await Self.with(["--limits-memory-bytes", String(budget << 20)]) { world, before in
