@@ -25,7 +25,8 @@ struct TarHeader {
     let seconds: Int64
 
     /// - Parameter block: 512 bytes.
-    /// - Throws: `ArchiveError` for a wrong checksum, for a field that is no number or that readers interpret differently.
+    /// - Throws: `ArchiveError` for a wrong checksum, for a field that is no number or that readers interpret
+    ///   differently.
     init(_ block: Span<UInt8>) throws(ArchiveError) {
         guard Self.checksumHolds(block) else { throw .invalid("a header's checksum is wrong (damaged, or no tar)") }
         let own = Self.text(block, 0, 100)

@@ -41,6 +41,6 @@ public struct LayerReference: Hashable, Sendable {
 }
 
 extension Sequence<LayerReference> {
-    /// Of the stored bytes of all.
+    /// The sizes of all layers' stored bytes added up, clamped to the largest number.
     package var totalSize: Int64 { map(\.size).clampedSum }
 }
