@@ -4,7 +4,7 @@ import CZstd
 ///
 /// Feed it until it neither consumes nor produces anything, then call `finish`.
 public struct Decompressor: ~Copyable {
-    /// What one step took and gave.
+    /// How many bytes one step took from the input and wrote to the output.
     public struct Step: Sendable {
         public var consumed = 0
         public var produced = 0

@@ -42,7 +42,7 @@ struct NextEntry {
 
     /// The entry that the headers describe, but for its size, which a sparse map may still change.
     ///
-    /// - Parameter global: what the archive's global PAX headers have set; the entry's own headers go before it.
+    /// - Parameter global: what the archive's global PAX headers have set; the entry's own headers override it.
     /// - Throws: `ArchiveError` if the headers contradict one another, or the type is unknown.
     func entry(global: PaxRecords) throws(ArchiveError) -> TarEntry {
         guard let header else { throw .invalid("no header") }

@@ -53,7 +53,7 @@ struct TarHeader {
         groupID = try field(116, 8, "gid")
         size = try field(124, 12, "size")
         seconds = try field(136, 12, "mtime")
-        // No layer has devices, but some readers stop at a header where these are no numbers.
+        // Layers have no devices, but some readers stop at a header whose device fields are no numbers.
         _ = try field(329, 8, "major device number")
         _ = try field(337, 8, "minor device number")
         guard size >= 0 else { throw .invalid("the size is negative", entry: own) }

@@ -21,10 +21,9 @@ public struct TarReader {
         /// All bytes given were taken, or what is left is too short to be a header: give more.
         case needsInput
         case entry(TarEntry)
-        /// The next bytes, as many as given here, right after those consumed, are content of the last entry. The caller
-        /// moves past them itself.
+        /// So many bytes, right after those consumed, are content of the last entry. The caller moves past them itself.
         case content(Int)
-        /// As many zeros as given here, which the archive does not store, are content of the last entry.
+        /// So many zeros, which the archive does not store, are content of the last entry.
         case hole(Int64)
     }
 

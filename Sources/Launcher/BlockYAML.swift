@@ -17,8 +17,7 @@ struct BlockYAML {
         var indent: Int
         var text: Substring
         let number: Int
-        /// Whether the line has only space or a comment. In a literal or folded block a line that looks like a comment
-        /// is text.
+        /// Whether the line has only space or a comment. In a literal or folded block a comment is text.
         var isBlank: Bool { text.isEmpty || text.first == "#" }
     }
 
@@ -102,8 +101,7 @@ struct BlockYAML {
                 position += 1
                 elements.append(try node(from: indent + 1, depth: depth + 1))
             } else if Self.isItem(rest) || Self.splitKey(rest) != nil {
-                // The text after the dash begins a block of its own, whose indentation is the column of its first
-                // character.
+                // The text after the dash is a block of its own, indented to the column of its first character.
                 lines[position].indent = indent + line.text.count - rest.count
                 lines[position].text = rest
                 elements.append(try node(from: indent + 1, depth: depth + 1))

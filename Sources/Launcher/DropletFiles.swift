@@ -217,8 +217,8 @@ enum Procfile {
         while let line = parser.current {
             parser.position += 1
             guard line.indent == 0, !line.isBlank, let (type, rest) = split(line.text) else { continue }
-            // A command that is no YAML is taken as it stands: one that begins like a flow or an alias (`[ -f x ] &&
-            // …`), or that goes on after a closing quote.
+            // A command that is no YAML is taken as it stands: it begins like a flow or an alias
+            // (`[ -f x ] && …`), or goes on after a closing quote.
             let command = (try? BlockYAML.scalarValue(rest, &parser)) ?? String(rest)
             processes.removeAll { $0.type == type }
             if !command.isEmpty { processes.append(ProcessCommand(type: type, command: command)) }

@@ -39,7 +39,7 @@ extension SystemText: Comparable {
 extension SystemText {
     private static let slash = UInt8(ascii: "/")
 
-    /// What follows the last slash.
+    /// The part after the last slash; the whole text if there is none.
     package var lastComponent: SystemText {
         SystemText(bytes: bytes.suffix(from: bytes.lastIndex(of: Self.slash).map { $0 + 1 } ?? 0))
     }
@@ -48,8 +48,7 @@ extension SystemText {
         SystemText(bytes: bytes.last == Self.slash ? bytes : bytes + [Self.slash]) + component
     }
 
-    /// The absolute path without `.`, `..` and doubled slashes, derived from the text alone: no symbolic link is
-    /// followed.
+    /// The absolute path without `.`, `..` and doubled slashes, from the text alone: no symbolic link is followed.
     package func absolute(from directory: SystemText) -> SystemText {
         var parts: [ArraySlice<UInt8>] = []
         let whole = bytes.first == Self.slash ? bytes : directory.bytes + [Self.slash] + bytes

@@ -90,7 +90,7 @@ public enum ArchivePart: Sendable {
     case entry(TarEntry)
     /// Bytes of the last entry's content.
     case content([UInt8])
-    /// As many zeros of the last entry's content, which the archive does not store.
+    /// So many zeros of the last entry's content, which the archive does not store.
     case hole(Int64)
 }
 

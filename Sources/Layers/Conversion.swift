@@ -63,8 +63,7 @@ public enum LayerMode: String, Sendable, Hashable, CaseIterable {
     case split
 }
 
-/// Bounds on a conversion. Going over one throws `ConversionError.Fault.tooLarge`, except where its comment says
-/// otherwise.
+/// Bounds on a conversion. Going over one throws `ConversionError.Fault.tooLarge` unless its comment names another.
 public struct ConversionLimits: Sendable, Hashable {
     /// Bytes of the compressed input.
     public var inputBytes: Int64 = 16 << 30
@@ -118,13 +117,13 @@ public enum LayerGroup: Hashable, Sendable {
 public struct ConvertedLayer<Stored: Sendable>: Sendable {
     public let group: LayerGroup
     public let compression: CompressionFormat
-    /// Of the compressed bytes.
+    /// The digest of the compressed bytes.
     public let digest: Digest
-    /// Of the compressed bytes.
+    /// The number of compressed bytes.
     public let size: Int64
-    /// Of the tar.
+    /// The digest of the tar.
     public let diffID: Digest
-    /// Of the tar, in bytes.
+    /// The tar's length in bytes.
     public let uncompressedSize: Int64
     /// The sink's own handle of the stored bytes.
     public let stored: Stored

@@ -5,8 +5,7 @@ public struct ELFProgram: Sendable, Hashable {
         case none
         /// The dynamic loader's path, as it stands in the program.
         case path([UInt8])
-        /// The program's head does not tell: the loader's name lies further inside, or the program headers are
-        /// malformed.
+        /// The head does not tell: the loader's name lies further inside, or the program headers are malformed.
         case beyond
     }
 

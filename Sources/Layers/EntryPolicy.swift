@@ -64,8 +64,7 @@ struct EntryPolicy: Sendable {
         let components = prefix.split(separator: EntryName.slash)
         for (index, component) in components.enumerated() {
             path += (path.isEmpty ? [] : [EntryName.slash]) + component
-            // The last component is the droplet's root directory: the layer of the rest gets the archive's entry for
-            // it.
+            // The last component is the droplet's root directory: the rest's layer gets the archive's entry for it.
             if index == components.count - 1, group == .rest { break }
             entries.append(directory(path, owner: index == components.count - 1 ? owner : nil))
         }

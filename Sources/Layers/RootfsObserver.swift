@@ -49,8 +49,7 @@ public struct RootfsFindings: Sendable, Hashable {
     public let files: [String: File]
     /// The watched programs that exist, by path.
     public let programs: [String: Program]
-    /// The watched paths that exist. Symbolic links are followed inside the tree; one that leads nowhere does not
-    /// exist.
+    /// The watched paths that exist. Symbolic links are followed in the tree; one that leads nowhere does not exist.
     public let existing: Set<String>
 }
 

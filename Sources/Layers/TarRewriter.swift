@@ -170,8 +170,7 @@ struct TarRewriter {
         while outputs.count < rules.groups.count { outputs.append(LayerOutput(group: rules.groups[outputs.count])) }
     }
 
-    /// Makes an output the current one. An output that is still empty first gets the directories above everything in
-    /// it.
+    /// Makes an output the current one. One that is still empty first gets the directories above everything in it.
     private mutating func select(_ output: Int) {
         current = output
         // The buffer is reused, but not at the size that a rare large header needed.

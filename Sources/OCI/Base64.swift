@@ -4,8 +4,7 @@ import CLibcrypto
 public enum Base64 {
     public static func encode(_ bytes: [UInt8]) -> String {
         var text = [UInt8](repeating: 0, count: (bytes.count + 2) / 3 * 4 + 1)
-        // Encodes block by block, since libcrypto counts in 32 bits; a block of whole groups of 3 bytes needs no
-        // padding.
+        // libcrypto counts in 32 bits, so long input is encoded in blocks, of whole 3-byte groups without padding.
         let block = 3 << 20
         for start in stride(from: 0, to: bytes.count, by: block) {
             let count = min(block, bytes.count - start)
@@ -30,8 +29,7 @@ public enum Base64 {
         var output = [UInt8](repeating: 0, count: input.count / 4 * 3)
         guard EVP_DecodeBlock(&output, input, Int32(input.count)) == output.count else { return nil }
         output.removeLast(padding)
-        // libcrypto ignores the unused bits of the last group, which must be zero: encoding again shows whether they
-        // are.
+        // libcrypto ignores the last group's unused bits, which must be zero: encoding again shows whether they are.
         return encode(output).utf8.elementsEqual(input) ? output : nil
     }
 }

@@ -10,8 +10,7 @@ public struct PackageList: Hashable, Sendable {
 
     /// How many packages one list may have.
     static let maximumPackages = 50_000
-    /// How many bytes the records of one list's packages may have together, roughly: a list is a small object of the
-    /// store.
+    /// Roughly how many bytes one list's records may have together: a list is a small object of the store.
     static let maximumBytes = 6 << 20
 
     public let manager: Manager

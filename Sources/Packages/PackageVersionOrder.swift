@@ -42,8 +42,7 @@ private struct DebianVersion {
         }
     }
 
-    /// Compares by turns the next characters that are no digits, in the order of `weight`, and the next digits as a
-    /// number.
+    /// Compares by turns the next non-digits, in the order of `weight`, and the next digits as a number.
     static func compare(_ left: Part, _ right: Part) -> Int {
         var (left, right) = (left, right)
         while !left.isEmpty || !right.isEmpty {
@@ -106,7 +105,7 @@ private struct APKVersion {
             if order != 0 { return order }
         }
         guard left.kind != right.kind else { return 0 }
-        // The one that goes on is newer, unless it goes on as a pre-release.
+        // The version that has more tokens is newer, unless its next one marks a pre-release.
         if left.isPrerelease { return -1 }
         if right.isPrerelease { return 1 }
         return right.kind.rawValue - left.kind.rawValue

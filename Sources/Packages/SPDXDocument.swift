@@ -6,8 +6,7 @@ package import Runtime
 package struct SPDXDocument {
     /// The identifier of the document itself, for relationships.
     package static let itself = "SPDXRef-DOCUMENT"
-    /// The URI below which all documents, and the builds of provenance statements, have their names. Nothing is served
-    /// there.
+    /// The URI below which documents, and the builds of provenance, have their names. Nothing is served there.
     package static let space = "https://cloudfoundry.org/cistern"
 
     package struct Package {

@@ -58,8 +58,7 @@ public struct DetachedSignature: Sendable, Hashable {
         try self.init(parsing: bytes)
     }
 
-    /// Whether a BLAKE2b-512 of the message is enough to check the signature. If not, the whole message is needed at
-    /// once.
+    /// Whether a BLAKE2b-512 of the message is enough for the check; if not, the whole message is needed at once.
     public var isPrehashed: Bool { minisign?.isPrehashed == true }
 
     /// Finds the trusted key that made this signature.

@@ -3,8 +3,7 @@ import OCI
 
 /// An Ed25519 key that signs (RFC 8032). The same key and content always give the same signature.
 public final class SigningKey: @unchecked Sendable {
-    // Safe to share between threads: the key never changes once it is read, and libcrypto allows several to sign with
-    // it.
+    // Safe to share between threads: the key never changes after `init`, and libcrypto lets several sign with it.
     private let key: OpaquePointer
     /// The SHA-256 of the public key's DER form (SubjectPublicKeyInfo, RFC 8410), in hexadecimal.
     public let id: String

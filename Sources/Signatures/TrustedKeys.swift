@@ -2,8 +2,7 @@ import Glibc
 import OCI
 import Runtime
 
-/// The public keys of a directory's files `*.pem` and `*.pub`, of the first 256 by name, as they were when they were
-/// read.
+/// The public keys in a directory's files `*.pem` and `*.pub` (the first 256 by name), as they were when read.
 public struct TrustedKeys: Sendable {
     private static let maximumKeys = 256
     private static let maximumFile = 16 << 10

@@ -229,8 +229,7 @@ final class DeltaWriter<Writer: LayerWriter> {
             case .file: .file
             case .directory: .directory
             case .symbolicLink: .symbolicLink
-            // Which kind it is makes no difference: trees with nodes are read only to flatten, which drops all nodes
-            // later.
+            // Which kind it is makes no difference: only flattening keeps nodes in a tree, and it drops them later.
             case .node: .fifo
             }
         var bytes: [UInt8] = []

@@ -1,8 +1,7 @@
 import Archive
 import OCI
 
-/// A file, directory or symbolic link without its names, like an inode: about 100 bytes, and its attributes if it has
-/// any.
+/// A file, directory or symbolic link without its names, like an inode: about 100 bytes, and attributes if any.
 struct FileRecord: Sendable {
     enum Kind: UInt8, Sendable {
         case file
@@ -18,9 +17,9 @@ struct FileRecord: Sendable {
     var userID: Int64
     var groupID: Int64
     var modified: TarTime
-    /// Of a file's content, in bytes.
+    /// The length of a file's content in bytes.
     var size: Int64 = 0
-    /// Of a file's content, or of a symbolic link's target.
+    /// The digest of a file's content, or of a symbolic link's target.
     var content = ContentDigest.none
     /// Extended attributes and other PAX records, sorted by key.
     var records: [TarRecord]?

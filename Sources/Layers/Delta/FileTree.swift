@@ -32,8 +32,7 @@ public struct FileTree: Sendable {
     /// Memory is taken in steps of this size, in bytes.
     private static let step = 64 << 10
 
-    /// The tree's memory, given back when the last copy of the tree goes. Only `copy()` makes a tree with its own
-    /// share.
+    /// The tree's memory, given back when its last copy goes. Only `copy()` makes a tree with its own share.
     private(set) var memory: ArchiveMemory.Share
     private var taken = 0
     private var attributeBytes = 0
@@ -106,8 +105,7 @@ public struct FileTree: Sendable {
         return living.sorted { component($0).lexicographicallyPrecedes(component($1)) }
     }
 
-    /// Visits everything below a directory, but not itself: parents before children, siblings in the order of their
-    /// bytes.
+    /// Visits everything below a directory, not itself: parents before children, siblings in the order of their bytes.
     func forEachNode(below directory: NodeID = FileTree.root, _ body: (NodeID) -> Void) {
         var stack: [NodeID] = children(directory).reversed()
         while let node = stack.popLast() {

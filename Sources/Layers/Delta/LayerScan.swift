@@ -7,7 +7,7 @@ struct LayerScan<Source: LayerSource>: ~Copyable {
         case entry(TarEntry)
         /// The bytes in this range of `window` are content of the last entry.
         case content(Range<Int>)
-        /// As many zeros as given here, which the tar does not store, are content of the last entry.
+        /// So many zeros, which the tar does not store, are content of the last entry.
         case hole(Int64)
         case end
     }

@@ -152,8 +152,7 @@ struct TreeChanges {
     }
 }
 
-/// The differences of two trees, found name by name. It shares no code with `TreeChanges`, so that it can check that
-/// one.
+/// The differences of two trees, found name by name. It shares no code with `TreeChanges`, which it is to check.
 public struct TreeDifferences: Sendable, Hashable {
     /// How many differences are described.
     public static let maximumTold = 20
@@ -167,8 +166,8 @@ public struct TreeDifferences: Sendable, Hashable {
     public var isEmpty: Bool { count == 0 }
 
     /// - Parameters:
-    ///   - found: what there is.
-    ///   - wanted: what there should be.
+    ///   - found: the tree that is checked.
+    ///   - wanted: the tree that it should be equal to.
     ///   - directory: only what lies below it is compared. Where a tree does not have the directory, nothing does.
     /// - Throws: `.noMemory` if there is not enough memory for the whole names of both trees.
     init(

@@ -42,8 +42,7 @@ public struct ImageLocation: Hashable, Sendable, CustomStringConvertible {
         .configuration("'\(text.prefix(300))' can't be taken as an image: \(reason)")
     }
 
-    /// Whether a text has only the characters of a name, an IPv4 address or an IPv6 address in brackets, perhaps with a
-    /// port.
+    /// Whether a text looks like a name, an IPv4 address or an IPv6 address in brackets, perhaps with a port.
     private static func isHost(_ text: Substring) -> Bool {
         guard let first = text.utf8.first, text.utf8.count <= 255 else { return false }
         let allowed = first == UInt8(ascii: "[") ? "[]:.0123456789abcdefABCDEF" : nil

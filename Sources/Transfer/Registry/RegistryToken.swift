@@ -8,8 +8,7 @@ import OCI
 extension RegistryClient {
     private static let maximumTokenAnswer = 64 << 10
 
-    /// Gets the credentials that a registry's challenges ask for: a token if one of them allows that, else user and
-    /// password.
+    /// Gets what a registry's challenges ask for: a token if one of them allows that, else user and password.
     /// - Returns: the value of `Authorization`.
     /// - Throws: `TransferError.source` if there are no such credentials.
     func authorize(_ challenges: [Challenge]) async throws -> String {

@@ -18,8 +18,7 @@ public struct RemoteBlob: AsyncSequence, Sendable {
         private var hasher: DigestHasher
         private var offset: Int64 = 0
         private var body: HTTPClientResponse.Body.AsyncIterator?
-        /// How many bytes of the body are still to be skipped, because the registry sends the blob from its beginning
-        /// again.
+        /// How many bytes of the body are still to be skipped, because the registry sends the blob from its start again.
         private var repeated: Int64 = 0
         /// How many times in a row reading has failed since the last byte came.
         private var failures = 0
@@ -40,8 +39,7 @@ public struct RemoteBlob: AsyncSequence, Sendable {
                 do {
                     guard let buffer = try await read() else {
                         guard offset < descriptor.size else { return try end() }
-                        // A body without a length ends with its connection, so a cut one looks whole: only the size
-                        // tells.
+                        // A body without a length ends with its connection, so only the size tells that it was cut.
                         try await failed(nil)
                         continue
                     }
