@@ -18,7 +18,7 @@ public struct RemoteBlob: AsyncSequence, Sendable {
         private var hasher: DigestHasher
         private var offset: Int64 = 0
         private var body: HTTPClientResponse.Body.AsyncIterator?
-        /// How many bytes of the body are still to be skipped, because the registry sends the blob from its start again.
+        /// How many bytes of the body are still to be skipped, because the registry sends the blob from its start.
         private var repeated: Int64 = 0
         /// How many times in a row reading has failed since the last byte came.
         private var failures = 0
