@@ -5,7 +5,7 @@ public struct ArchiveError: Error, Hashable, Sendable {
         case invalid
         /// The bytes may be well formed, but exceed a limit.
         case tooLarge
-        /// There is no memory for it now (`Reservation`).
+        /// The `Reservation` refused the memory that reading on would take; a later attempt may succeed.
         case noMemory
     }
 
@@ -38,10 +38,12 @@ extension ArchiveError: CustomStringConvertible {
     }
 }
 
-/// Told how many bytes a reader holds from now on, before it does; false: there is no memory for them.
+/// Asks whether a reader may hold `bytes` bytes in all from now on; called before it holds them.
+///
+/// - Returns: false if there is no memory for them; the reader then fails with `ArchiveError.Fault.noMemory`.
 public typealias Reservation = @Sendable (_ bytes: Int) -> Bool
 
-/// A name from an archive as text for logs and errors: bytes that are no printable ASCII become `\xHH`.
+/// A name from an archive as text for logs and errors: backslashes and all but printable ASCII become `\xHH`.
 ///
 /// - Parameter limit: how many bytes of the name are shown; what is cut off is marked by `…`.
 public func printableName(_ name: some Collection<UInt8>, limit: Int = 256) -> String {

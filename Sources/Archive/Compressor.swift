@@ -9,7 +9,7 @@ public struct Compressor: ~Copyable {
     /// 64 KiB: with ISA-L both faster and smaller than larger pieces.
     public static let pieceSize = 64 << 10
 
-    // Not private: the optimiser of Swift 6.3 then loses its metadata for other modules.
+    // Not private, because the optimizer of Swift 6.3 then drops the type's metadata, which other modules need.
     enum Encoder: ~Copyable {
         case gzip(GzipEncoder)
         case zstd(ZstdEncoder)
@@ -30,7 +30,8 @@ public struct Compressor: ~Copyable {
     /// - Parameters:
     ///   - bytes: a multiple of `pieceSize`, unless they are the last ones.
     ///   - isLast: whether the stream ends with them. Nothing may follow.
-    /// - Returns: what of the compressed stream is ready; often nothing.
+    /// - Returns: the compressed bytes that are ready; often none.
+    /// - Throws: `ArchiveError` if a piece before the last has another length, or the library fails.
     public mutating func compress(
         _ bytes: UnsafeRawBufferPointer, isLast: Bool
     ) throws(ArchiveError) -> [UInt8] {
@@ -87,7 +88,7 @@ struct GzipEncoder: ~Copyable {
         stream.pointee.avail_in = UInt32(piece.count)
         stream.pointee.end_of_stream = isLast ? 1 : 0
         repeat {
-            // The same room at every call, since ISA-L also looks at that.
+            // Every call offers the same room for output, because ISA-L's output depends on that, too.
             stream.pointee.next_out = scratch.baseAddress?.assumingMemoryBound(to: UInt8.self)
             stream.pointee.avail_out = UInt32(scratch.count)
             guard isal_deflate(stream) == COMP_OK else { throw .invalid("gzip compression failed") }

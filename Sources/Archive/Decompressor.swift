@@ -4,20 +4,20 @@ import CZstd
 ///
 /// Feed it until it neither consumes nor produces anything, then call `finish`.
 public struct Decompressor: ~Copyable {
-    /// What one step took and gave.
+    /// How many bytes one step took from the input and wrote to the output.
     public struct Step: Sendable {
         public var consumed = 0
         public var produced = 0
     }
 
-    // Not private: the optimiser of Swift 6.3 then loses its metadata for other modules.
+    // Not private, because the optimizer of Swift 6.3 then drops the type's metadata, which other modules need.
     enum Decoder: ~Copyable {
         case plain
         case gzip(GzipDecoder)
         case zstd(ZstdDecoder)
     }
 
-    /// What zstd holds besides its window, in bytes.
+    /// How many bytes libzstd's decoder holds besides its window.
     private static let zstdTables = 512 << 10
 
     private var decoder = Decoder.plain
@@ -27,7 +27,7 @@ public struct Decompressor: ~Copyable {
 
     /// - Parameters:
     ///   - maximumWindow: bytes of history that a zstd stream may ask for; a gzip stream has 32 KiB.
-    ///   - reserve: asked for what a zstd stream may take.
+    ///   - reserve: asked for the window and tables of a zstd stream, once the format is known to be zstd.
     public init(maximumWindow: Int = 8 << 20, reserve: @escaping Reservation = { _ in true }) {
         self.maximumWindow = maximumWindow
         self.reserve = reserve
@@ -36,9 +36,9 @@ public struct Decompressor: ~Copyable {
     /// The stream's format, once enough of it was seen.
     public private(set) var format: CompressionFormat?
 
-    /// Takes from `input` and fills `output` as far as either goes.
+    /// Decompresses from `input` into `output` until one of them is used up.
     ///
-    /// With an empty `input` it gives what is still held back inside.
+    /// With an empty `input` it writes the output that the decoder still holds back.
     /// - Throws: `ArchiveError` for a broken stream, and for bytes after its end that do not begin another member.
     public mutating func step(
         _ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer
@@ -61,9 +61,9 @@ public struct Decompressor: ~Copyable {
         return try decode(input, into: output)
     }
 
-    /// Says that the input has ended. Call `step` with an empty input until it gives nothing, then this again.
+    /// Says that the input has ended. Before that, call `step` with an empty input until it produces nothing.
     ///
-    /// - Throws: `ArchiveError` if the stream is not complete.
+    /// - Throws: `ArchiveError` if the stream is not complete, or shorter than `CompressionFormat.magicLength`.
     public mutating func finish() throws(ArchiveError) {
         guard format != nil else { throw .invalid("the stream ends within its first bytes") }
         switch decoder {
@@ -107,7 +107,7 @@ public enum CompressionFormat: Hashable, Sendable, CaseIterable {
     /// RFC 8878.
     case zstd
 
-    /// How many of a stream's first bytes `init(detecting:)` wants to see.
+    /// How many of a stream's first bytes `init(detecting:)` looks at.
     public static let magicLength = 4
 
     /// Looks at a stream's first bytes. What is neither gzip nor zstd counts as not compressed.
@@ -130,7 +130,7 @@ public enum CompressionFormat: Hashable, Sendable, CaseIterable {
 }
 
 extension CompressionFormat {
-    /// As settings and records call it.
+    /// The format's name in settings and records.
     public var name: String {
         switch self {
         case .none: "none"
@@ -148,7 +148,7 @@ extension CompressionFormat {
 /// Decompresses zstd (RFC 8878): one or more frames, skippable frames, with a bound on the history window.
 struct ZstdDecoder: ~Copyable {
     private let context: OpaquePointer
-    /// Whether the last frame is complete: what `ZSTD_decompressStream` returned last, 0 at a frame's end.
+    /// What `ZSTD_decompressStream` returned last: 0 if the last frame is complete.
     private let expected: UnsafeMutablePointer<Int>
 
     init(maximumWindow: Int) throws(ArchiveError) {

@@ -9,7 +9,7 @@ struct GzipDecoder: ~Copyable {
     }
 
     private let state: UnsafeMutablePointer<inflate_state>
-    /// Beside the state, since a decoder that lives in an enum can't be changed in place.
+    /// On the heap like the state, because a decoder that is an enum's payload can't be changed in place.
     private let progress: UnsafeMutablePointer<Progress>
 
     init() {
@@ -36,7 +36,7 @@ struct GzipDecoder: ~Copyable {
                 step.consumed += try takeHeader(UnsafeRawBufferPointer(rebasing: input[step.consumed...]))
                 guard progress.pointee.header.isDone else { return step }
                 isal_inflate_reset(state)
-                // No header, and the trailer is verified.
+                // `GzipHeader` has read the header, so ISA-L reads the content alone and verifies the trailer.
                 state.pointee.crc_flag = UInt32(ISAL_GZIP_NO_HDR_VER)
             }
             let before = step
@@ -68,7 +68,7 @@ struct GzipDecoder: ~Copyable {
         }
     }
 
-    /// Whether the content is all out, and the trailer was right.
+    /// Whether all content of the member has been written out, and its trailer verified.
     private var isMemberComplete: Bool {
         state.pointee.block_state == ISAL_BLOCK_FINISH
             && state.pointee.tmp_out_valid == state.pointee.tmp_out_processed
@@ -123,7 +123,8 @@ struct GzipHeader {
 
     /// Takes bytes up to the header's end.
     ///
-    /// - Returns: how many.
+    /// - Returns: how many bytes were taken.
+    /// - Throws: `ArchiveError` for what is no gzip header, unknown flags or a wrong checksum.
     mutating func take(_ bytes: UnsafeRawBufferPointer) throws(ArchiveError) -> Int {
         var count = 0
         while !isDone, count < bytes.count {

@@ -1,4 +1,4 @@
-/// What the reader has gathered about the entry that comes next.
+/// What `TarReader` has gathered about the entry that comes next.
 struct NextEntry {
     var longName: [UInt8]?
     var longLinkName: [UInt8]?
@@ -8,7 +8,7 @@ struct NextEntry {
     var partial: TarEntry?
     /// The sparse map as far as it was read.
     var numbers: [Int64] = []
-    /// Bytes of a sparse file of version 1.0 that are still to come, map and content.
+    /// For a sparse file of version 1.0: bytes of its map and content that have not been read yet.
     var mapRemaining: Int64 = 0
     private var mapCount: Int64?
     private var digits: [UInt8] = []
@@ -19,15 +19,15 @@ struct NextEntry {
         self.lastName = lastName
     }
 
-    /// Whether no header for an entry was read yet.
+    /// Whether no header that describes the next entry (PAX or GNU long name) has been read yet.
     var isEmpty: Bool { longName == nil && longLinkName == nil && pax == nil }
 
-    /// What is known of the entry's name so far.
+    /// The entry's name, as far as the headers read so far tell it.
     var knownName: [UInt8]? {
         partial?.name ?? pax?.sparse.name ?? pax?.path ?? longName ?? header?.name
     }
 
-    /// Adds to an error which entry it is about, or after which one it is.
+    /// Adds to an error the name of the entry that it is about, or else of the entry before it.
     func naming(_ error: ArchiveError) -> ArchiveError {
         guard error.entry == nil else { return error }
         if let knownName { return ArchiveError(error.fault, error.reason, entry: knownName) }
@@ -40,7 +40,10 @@ struct NextEntry {
 
     var isOldSparse: Bool { header?.type == UInt8(ascii: "S") }
 
-    /// Everything but the size.
+    /// The entry that the headers describe, but for its size, which a sparse map may still change.
+    ///
+    /// - Parameter global: what the archive's global PAX headers have set; the entry's own headers override it.
+    /// - Throws: `ArchiveError` if the headers contradict one another, or the type is unknown.
     func entry(global: PaxRecords) throws(ArchiveError) -> TarEntry {
         guard let header else { throw .invalid("no header") }
         let pax = pax ?? PaxRecords()
@@ -87,7 +90,7 @@ struct NextEntry {
 // MARK: - Sparse maps
 
 extension NextEntry {
-    /// GNU's old format: four parts in the header itself, more in blocks after it.
+    /// Begins the map of GNU's old sparse format: four parts in the header itself, more in blocks after it.
     ///
     /// - Returns: the whole file's size.
     mutating func beginOldSparse(_ block: Span<UInt8>) throws(ArchiveError) -> Int64 {
@@ -116,7 +119,8 @@ extension NextEntry {
         }
     }
 
-    /// Version 1.0: decimal numbers on lines of their own, first the number of parts, filled up to whole blocks.
+    /// Takes one block of a map of version 1.0: decimal numbers on lines of their own, the first of which is the number
+    /// of parts, padded to whole blocks.
     ///
     /// - Returns: whether the map is complete.
     mutating func takeMap(_ block: Span<UInt8>, limit: Int) throws(ArchiveError) -> Bool {
@@ -152,7 +156,7 @@ struct SparseCursor {
         self.map = map
     }
 
-    /// The next hole or stored bytes, at most as many as there are; `nil` at the file's end.
+    /// The next hole, or the next stored bytes, at most `available` of them; `nil` at the file's end.
     mutating func next(available: Int) -> TarReader.Event? {
         let partStart = index < map.parts.count ? map.parts[index].offset : map.size
         if position < partStart {

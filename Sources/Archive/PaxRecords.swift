@@ -1,4 +1,4 @@
-/// What a PAX extended header says about the entry after it, or, as a global one, about all that follow.
+/// What a PAX extended header says about the entry after it or, if it is a global one, about all entries after it.
 struct PaxRecords {
     var path: [UInt8]?
     var linkPath: [UInt8]?
@@ -7,23 +7,23 @@ struct PaxRecords {
     var userID: Int64?
     var groupID: Int64?
     var sparse = Sparse()
-    /// Everything else, except what can be ignored without loss.
+    /// All other records but the ignored ones.
     var others: [TarRecord] = []
 
-    /// GNU.sparse.*, in its versions 0.0, 0.1 and 1.0.
+    /// The records `GNU.sparse.*`, in their versions 0.0, 0.1 and 1.0.
     struct Sparse {
         var name: [UInt8]?
         var realSize: Int64?
         var major: Int64?
         var minor: Int64?
         var count: Int64?
-        /// Versions 0.0 and 0.1 have their map here.
+        /// The map of versions 0.0 and 0.1: offset and length by turns.
         var numbers: [Int64] = []
         var hasOffset = false
         var isPresent = false
     }
 
-    /// Keys that say nothing that a layer keeps.
+    /// Keys of records that no layer keeps.
     private static let ignored: Set<String> = [
         "atime", "ctime", "comment", "charset", "hdrcharset", "uname", "gname", "LIBARCHIVE.creationtime",
         "SCHILY.dev", "SCHILY.ino", "SCHILY.nlink",
@@ -31,12 +31,13 @@ struct PaxRecords {
 
     init() {}
 
-    /// Records of one header, the parts of sparse maps not counted.
+    /// How many records one header may have, besides those of a sparse map.
     private static let maximumRecords = 1000
 
     /// - Parameters:
     ///   - body: records of the form `length key=value\n`, each as long as it says.
     ///   - maximumNumbers: how many numbers a sparse map may have.
+    /// - Throws: `ArchiveError` for records that are malformed, contradict one another or are too many.
     init(parsing body: [UInt8], maximumNumbers: Int) throws(ArchiveError) {
         var rest = body[...]
         var count = 0
@@ -60,7 +61,7 @@ struct PaxRecords {
         }
     }
 
-    /// What a global header may say without readers disagreeing about names and lengths.
+    /// Whether a global header may have these records: with names or sizes in it, readers would disagree about entries.
     var isFitForAll: Bool { path == nil && linkPath == nil && size == nil && !sparse.isPresent }
 
     private mutating func apply(

@@ -25,9 +25,9 @@ public struct TarEntry: Hashable, Sendable {
     public var modified: TarTime
     /// The content's length in bytes, holes of a sparse file included. 0 for everything but files.
     public var size: Int64
-    /// PAX records that say nothing of the above, extended attributes among them, in the archive's order.
+    /// PAX records that none of the properties above hold, extended attributes among them, in the archive's order.
     public var records: [TarRecord]
-    /// Whether the file's holes are not stored.
+    /// Whether the archive leaves out the file's holes.
     public var isSparse: Bool
 
     public init(
@@ -73,8 +73,9 @@ struct SparseMap {
 
     /// - Parameters:
     ///   - numbers: offset and length by turns, ascending, without overlaps.
-    ///   - size: of the whole file.
-    ///   - stored: of all parts together.
+    ///   - size: the whole file's size in bytes, holes included.
+    ///   - stored: how many bytes all parts have together.
+    /// - Throws: `ArchiveError` if the numbers break these rules.
     init(_ numbers: [Int64], size: Int64, stored: Int64) throws(ArchiveError) {
         guard numbers.count.isMultiple(of: 2) else { throw .invalid("the sparse map is incomplete") }
         var end: Int64 = 0
@@ -96,9 +97,9 @@ struct SparseMap {
 
 /// A point in time, to the nanosecond, as tar stores it.
 public struct TarTime: Hashable, Sendable, Comparable {
-    /// Since 1970-01-01T00:00:00Z; negative before it.
+    /// Seconds since 1970-01-01T00:00:00Z; negative before it.
     public var seconds: Int64
-    /// 0 to 999 999 999, always counted forwards.
+    /// 0 to 999 999 999, counted forwards from `seconds` also where that is negative.
     public var nanoseconds: Int32
 
     public init(seconds: Int64, nanoseconds: Int32 = 0) {
@@ -110,7 +111,9 @@ public struct TarTime: Hashable, Sendable, Comparable {
         (left.seconds, left.nanoseconds) < (right.seconds, right.nanoseconds)
     }
 
-    /// PAX's decimal notation: `-?digits[.digits]`. Digits past the ninth are cut off, towards the past.
+    /// Parses PAX's decimal notation: `-?digits[.digits]`. A fraction finer than a nanosecond is rounded down.
+    ///
+    /// - Returns: `nil` for any other text, and for more than 18 digits of seconds.
     init?(pax text: some Collection<UInt8>) {
         var rest = text[...]
         let isNegative = rest.first == UInt8(ascii: "-")
@@ -149,7 +152,7 @@ public struct TarTime: Hashable, Sendable, Comparable {
         }
     }
 
-    /// The same notation, without trailing zeros.
+    /// The time in PAX's decimal notation, without trailing zeros.
     var paxText: String {
         guard nanoseconds != 0 else { return String(seconds) }
         let isNegative = seconds < 0
@@ -163,7 +166,7 @@ public struct TarTime: Hashable, Sendable, Comparable {
 }
 
 extension Int64 {
-    /// Decimal digits and nothing else.
+    /// Parses decimal digits; `nil` for an empty text, for any other byte and on overflow.
     init?(decimal text: some Collection<UInt8>) {
         guard !text.isEmpty else { return nil }
         var value: Int64 = 0

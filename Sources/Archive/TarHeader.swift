@@ -3,7 +3,7 @@
 /// POSIX.1-2017 pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
 struct TarHeader {
     enum Format {
-        /// Before POSIX: no magic, no owners' names, no prefix.
+        /// The format before POSIX: no magic, no owners' names, no prefix.
         case v7
         case ustar
         /// ustar with a shorter prefix, after which times are stored.
@@ -25,6 +25,8 @@ struct TarHeader {
     let seconds: Int64
 
     /// - Parameter block: 512 bytes.
+    /// - Throws: `ArchiveError` for a wrong checksum, for a field that is no number or that readers interpret
+    ///   differently.
     init(_ block: Span<UInt8>) throws(ArchiveError) {
         guard Self.checksumHolds(block) else { throw .invalid("a header's checksum is wrong (damaged, or no tar)") }
         let own = Self.text(block, 0, 100)
@@ -35,7 +37,7 @@ struct TarHeader {
             let prefix = Self.text(block, 345, format == .star ? 131 : 155)
             name = prefix.isEmpty ? own : prefix + [UInt8(ascii: "/")] + own
         case .v7, .gnu:
-            // Times, in incremental archives of GNU tar; to some readers a prefix of the name all the same.
+            // GNU tar's incremental archives have times here, but some readers take them for a prefix of the name.
             guard block[345] == 0 else { throw .invalid("a header with an ambiguous prefix", entry: own) }
             name = own
         }
@@ -51,7 +53,7 @@ struct TarHeader {
         groupID = try field(116, 8, "gid")
         size = try field(124, 12, "size")
         seconds = try field(136, 12, "mtime")
-        // No layer has devices, but some readers stop at a header where these are no numbers.
+        // Layers have no devices, but some readers stop at a header whose device fields are no numbers.
         _ = try field(329, 8, "major device number")
         _ = try field(337, 8, "minor device number")
         guard size >= 0 else { throw .invalid("the size is negative", entry: own) }
@@ -74,7 +76,7 @@ struct TarHeader {
 
     /// Octal digits between spaces or NULs, or GNU's base-256 when the first byte's top bit is set.
     ///
-    /// An empty field is 0. `nil` for anything else, and for what does not fit.
+    /// - Returns: 0 for an empty field; `nil` for anything else, and for numbers past 64 bits.
     static func number(_ block: Span<UInt8>, _ start: Int, _ length: Int) -> Int64? {
         if block[start] & 0x80 != 0 { return base256(block, start, length) }
         var index = start
@@ -92,7 +94,8 @@ struct TarHeader {
         return value
     }
 
-    /// The first byte says the sign and nothing else: no writer needs its other bits, and not all readers know them.
+    /// Reads GNU's base-256 notation. Its first byte may only give the sign: no writer needs the byte's other bits, and
+    /// not all readers use them.
     private static func base256(_ block: Span<UInt8>, _ start: Int, _ length: Int) -> Int64? {
         guard block[start] == 0x80 || block[start] == 0xff else { return nil }
         var value: Int64 = block[start] == 0xff ? -1 : 0
@@ -110,7 +113,8 @@ struct TarHeader {
         return text(block, 508, 4) == Array("tar".utf8) ? .star : .ustar
     }
 
-    /// The sum of all bytes with the checksum field taken as spaces; old writers summed signed bytes.
+    /// Whether the stored checksum is the sum of all bytes, with the checksum field taken as spaces. Old writers summed
+    /// signed bytes, so that sum is accepted, too.
     private static func checksumHolds(_ block: Span<UInt8>) -> Bool {
         guard let stored = number(block, 148, 8) else { return false }
         let spaces: Int64 = 8 * 32

@@ -1,8 +1,8 @@
 /// Reads a tar archive from bytes that are handed to it: v7, ustar, star, GNU and PAX, sparse files included.
 ///
 /// It is stricter than most readers: where two of them could disagree about where an entry begins, what it is called or
-/// how long it is, the archive is refused. It does no I/O and holds no content; its memory is bounded by `Limits`, and what
-/// is more than `ordinary` of it is asked for before it is used.
+/// how long it is, the archive is refused. It does no I/O and holds no content. Its memory is bounded by `Limits`, and
+/// it asks its reservation before it holds more than `ordinary` bytes.
 public struct TarReader {
     public struct Limits: Sendable, Hashable {
         /// Bytes of a name or a link's target.
@@ -21,39 +21,40 @@ public struct TarReader {
         /// All bytes given were taken, or what is left is too short to be a header: give more.
         case needsInput
         case entry(TarEntry)
-        /// So many bytes, right after the ones consumed, are content of the last entry. The caller skips them itself.
+        /// So many bytes, right after those consumed, are content of the last entry. The caller moves past them itself.
         case content(Int)
-        /// So many zeros, which are not stored, are content of the last entry.
+        /// So many zeros, which the archive does not store, are content of the last entry.
         case hole(Int64)
     }
 
     private enum State {
         case header
-        /// Collecting the content of a header that describes the next entry.
+        /// Collecting the content of a PAX header or of a GNU long name.
         case prelude(type: UInt8, remaining: Int64)
-        /// In the extra map blocks of GNU's old sparse format.
+        /// Reading the map blocks that follow a header of GNU's old sparse format.
         case sparseBlocks
-        /// In the map at the start of a sparse file of version 1.0.
+        /// Reading the map at the start of a sparse file of version 1.0.
         case sparseMap
         case content(stored: Int64)
         case tail(length: Int64)
     }
 
-    /// What a reader holds without asking, in bytes.
+    /// How many bytes a reader may hold without asking its reservation.
     public static let ordinary = 64 << 10
-    /// What a byte of a PAX header may become: its record and its key, or the number of a sparse map, in arrays that grow.
+    /// How many bytes of memory are reserved per byte of a PAX header: for records with their keys, or for the numbers
+    /// of a sparse map, in arrays that grow by doubling.
     private static let recordFactor = 8
-    /// What a stored part of a sparse file takes, in bytes.
+    /// How many bytes of memory are reserved per stored part of a sparse file.
     private static let partBytes = 64
 
     private let limits: Limits
     private let reserve: Reservation
-    /// In bytes; 0 for what is ordinary.
+    /// How many bytes the reservation has granted; 0 while the reader holds at most `ordinary` bytes.
     private var reserved = 0
     private var state = State.header
-    /// Bytes that fill up the last content's block.
+    /// Padding after the last content that has not been skipped yet, in bytes.
     private var padding = 0
-    /// The same for the content that is being read.
+    /// Padding that will follow the content that is being read, in bytes.
     private var contentPadding = 0
     private var body: [UInt8] = []
     private var next = NextEntry()
@@ -69,7 +70,8 @@ public struct TarReader {
     ///
     /// - Parameters:
     ///   - bytes: the archive's next bytes. Headers want 512 at once; content may be cut anywhere.
-    ///   - consumed: how many of them were taken. Content that is announced is not among them, and counts as taken.
+    ///   - consumed: receives how many of them were taken. The content that a `content` event announces is not
+    ///     included: the reader regards it as read, and the next call begins after it.
     /// - Throws: `ArchiveError` that names the entry, where it has a name yet.
     public mutating func next(_ bytes: Span<UInt8>, consumed: inout Int) throws(ArchiveError) -> Event {
         consumed = 0
@@ -193,7 +195,10 @@ extension TarReader {
         }
     }
 
-    /// Asks for so many bytes from now on, in steps; what was asked for before stays until the next entry.
+    /// Reserves memory for `bytes` bytes, rounded up to steps of `ordinary`. What is reserved shrinks only when `bytes`
+    /// is 0, which gives all of it back before the next entry.
+    ///
+    /// - Throws: `.noMemory` if the reservation refuses.
     private mutating func hold(_ bytes: Int) throws(ArchiveError) {
         let wanted = bytes <= Self.ordinary ? 0 : (bytes / Self.ordinary + 1) * Self.ordinary
         guard bytes == 0 || wanted > reserved else { return }
@@ -201,7 +206,7 @@ extension TarReader {
         reserved = wanted
     }
 
-    /// GNU's long names end at a NUL; nothing else may come after it.
+    /// The GNU long name that was collected. It ends at a NUL, after which nothing but NULs may come.
     private func longName() throws(ArchiveError) -> [UInt8] {
         let name = Array(body.prefix { $0 != 0 })
         guard !name.isEmpty, body.dropFirst(name.count).allSatisfy({ $0 == 0 }) else {
@@ -218,7 +223,10 @@ extension TarReader {
 // MARK: - Entries
 
 extension TarReader {
-    /// Everything that describes the next entry has been read, but perhaps a sparse map.
+    /// Begins an entry whose headers have all been read.
+    ///
+    /// - Parameter block: the entry's own header block.
+    /// - Returns: the entry; `nil` if its sparse map has to be read first.
     private mutating func begin(_ block: Span<UInt8>) throws(ArchiveError) -> TarEntry? {
         var entry = try next.entry(global: global)
         guard entry.name.count <= limits.nameLength, entry.linkName.count <= limits.nameLength else {
@@ -287,7 +295,7 @@ extension TarReader {
     private mutating func takeSparseMap(_ block: Span<UInt8>) throws(ArchiveError) -> TarEntry? {
         next.mapRemaining -= Int64(TarHeader.blockSize)
         guard next.mapRemaining >= 0 else { throw .invalid("the sparse map is longer than its file") }
-        // A number has a digit and a line's end at least.
+        // Each number takes at least two bytes, a digit and a newline: that bounds how many this block adds.
         try hold(Self.partBytes * (next.numbers.count + block.count / 2) / 2)
         guard try next.takeMap(block, limit: limits.sparseParts) else { return nil }
         return try beginSparse(stored: next.mapRemaining)

@@ -1,12 +1,12 @@
 /// Writes tar headers in one canonical form, so that the same entries always give the same bytes.
 ///
-/// ustar where the entry fits into it, otherwise a PAX header with its records sorted by key before the ustar one. Sparse
-/// files are written as plain ones. The caller writes content and padding.
+/// An entry that fits into a ustar header gets that alone; any other gets a PAX header, with its records sorted by key,
+/// before it. Sparse files are written as plain ones. The caller writes content and padding.
 public enum TarWriter {
-    /// Headers have this many bytes, and content is filled up to a multiple of it.
+    /// A header's length in bytes; content is padded to a multiple of it.
     public static let blockSize = TarHeader.blockSize
 
-    /// What ends an archive: two zero blocks.
+    /// How many zero bytes end an archive: two blocks.
     public static let endLength = 2 * TarHeader.blockSize
 
     /// How many zero bytes follow content of `size` bytes.
@@ -53,10 +53,10 @@ public enum TarWriter {
 
     /// Cuts a name into ustar's prefix and name at the last slash that leaves a short enough prefix.
     ///
-    /// - Returns: no name if it does not fit.
+    /// - Returns: both parts; `nil` for the name if there is no such slash.
     private static func split(_ name: [UInt8]) -> (prefix: [UInt8], name: [UInt8]?) {
         if name.count <= 100 { return ([], name) }
-        // A slash at the very end belongs to the name.
+        // A slash at the very end marks a directory, so it stays in the name part.
         guard let slash = name.prefix(min(156, name.count - 1)).lastIndex(of: UInt8(ascii: "/")), slash > 0,
             name.count - slash - 1 <= 100
         else { return ([], nil) }
@@ -97,7 +97,7 @@ public enum TarWriter {
                 index += 1
             }
         }
-        /// Octal with leading zeros; 0 for what does not fit, since then a PAX record has it.
+        /// Writes octal digits with leading zeros; 0 for a value that does not fit and is in a PAX record instead.
         func octal(_ value: Int64, _ offset: Int, _ digits: Int) {
             var rest = value < 0 || value >> (3 * Int64(digits)) != 0 ? 0 : value
             for index in stride(from: start + offset + digits - 1, through: start + offset, by: -1) {

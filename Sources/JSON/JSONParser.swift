@@ -15,6 +15,7 @@ extension JSONValue {
     /// - Parameters:
     ///   - bytes: UTF-8 without a byte order mark. The caller bounds their number.
     ///   - maximumDepth: how deep arrays and objects may nest.
+    /// - Throws: `JSONError` at the first byte that is not valid.
     public init(parsing bytes: some Sequence<UInt8>, maximumDepth: Int = 64) throws(JSONError) {
         var parser = JSONParser(bytes: Array(bytes), depthLeft: maximumDepth)
         self = try parser.document()

@@ -26,13 +26,14 @@ extension JSONValue {
     /// The value as a whole number; nil for anything else, fractions, exponents and what does not fit 64 bits included.
     public var integer: Int64? { if case .number(let text) = self { Int64(text) } else { nil } }
 
-    /// The value as a number of bytes, 0 to 2^53 - 1: larger ones not every reader of JSON takes (RFC 7493, section 2.2).
+    /// The value as a number of bytes, 0 to 2^53 - 1: larger ones not every reader of JSON takes (RFC 7493, section
+    /// 2.2).
     public var byteCount: Int64? { integer.flatMap { (0..<1 << 53).contains($0) ? $0 : nil } }
 }
 
-/// Sums of what documents say, which may be anything: the largest number stands for all that are too large.
+/// Sums that can't overflow, since documents may have any numbers: a sum that is too large becomes the largest number.
 extension Int64 {
-    /// Both are 0 or more.
+    /// The sum of two numbers, both of which must be 0 or more.
     package func clampedAdding(_ other: Int64) -> Int64 {
         let (sum, isTooLarge) = addingReportingOverflow(other)
         return isTooLarge ? .max : sum
@@ -56,7 +57,7 @@ extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, Ex
 }
 
 extension JSONValue {
-    /// The elements of an array, all of them readable, or nil.
+    /// The elements of an array as `read` gives them; nil if this is no array, or `read` gives nil for any of them.
     package func elements<Element>(_ read: (JSONValue) -> Element?) -> [Element]? {
         guard let array else { return nil }
         let elements = array.compactMap(read)

@@ -10,7 +10,7 @@ extension JSONValue {
     /// The canonical form as a string.
     public var canonicalText: String { String(decoding: canonicalBytes, as: UTF8.self) }
 
-    /// The canonical order of members, indented by two spaces, for people.
+    /// The value for people to read: members in the canonical order, on lines of their own, indented by two spaces.
     public var prettyText: String {
         var output: [UInt8] = []
         write(into: &output, indent: 0)

@@ -2,14 +2,18 @@ import JSON
 
 /// The environment that an app sees, from the one that the container was started with.
 ///
-/// HOME, TMPDIR, DEPS_DIR, PWD and VCAP_APPLICATION are set whatever they were, and DATABASE_URL where a bound service
-/// has one, as the predecessors' launchers did; everything else is a default for what is not set.
+/// HOME, TMPDIR, DEPS_DIR and PWD are set whatever they were, DATABASE_URL is set where a bound service has one, and
+/// VCAP_APPLICATION, if there is one, is completed, as the predecessors' launchers did. The instance's index is the
+/// pod's ordinal, if it has one. VCAP_PLATFORM_OPTIONS is removed. All other variables get defaults only where they are
+/// missing.
 package struct AppEnvironment: Hashable, Sendable {
     package let environment: Environment
-    /// Remarks for the app's log.
+    /// Warnings for the app's log.
     package let warnings: [String]
 
-    /// - Parameter freshGUID: makes the instance's guid where the platform gave none.
+    /// - Parameters:
+    ///   - base: the environment that the container was started with.
+    ///   - freshGUID: makes the instance's guid where the platform gave none.
     package init(from base: Environment, layout: DropletPaths, freshGUID: () -> String) {
         var environment = base
         environment.set("HOME", layout.app)
@@ -48,8 +52,8 @@ package struct AppEnvironment: Hashable, Sendable {
         self.environment = environment
     }
 
-    /// The pod's ordinal (a StatefulSet names its pods `NAME-ORDINAL`), else what the platform set, else the ordinal
-    /// in the host name, which is the pod's name too, else 0.
+    /// The pod's ordinal (a StatefulSet names its pods `NAME-ORDINAL`), else the index that the platform set, else in
+    /// Kubernetes the ordinal in the host name, which is the pod's name there, else 0.
     static func instanceIndex(_ base: Environment) -> String {
         ordinal(base["POD_NAME"]) ?? base.nonEmpty("CF_INSTANCE_INDEX") ?? base.nonEmpty("INSTANCE_INDEX")
             ?? (base["KUBERNETES_SERVICE_HOST"] == nil ? nil : ordinal(base["HOSTNAME"])) ?? "0"
@@ -69,7 +73,7 @@ package struct AppEnvironment: Hashable, Sendable {
     }
 }
 
-/// The variables of a process in their order. What is not changed keeps its bytes.
+/// The variables of a process in their order. Variables that are not changed keep their bytes, UTF-8 or not.
 package struct Environment: Hashable, Sendable {
     /// `NAME=value`, as execve(2) wants it.
     package private(set) var entries: [SystemText]
@@ -97,21 +101,21 @@ package struct Environment: Hashable, Sendable {
         if let value { entries.insert(SystemText(prefix) + value, at: place ?? entries.endIndex) }
     }
 
-    /// Sets a variable only where there is none. A variable that is set to nothing stays so.
+    /// Sets a variable only if it is missing; an empty one stays empty.
     package mutating func setDefault(_ name: String, _ value: @autoclosure () -> String) {
         if self.value(name) == nil { self[name] = value() }
     }
 
-    /// The variable as text, where something is in it.
+    /// The variable as text; nil if it is missing, empty or not UTF-8.
     func nonEmpty(_ name: String) -> String? {
         guard let text = self[name], !text.isEmpty else { return nil }
         return text
     }
 }
 
-/// VCAP_APPLICATION, as the platform set it for all instances and as one instance sees it.
+/// Completes VCAP_APPLICATION, which the platform sets alike for all instances, for one instance.
 enum VCAPApplication {
-    /// Adds host, port, instance_index and instance_id of this instance. What is no JSON object stays as it is.
+    /// Adds host, port, instance_index and instance_id of this instance. A text that is no JSON object stays as it is.
     static func rewritten(_ text: String, environment: Environment) -> String {
         guard var members = (try? JSONValue(parsing: text))?.object else { return text }
         members["host"] = "0.0.0.0"
@@ -126,7 +130,7 @@ enum VCAPApplication {
 
 /// DATABASE_URL, which the platform derives from the bound services for frameworks that look only there.
 enum DatabaseURL {
-    /// URL schemes of databases, and what the frameworks call them.
+    /// The URL schemes of databases, and the schemes by which the frameworks know them.
     private static let schemes = [
         "mysql": "mysql2", "mysql2": "mysql2", "postgres": "postgres", "postgresql": "postgres",
     ]
@@ -154,7 +158,7 @@ enum DatabaseURL {
 
 /// A version 4 UUID (RFC 9562, section 5.4).
 enum GUID {
-    /// - Parameter bytes: 16 random ones.
+    /// - Parameter bytes: 16 random bytes.
     static func text(_ bytes: [UInt8]) -> String {
         var text = ""
         for (index, byte) in bytes.prefix(16).enumerated() {

@@ -1,6 +1,6 @@
 import JSON
 
-/// What in a text is beyond `BlockYAML`, and on which line.
+/// Why `BlockYAML` can't read a text, and at which line, counted from 1.
 struct BlockYAMLError: Error, Hashable, CustomStringConvertible {
     let line: Int
     let message: String
@@ -8,8 +8,8 @@ struct BlockYAMLError: Error, Hashable, CustomStringConvertible {
 }
 
 /// Reads the part of YAML 1.2 that lifecycle files are written in: block mappings and sequences, flow collections on
-/// one line, plain and quoted scalars, literal and folded blocks, comments. All scalars are strings; nothing is null.
-/// Anchors, tags, more than one document and quoted scalars over several lines are errors.
+/// one line, plain and quoted scalars, literal and folded blocks, comments. All scalars are strings, and a missing
+/// value is an empty string. Anchors, tags, more than one document and quoted scalars over several lines are errors.
 struct BlockYAML {
     static let maximumDepth = 16
 
@@ -17,7 +17,7 @@ struct BlockYAML {
         var indent: Int
         var text: Substring
         let number: Int
-        /// Nothing but space or a comment, unless it belongs to a literal block.
+        /// Whether the line has only space or a comment. In a literal or folded block a comment is text.
         var isBlank: Bool { text.isEmpty || text.first == "#" }
     }
 
@@ -55,7 +55,7 @@ struct BlockYAML {
         while let line = current, line.isBlank { position += 1 }
     }
 
-    /// The value whose lines are indented by `indent` or more.
+    /// Reads the value whose lines are indented by `indent` or more; an empty string if there are none.
     mutating func node(from indent: Int, depth: Int) throws(BlockYAMLError) -> JSONValue {
         guard depth < Self.maximumDepth else { throw fail("nested too deep") }
         skipBlank()
@@ -101,7 +101,7 @@ struct BlockYAML {
                 position += 1
                 elements.append(try node(from: indent + 1, depth: depth + 1))
             } else if Self.isItem(rest) || Self.splitKey(rest) != nil {
-                // What follows the dash is a block of its own, as deep as its first character.
+                // The text after the dash is a block of its own, indented to the column of its first character.
                 lines[position].indent = indent + line.text.count - rest.count
                 lines[position].text = rest
                 elements.append(try node(from: indent + 1, depth: depth + 1))
@@ -114,7 +114,7 @@ struct BlockYAML {
 
     static func isItem(_ text: Substring) -> Bool { text == "-" || text.hasPrefix("- ") }
 
-    /// `key: rest`, or nil if the line has no such form.
+    /// Splits a line of the form `key: rest`; nil if it has another form.
     static func splitKey(_ text: Substring) -> (key: String, rest: Substring)? {
         if let (key, rest) = YAMLScalar.quoted(text) {
             let rest = rest.drop(while: \.isBlank)
@@ -137,8 +137,8 @@ struct BlockYAML {
 }
 
 extension BlockYAML {
-    /// A value that begins on the line before the current one, after its key or dash, with the lines that continue it:
-    /// those deeper than `parent`.
+    /// Reads a value that begins on the line before the current one, after its key or dash, and goes on with all lines
+    /// that are indented deeper than `parent`.
     mutating func value(_ text: Substring, parent: Int, depth: Int) throws(BlockYAMLError) -> JSONValue {
         switch text.first {
         case "|", ">":
@@ -166,7 +166,7 @@ extension BlockYAML {
         BlockYAMLError(line: position > 0 ? lines[position - 1].number : 1, message: message)
     }
 
-    /// The next line of a plain scalar.
+    /// Takes the next line of a plain scalar; nil if the scalar has ended.
     private mutating func continuation(_ parent: Int) throws(BlockYAMLError) -> Substring? {
         guard let line = current, !line.isBlank, line.indent > parent else { return nil }
         guard Self.splitKey(line.text) == nil else { throw fail("a mapping inside a plain scalar") }
@@ -174,7 +174,7 @@ extension BlockYAML {
         return line.text
     }
 
-    /// A literal (`|`) or folded (`>`) block.
+    /// Reads a literal (`|`) or folded (`>`) block.
     private mutating func block(header: Substring, parent: Int) throws(BlockYAMLError) -> String {
         let style = header.dropFirst()
         guard style.isEmpty || style == "-" || style == "+" else {
@@ -203,7 +203,7 @@ extension BlockYAML {
         return text + String(repeating: "\n", count: style == "+" ? 1 + trailing : 1)
     }
 
-    /// A flow collection or a scalar in one, at the beginning of `rest`, which is moved behind it.
+    /// Reads a flow collection, or a scalar in one, at the beginning of `rest`, and removes it from there.
     private func flow(_ rest: inout Substring, depth: Int) throws(BlockYAMLError) -> JSONValue {
         guard depth < Self.maximumDepth else { throw failBefore("nested too deep") }
         rest = rest.drop(while: \.isBlank)
@@ -236,7 +236,7 @@ extension BlockYAML {
         }
     }
 
-    /// Whether the collection ends here; else moves behind the comma that separates its elements.
+    /// Whether the collection ends here. Removes its end or the comma before its next element from `rest`.
     private func flowEnd(_ end: Character, _ rest: inout Substring, isFirst: Bool) throws(BlockYAMLError) -> Bool {
         rest = rest.drop(while: \.isBlank)
         if !isFirst, rest.first == "," {

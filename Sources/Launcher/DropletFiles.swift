@@ -1,8 +1,8 @@
 import JSON
 
-/// Reads what a droplet says of its processes.
+/// Reads the files of a droplet that tell how its processes are started.
 enum DropletReader {
-    /// More than any of these files has.
+    /// How many bytes are read of each of these files at most; real ones are far smaller.
     static let limit = 1 << 20
 
     static func stagingInfo(_ layout: DropletPaths) -> (source: CommandSource, info: StagingInfo?) {
@@ -20,7 +20,8 @@ enum DropletReader {
         return (source, info)
     }
 
-    /// The Procfile, which wins at staging too, then the buildpacks' declarations, the last buildpack's first.
+    /// The sources of process types, the one that wins first: the Procfile, as at staging, then the buildpacks' launch
+    /// files, beginning with the last buildpack.
     static func processSources(_ layout: DropletPaths) -> [CommandSource] {
         let launchFiles = System.names(in: layout.dependencies)
             .filter { !$0.isEmpty && $0.bytes.allSatisfy((UInt8(ascii: "0")...UInt8(ascii: "9")).contains) }
@@ -39,7 +40,7 @@ enum DropletReader {
         }
     }
 
-    /// The scripts to source before the app, in their order. All files but hidden ones, as the predecessors did.
+    /// The scripts to source before the app starts, in their order: all but hidden files, as with the predecessors.
     static func profileScripts(_ layout: DropletPaths) -> [SystemText] {
         let scripts = layout.profileDirectories.flatMap { directory in
             System.names(in: directory).filter { !$0.hasPrefix(".") }.map { directory.appending(component: $0) }
@@ -64,9 +65,9 @@ enum DropletReader {
     }
 }
 
-/// Where a droplet's parts lie. Everything follows from the app's directory.
+/// The paths of a droplet's parts, all of which follow from the app's directory.
 package struct DropletPaths: Hashable, Sendable {
-    /// Where images have the app.
+    /// The paths in the images that Cistern composes.
     package static let standard = DropletPaths(app: "/home/vcap/app")
 
     /// An absolute path.
@@ -81,26 +82,26 @@ package struct DropletPaths: Hashable, Sendable {
     package var stagingInfo: SystemText { home("staging_info.yml") }
     package var procfile: SystemText { app.appending(component: "Procfile") }
 
-    /// What the buildpacks want sourced, then what the app's owner wants sourced.
+    /// The directories of profile scripts: the buildpacks' first, then the app's own.
     package var profileDirectories: [SystemText] { [home("profile.d"), app.appending(component: ".profile.d")] }
     package var profile: SystemText { app.appending(component: ".profile") }
 
-    /// What the buildpack of that index says of its processes.
+    /// The launch file of the buildpack with that index.
     package func launchFile(index: SystemText) -> SystemText {
         dependencies.appending(component: index).appending(component: "launch.yml")
     }
 }
 
-/// A place where a process type's command may be written, and what was found there.
+/// A file that may have the commands of process types, and what was found in it.
 package struct CommandSource: Hashable, Sendable {
     package enum Content: Hashable, Sendable {
         case missing
-        /// Why it can't be read, without its text.
+        /// The reason why the file can't be read, which quotes nothing of it.
         case unreadable(String)
         case processes([ProcessCommand])
     }
 
-    /// Its path, for messages.
+    /// The file's path, for messages.
     package let place: String
     package let content: Content
 
@@ -114,7 +115,7 @@ package struct CommandSource: Hashable, Sendable {
         return processes.last { $0.type == type }?.command
     }
 
-    /// Why it has no command for that type.
+    /// For an error message: why this file has no command for a process type.
     package func remark(_ type: String) -> String {
         switch content {
         case .missing: return "\(place) is missing"
@@ -136,7 +137,7 @@ package struct ProcessCommand: Hashable, Sendable {
         self.command = command
     }
 
-    /// Letters, digits, `-`, `_` and `.`, at most 255.
+    /// Whether a text may be a process type: 1 to 255 letters, digits, `-`, `_` and `.`.
     static func isType(_ text: some StringProtocol) -> Bool {
         (1...255).contains(text.utf8.count)
             && text.utf8.allSatisfy {
@@ -150,7 +151,7 @@ package struct ProcessCommand: Hashable, Sendable {
     }
 }
 
-/// `staging_info.yml`, which staging leaves in the droplet: JSON in fact; YAML from the oldest stagers.
+/// `staging_info.yml`, which staging leaves in the droplet: JSON despite its name, but YAML from the oldest stagers.
 package struct StagingInfo: Hashable, Sendable {
     /// The command of the process type `web`, if it has one.
     package let startCommand: String?
@@ -162,7 +163,7 @@ package struct StagingInfo: Hashable, Sendable {
         self.entrypointPrefix = entrypointPrefix
     }
 
-    /// - Throws: a sentence that says what is not understood, without the text itself.
+    /// - Throws: an error whose reason says what can't be read, and quotes nothing of the text.
     package init(parsing text: String) throws(StagingInfoError) {
         let document: JSONValue
         do {
@@ -193,7 +194,7 @@ package struct StagingInfoError: Error, Hashable, Sendable {
 
 /// `deps/<index>/launch.yml`: the processes and sidecars that a buildpack declares.
 enum LaunchFile {
-    /// The processes in their order, sidecars included: a sidecar's container names it by its type too.
+    /// The processes in their order. Sidecars are among them, since a sidecar's container is started by its type, too.
     static func parse(_ text: String) throws(BlockYAMLError) -> [ProcessCommand] {
         let document = try BlockYAML.parse(text)
         return (document["processes"]?.array ?? []).compactMap { process in
@@ -205,9 +206,9 @@ enum LaunchFile {
     }
 }
 
-/// A Procfile: `TYPE: COMMAND` lines, which the predecessors read as YAML and others line by line. This takes both: one
-/// line a process, a command that is one quoted scalar loses its quotes, `|` and `>` blocks and continued (indented)
-/// lines work, and what is no process is passed over.
+/// A Procfile: `TYPE: COMMAND` lines, which the predecessors read as YAML and other platforms line by line. This reader
+/// takes both: each line is a process, a command that is one quoted scalar loses its quotes, `|` and `>` blocks and
+/// continued (indented) lines work, and lines that are no processes are skipped.
 enum Procfile {
     /// The processes in their order; the last one of a type counts.
     static func parse(_ text: String) -> [ProcessCommand] {
@@ -216,7 +217,8 @@ enum Procfile {
         while let line = parser.current {
             parser.position += 1
             guard line.indent == 0, !line.isBlank, let (type, rest) = split(line.text) else { continue }
-            // Not YAML where a command begins with a flow or an alias (`[ -f x ] && …`) or goes on after a quote.
+            // A command that is no YAML is taken as it stands: it begins like a flow or an alias
+            // (`[ -f x ] && …`), or goes on after a closing quote.
             let command = (try? BlockYAML.scalarValue(rest, &parser)) ?? String(rest)
             processes.removeAll { $0.type == type }
             if !command.isEmpty { processes.append(ProcessCommand(type: type, command: command)) }

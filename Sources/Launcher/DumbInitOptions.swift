@@ -1,18 +1,18 @@
-/// The arguments of dumb-init 1.2, whose place `launch` takes in images: existing pods start with it.
+/// The arguments of dumb-init 1.2. Existing pods start with dumb-init, so images have `launch` under its name.
 package struct DumbInitOptions: Hashable, Sendable {
-    /// Only the direct child is signalled, and it stays in this session.
+    /// Whether signals go to the direct child alone, which then stays in this session.
     package var isSingleChild = false
     package var isVerbose = false
-    /// A received signal's number and what is forwarded in its place; 0 for nothing.
+    /// By the number of a received signal, the number of the signal that is forwarded in its place; 0 for none.
     package var rewrites: [Int32: Int32] = [:]
     package var command: [SystemText] = []
 
     package init() {}
 
-    /// Signals that can be rewritten are numbered 1 to 31.
+    /// The last signal that can be rewritten; the first is 1.
     static let lastSignal: Int32 = 31
     private static let failure: Int32 = 1
-    /// Where the program can't be executed.
+    /// The exit code if the program can't be executed.
     static let executionFailure: Int32 = 2
 
     static func parse(_ arguments: [SystemText], environment: Environment) throws(LauncherError) -> Invocation {
@@ -39,7 +39,9 @@ package struct DumbInitOptions: Hashable, Sendable {
         return .dumbInit(options)
     }
 
-    /// A cluster of one-letter options. - Returns: a text to print instead of starting anything.
+    /// Takes a cluster of one-letter options.
+    ///
+    /// - Returns: a text to print instead of starting anything, or nil.
     private mutating func short(
         _ cluster: Substring, _ words: inout ArraySlice<SystemText>
     ) throws(LauncherError) -> String? {
@@ -59,7 +61,9 @@ package struct DumbInitOptions: Hashable, Sendable {
         return nil
     }
 
-    /// A long option or an unambiguous beginning of one, as getopt_long(3) takes it.
+    /// Takes a long option or an unambiguous beginning of one, as getopt_long(3) does.
+    ///
+    /// - Returns: a text to print instead of starting anything, or nil.
     private mutating func long(
         _ option: Substring, _ words: inout ArraySlice<SystemText>
     ) throws(LauncherError) -> String? {

@@ -1,6 +1,6 @@
 /// What `launch` is asked to start.
 package enum LaunchRequest: Hashable, Sendable {
-    /// Nothing in particular: START_COMMAND, else the process type `web`.
+    /// No argument: START_COMMAND, else the process type `web`.
     case standard
     /// One word: a process type of the droplet, or else a shell command.
     case word(SystemText)
@@ -10,19 +10,20 @@ package enum LaunchRequest: Hashable, Sendable {
     case program([SystemText])
 }
 
-/// What the arguments ask for. The name under which the program is called chooses between the three that it stands for.
+/// What the arguments ask for. The name under which the program is called selects which of three programs it acts as.
 package enum Invocation: Hashable, Sendable {
     /// `launch`: nothing, or one word, or a program with arguments, or `--` and a program.
     case launch(LaunchRequest)
     /// `launcher APP_DIR START_COMMAND [METADATA]`, the predecessors' inner program.
     case launcher(app: SystemText, LaunchRequest)
     case dumbInit(DumbInitOptions)
-    /// Only this text is wanted.
+    /// Only this text is to be printed.
     case text(String)
 
     /// - Parameters:
-    ///   - arguments: the name first.
-    ///   - environment: dumb-init reads two variables of its own.
+    ///   - arguments: the words of the command line, the program's name first.
+    ///   - environment: where dumb-init finds two variables of its own.
+    /// - Throws: `.usage` for arguments that the program does not take.
     package init(arguments: [SystemText], environment: Environment) throws(LauncherError) {
         switch Self.name(arguments) {
         case "dumb-init": self = try DumbInitOptions.parse(arguments, environment: environment)
@@ -31,7 +32,7 @@ package enum Invocation: Hashable, Sendable {
         }
     }
 
-    /// The name it was called by, for messages too.
+    /// Which of its three names the program was called by; messages begin with it.
     package static func name(_ arguments: [SystemText]) -> String {
         switch arguments.first?.lastComponent {
         case "dumb-init": "dumb-init"
@@ -54,7 +55,8 @@ package enum Invocation: Hashable, Sendable {
         }
     }
 
-    /// The metadata and what may follow it (flags for CredHub) were never used by the predecessors for starting an app.
+    /// Ignores the metadata and what may follow it (flags for CredHub), since the predecessors never used them to start
+    /// an app.
     private static func launcher(_ arguments: [SystemText]) throws(LauncherError) -> Invocation {
         guard arguments.count >= 3, !arguments[1].isEmpty else {
             throw .usage(
@@ -80,11 +82,11 @@ package enum Invocation: Hashable, Sendable {
         """
 }
 
-/// Why nothing can be started. The text goes to the app's log: it names files and variables, never what is in them.
+/// Why nothing can be started. The text goes to the app's log: it names files and variables, and quotes none of them.
 package enum LauncherError: Error, Hashable, Sendable {
-    /// Arguments that make no sense; each program has its own exit code for them.
+    /// The arguments are not valid; each program has its own exit code for that.
     case usage(String, exitCode: Int32)
-    /// No process of that type has a command; where it was looked for, one remark a place.
+    /// No process of that type has a command. `looked` has a remark for each place where one was looked for.
     case noStartCommand(type: String, looked: [String])
     case appDirectory(path: String, reason: String)
     case noShell(looked: [String])
@@ -95,7 +97,7 @@ package enum LauncherError: Error, Hashable, Sendable {
 }
 
 extension LauncherError {
-    /// 1 as the predecessors' launchers had it; 126 and 127 as shells have it.
+    /// The exit code: 1 as with the predecessors' launchers, 126 and 127 as with shells.
     package var exitCode: Int32 {
         switch self {
         case .usage(_, let exitCode): exitCode

@@ -2,7 +2,9 @@ import Glibc
 
 /// The program `launch` under each of its names.
 package enum Program {
-    /// Runs it, or becomes the app. - Returns: the exit code.
+    /// Runs the program. As `launch` it becomes the app, unless it is process 1.
+    ///
+    /// - Returns: the exit code.
     package static func run() -> Int32 {
         let arguments = System.arguments
         let name = Invocation.name(arguments)

@@ -12,11 +12,16 @@ extension StartCommand {
     /// The process type that is started when none is named.
     package static let defaultType = "web"
 
+    /// Finds the command to start.
+    ///
     /// - Parameters:
     ///   - request: what the arguments ask for.
-    ///   - override: START_COMMAND, where it is set; it counts only when the arguments ask for nothing.
-    ///   - stagingInfo: the droplet's, where it is there and understood.
-    ///   - sources: where process types are looked up, the first that has it wins; asked only when needed.
+    ///   - override: START_COMMAND, if it is set; it counts only when the arguments ask for nothing.
+    ///   - stagingInfo: what was found of the droplet's `staging_info.yml`.
+    ///   - prefix: the droplet's entrypoint prefix, if it has one.
+    ///   - sources: reads the files in which process types are looked up, the first that has one wins. Called only when
+    ///     they are needed.
+    /// - Throws: `.noStartCommand`.
     package static func resolve(
         _ request: LaunchRequest, override: SystemText?, stagingInfo: CommandSource, prefix: String?,
         sources: () -> [CommandSource]
@@ -34,7 +39,7 @@ extension StartCommand {
             let command = type.flatMap { type in
                 sources().lazy.compactMap { $0.command(type) }.first ?? stagingInfo.command(type)
             }
-            // What is no process type is a command, as people expect of `podman run IMAGE bash`.
+            // A word that is no process type is a command, as people expect of `podman run IMAGE bash`.
             return command.map { line(SystemText($0)) } ?? .shell(word)
         case .line, .standard:
             if request == .standard, let override, !override.isEmpty { return line(override) }
@@ -50,17 +55,17 @@ extension StartCommand {
     }
 }
 
-/// What is executed in the end.
+/// The program that is executed in the end.
 package struct LaunchPlan: Hashable, Sendable {
-    /// The name for messages.
+    /// The program's name for messages.
     package let name: String
     /// Paths to try in turn, as execvp(3) does.
     package let candidates: [SystemText]
-    /// With the name first.
+    /// The argument vector, the program's name first.
     package let arguments: [SystemText]
     package let environment: Environment
 
-    /// A program with its arguments, searched for in PATH where its name has no slash.
+    /// Plans a program with its arguments. It is searched for in PATH if its name has no slash.
     package init(program words: [SystemText], environment: Environment) {
         let program = words.first ?? ""
         self.init(
@@ -68,8 +73,8 @@ package struct LaunchPlan: Hashable, Sendable {
             arguments: words, environment)
     }
 
-    /// An app: its scripts are sourced first. Where there are none, there is one shell less to start.
-    /// - Throws: `LauncherError.noShell` if a shell is needed.
+    /// Plans an app whose scripts are sourced first. Without scripts, no shell is started only to become the app.
+    /// - Throws: `LauncherError.noShell` if a shell is needed and there is none.
     package init(
         _ command: StartCommand, scripts: [SystemText], shell: Shell?, environment: Environment
     ) throws(LauncherError) {
@@ -106,11 +111,11 @@ package struct LaunchPlan: Hashable, Sendable {
 
 /// The shell that runs start commands.
 package struct Shell: Hashable, Sendable {
-    /// Where shells are looked for, the wanted one first. A rootfs without bash has sh.
+    /// The paths where a shell is looked for, the preferred one first. A rootfs without bash has sh.
     package static let places: [SystemText] = ["/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh"]
 
     package let path: SystemText
-    /// What it calls itself.
+    /// The name that the shell gets as its first argument and shows in messages.
     package var name: SystemText { path.lastComponent }
 
     package init(path: SystemText) { self.path = path }
@@ -118,8 +123,8 @@ package struct Shell: Hashable, Sendable {
 
 /// The text that sources an app's profile scripts and then becomes the app.
 package enum ShellScript {
-    /// The scripts stand in it one by one, so that neither the order depends on a locale nor a script that changes
-    /// the shell's arguments gets in the way.
+    /// The text lists the scripts one by one: a loop's order would depend on the locale, and a script that changes the
+    /// shell's arguments would disturb it.
     package static func text(sourcing scripts: [SystemText], then command: StartCommand, shell: Shell) -> SystemText {
         var bytes: [UInt8] = []
         for script in scripts {
@@ -139,7 +144,7 @@ package enum ShellScript {
         return SystemText(bytes: bytes)
     }
 
-    /// One word for a shell, whatever is in it.
+    /// The text in single quotes, so that a shell takes it as one word, whatever is in it.
     static func quoted(_ text: SystemText) -> [UInt8] {
         let quote = UInt8(ascii: "'")
         return [quote] + text.bytes.flatMap { $0 == quote ? Array(#"'\''"#.utf8) : [$0] } + [quote]

@@ -1,13 +1,13 @@
 import Glibc
 
-/// An init: starts a program, sends signals on to it, reaps whatever ends, and gives the program's status.
+/// An init: starts a program, forwards signals to it, reaps all children that end, and returns the program's status.
 struct Supervisor {
     let plan: LaunchPlan
-    /// The program leads a session of its own and all of its process group is signalled.
+    /// Whether the program leads a session of its own, and signals go to its whole process group.
     var newSession = true
     var rewrites: [Int32: Int32] = [:]
     var isVerbose = false
-    /// For messages.
+    /// The name with which messages begin.
     let name: String
 
     /// - Returns: the exit code.
@@ -16,20 +16,23 @@ struct Supervisor {
         let leftTerminal = newSession && System.leaveTerminal()
         let child = try System.spawn(plan, newSession: newSession)
         say("started process \(child)")
-        // Whatever directory this was, it may be unmounted now.
+        // An init that stays in the app's directory would keep its file system from being unmounted.
         try? System.changeDirectory("/")
         var state = InitState(
             child: child, forwarding: SignalForwarding(rewrites: rewrites, isSession: newSession),
             drains: newSession && System.isProcessOne, leftTerminal: leftTerminal)
         while true {
-            // The timeout is for a last member of the group whose parent, outside the group, never reaps it.
+            // The group's last member may have a parent outside the group that reaps it: then no SIGCHLD comes here, so
+            // the group is looked at each second.
             let signal = System.waitForSignal(seconds: state.drainingExitCode == nil ? nil : 1)
             if let code = handle(signal, &state) { return code }
             if let code = state.drainingExitCode, !System.groupExists(child) { return code }
         }
     }
 
-    /// - Returns: the exit code, once it is time.
+    /// Acts on a signal; nil means that none came.
+    ///
+    /// - Returns: the exit code if this process is to exit now, or nil.
     private func handle(_ signal: Int32?, _ state: inout InitState) -> Int32? {
         guard signal == SIGCHLD else {
             guard let signal else { return nil }
@@ -67,12 +70,12 @@ package enum ProcessEnd: Hashable, Sendable {
     case exited(Int32)
     case killed(signal: Int32)
 
-    /// The status of wait(2).
+    /// - Parameter status: the status that wait(2) gives.
     package init(status: Int32) {
         self = status & 0x7F == 0 ? .exited(status >> 8 & 0xFF) : .killed(signal: status & 0x7F)
     }
 
-    /// As shells have it.
+    /// The exit code by which shells report such an end.
     package var exitCode: Int32 {
         switch self {
         case .exited(let code): code
@@ -81,10 +84,10 @@ package enum ProcessEnd: Hashable, Sendable {
     }
 }
 
-/// What an init knows of its app, and what it does next: a value without system calls.
+/// An init's state, which decides what the init does next and makes no system calls itself.
 package struct InitState: Hashable, Sendable {
     package enum Action: Hashable, Sendable {
-        /// Send the signal to the app: to its process group, or to itself in single-child mode.
+        /// Send the signal to the app: to its process group or, in single-child mode, to its first process alone.
         case send(Int32)
         /// Stop this process too, so that a terminal's job control sees the whole job stopped.
         case suspend
@@ -96,14 +99,14 @@ package struct InitState: Hashable, Sendable {
     private let drains: Bool
     private var ignored: Set<Int32>
     private var sent: Set<Int32> = []
-    /// Set once the app's first process is gone and the rest of its group may still finish.
+    /// The exit code of the app's first process, set once it is gone while the rest of its group may still finish.
     package private(set) var drainingExitCode: Int32?
 
     /// - Parameters:
     ///   - child: the app's first process.
-    ///   - drains: whether the rest of its group may finish after that process was killed by a signal that was sent
-    ///     on. A shell that waits for its command dies of SIGTERM at once; were this process 1 to exit then, the kernel
-    ///     would kill the command in the middle of its own shutdown.
+    ///   - drains: whether the rest of its group may finish after that process was killed by a forwarded signal. A
+    ///     shell that waits for its command dies of SIGTERM at once; if process 1 exited then, the kernel would kill
+    ///     the command in the middle of its own shutdown.
     ///   - leftTerminal: this process just gave up its terminal, for which the kernel sends it SIGHUP and SIGCONT.
     package init(child: Int32, forwarding: SignalForwarding, drains: Bool, leftTerminal: Bool) {
         self.child = child
@@ -112,7 +115,7 @@ package struct InitState: Hashable, Sendable {
         ignored = leftTerminal ? [SIGHUP, SIGCONT] : []
     }
 
-    /// A signal other than SIGCHLD came in.
+    /// Takes note of a received signal other than SIGCHLD. - Returns: what to do.
     package mutating func received(_ signal: Int32) -> [Action] {
         guard ignored.remove(signal) == nil else { return [] }
         var actions: [Action] = []
@@ -124,7 +127,7 @@ package struct InitState: Hashable, Sendable {
         return actions
     }
 
-    /// A child was reaped, the app's own or an orphan.
+    /// Takes note of a child that was reaped, the app's first process or an orphan. - Returns: what to do.
     package mutating func reaped(_ process: Int32, _ end: ProcessEnd) -> [Action] {
         guard process == child, drainingExitCode == nil else { return [] }
         if drains, case .killed(let signal) = end, sent.contains(signal) {
@@ -135,7 +138,7 @@ package struct InitState: Hashable, Sendable {
     }
 }
 
-/// Which signal is sent on when one is received.
+/// Decides which signal is forwarded when one is received.
 package struct SignalForwarding: Hashable, Sendable {
     /// Signals of a terminal's job control.
     static let stops: Set<Int32> = [SIGTSTP, SIGTTIN, SIGTTOU]
@@ -143,9 +146,9 @@ package struct SignalForwarding: Hashable, Sendable {
     private var rewrites: [Int32: Int32]
 
     /// - Parameters:
-    ///   - rewrites: a received signal and what is sent in its place, 0 for nothing.
-    ///   - isSession: the app has a session of its own. Its process group is then an orphaned one, whose members the
-    ///     kernel does not stop for SIGTSTP, SIGTTIN and SIGTTOU; SIGSTOP is sent in their place.
+    ///   - rewrites: by the received signal, the signal that is sent in its place, 0 for none.
+    ///   - isSession: whether the app has a session of its own. Its process group is then an orphaned one, whose
+    ///     members the kernel does not stop for SIGTSTP, SIGTTIN and SIGTTOU; SIGSTOP is sent in their place.
     package init(rewrites: [Int32: Int32] = [:], isSession: Bool) {
         self.rewrites = rewrites
         guard isSession else { return }

@@ -1,7 +1,7 @@
 import CLauncher
 import Glibc
 
-/// The system calls, and nothing else.
+/// The system calls of the launcher, without any decisions.
 enum System {
     struct Failure: Error, Hashable {
         let code: Int32
@@ -51,21 +51,23 @@ enum System {
         guard withCString(path, chdir) == 0 else { throw Failure(code: errno) }
     }
 
-    /// Makes a directory if it is missing and can be made.
+    /// Makes a directory if it is missing; ignores failures.
     static func ensureDirectory(_ path: SystemText) { _ = withCString(path) { mkdir($0, 0o755) } }
 
     static func isExecutable(_ path: SystemText) -> Bool { withCString(path) { access($0, X_OK) } == 0 }
 
-    /// Whether it is there, or would be for somebody with more permissions.
+    /// Whether a path exists, or may exist in a directory that this process can't search.
     static func exists(_ path: SystemText) -> Bool { withCString(path) { access($0, F_OK) } == 0 || errno == EACCES }
 
-    /// Whether it is a regular file, or a link to one.
+    /// Whether a path is a regular file, or a link to one.
     static func isFile(_ path: SystemText) -> Bool {
         var status = stat()
         return withCString(path) { stat($0, &status) } == 0 && status.st_mode & S_IFMT == S_IFREG
     }
 
-    /// The whole file, or nil if it is missing. `EFBIG` if it has more bytes than `limit`.
+    /// The whole file, or nil if it is missing.
+    ///
+    /// - Throws: the error of the system; `EFBIG` if the file has more bytes than `limit`.
     static func contents(of path: SystemText, limit: Int) throws(Failure) -> [UInt8]? {
         let descriptor = withCString(path) { open($0, O_RDONLY | O_CLOEXEC) }
         guard descriptor >= 0 else {
@@ -99,7 +101,7 @@ enum System {
 
     // MARK: Programs
 
-    /// Becomes the program; comes back only if that fails.
+    /// Replaces this process by the program. - Returns: why that failed; nothing if it does not fail.
     static func execute(_ plan: LaunchPlan) -> LauncherError {
         let attempt = attempt(plan) { path, arguments, environment in
             execve(path, arguments, environment)
@@ -110,7 +112,8 @@ enum System {
     /// Starts the program as a child with all signals at their defaults and none blocked.
     /// - Parameter newSession: the child leads a session of its own and takes the terminal on standard input, if there
     ///   is one.
-    /// - Returns: the child.
+    /// - Returns: the child's process ID.
+    /// - Throws: `.notFound` or `.notExecutable`.
     static func spawn(_ plan: LaunchPlan, newSession: Bool) throws(LauncherError) -> Int32 {
         let attempt = attempt(plan) { path, arguments, environment in
             cistern_spawn(path, arguments, environment, newSession)
@@ -121,7 +124,7 @@ enum System {
 
     private typealias CStrings = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
 
-    /// Tries the program's candidates in turn until one gives something positive.
+    /// Tries the program's candidates in turn until `start` returns a positive number for one.
     private static func attempt(
         _ plan: LaunchPlan, _ start: (UnsafePointer<CChar>, CStrings, CStrings) -> Int32
     ) -> (result: Int32, failure: LauncherError) {
@@ -133,11 +136,11 @@ enum System {
             }
         }
         var failure = LauncherError.notFound(name: plan.name, reason: Failure(code: ENOENT).reason)
-        // What is not there is not tried: a try may cost a process.
+        // A candidate that does not exist is skipped, since trying it may cost a new process.
         for candidate in plan.candidates where exists(candidate) {
             var result = attempt(candidate, plan.arguments)
             if result <= 0 && errno == ENOEXEC {
-                // A script without `#!` is a shell's, as for execvp(3).
+                // A script without `#!` is run by a shell, as execvp(3) does.
                 result = attempt("/bin/sh", ["/bin/sh", candidate] + plan.arguments.dropFirst())
             }
             guard result <= 0 else { return (result, failure) }
@@ -152,7 +155,9 @@ enum System {
         return (-1, failure)
     }
 
-    /// Gives up the controlling terminal. - Returns: whether the kernel sends SIGHUP and SIGCONT for it.
+    /// Gives up the controlling terminal.
+    ///
+    /// - Returns: whether the kernel sends SIGHUP and SIGCONT to this process because of that.
     static func leaveTerminal() -> Bool {
         ioctl(STDIN_FILENO, UInt(TIOCNOTTY)) == 0 && getsid(0) == getpid()
     }
@@ -163,11 +168,13 @@ enum System {
         var all = sigset_t()
         sigfillset(&all)
         sigprocmask(SIG_BLOCK, &all, nil)
-        // Where SIGCHLD is ignored, children vanish without a status.
+        // While SIGCHLD is ignored, the kernel reaps children itself, and their status is lost.
         signal(SIGCHLD, SIG_DFL)
     }
 
-    /// Sleeps until a blocked signal is there. Nil after `seconds`, or when something else ended the sleep.
+    /// Sleeps until a blocked signal is pending, and takes it.
+    ///
+    /// - Returns: the signal; nil after `seconds`, or if the sleep ended for another reason.
     static func waitForSignal(seconds: Int?) -> Int32? {
         var all = sigset_t()
         sigfillset(&all)
@@ -185,7 +192,7 @@ enum System {
 
     static func groupExists(_ group: Int32) -> Bool { kill(-group, 0) == 0 || errno != ESRCH }
 
-    /// The next child that ended, if one has.
+    /// Reaps the next child that has ended; nil if none has.
     static func reap() -> (process: Int32, end: ProcessEnd)? {
         var status: Int32 = 0
         while true {

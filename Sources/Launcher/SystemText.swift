@@ -1,9 +1,9 @@
-/// A string of the operating system: an argument, a variable, a path. Bytes without NUL, usually but not always UTF-8,
-/// which is why they are kept as they are.
+/// A string of the operating system: an argument, a variable, a path. It has bytes without NUL, usually but not always
+/// UTF-8, which is why they are kept as they are.
 package struct SystemText: Hashable, Sendable {
     package let bytes: [UInt8]
 
-    /// Cuts at the first NUL, as the system itself would.
+    /// Takes the bytes up to the first NUL, where the system would end the string, too.
     package init(bytes: some Sequence<UInt8>) { self.bytes = Array(bytes.prefix { $0 != 0 }) }
 
     package init(_ text: String) { self.init(bytes: text.utf8) }
@@ -11,7 +11,7 @@ package struct SystemText: Hashable, Sendable {
     /// The text, or nil if the bytes are not UTF-8.
     package var string: String? { String(validating: bytes, as: UTF8.self) }
 
-    /// For messages: what is not UTF-8 is replaced.
+    /// The text for messages, in which bytes that are not UTF-8 are replaced.
     package var display: String { String(decoding: bytes, as: UTF8.self) }
 
     package var isEmpty: Bool { bytes.isEmpty }
@@ -39,7 +39,7 @@ extension SystemText: Comparable {
 extension SystemText {
     private static let slash = UInt8(ascii: "/")
 
-    /// What follows the last slash.
+    /// The part after the last slash; the whole text if there is none.
     package var lastComponent: SystemText {
         SystemText(bytes: bytes.suffix(from: bytes.lastIndex(of: Self.slash).map { $0 + 1 } ?? 0))
     }
@@ -48,7 +48,7 @@ extension SystemText {
         SystemText(bytes: bytes.last == Self.slash ? bytes : bytes + [Self.slash]) + component
     }
 
-    /// The absolute path without `.`, `..` and doubled slashes, worked out from the text alone.
+    /// The absolute path without `.`, `..` and doubled slashes, from the text alone: no symbolic link is followed.
     package func absolute(from directory: SystemText) -> SystemText {
         var parts: [ArraySlice<UInt8>] = []
         let whole = bytes.first == Self.slash ? bytes : directory.bytes + [Self.slash] + bytes

@@ -32,7 +32,7 @@ enum YAMLScalar {
         return text
     }
 
-    /// A block scalar ends with the newline of its last line, which is no part of a command.
+    /// Removes all newlines at the end: a block scalar ends with its last line's, which are no part of a command.
     static func withoutTrailingNewline(_ text: String) -> String {
         var text = text
         while text.last?.isNewline == true { text.removeLast() }
@@ -61,7 +61,7 @@ enum YAMLScalar {
         return nil
     }
 
-    /// YAML 1.2, section 5.7.
+    /// Takes an escape sequence after its backslash (YAML 1.2, section 5.7); nil if it is not valid.
     private static func escape(_ rest: inout Substring) -> Unicode.Scalar? {
         guard let name = rest.popFirst() else { return nil }
         let length: Int

@@ -1,20 +1,20 @@
 public import Archive
 import Synchronization
 
-/// Where archives that are being taken in get the memory that grows with what they hold.
+/// The budget from which all conversions under way take their memory.
 ///
-/// Each conversion has a share of it: a fixed part for its buffers, taken when it begins, and more for names, headers,
-/// trees and files that are remembered, taken before they are. A conversion that finds none left fails with
-/// `ConversionError.Fault.noMemory`; its share goes back when nothing made of it is used any more.
+/// Each conversion has a share of it: a fixed part for its buffers, taken when it begins, and more for the names,
+/// headers, trees and files that it remembers, taken before it stores them. A conversion that finds none left fails
+/// with `ConversionError.Fault.noMemory`. A share gives its memory back when its last user releases it.
 public final class ArchiveMemory: Hashable, Sendable {
-    /// A budget.
+    /// A budget of bytes, owned by somebody else.
     public struct Source: Sendable {
         fileprivate let take: @Sendable (_ bytes: Int) -> Bool
         fileprivate let give: @Sendable (_ bytes: Int) -> Void
 
         /// - Parameters:
-        ///   - take: false if there is not enough left; then nothing was taken.
-        ///   - give: gives back what was taken.
+        ///   - take: takes bytes; returns false, and takes nothing, if not enough are left.
+        ///   - give: gives bytes back that were taken.
         public init(
             take: @escaping @Sendable (_ bytes: Int) -> Bool, give: @escaping @Sendable (_ bytes: Int) -> Void
         ) {
@@ -25,19 +25,19 @@ public final class ArchiveMemory: Hashable, Sendable {
 
     fileprivate let sources: [Source]
 
-    /// - Parameter sources: asked in this order.
+    /// - Parameter sources: asked in this order; the first one that has enough left gives the memory.
     public init(_ sources: [Source]) { self.sources = sources }
 
     public static func == (one: ArchiveMemory, other: ArchiveMemory) -> Bool { one === other }
     public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
 
-    /// What one archive has of it, until it is let go.
+    /// The memory that one archive has taken; it is given back when the share is released.
     package final class Share: Sendable {
         private let memory: ArchiveMemory?
-        /// Of each source, in bytes.
+        /// The bytes taken from each source, by the source's index.
         private let taken: Mutex<[Int]>
 
-        /// - Parameter memory: nil: it is not counted.
+        /// - Parameter memory: where the share takes from; nil: it grants everything and counts nothing.
         package init(of memory: ArchiveMemory?) {
             self.memory = memory
             taken = Mutex((memory?.sources ?? []).map { _ in 0 })
@@ -49,10 +49,12 @@ public final class ArchiveMemory: Hashable, Sendable {
             }
         }
 
-        /// Another share of the same memory.
+        /// An empty share of the same memory.
         func another() -> Share { Share(of: memory) }
 
-        /// - Throws: `.noMemory` if there is not enough left.
+        /// Takes so many bytes more.
+        ///
+        /// - Throws: `.noMemory` if no source has them left.
         package func take(_ bytes: Int) throws(ConversionError) {
             guard hasTaken(bytes) else {
                 throw ConversionError(.noMemory, "too many large archives are being taken in: try again")
@@ -72,7 +74,7 @@ public final class ArchiveMemory: Hashable, Sendable {
             guard let memory else { return }
             taken.withLock { taken in
                 var left = bytes
-                // What came from the last source is wanted there most.
+                // The last source is the one asked when all others are used up, so it gets its bytes back first.
                 for index in taken.indices.reversed() where left > 0 {
                     let part = min(left, taken[index])
                     memory.sources[index].give(part)
@@ -82,7 +84,7 @@ public final class ArchiveMemory: Hashable, Sendable {
             }
         }
 
-        /// For a reader that says how much it holds before it does.
+        /// A reservation for one reader, which tells it how many bytes the reader is about to hold in all.
         func reservation() -> Reservation {
             let held = Mutex(0)
             return { [self] bytes in
@@ -97,27 +99,27 @@ public final class ArchiveMemory: Hashable, Sendable {
     }
 }
 
-/// What the parts of a conversion take, in bytes, whatever the archive is.
+/// The fixed costs of a conversion's parts, in bytes, which do not depend on the archive.
 enum ConversionCost {
-    /// A window of decompressed bytes, the decoder, input on its way, and what the window's next headers may be copied to.
+    /// A window of decompressed bytes, the decoder, a chunk of input, and room for copies of headers in the window.
     static let reading = 1 << 20
 
-    /// The compressor of one layer, its block, and what comes out of it.
+    /// One layer's compressor, block and compressed output.
     static func layer(_ compression: CompressionFormat) -> Int {
         switch compression {
         case .none: 512 << 10
         case .gzip: 1 << 20
-        // It keeps a window of 2 MiB and tables.
+        // zstd keeps a window of 2 MiB and tables.
         case .zstd: 5 << 20
         }
     }
 
-    /// Blocks on their way from one stage to the other.
+    /// The blocks on their way between the two stages of a `LayerPipeline`.
     static func pipeline(_ blocks: Int) -> Int { blocks * LayerOutput.blockSize }
 }
 
 extension ConversionLimits {
-    /// What a conversion of any size takes at least, in bytes: so many can go on at once as there is memory for.
+    /// How many bytes the smallest conversion takes, for callers that bound how many conversions run at once.
     public static func leastMemory(_ compression: CompressionFormat) -> Int {
         ConversionCost.reading + ConversionCost.pipeline(3) + ConversionCost.layer(compression)
     }

@@ -20,10 +20,11 @@ struct ArchiveSource<Input: AsyncSequence>: ~Copyable where Input.Element == [UI
 
     var format: CompressionFormat { decompressor.format ?? .none }
 
-    /// Fills the window to its end, whatever sizes the chunks have.
+    /// Fills the window to its end with decompressed bytes, whatever sizes the chunks have.
     ///
-    /// - Parameter start: how many bytes at its beginning are kept.
-    /// - Returns: how many bytes it holds then; fewer than it has room for only at the input's end.
+    /// - Parameter start: how many bytes at the window's beginning are kept.
+    /// - Returns: how many bytes the window holds then; fewer than it has room for only at the input's end.
+    /// - Throws: `ConversionError` for a broken stream or too much input; `CancellationError`; what the input throws.
     mutating func fill(_ window: inout [UInt8], from start: Int) async throws -> Int {
         var filled = start
         while filled < window.count {
@@ -36,7 +37,7 @@ struct ArchiveSource<Input: AsyncSequence>: ~Copyable where Input.Element == [UI
                 throw ConversionError(.invalid, "the compressed stream makes no progress")
             }
             guard let next = try await iterator.next() else {
-                // A cancelled sequence may just end.
+                // A canceled sequence may end early instead of throwing; its bytes must not pass for a whole input.
                 try Task.checkCancellation()
                 do { try decompressor.finish() } catch { throw ConversionError(error) }
                 break
@@ -51,7 +52,10 @@ struct ArchiveSource<Input: AsyncSequence>: ~Copyable where Input.Element == [UI
         return filled
     }
 
-    /// - Parameter written: what the input has become; at least its decompressed bytes count.
+    /// Checks how far the input has grown. The larger of `written` and the decompressed bytes counts.
+    ///
+    /// - Parameter written: how many bytes have been made of the input so far.
+    /// - Throws: `.tooLarge` past `ConversionLimits.ratio`.
     func checkRatio(written: Int64) throws(ConversionError) {
         let (allowed, overflow) = inputBytes.multipliedReportingOverflow(by: limits.ratio)
         guard overflow || max(written, archiveBytes) - limits.ratioAllowance <= allowed else {
@@ -81,18 +85,19 @@ struct ArchiveSource<Input: AsyncSequence>: ~Copyable where Input.Element == [UI
     }
 }
 
-/// What an archive has, piece by piece.
+/// A piece of an archive, as `readArchive` hands them on in the archive's order.
 public enum ArchivePart: Sendable {
     case entry(TarEntry)
     /// Bytes of the last entry's content.
     case content([UInt8])
-    /// So many zeros of it, which are not stored.
+    /// So many zeros of the last entry's content, which the archive does not store.
     case hole(Int64)
 }
 
-/// Reads a tar archive (plain, gzip or zstd) in one pass, a few hundred KB at a time, without looking at what it is for.
+/// Reads a tar archive (plain, gzip or zstd) in one pass, a few hundred KB at a time; no rules of layers apply to it.
 ///
-/// - Parameter limits: of the input, its ratio and its headers; entries and sizes are the caller's to bound.
+/// - Parameter limits: bound the input, its ratio, its headers and its holes. The number of entries and their sizes
+///   are for the caller to bound.
 /// - Throws: `ConversionError` for what is no tar, or broken; `CancellationError`; what the source or the body throws.
 public func readArchive<Bytes: AsyncSequence & Sendable>(
     _ bytes: Bytes, limits: ConversionLimits, _ body: (ArchivePart) async throws -> Void
@@ -108,7 +113,7 @@ public func readArchive<Bytes: AsyncSequence & Sendable>(
     }
 }
 
-/// A sequence that can be read once, as a layer that is.
+/// Makes a layer source of a sequence that can be read only once, for a caller that reads it only once.
 private struct OnePass<Bytes: AsyncSequence & Sendable>: LayerSource where Bytes.Element == [UInt8] {
     let once: Bytes
     var diffID: Digest? { nil }
@@ -116,9 +121,9 @@ private struct OnePass<Bytes: AsyncSequence & Sendable>: LayerSource where Bytes
     func bytes() -> Bytes { once }
 }
 
-/// Hands values from one task to one other. What goes round in it bounds its length, so putting never waits.
+/// Hands values from one task to one other. `put` never waits: its users bound the number of values under way.
 final class AsyncQueue<Element: Sendable>: Sendable {
-    /// The other side is gone.
+    /// The queue was closed by the task at its other end.
     struct Closed: Error {}
 
     private struct State {
@@ -169,7 +174,7 @@ final class AsyncQueue<Element: Sendable>: Sendable {
         return element
     }
 
-    /// Ends all waiting, now and later. What is in the queue is dropped.
+    /// Closes the queue: drops its values, and makes the task that waits, and any later `take`, throw `Closed`.
     func close() {
         let waiter = state.withLock { state -> CheckedContinuation<Element?, Never>? in
             state.isClosed = true

@@ -4,14 +4,14 @@ public import OCI
 
 /// Converts a droplet, in one streaming pass, into the layers of an image.
 ///
-/// Nothing is unpacked, and memory stays within a few MB however large the droplet is. The input is pulled at the pace at
-/// which the sink takes bytes. Layers.docc has the rules for entries.
+/// Nothing is unpacked. Memory grows with the number of entries, not with their sizes. The input is pulled at the pace
+/// at which the sink takes bytes. Layers.docc has the rules for entries.
 /// - Parameters:
 ///   - input: the droplet as it was uploaded: tar, gzip or zstd, in chunks of any size.
 ///   - watch: files and paths that the caller wants to know of, by their names in the archive.
-///   - sink: receives the layers. If anything fails, every writer that was begun and not finished is aborted. Layers are
-///     finished only after all of the input was read and found valid; should then one of several fail to finish, those
-///     finished before it stay with the sink.
+///   - sink: receives the layers. If anything fails, every writer that was begun and not finished is aborted. Layers
+///     are finished only after all of the input was read and found valid; should then one of several fail to finish,
+///     those finished before it stay with the sink.
 /// - Returns: the stored layers, bottom up, and what became of the entries.
 /// - Throws: `ConversionError`, `CancellationError`, or whatever the input or the sink throws.
 public func convertDroplet<Input: AsyncSequence & Sendable, Sink: LayerSink>(
@@ -63,7 +63,7 @@ public enum LayerMode: String, Sendable, Hashable, CaseIterable {
     case split
 }
 
-/// What a conversion may take. Going over one is `ConversionError.Fault.tooLarge`.
+/// Bounds on a conversion. Going over one throws `ConversionError.Fault.tooLarge` unless its comment names another.
 public struct ConversionLimits: Sendable, Hashable {
     /// Bytes of the compressed input.
     public var inputBytes: Int64 = 16 << 30
@@ -72,9 +72,9 @@ public struct ConversionLimits: Sendable, Hashable {
     public var entries = 1_000_000
     /// Bytes of a name or of a link's target, where it ends up in the image.
     public var nameLength = 4095
-    /// How many bytes one byte of input may become, past `ratioAllowance`.
+    /// How many bytes one byte of input may become, beyond `ratioAllowance`.
     public var ratio: Int64 = 200
-    /// Bytes that any input may become.
+    /// How many bytes an input of any length may become, before `ratio` counts.
     public var ratioAllowance: Int64 = 256 << 20
     /// Zeros written for the holes of sparse files.
     public var holeBytes: Int64 = 8 << 30
@@ -82,15 +82,15 @@ public struct ConversionLimits: Sendable, Hashable {
     public var sparseParts = 1 << 17
     /// Bytes of one extended header.
     public var headerBytes = 1 << 20
-    /// Zeros after the archive's end.
+    /// How many zero bytes may follow the archive's end.
     public var tailBytes: Int64 = 16 << 20
-    /// Directories that have no entry of their own.
+    /// Directories that had no entry yet when the first entry below them came.
     public var missingParents = 1 << 14
-    /// `deps/<index>` layers; more can't be split.
+    /// `deps/<index>` layers; a droplet with more of them is refused as `crossesLayers`.
     public var splitLayers = 24
-    /// Bytes of history that a zstd stream may ask for: memory that a conversion needs.
+    /// Bytes of history that a zstd stream may ask for; a conversion of one takes that much memory.
     public var zstdWindow = 8 << 20
-    /// Where the memory of conversions comes from; nil: it is not counted.
+    /// The budget of memory that conversions share; `noMemory` if it is used up. nil: memory is not counted.
     public var memory: ArchiveMemory?
 
     public init() {}
@@ -107,9 +107,9 @@ public struct ConversionLimits: Sendable, Hashable {
 
 /// Which part of a droplet a layer holds.
 public enum LayerGroup: Hashable, Sendable {
-    /// Everything, or everything that is in no layer of its own.
+    /// The whole droplet or, where it is split, everything outside of the `deps/<index>` layers.
     case rest
-    /// One `deps/<index>`.
+    /// The directory `deps/<index>`.
     case dependency(index: String)
 }
 
@@ -117,20 +117,20 @@ public enum LayerGroup: Hashable, Sendable {
 public struct ConvertedLayer<Stored: Sendable>: Sendable {
     public let group: LayerGroup
     public let compression: CompressionFormat
-    /// Of the compressed bytes.
+    /// The digest of the compressed bytes.
     public let digest: Digest
-    /// Of the compressed bytes.
+    /// The number of compressed bytes.
     public let size: Int64
-    /// Of the tar.
+    /// The digest of the tar.
     public let diffID: Digest
-    /// Of the tar, in bytes.
+    /// The tar's length in bytes.
     public let uncompressedSize: Int64
-    /// What the sink knows the bytes by.
+    /// The sink's own handle of the stored bytes.
     public let stored: Stored
 }
 
 extension CompressionFormat {
-    /// What the media type of an OCI layer ends with (OCI image specification, layer.md).
+    /// The suffix of an OCI layer's media type for this compression (OCI image specification, layer.md).
     public var mediaTypeSuffix: String {
         switch self {
         case .none: ""
@@ -149,9 +149,9 @@ extension CompressionFormat {
     }
 }
 
-/// What became of an archive.
+/// Counts and remarks about an archive that was converted.
 public struct ConversionSummary: Sendable {
-    /// The archive's newest entry, between 1970 and 9999; `nil` if there is none.
+    /// The newest modification time of an entry that lies between the years 1970 and 9999; `nil` if there is none.
     public internal(set) var newestEntry: TarTime?
     /// Entries read.
     public internal(set) var entries = 0
@@ -169,7 +169,7 @@ public struct ConvertedDroplet<Stored: Sendable>: Sendable {
     public let summary: ConversionSummary
     /// nil if nothing was watched for.
     public let findings: RootfsFindings?
-    /// Of the findings.
+    /// Keeps the memory of `findings` taken for as long as this value lives.
     let memory: ArchiveMemory.Share
 }
 
@@ -177,7 +177,7 @@ public struct ConvertedRootfs<Stored: Sendable>: Sendable {
     public let layer: ConvertedLayer<Stored>
     public let summary: ConversionSummary
     public let findings: RootfsFindings
-    /// Of the findings.
+    /// Keeps the memory of `findings` taken for as long as this value lives.
     let memory: ArchiveMemory.Share
 }
 
@@ -205,7 +205,7 @@ public struct ConversionNotes: Sendable, Hashable {
     public static let maximumExamples = 50
 
     public private(set) var totals: [Kind: Int] = [:]
-    /// The first ones, at most `maximumExamples`.
+    /// The first notes, at most `maximumExamples`.
     public private(set) var examples: [Note] = []
 
     public var isEmpty: Bool { totals.isEmpty }
@@ -219,7 +219,7 @@ public struct ConversionNotes: Sendable, Hashable {
 }
 
 extension ConversionNotes {
-    /// Logs what a conversion left out or changed: totals, and a few examples of each.
+    /// Logs what a conversion left out or changed: the total of each kind, and the first five examples.
     package func log(to logger: Logger) {
         guard !isEmpty else { return }
         var metadata: Logger.Metadata = [:]

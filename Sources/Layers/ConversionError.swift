@@ -1,20 +1,20 @@
 import Archive
 
-/// Why an archive was not converted. What the input or the sink throws is passed on as it is, not in here.
+/// Why an archive was not converted. Errors of the input and of the sink are not wrapped in this one.
 public struct ConversionError: Error, Hashable, Sendable {
     public enum Fault: Hashable, Sendable {
-        /// Broken, or against the written rules (Layers.docc).
+        /// The archive is broken, or against the written rules (Layers.docc).
         case invalid
-        /// Over one of `ConversionLimits`.
+        /// The archive goes over one of `ConversionLimits`.
         case tooLarge
-        /// Good, but not for `LayerMode.split`: convert it again as `single`.
+        /// The archive is valid, but can't be converted with `LayerMode.split`: convert it again as `single`.
         case crossesLayers
-        /// What all archives together may be remembered with is taken: try again later.
+        /// The memory that all conversions share (`ArchiveMemory`) is used up: try again later.
         case noMemory
     }
 
     public let fault: Fault
-    /// The entry's name, printable and of bounded length, where the fault has one.
+    /// The name of the entry at fault, printable and of bounded length; nil where the fault is not in one entry.
     public let entry: String?
     public let reason: String
 

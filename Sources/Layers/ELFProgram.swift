@@ -1,15 +1,15 @@
-/// What the head of a Linux program says about what it needs (System V ABI, "Object Files").
+/// The machine and the dynamic loader that a Linux program's head asks for (System V ABI, "Object Files").
 public struct ELFProgram: Sendable, Hashable {
     public enum Interpreter: Sendable, Hashable {
-        /// It is linked statically.
+        /// The program names no loader: it is linked statically.
         case none
         /// The dynamic loader's path, as it stands in the program.
         case path([UInt8])
-        /// Its name stands further inside than the head reaches.
+        /// The head does not tell: the loader's name lies further inside, or the program headers are malformed.
         case beyond
     }
 
-    /// How many of a program's first bytes are looked at.
+    /// How many of a program's first bytes are read.
     static let headLength = 64 << 10
 
     /// `e_machine`: 62 is amd64, 183 arm64.
@@ -19,7 +19,7 @@ public struct ELFProgram: Sendable, Hashable {
     public let interpreter: Interpreter
 
     /// - Parameter head: a file's first bytes.
-    /// - Returns: nil if that is no ELF file, or a broken one.
+    /// - Returns: nil if the file is no ELF file, or its ELF header is broken.
     init?(head: [UInt8]) {
         guard head.count >= 52, head.starts(with: Self.magic), (1...2).contains(head[4]), (1...2).contains(head[5])
         else { return nil }

@@ -1,16 +1,16 @@
 import Archive
 
-/// Where droplets and root filesystems are treated differently.
+/// The settings in which the rules for droplets and for root filesystems differ.
 struct EntryPolicy: Sendable {
-    /// What every name gets in front, as components.
+    /// The directory under which every name is put, without slashes at either end; empty for none.
     var prefix: [UInt8]
-    /// Who owns everything; `nil` leaves the owners as they are.
+    /// The owner that every entry gets; `nil` leaves the owners as they are.
     var owner: Owner?
     /// Mode bits that are kept, of 07777.
     var modeMask: UInt32
-    /// PAX records that are kept.
+    /// Keys of the PAX records that are kept.
     var keptRecords: Set<String>
-    /// Whether devices and fifos are left out; otherwise the archive is refused.
+    /// Whether devices and fifos are left out; if not, an archive that has one is refused.
     var dropsNodes: Bool
     /// Whether `deps/<index>` go into layers of their own.
     var splitsDependencies: Bool
@@ -30,13 +30,13 @@ struct EntryPolicy: Sendable {
         prefix: [], owner: nil, modeMask: 0o7777, keptRecords: ["SCHILY.xattr.security.capability"], dropsNodes: true,
         splitsDependencies: false)
 
-    /// The `deps/<index>` that a name lies in, as a layer of its own.
+    /// The layer that a name belongs to: that of its `deps/<index>` where those are split off, otherwise `rest`.
     ///
-    /// - Parameter name: clean.
+    /// - Parameter name: in the form that `EntryName.clean` gives.
     func group(_ name: [UInt8], isDirectory: Bool) -> LayerGroup {
         guard splitsDependencies, name.starts(with: Self.dependencies) else { return .rest }
         let index = name.dropFirst(Self.dependencies.count).prefix { $0 != EntryName.slash }
-        // What is no directory has nothing below it, and stays with the rest.
+        // A `deps/<index>` that is no directory has nothing below it, so it stays in the layer of the rest.
         guard isDirectory || Self.dependencies.count + index.count < name.count else { return .rest }
         guard !index.isEmpty, index.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else {
             return .rest
@@ -46,7 +46,7 @@ struct EntryPolicy: Sendable {
 
     private static let dependencies = Array("deps/".utf8)
 
-    /// A directory of our own making.
+    /// The entry of a directory that the archive has no entry for.
     func directory(_ path: [UInt8], owner: Owner?) -> TarEntry {
         TarEntry(
             kind: .directory, name: path + [EntryName.slash], mode: 0o755, userID: owner?.id ?? 0,
@@ -54,17 +54,17 @@ struct EntryPolicy: Sendable {
             modified: Self.fixedTime)
     }
 
-    /// The time of directories whose own time is not known, or must not make a difference.
+    /// The time of directories whose own time is unknown, or must not change the layer's digest.
     static let fixedTime = TarTime(seconds: 0)
 
-    /// The directories above everything in a layer.
+    /// The entries that a layer begins with: the directories above everything in it.
     func preamble(_ group: LayerGroup) -> [TarEntry] {
         var entries: [TarEntry] = []
         var path: [UInt8] = []
         let components = prefix.split(separator: EntryName.slash)
         for (index, component) in components.enumerated() {
             path += (path.isEmpty ? [] : [EntryName.slash]) + component
-            // The last one is the droplet's own root, of which its layer says more.
+            // The last component is the droplet's root directory: the rest's layer gets the archive's entry for it.
             if index == components.count - 1, group == .rest { break }
             entries.append(directory(path, owner: index == components.count - 1 ? owner : nil))
         }
@@ -74,7 +74,7 @@ struct EntryPolicy: Sendable {
         return entries
     }
 
-    /// A clean name as it is written.
+    /// The name under which an entry is written: the prefix, then its clean name.
     func place(_ name: [UInt8]) -> [UInt8] {
         if prefix.isEmpty { return name }
         return name.isEmpty ? prefix : prefix + [EntryName.slash] + name
@@ -105,13 +105,14 @@ enum EntryName {
 
     enum Whiteouts {
         case refused
-        /// The last component may be one.
+        /// The last component of a name may be a whiteout.
         case kept
     }
 
-    /// Drops `.` components and needless slashes.
+    /// Drops `.` components and needless slashes from a name.
     ///
-    /// - Returns: the archive's own root as an empty name.
+    /// - Returns: the clean name, which is empty for the archive's root.
+    /// - Throws: `Fault` for a name that no entry may have.
     static func clean(_ raw: [UInt8], whiteouts: Whiteouts = .refused) throws(Fault) -> [UInt8] {
         guard let first = raw.first else { throw .empty }
         guard first != slash else { throw .absolute }
@@ -129,7 +130,7 @@ enum EntryName {
                 guard !(length == 2 && raw[start] == dot && raw[start + 1] == dot) else { throw .parent }
                 let isWhiteout = raw[start..<end].starts(with: whiteout)
                 guard !isWhiteout || (whiteouts == .kept && end == raw.count) else { throw .whiteout }
-                // What it hides may have a name as long as any.
+                // The name that a whiteout hides may itself have 255 bytes.
                 guard length <= (isWhiteout ? 255 + whiteout.count : 255) else { throw .componentTooLong }
                 if !name.isEmpty { name.append(slash) }
                 name.append(contentsOf: raw[start..<end])
@@ -141,10 +142,10 @@ enum EntryName {
 
     static let slash = UInt8(ascii: "/")
     private static let dot = UInt8(ascii: ".")
-    /// What the name of a whiteout begins with (OCI image specification, layer.md, "Whiteouts").
+    /// The prefix of a whiteout's name (OCI image specification, layer.md, "Whiteouts").
     static let whiteout = Array(".wh.".utf8)
 
-    /// Everything before the last slash; empty for what lies at the top.
+    /// The part of a name before its last slash; empty for a name without one.
     static func parent(_ name: [UInt8]) -> ArraySlice<UInt8> {
         guard let slash = name.lastIndex(of: slash) else { return name[..<0] }
         return name[..<slash]

@@ -1,37 +1,37 @@
 import Archive
 
-/// The written rules (Layers.docc): says of each entry in turn whether it is taken, left out or refused, which layer it
-/// belongs to, and what it becomes there.
+/// Applies the written rules (Layers.docc): decides for each entry in turn whether it is kept, left out or refused,
+/// which layer it belongs to, and what it becomes there.
 struct EntryRules {
     /// An entry as it is written, and where.
     struct Placed {
         var entry: TarEntry
         /// An index of `groups`.
         var group: Int
-        /// Clean, and as the archive has it.
+        /// The clean name in the archive, without the policy's prefix.
         var name: [UInt8]
     }
 
-    /// Memory is taken for so many entries at a time.
+    /// For how many entries memory is taken at a time.
     private static let counted = 1024
-    /// What an entry is remembered with, in bytes: a place in `names`, free ones beside it, and the tables that were too
-    /// small, whose room the allocator can't always use again.
+    /// How many bytes are taken for each entry: its slot in `names`, free slots beside it, and outgrown tables, whose
+    /// memory the allocator can't always use again.
     private static let entryBytes = 64
-    /// What a directory without an entry is remembered with besides its name, in bytes.
+    /// How many bytes are taken for each implied directory, besides its name.
     private static let impliedBytes = 96
 
     let policy: EntryPolicy
     private let limits: ConversionLimits
     private let memory: ArchiveMemory.Share
-    /// The layers, in the order in which they came up.
+    /// The layers, in the order of their first entries; `rest` is always the first.
     private(set) var groups: [LayerGroup] = [.rest]
-    /// For each of them, the directories without an entry of their own so far; clean names.
+    /// For each layer, the clean names of the directories that have had no entry so far.
     private var implied: [Set<[UInt8]>] = [[]]
     private(set) var names = NameTable()
     private(set) var notes = ConversionNotes()
     private(set) var newest: TarTime?
     private(set) var count = 0
-    /// The directory of the entry before, known to be one.
+    /// The parent of the entry before, which has been found to be a directory.
     private var lastParent: [UInt8] = []
     private var missingParents = 0
 
@@ -43,7 +43,10 @@ struct EntryRules {
         if !policy.prefix.isEmpty { implied[0].insert([]) }
     }
 
+    /// Applies the rules to the archive's next entry.
+    ///
     /// - Returns: `nil` if the entry is left out.
+    /// - Throws: `ConversionError` if the archive is refused because of it.
     mutating func place(_ original: TarEntry) throws(ConversionError) -> Placed? {
         count += 1
         guard count <= limits.entries else {
@@ -59,7 +62,7 @@ struct EntryRules {
         guard case (var entry, let mark)? = checked else { return nil }
         try checkParents(name, original)
         guard try admit(name, mark, original, group) else { return nil }
-        // The root of a root filesystem is the container's: no layer says anything about it.
+        // The container runtime makes the root directory of a root filesystem, so its layer has no entry for it.
         if name.isEmpty, policy.prefix.isEmpty { return nil }
         if entry.isSparse { notes.add(.filledHoles, original.name) }
         entry.name = policy.place(name)
@@ -70,14 +73,14 @@ struct EntryRules {
         return Placed(entry: entry, group: group, name: name)
     }
 
-    /// A layer's directories that no entry said anything about, parents first, and takes note of them.
+    /// The clean names of a layer's directories for which no entry came, parents first. Adds a note for each of them.
     mutating func missingDirectories(_ group: Int) -> [[UInt8]] {
         let names = implied[group].sorted { $0.lexicographicallyPrecedes($1) }
         for name in names where !name.isEmpty { notes.add(.addedParent, name) }
         return names
     }
 
-    /// The entry that one of them gets.
+    /// The entry that a missing directory gets.
     func missingDirectory(_ name: [UInt8]) -> TarEntry {
         policy.directory(policy.place(name), owner: policy.owner)
     }
@@ -95,7 +98,7 @@ extension EntryRules {
         return clean
     }
 
-    /// The entry as it will be written, but for its place.
+    /// The entry as it will be written, but under its old name, and the mark by which its name is remembered.
     ///
     /// - Returns: `nil` if it is left out.
     private mutating func checked(
@@ -159,9 +162,9 @@ extension EntryRules {
         return kept
     }
 
-    /// Checks a hard link against what it links to, and takes over its mode.
+    /// Checks a hard link's target, and gives the link the target's mark, mode included.
     ///
-    /// - Returns: where its target ends up; `nil` if the link is left out with its target.
+    /// - Returns: the target's name as it is written; `nil` if the link is left out because its target was.
     private mutating func hardLink(
         _ entry: TarEntry, _ name: [UInt8], _ mark: inout NameTable.Mark
     ) throws(ConversionError) -> [UInt8]? {
@@ -203,7 +206,8 @@ extension EntryRules {
         ConversionError(.invalid, "the name stands in the archive twice", entry: entry.name)
     }
 
-    /// Everything above an entry must be a directory; what has no entry so far gets one in the end.
+    /// Checks that everything above an entry is a directory. A name that has had no entry is taken for a directory, and
+    /// gets an entry in the end unless the archive still has one.
     private mutating func checkParents(_ name: [UInt8], _ entry: TarEntry) throws(ConversionError) {
         let parent = EntryName.parent(name)
         guard !parent.elementsEqual(lastParent) else { return }
@@ -237,9 +241,10 @@ extension EntryRules {
         names[directory] = NameTable.Mark(kind: .impliedDirectory)
     }
 
-    /// Remembers the name.
+    /// Remembers an entry's name.
     ///
-    /// - Returns: whether the entry is to be written.
+    /// - Returns: whether the entry is to be written; not so for a directory that comes again unchanged.
+    /// - Throws: `ConversionError` for any other name that comes twice.
     private mutating func admit(
         _ name: [UInt8], _ mark: NameTable.Mark, _ entry: TarEntry, _ group: Int
     ) throws(ConversionError) -> Bool {

@@ -34,8 +34,8 @@ public struct LayerEntry: Sendable, Hashable {
 
 /// Makes a small layer from entries in memory: the same entries give the same bytes.
 ///
-/// Directories above an entry that have none of their own are added (0755, root, 1970). It goes through the same checks as
-/// a root filesystem, and the same writer and compressor.
+/// Directories that have no entry of their own are added above the entries that need them (0755, root, 1970). The layer
+/// goes through the same checks, writer and compressor as a root filesystem.
 /// - Throws: `ConversionError` for entries against the rules, or what the sink throws.
 public func buildLayer<Sink: LayerSink>(
     entries: [LayerEntry], compression: CompressionFormat = .gzip, sink: Sink
@@ -48,7 +48,7 @@ public func buildLayer<Sink: LayerSink>(
     return layer
 }
 
-/// The entries, each directory before what lies in it.
+/// The entries in their order, with the missing directories added, each before the first entry that lies in it.
 private func withParents(_ entries: [LayerEntry]) -> [LayerEntry] {
     let own = Set(entries.map { $0.name.split(separator: "/").joined(separator: "/") })
     var added: Set<String> = []

@@ -1,7 +1,7 @@
 import Archive
 public import OCI
 
-/// Where converted layers go. Layers knows no store: whoever calls it says where bytes are kept.
+/// Where converted layers go. This module knows no store: its caller decides where bytes are kept.
 public protocol LayerSink: Sendable {
     associatedtype Writer: LayerWriter
     /// Begins a layer's bytes.
@@ -10,25 +10,27 @@ public protocol LayerSink: Sendable {
 
 /// One layer being written. Exactly one of `finish` and `abort` ends it.
 public protocol LayerWriter: Sendable {
-    /// Whatever the sink knows the stored bytes by.
+    /// The sink's own handle of the stored bytes.
     associatedtype Stored: Sendable
 
-    /// Appends bytes, slowing the conversion down to what the sink takes.
+    /// Appends bytes. The conversion waits for it, and so goes on at the sink's pace.
     func write(_ bytes: [UInt8]) async throws
+    /// Ends the layer and keeps it.
+    ///
     /// - Parameters:
-    ///   - digest: of all bytes written.
-    ///   - size: their number.
+    ///   - digest: the digest of all bytes written.
+    ///   - size: the number of bytes written.
     func finish(digest: Digest, size: Int64) async throws -> Stored
     func abort() async
 }
 
-/// One layer's tar on its way out, cut into blocks of a fixed size.
+/// Collects one layer's tar in blocks of a fixed size.
 struct LayerOutput {
-    /// A multiple of what the compressor wants, so that every layer is cut alike however it is fed.
+    /// A multiple of `Compressor.pieceSize`, so that the compressor cuts every tar alike however it was written.
     static let blockSize = 4 * Compressor.pieceSize
 
     let group: LayerGroup
-    /// Empty while there is none.
+    /// The block that is being filled; empty while the output has none.
     private var block: [UInt8] = []
     private(set) var filled = 0
     private(set) var total: Int64 = 0
@@ -53,9 +55,9 @@ struct LayerOutput {
         return (taken, filled)
     }
 
-    /// Appends as much as fits.
+    /// Appends as many of the bytes as fit into the block.
     ///
-    /// - Returns: how much that was.
+    /// - Returns: how many were appended.
     mutating func append(_ bytes: Span<UInt8>) -> Int {
         let count = min(bytes.count, block.count - filled)
         let start = filled
@@ -69,7 +71,9 @@ struct LayerOutput {
         return count
     }
 
-    /// Appends as many zeros as fit.
+    /// Appends as many of the wanted zeros as fit into the block.
+    ///
+    /// - Returns: how many were appended.
     mutating func appendZeros(_ wanted: Int64) -> Int64 {
         let count = Int(min(wanted, Int64(block.count - filled)))
         let start = filled
@@ -97,12 +101,12 @@ final class LayerEncoder<Writer: LayerWriter> {
         self.writer = writer
     }
 
-    /// Compresses the next bytes of the tar: whole blocks, but for the last one.
+    /// Compresses the tar's next block; only the last one may be cut short, to `count` bytes.
     func compress(_ block: [UInt8], count: Int, isLast: Bool) throws -> [UInt8] {
         let output = try block.withUnsafeBytes { bytes in
             try compressor.compress(UnsafeRawBufferPointer(rebasing: bytes[..<count]), isLast: isLast)
         }
-        // What is not compressed has its diffID for a digest.
+        // Without compression the digest is the diffID, which the caller computes anyway.
         if compression != .none { hasher.update(output) }
         size += Int64(output.count)
         return output

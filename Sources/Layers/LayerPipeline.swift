@@ -2,8 +2,8 @@ import Archive
 import OCI
 
 /// The two stages of a conversion, which overlap on two cores: one inflates, rewrites and hashes the tars; the other
-/// compresses, hashes and writes to the sink. Between them go blocks of a fixed size, of which there are only a few:
-/// they are what slows the input down to the sink's pace.
+/// compresses, hashes and writes to the sink. They pass on a small number of blocks of a fixed size: the first stage
+/// waits for a free one, which slows the input down to the sink's pace.
 struct LayerPipeline<Sink: LayerSink>: Sendable {
     typealias Layer = ConvertedLayer<Sink.Writer.Stored>
 
@@ -11,14 +11,14 @@ struct LayerPipeline<Sink: LayerSink>: Sendable {
         var layers: [Layer]
         var summary: ConversionSummary
         var findings: RootfsFindings?
-        /// Of the findings.
+        /// Keeps the memory of `findings` taken for as long as this value lives.
         let memory: ArchiveMemory.Share
     }
 
     private enum Message: Sendable {
         case block(output: Int, [UInt8])
         case last(output: Int, [UInt8], count: Int, LayerGroup, diffID: Digest, total: Int64)
-        /// Everything is valid: the layers may be finished.
+        /// All of the input was read and is valid: the layers may be finished.
         case end
     }
 
@@ -27,7 +27,7 @@ struct LayerPipeline<Sink: LayerSink>: Sendable {
         case written([Layer])
     }
 
-    /// Blocks under way, besides the one that each layer may hold.
+    /// How many blocks are under way, besides the one that each layer may hold.
     private static var blocksUnderWay: Int { 3 }
     private static var windowSize: Int { 256 << 10 }
 
@@ -45,7 +45,7 @@ struct LayerPipeline<Sink: LayerSink>: Sendable {
         _ input: Input, policy: EntryPolicy, watch: RootfsWatch?
     ) async throws -> Result where Input.Element == [UInt8] {
         let memory = ArchiveMemory.Share(of: settings.limits.memory)
-        // Before any of the input is.
+        // The fixed memory is taken first, so that nothing of the input is read in vain if there is none.
         try memory.take(ConversionCost.reading + ConversionCost.pipeline(Self.blocksUnderWay))
         return try await withThrowingTaskGroup(of: Outcome.self) { group in
             group.addTask { try await read(input, policy: policy, watch: watch, memory) }
@@ -59,7 +59,7 @@ struct LayerPipeline<Sink: LayerSink>: Sendable {
                     result.findings = findings
                 case .success(.written(let layers)): result.layers = layers
                 case .failure(let error):
-                    // The stage that only lost its other side does not know why.
+                    // `Closed` only says that the other stage has stopped; the other stage's error is the reason.
                     if failure == nil || failure is AsyncQueue<Message>.Closed || failure is AsyncQueue<[UInt8]>.Closed
                     {
                         failure = error
@@ -72,11 +72,11 @@ struct LayerPipeline<Sink: LayerSink>: Sendable {
         }
     }
 
-    /// What the reading stage keeps about the tars that it writes.
+    /// The reading stage's state of the tars that it writes.
     private struct Tars {
         var hashers: [DigestHasher] = []
         var blocks = 0
-        /// Layers for which memory was taken.
+        /// How many layers memory has been taken for.
         var layers = 0
     }
 }

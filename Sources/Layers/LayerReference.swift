@@ -5,9 +5,9 @@ public import OCI
 /// A stored layer as recipes and droplet records name it: independent of media-type families.
 public struct LayerReference: Hashable, Sendable {
     public let compression: CompressionFormat
-    /// Of the stored bytes.
+    /// The digest of the stored bytes.
     public let digest: Digest
-    /// Of the stored bytes.
+    /// The number of stored bytes.
     public let size: Int64
     /// The digest of the layer's tar.
     public let diffID: Digest
@@ -41,6 +41,6 @@ public struct LayerReference: Hashable, Sendable {
 }
 
 extension Sequence<LayerReference> {
-    /// Of the stored bytes of all.
+    /// The sizes of all layers' stored bytes added up, clamped to the largest number.
     package var totalSize: Int64 { map(\.size).clampedSum }
 }

@@ -1,23 +1,24 @@
-/// Which names an archive has had, without keeping them: 16 bytes a name, and room to grow.
+/// The set of names that an archive has had, each with a mark. It keeps hashes instead of names: 16 bytes a name, and
+/// room to grow.
 ///
 /// A name is known by 96 bits of a hash keyed by random numbers (SipHash), so that nobody can make two names collide on
 /// purpose, and chance won't (2⁻⁵⁶ for a million names).
 struct NameTable {
     enum Kind: UInt32 {
-        /// A directory that has had no entry yet, but something lies below it.
+        /// A directory that has had no entry yet, known because something lies below it.
         case impliedDirectory = 1
         case directory
         case file
         case symbolicLink
-        /// Left out of the layer.
+        /// An entry that was left out of the layer.
         case dropped
     }
 
     struct Mark: Hashable {
         var kind: Kind
-        /// 12 bits.
+        /// The bits of 07777.
         var mode: UInt32
-        /// Whatever else must agree.
+        /// A number of the caller's that must also agree for two marks to be the same: a layer, or a hash of an owner.
         var tag: UInt16
 
         fileprivate var bits: UInt32 { kind.rawValue | (mode & 0o7777) << 3 | UInt32(tag) << 15 }
@@ -41,7 +42,7 @@ struct NameTable {
         var bits: UInt32 = 0
     }
 
-    /// Small tables of their own, so that growing one never takes long.
+    /// One of several small tables, which share the names, so that growing one never takes long.
     private struct Shard {
         var slots = [Slot](repeating: Slot(), count: 16)
         var used = 0
@@ -77,7 +78,7 @@ struct NameTable {
         }
     }
 
-    /// Where a name is, or would be.
+    /// The index of a name's slot or, if the table does not have it, of the free slot where it would go.
     private static func index(_ slots: [Slot], _ hash: UInt64, _ more: UInt32) -> Int {
         var index = Int(truncatingIfNeeded: hash) & (slots.count - 1)
         while slots[index].bits != 0, slots[index].hash != hash || slots[index].more != more {

@@ -2,17 +2,17 @@ import Archive
 
 /// What a caller wants to know about a root filesystem while it is converted.
 public struct RootfsWatch: Sendable {
-    /// Small files to be read, and up to how many bytes. Symbolic links are followed at the end, to other files of this
-    /// list: name both `etc/os-release` and `usr/lib/os-release`.
+    /// Paths of small files to be read, with the most bytes that each may have. Symbolic links are followed at the end,
+    /// but only to other files of this list: name both `etc/os-release` and `usr/lib/os-release`.
     public var files: [String: Int]
-    /// Paths that may or may not exist.
+    /// Paths of which the caller wants to know whether they exist.
     public var paths: [String]
-    /// Folders whose files are to be read, those of its own folders not, and up to how many bytes in all; each file
-    /// counts 512 bytes besides. Links are not followed.
+    /// Folders whose files are to be read, without those in subfolders, with the most bytes that each folder's files
+    /// may have together; each file counts 512 bytes more than it has. Links are not followed.
     public var folders: [String: Int]
-    /// Paths of programs.
+    /// Paths of programs whose ELF headers are to be read.
     public var programs: [String]
-    /// Without it links lead nowhere, and none is remembered: an archive may then have any number of them.
+    /// Whether symbolic links are followed. If not, none is remembered, so an archive may have any number of them.
     public var followsLinks: Bool
 
     public init(
@@ -27,49 +27,49 @@ public struct RootfsWatch: Sendable {
     }
 }
 
-/// What was found. Paths are those of the watch, as the caller wrote them.
+/// What was found of a `RootfsWatch`. Paths are those of the watch, as the caller wrote them.
 public struct RootfsFindings: Sendable, Hashable {
     public enum File: Sendable, Hashable {
         case bytes([UInt8])
-        /// It is there, but longer than wanted.
+        /// The file exists, but has more bytes than the watch allows: so many.
         case tooLarge(Int64)
     }
 
     public enum Program: Sendable, Hashable {
-        /// It is there, and is no file, or not one that may be executed.
+        /// The path exists, but is no file, or not an executable one.
         case notExecutable
-        /// A file that may be executed, but no ELF program.
+        /// An executable file that is no ELF program.
         case other
-        /// And whether the loader that it names exists.
+        /// An ELF program, and whether the loader that it names exists; false if it names none.
         case elf(ELFProgram, hasLoader: Bool)
     }
 
-    /// A folder's files are among them, as `folder/name`. A folder that has more than wanted stands for itself as too
-    /// large, and some of its files are missing.
+    /// The files that were read, by path, those of folders as `folder/name`. A folder that has too many bytes has an
+    /// entry of its own, `tooLarge`, and some of its files are missing.
     public let files: [String: File]
-    /// Of those programs that exist.
+    /// The watched programs that exist, by path.
     public let programs: [String: Program]
-    /// Symbolic links were followed inside the tree; one that leads nowhere does not exist.
+    /// The watched paths that exist. Symbolic links are followed in the tree; one that leads nowhere does not exist.
     public let existing: Set<String>
 }
 
-/// Watches entries go by.
+/// Collects what a `RootfsWatch` asks for from the entries of an archive as they are converted.
 struct RootfsObserver {
     private static let maximumLinkBytes = 16 << 20
     private static let maximumFollowed = 40
-    /// What a record of two names takes besides them, in bytes.
+    /// How many bytes a table's record of two names takes besides the names.
     fileprivate static let recordBytes = 192
-    /// What may become of a file's bytes when it is parsed, at most: lists are bounded (`PackageList`).
+    /// How many bytes parsing a file may take at most, since the lists made of it are bounded (`PackageList`).
     private static let parsed: Int64 = 24 << 20
 
-    /// What a captured file takes until it is parsed and let go.
+    /// How many bytes a captured file takes until it has been parsed and is released.
     private static func cost(_ size: Int64) -> Int { Int(size + min(8 * size, parsed)) }
 
     private let watch: RootfsWatch
     private let memory: ArchiveMemory.Share
     private let wanted: [[UInt8]: Int]
     private let folders: [(path: [UInt8], limit: Int)]
-    /// What the files of each folder count so far.
+    /// For each folder, how many bytes its files count so far.
     private var folderBytes: [Int]
     private var files: [[UInt8]: RootfsFindings.File] = [:]
     private var symbolicLinks: [[UInt8]: [UInt8]] = [:]
@@ -79,7 +79,8 @@ struct RootfsObserver {
     private var capturing: [UInt8]?
     private var captured: [UInt8] = []
 
-    /// - Parameter memory: gives what is remembered; findings need it as long as they are used.
+    /// - Parameter memory: the share from which remembered files and names take their memory. It must live as long as
+    ///   the findings are used.
     init(_ watch: RootfsWatch, memory: ArchiveMemory.Share = ArchiveMemory.Share(of: nil)) {
         self.watch = watch
         self.memory = memory
@@ -118,7 +119,8 @@ struct RootfsObserver {
         }
     }
 
-    /// How large a file may be that lies in a folder of the watch: as large as it is, unless the folder has too much.
+    /// The size limit of a file in one of the watch's folders: its own size, so that it is read. nil if the file lies
+    /// in none of them, or if its folder's files have too many bytes with it.
     private mutating func folderLimit(_ name: [UInt8], _ size: Int64) -> Int? {
         for (index, folder) in folders.enumerated() where name.starts(with: folder.path) {
             guard !name[folder.path.count...].contains(EntryName.slash) else { continue }
@@ -184,7 +186,7 @@ struct RootfsObserver {
         return .elf(program, hasLoader: found.flatMap { names[$0]?.kind } == .file)
     }
 
-    /// Where a path leads, links followed within the tree.
+    /// The name that a path leads to, symbolic links followed within the tree; nil if there is none.
     private func resolve(_ path: [UInt8], _ names: NameTable) -> [UInt8]? {
         var rest = path.split(separator: EntryName.slash).reversed().map { Array($0) }
         var place: [[UInt8]] = []
@@ -214,8 +216,8 @@ struct RootfsObserver {
     }
 }
 
-/// The programs of a root filesystem, by name: what their heads say. One that is wanted may be reached by a link that
-/// comes later, so all of them are kept, at some 100 bytes each.
+/// The ELF programs of a root filesystem by name, as their heads describe them. A link that comes later may lead to any
+/// of them, so all of them are kept, at a few hundred bytes each.
 struct RootfsPrograms {
     private static let maximumBytes = 32 << 20
 
@@ -242,7 +244,7 @@ struct RootfsPrograms {
     mutating func content(_ content: UnsafeBufferPointer<UInt8>) {
         guard open != nil, head.count < ELFProgram.headLength else { return }
         head.append(contentsOf: content.prefix(ELFProgram.headLength - head.count))
-        // Most of what can be executed in a rootfs is scripts.
+        // Most executable files of a rootfs are scripts, whose content need not be kept.
         if head.count >= ELFProgram.magic.count, !head.starts(with: ELFProgram.magic) { open = nil }
     }
 

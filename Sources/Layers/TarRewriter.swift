@@ -4,9 +4,9 @@ import Archive
 ///
 /// A value without I/O: it pauses for input and for blocks to write into.
 struct TarRewriter {
-    /// Why it stopped.
+    /// Why `advance` stopped.
     enum Pause: Equatable {
-        /// All input is taken (or too little is left): give more, or `end` it.
+        /// All input is taken, or what is left is too short to be a header: give more, or `end` it.
         case input
         /// This output needs an empty block.
         case block(Int)
@@ -18,7 +18,8 @@ struct TarRewriter {
 
     private enum State {
         case reading
-        /// Writing the ends of the outputs, with the directories that nothing said anything about, last one first.
+        /// Writing what each output ends with. `directories` are those of the current output that still need an entry,
+        /// the next one last.
         case ending(output: Int, directories: [[UInt8]])
         case done
     }
@@ -34,7 +35,7 @@ struct TarRewriter {
     private var outputBytes: Int64 = 0
     private var holeBytes: Int64 = 0
 
-    /// Where the current entry goes.
+    /// The index of the output that the current entry goes to.
     private var current = 0
     private var entryName: [UInt8] = []
     /// Headers still to be written.
@@ -45,10 +46,11 @@ struct TarRewriter {
     /// Content of the current entry that is still to be written.
     private var contentLeft: Int64 = 0
     private var contentPadding = 0
-    /// Content at the window's position.
+    /// How many bytes at the window's position are content of the current entry.
     private var contentInWindow = 0
 
-    /// - Parameter memory: gives what grows with the archive, as long as this lives and what was observed.
+    /// - Parameter memory: the share from which everything that grows with the archive takes its memory. It must live
+    ///   as long as this value and the observer's findings.
     init(
         policy: EntryPolicy, limits: ConversionLimits, memory: ArchiveMemory.Share, observer: RootfsObserver? = nil
     ) {
@@ -66,11 +68,12 @@ struct TarRewriter {
 
     mutating func take(from output: Int) -> (bytes: [UInt8], count: Int) { outputs[output].take() }
 
-    /// Goes on until it needs something.
+    /// Rewrites until the caller has to do something.
     ///
     /// - Parameters:
     ///   - window: decompressed input.
-    ///   - position: how much of it is taken.
+    ///   - position: how many bytes of the window have been taken; moved on by those that this call takes.
+    /// - Throws: `ConversionError` if the archive is refused.
     mutating func advance(_ window: Span<UInt8>, position: inout Int) throws(ConversionError) -> Pause {
         while true {
             if pendingPosition < pending.count || zeros > 0 || contentInWindow > 0 {
@@ -87,7 +90,9 @@ struct TarRewriter {
         }
     }
 
-    /// Says that the input has ended; then `advance` until it is done.
+    /// Says that the input has ended. Call `advance` after it until it returns `done`.
+    ///
+    /// - Throws: `ConversionError` if the archive is not complete.
     mutating func end() throws(ConversionError) {
         do { try reader.finish() } catch { throw ConversionError(error) }
         state = .ending(output: 0, directories: rules.missingDirectories(0).reversed())
@@ -165,10 +170,10 @@ struct TarRewriter {
         while outputs.count < rules.groups.count { outputs.append(LayerOutput(group: rules.groups[outputs.count])) }
     }
 
-    /// Turns to an output. Before anything else come the directories above everything in it.
+    /// Makes an output the current one. One that is still empty first gets the directories above everything in it.
     private mutating func select(_ output: Int) {
         current = output
-        // Few headers are large, and the room of those that are is not kept.
+        // The buffer is reused, but not at the size that a rare large header needed.
         pending.removeAll(keepingCapacity: pending.capacity <= 64 << 10)
         pendingPosition = 0
         if outputs[output].total == 0 {

@@ -4,7 +4,7 @@ import CLibcrypto
 public enum Base64 {
     public static func encode(_ bytes: [UInt8]) -> String {
         var text = [UInt8](repeating: 0, count: (bytes.count + 2) / 3 * 4 + 1)
-        // In blocks of whole groups, since libcrypto counts in 32 bits.
+        // libcrypto counts in 32 bits, so long input is encoded in blocks, of whole 3-byte groups without padding.
         let block = 3 << 20
         for start in stride(from: 0, to: bytes.count, by: block) {
             let count = min(block, bytes.count - start)
@@ -18,7 +18,7 @@ public enum Base64 {
         return String(decoding: text.dropLast(), as: UTF8.self)
     }
 
-    /// - Returns: nil for what no encoder writes, and for more than 64 KiB of text.
+    /// - Returns: nil for a text that no encoder writes, for an empty one and for more than 64 KiB.
     public static func decode(_ text: some StringProtocol) -> [UInt8]? {
         let input = Array(text.utf8)
         guard input.count.isMultiple(of: 4), !input.isEmpty, input.count <= 1 << 16,
@@ -29,7 +29,7 @@ public enum Base64 {
         var output = [UInt8](repeating: 0, count: input.count / 4 * 3)
         guard EVP_DecodeBlock(&output, input, Int32(input.count)) == output.count else { return nil }
         output.removeLast(padding)
-        // Bits beside the content, which libcrypto does not look at, must be zero.
+        // libcrypto ignores the last group's unused bits, which must be zero: encoding again shows whether they are.
         return encode(output).utf8.elementsEqual(input) ? output : nil
     }
 }

@@ -4,12 +4,12 @@ public import JSON
 public struct Descriptor: Hashable, Sendable {
     public var mediaType: MediaType
     public var digest: Digest
-    /// In bytes; never negative.
+    /// The content's size in bytes; never negative.
     public var size: Int64
     public var annotations: [String: String]
     public var artifactType: MediaType?
     public var platform: Platform?
-    /// Members that Cistern does not know; written back as they were.
+    /// Members that Cistern does not know; they are written back unchanged.
     public var other: [String: JSONValue]
 
     public init(
@@ -49,7 +49,7 @@ public struct Descriptor: Hashable, Sendable {
     }
 }
 
-/// What an image runs on (OCI image specification, image-index.md, `platform`).
+/// The platform that an image runs on (OCI image specification, image-index.md, `platform`).
 public struct Platform: Hashable, Sendable {
     public var architecture: String
     public var os: String
@@ -85,7 +85,8 @@ public struct MediaType: Hashable, Sendable, CustomStringConvertible {
     /// `type/subtype` in the writer's own case.
     public let text: String
 
-    /// - Throws: `OCIError.mediaType` for what is not `type/subtype` of restricted names, at most 127 characters each.
+    /// - Throws: `OCIError.mediaType` unless the text is `type/subtype`, both restricted names of at most 127
+    ///   characters.
     public init(parsing text: some StringProtocol) throws(OCIError) {
         let parts = text.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
         guard parts.count == 2, parts.allSatisfy({ Self.isRestrictedName($0) }) else { throw .mediaType(String(text)) }
@@ -96,7 +97,7 @@ public struct MediaType: Hashable, Sendable, CustomStringConvertible {
 
     public var description: String { text }
 
-    /// RFC 6838 section 4.2.
+    /// Whether a name is a restricted one (RFC 6838, section 4.2).
     private static func isRestrictedName(_ name: some Collection<UInt8>) -> Bool {
         guard let first = name.first, first.isLetterOrDigit, name.count <= 127 else { return false }
         return name.allSatisfy { $0.isLetterOrDigit || "!#$&-^_.+".utf8.contains($0) }
@@ -121,7 +122,7 @@ extension MediaType {
     public static let dockerLayer = MediaType(known: "application/vnd.docker.image.rootfs.diff.tar")
     public static let dockerLayerGzip = MediaType(known: "application/vnd.docker.image.rootfs.diff.tar.gzip")
 
-    // What is said about an image: SPDX 2.3, in-toto attestations and their envelopes (DSSE 1.0).
+    // Documents about an image: SPDX 2.3, in-toto attestations and their envelopes (DSSE 1.0).
     public static let spdx = MediaType(known: "application/spdx+json")
     public static let inToto = MediaType(known: "application/vnd.in-toto+json")
     public static let dsse = MediaType(known: "application/vnd.dsse.envelope.v1+json")

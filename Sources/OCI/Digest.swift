@@ -17,7 +17,7 @@ public struct Digest: Hashable, Sendable, Comparable, CustomStringConvertible {
 
     /// - Throws: `OCIError.digest` if the text is not a digest of a registered algorithm.
     public init(parsing text: some StringProtocol) throws(OCIError) {
-        // By bytes: a garbage collection parses millions.
+        // UTF-8 bytes are faster to compare than characters, and a garbage collection parses millions of digests.
         let text = String(text)
         guard let colon = text.utf8.firstIndex(of: UInt8(ascii: ":")),
             let algorithm = DigestAlgorithm(rawValue: String(text[..<colon]))
@@ -27,7 +27,7 @@ public struct Digest: Hashable, Sendable, Comparable, CustomStringConvertible {
         }
     }
 
-    /// - Parameter bytes: the raw digest, as the hasher made it.
+    /// - Parameter bytes: the raw digest, as `DigestHasher` makes it.
     init(_ algorithm: DigestAlgorithm, bytes: some Sequence<UInt8>) {
         self.algorithm = algorithm
         self.hex = hexadecimal(bytes)
@@ -123,10 +123,10 @@ public struct DigestHasher: Sendable {
         }
     }
 
-    /// The digest of everything up to here. The hasher itself stays as it is and may go on.
+    /// The digest of all bytes so far. The hasher itself does not change, so more bytes may follow.
     public func finish() -> Digest { Digest(algorithm, bytes: bytes()) }
 
-    /// The same as raw bytes: 32 of a SHA-256, 64 of a SHA-512.
+    /// The digest of all bytes so far, as raw bytes: 32 of a SHA-256, 64 of a SHA-512.
     public func bytes() -> [UInt8] {
         switch context {
         case .sha256(var state):
@@ -141,7 +141,7 @@ public struct DigestHasher: Sendable {
     }
 }
 
-/// A streaming SHA-1, for the checksum that older cloud controllers name droplets by. Never a digest.
+/// A streaming SHA-1, for the checksum by which older cloud controllers name droplets. It never serves as a digest.
 public struct SHA1Hasher: Sendable {
     private var state = SHA_CTX()
 
@@ -151,7 +151,7 @@ public struct SHA1Hasher: Sendable {
         SHA1_Update(&state, bytes.baseAddress, bytes.count)
     }
 
-    /// 40 lower-case hexadecimal digits.
+    /// The checksum of all bytes so far, as 40 lower-case hexadecimal digits.
     public func finish() -> String {
         var copy = state
         var bytes = [UInt8](repeating: 0, count: Int(SHA_DIGEST_LENGTH))

@@ -2,7 +2,7 @@ public import JSON
 
 /// An image's configuration (OCI image specification, config.md).
 public struct ImageConfig: Hashable, Sendable {
-    /// RFC 3339, UTC.
+    /// When the image was made: an RFC 3339 time, in UTC where Cistern writes it.
     public var created: String?
     public var author: String?
     public var platform: Platform
@@ -61,7 +61,7 @@ extension ImageConfig {
     /// How a container of the image is started (`config`).
     public struct Execution: Hashable, Sendable {
         public var user: String?
-        /// `NAME=value`, in this order.
+        /// The variables as `NAME=value`, in the document's order.
         public var environment: [String]
         public var entrypoint: [String]
         public var command: [String]

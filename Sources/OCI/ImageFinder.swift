@@ -9,7 +9,7 @@ public struct ImageFinder {
     public static let maximumLayers = 127
     private static let maximumDepth = 4
     private static let maximumDocuments = 256
-    /// Of all documents that are read.
+    /// How many bytes all documents that are read may have together.
     private static let maximumBytes = 32 << 20
     private static let maximumTold = 20
 
@@ -17,17 +17,20 @@ public struct ImageFinder {
     private let read: (Descriptor) async throws -> [UInt8]
 
     /// - Parameters:
-    ///   - architecture: as Go names it; the system is always linux.
-    ///   - read: gives the bytes of a document, at most `maximumDocument` of them. They are verified here.
+    ///   - architecture: the wanted architecture, as Go names it; the system is always linux.
+    ///   - read: gives the bytes of a document, at most `maximumDocument` of them. The finder verifies them.
     public init(architecture: String, read: @escaping (Descriptor) async throws -> [UInt8]) {
         self.architecture = architecture
         self.read = read
     }
 
+    /// Finds the one image that fits.
+    ///
     /// - Parameters:
-    ///   - entries: where to look.
-    ///   - digest: of the wanted manifest, or of an index that leads to it; nil: there must be only one that fits.
-    /// - Throws: `UnsuitableImage`, which lists what there is if none fits or several do; what reading throws.
+    ///   - entries: the manifests and indexes to search.
+    ///   - digest: the digest of the wanted manifest, or of an index that leads to it; nil: any manifest that fits is
+    ///     wanted.
+    /// - Throws: `UnsuitableImage`, which lists what there is, if no image fits or several do; what reading throws.
     public func find(in entries: [Descriptor], digest: Digest? = nil) async throws -> FoundImage {
         var search = Search()
         let named = entries.filter { $0.digest == digest }
@@ -56,7 +59,7 @@ public struct ImageFinder {
     }
 
     private struct Search {
-        /// What is still to be looked at, the next one last, with the documents that lead to it.
+        /// The descriptors that are still to be looked at, the next one last, each with the documents that lead to it.
         var waiting: [(descriptor: Descriptor, path: [FoundImage.Document])] = []
         var seen: Set<Digest> = []
         var documents = 0
@@ -64,7 +67,9 @@ public struct ImageFinder {
         var told: [String] = []
     }
 
-    /// - Returns: nil if it turns out to be for something else, or no image of files.
+    /// Reads a manifest and its configuration.
+    ///
+    /// - Returns: nil if the configuration is for another platform, or the manifest is no container image.
     private func image(
         _ descriptor: Descriptor, _ path: [FoundImage.Document], _ search: inout Search
     ) async throws -> FoundImage? {
@@ -153,9 +158,9 @@ public struct ImageFinder {
     }
 }
 
-/// An image whose documents were read and checked: from what was asked for down to its configuration.
+/// An image whose documents were read and checked, from the entry that was searched down to its configuration.
 public struct FoundImage: Sendable {
-    /// A document with what names it.
+    /// A document, and the descriptor by which it was found.
     public struct Document: Hashable, Sendable {
         public let descriptor: Descriptor
         public let bytes: [UInt8]
@@ -173,11 +178,11 @@ public struct FoundImage: Sendable {
     /// The layers' diffIDs, bottom up: as many as the manifest has layers.
     public let diffIDs: [Digest]
 
-    /// The manifest's.
+    /// The manifest's digest.
     public var digest: Digest { documents[documents.count - 1].descriptor.digest }
 }
 
-/// Why there is no image to take, in words for the person who named it; printable and of bounded length.
+/// Why no image can be used, in words for the person who named it; printable and of bounded length.
 public struct UnsuitableImage: Error, Hashable, Sendable, CustomStringConvertible {
     public let description: String
 

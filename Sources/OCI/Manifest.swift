@@ -25,7 +25,8 @@ public struct Manifest: Hashable, Sendable {
         self.other = [:]
     }
 
-    /// - Throws: `OCIError.document` for anything that is no manifest, an index with `layers` included (CVE-2021-41190).
+    /// - Throws: `OCIError.document` for anything that is no manifest, an index with `layers` included
+    ///   (CVE-2021-41190).
     public init(json: JSONValue) throws(OCIError) {
         var members = try Members(json, of: "a manifest")
         try members.schemaVersion()

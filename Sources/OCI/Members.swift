@@ -1,6 +1,6 @@
 import JSON
 
-/// An object's members while they are read: what is taken is known, and the rest is kept as it was.
+/// Reads an object's members one by one. Each one that is read leaves `rest`, which in the end has the unknown ones.
 struct Members {
     private let what: String
     private(set) var rest: [String: JSONValue]
@@ -11,7 +11,7 @@ struct Members {
         self.rest = members
     }
 
-    /// A member, or nil if it is missing or null.
+    /// Takes a member; nil if it is missing or null.
     mutating func value(_ name: String) -> JSONValue? {
         let value = rest.removeValue(forKey: name)
         return value == .null ? nil : value
@@ -76,7 +76,7 @@ struct Members {
         }
     }
 
-    /// `schemaVersion`, which must be 2.
+    /// Takes `schemaVersion`, which must be 2.
     mutating func schemaVersion() throws(OCIError) {
         guard value("schemaVersion")?.integer == 2 else { throw .document("\(what)'s schemaVersion is not 2") }
     }
@@ -100,8 +100,8 @@ extension [String: JSONValue] {
     }
 }
 
-/// What is wrong with a text or document of the OCI specifications. The payload is what was given, or what is wrong
-/// with it; callers that answer over a network bound and escape it.
+/// What is wrong with a text or document of the OCI specifications. The payload is the text as it was given, or what is
+/// wrong with a document; callers that answer over a network bound and escape it.
 public enum OCIError: Error, Hashable, Sendable {
     /// Not a digest of a registered algorithm.
     case digest(String)

@@ -1,7 +1,10 @@
 /// Percent-encoding (RFC 3986, section 2.1).
 public enum PercentEncoding {
-    /// The text that was escaped; nil for a `%` without two hexadecimal digits and for bytes that are no UTF-8.
-    /// - Parameter allowsNUL: for a caller that holds the text against a grammar anyhow; others get nil for NUL too.
+    /// Decodes escaped text.
+    /// - Parameters:
+    ///   - plusIsSpace: whether `+` stands for a space.
+    ///   - allowsNUL: true only for a caller that checks the text against a grammar anyhow; otherwise NUL gives nil.
+    /// - Returns: nil for a `%` without two hexadecimal digits, and for bytes that are not UTF-8.
     public static func decode(
         _ bytes: some Collection<UInt8>, plusIsSpace: Bool = false, allowsNUL: Bool = false
     ) -> String? {
@@ -23,7 +26,7 @@ public enum PercentEncoding {
         return String(validating: output, as: UTF8.self)
     }
 
-    /// A text with all bytes escaped but unreserved characters and those that are allowed besides, which are ASCII.
+    /// Escapes all bytes of a text but unreserved characters and `others`, which must be ASCII.
     public static func encode(_ text: String, allowing others: String = "") -> String {
         let digits = Array("0123456789ABCDEF".utf8)
         var output: [UInt8] = []
@@ -38,7 +41,7 @@ public enum PercentEncoding {
         return String(decoding: output, as: UTF8.self)
     }
 
-    /// RFC 3986, section 2.3.
+    /// Whether a character is unreserved (RFC 3986, section 2.3).
     private static func isUnreserved(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),

@@ -1,9 +1,9 @@
-/// What a manifest is asked by: a tag or a digest (OCI distribution specification: `<reference>`).
+/// The name by which a manifest is asked for: a tag or a digest (OCI distribution specification: `<reference>`).
 public enum Reference: Hashable, Sendable, CustomStringConvertible {
     case tag(Tag)
     case digest(Digest)
 
-    /// A text with a `:` is meant as a digest, since no tag has one.
+    /// Parses a text with a `:` as a digest, since no tag has one, and any other as a tag.
     /// - Throws: `OCIError.digest` or `OCIError.tag`.
     public init(parsing text: some StringProtocol) throws(OCIError) {
         if text.utf8.contains(UInt8(ascii: ":")) {
@@ -32,7 +32,7 @@ public struct RepositoryName: Hashable, Sendable, CustomStringConvertible {
 
     /// - Throws: `OCIError.name`.
     public init(parsing text: some StringProtocol) throws(OCIError) {
-        // A type of its own, which the compiler specialises for: this is done for each request.
+        // For a concrete type the compiler specializes the code below, which runs for each request.
         let text = String(text)
         let bytes = text.utf8
         guard (1...Self.maximumLength).contains(bytes.count),
@@ -82,7 +82,7 @@ public struct Tag: Hashable, Sendable, CustomStringConvertible {
 
     /// - Throws: `OCIError.tag`.
     public init(parsing text: some StringProtocol) throws(OCIError) {
-        // A type of its own, which the compiler specialises for: this is done for each request.
+        // For a concrete type the compiler specializes the code below, which runs for each request.
         let text = String(text)
         let bytes = text.utf8
         guard (1...Self.maximumLength).contains(bytes.count),

@@ -1,8 +1,8 @@
 import JSON
 
-/// What a rootfs says that it is, in its os-release (os-release(5)).
+/// The distribution of a rootfs, as its os-release names it (os-release(5)).
 public struct Distribution: Hashable, Sendable, CustomStringConvertible {
-    /// `ID`, or `linux` as os-release(5) has it where it is missing or no identifier.
+    /// `ID`; if that is missing or no identifier, `linux`, the default of os-release(5).
     public let id: String
     /// `VERSION_ID`; empty if it is missing or no identifier.
     public let version: String
@@ -12,7 +12,7 @@ public struct Distribution: Hashable, Sendable, CustomStringConvertible {
         self.version = version
     }
 
-    /// As in `debian-12`.
+    /// ID and version in one word, for example `debian-12`.
     public var description: String { version.isEmpty ? id : "\(id)-\(version)" }
 
     init?(json: JSONValue) {
@@ -22,7 +22,7 @@ public struct Distribution: Hashable, Sendable, CustomStringConvertible {
 
     var json: JSONValue { ["id": .string(id), "version": .string(version)] }
 
-    /// `[a-z0-9._-]{1,64}`, in quotes or not.
+    /// Parses an identifier: `[a-z0-9._-]{1,64}`, in quotes or not; nil for anything else.
     static func identifier(_ value: ArraySlice<UInt8>) -> String? {
         var value = value
         for quote in "\"'".utf8 where value.count >= 2 && value.first == quote && value.last == quote {

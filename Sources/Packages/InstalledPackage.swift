@@ -1,16 +1,16 @@
 public import JSON
 
-/// A package that a rootfs has, as its package manager wrote it down.
+/// A package that is installed in a rootfs, as its package manager's database describes it.
 public struct InstalledPackage: Hashable, Sendable {
     public let name: String
     public let version: String
-    /// The package manager's word: `amd64`, `all`, `x86_64`, `noarch` …
+    /// The package manager's name of the architecture: `amd64`, `all`, `x86_64`, `noarch` …
     public let architecture: String
     /// The source package that it was built from.
     public let source: String
-    /// Of the source package; empty if the package manager does not say.
+    /// The source package's version; empty if the package manager does not say.
     public let sourceVersion: String
-    /// The text of the licence as the package manager has it; empty if it has none.
+    /// The license as the package manager's database has it; empty if it has none.
     public let license: String
 
     public init(
@@ -33,7 +33,7 @@ public struct InstalledPackage: Hashable, Sendable {
             sourceVersion: json["sourceVersion"]?.string ?? "", license: json["license"]?.string ?? "")
     }
 
-    /// What is empty is left out.
+    /// The package's JSON record, in which empty members are left out.
     public var json: JSONValue {
         var members: [String: JSONValue] = [
             "architecture": .string(architecture), "name": .string(name), "source": .string(source),
@@ -44,13 +44,13 @@ public struct InstalledPackage: Hashable, Sendable {
         return .object(members)
     }
 
-    /// Roughly the bytes that its record has.
+    /// Roughly how many bytes the package's record takes.
     var cost: Int {
         96 + name.utf8.count + version.utf8.count + architecture.utf8.count + source.utf8.count
             + sourceVersion.utf8.count + 2 * license.utf8.count
     }
 
-    /// The order of lists: by name, architecture and version, in bytes.
+    /// Whether one package comes before another in lists: by the bytes of name, architecture and version.
     static func isOrdered(_ left: InstalledPackage, _ right: InstalledPackage) -> Bool {
         for (left, right) in [
             (left.name, right.name), (left.architecture, right.architecture), (left.version, right.version),

@@ -1,13 +1,13 @@
-/// Reads the package managers' databases: a stanza that makes no sense is skipped and counted, and nothing is fatal.
+/// Reads the package managers' databases. A stanza that is not valid is skipped and counted; no error ends the reading.
 struct PackageDatabase {
     private(set) var packages: [InstalledPackage] = []
     private(set) var skipped = 0
-    /// Whether all were taken that there are.
+    /// Whether no file was too large to be read, and no package was left out because the list is full.
     private(set) var isComplete = true
     private var seen: Set<[String]> = []
     private var cost = 0
 
-    /// What Debian's files are in besides: removed, but for their configuration.
+    /// The dpkg states of packages that count as not installed, though the database still has a stanza for them.
     private static let absent = ["not-installed", "config-files", "half-installed"]
 
     /// Reads `var/lib/dpkg/status`, or one file of `var/lib/dpkg/status.d` (deb-control(5), dpkg-query(1)).
@@ -18,11 +18,11 @@ struct PackageDatabase {
 
     /// Reads `lib/apk/db/installed` (apk-package(5), "installed database").
     mutating func add(apk bytes: [UInt8]) {
-        // What follows the first F: is about files, in a stanza of thousands of lines.
+        // These fields come before a stanza's first `F:`. The lines after that, often thousands, describe files.
         forEachStanza(bytes, ["P", "V", "A", "L", "o"]) { $0.addAPK($1) }
     }
 
-    /// Takes note of files that were too large to be read.
+    /// Records that a file was too large to be read, so that the list is not complete.
     mutating func miss() { isComplete = false }
 
     private mutating func forEachStanza(
@@ -73,7 +73,7 @@ struct PackageDatabase {
                 sourceVersion: "", license: stanza.value("L").flatMap(Self.license) ?? ""))
     }
 
-    /// The same name and architecture twice: the first one counts.
+    /// Adds a package. If name and architecture come twice, the first one counts, and the other is skipped.
     private mutating func add(_ package: InstalledPackage) {
         guard seen.insert([package.name, package.architecture]).inserted else {
             skipped += 1
@@ -87,7 +87,9 @@ struct PackageDatabase {
         packages.append(package)
     }
 
-    /// `Source: glibc` or `Source: glibc (2.36-9)`; without it, it is called as the package.
+    /// Parses `Source: glibc` or `Source: glibc (2.36-9)`. The package's own name and version stand for missing ones.
+    ///
+    /// - Returns: nil if the field is not valid.
     private static func source(
         _ value: ArraySlice<UInt8>?, of name: String, _ version: String
     ) -> (name: String, version: String)? {
@@ -101,7 +103,7 @@ struct PackageDatabase {
         return (source, version)
     }
 
-    /// Text without control characters; nil for what is none.
+    /// A license's text; nil if it is too long, not UTF-8 or has control characters.
     private static func license(_ bytes: ArraySlice<UInt8>) -> String? {
         guard bytes.count <= PackageStanza.maximumLicense, let text = String(validating: bytes, as: UTF8.self),
             text.unicodeScalars.allSatisfy({ $0.properties.generalCategory != .control })

@@ -1,6 +1,6 @@
-/// What became of packages from one rootfs version to another. Each list is in the order of package lists.
+/// How packages differ between two rootfs versions. Each list is in the order of package lists.
 public struct PackageDiff: Hashable, Sendable {
-    /// A package that both have.
+    /// A package that both versions have.
     public struct Change: Hashable, Sendable {
         public let from: InstalledPackage
         public let to: InstalledPackage
@@ -10,15 +10,15 @@ public struct PackageDiff: Hashable, Sendable {
     public private(set) var removed: [InstalledPackage] = []
     public private(set) var upgraded: [Change] = []
     public private(set) var downgraded: [Change] = []
-    /// As old as before, but of another architecture, or the version is written otherwise.
+    /// Packages whose version is equal in order, but is written differently, or whose architecture has changed.
     public private(set) var changed: [Change] = []
     public private(set) var unchanged = 0
-    /// Whether both lists have all packages that there are.
+    /// Whether both lists are complete, so that no package is missing here.
     public let isComplete: Bool
 
     public init(from old: PackageList, to new: PackageList) {
         isComplete = [old, new].allSatisfy { $0.isComplete && $0.skipped == 0 }
-        // Another package manager's packages are others, whatever they are called.
+        // Packages of different package managers can't be compared, even under the same names.
         guard old.manager == new.manager else {
             added = new.packages
             removed = old.packages
@@ -34,7 +34,7 @@ public struct PackageDiff: Hashable, Sendable {
                 right[name]?.removeAll { $0 == package }
                 add(former, package, old.manager)
             }
-            // A package that is now of another architecture, `all` for one.
+            // If one package is left on each side, it has changed its architecture, to `all` for example.
             if let before = left[name], let after = right[name], before.count == 1, after.count == 1 {
                 add(before[0], after[0], old.manager)
             } else {

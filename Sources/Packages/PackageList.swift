@@ -1,6 +1,6 @@
 package import JSON
 
-/// What packages a rootfs has.
+/// The packages that a rootfs has.
 public struct PackageList: Hashable, Sendable {
     public enum Manager: String, Sendable {
         case dpkg, apk
@@ -8,18 +8,18 @@ public struct PackageList: Hashable, Sendable {
         case none
     }
 
-    /// In one list.
+    /// How many packages one list may have.
     static let maximumPackages = 50_000
-    /// Of all packages of one list, roughly as they are written: a list is a small object of the store.
+    /// Roughly how many bytes one list's records may have together: a list is a small object of the store.
     static let maximumBytes = 6 << 20
 
     public let manager: Manager
     public let distribution: Distribution
     /// Sorted by name, architecture and version.
     public let packages: [InstalledPackage]
-    /// Entries of the package database that make no sense.
+    /// How many entries of the package database were not valid.
     public let skipped: Int
-    /// Whether no database was too large to be read or listed as a whole.
+    /// Whether the databases were read and listed as a whole: false if one was too large for that.
     public let isComplete: Bool
 
     public init(
@@ -33,36 +33,37 @@ public struct PackageList: Hashable, Sendable {
         self.isComplete = isComplete
     }
 
-    /// Roughly the bytes it takes in memory.
+    /// Roughly how many bytes the list takes in memory.
     package var cost: Int { packages.reduce(512) { $0 + $1.cost + 256 } }
 }
 
-// What is read of a rootfs.
+// Reading a list from the files of a rootfs.
 extension PackageList {
     private static let dpkgStatus = "var/lib/dpkg/status"
-    /// Where images without a package manager say what they are made of.
+    /// Where images without a package manager list the packages that they are made of, one file each.
     private static let dpkgFolder = "var/lib/dpkg/status.d"
     private static let apk = ["lib/apk/db/installed", "usr/lib/apk/db/installed"]
-    /// In bytes: Debian's with all that it has in one architecture. The others are read beside it.
+    /// The largest dpkg status file that is read, in bytes: one with all of Debian's packages for one architecture
+    /// fits. The other databases have a smaller bound, since they are read in addition.
     private static let maximumStatus = 64 << 20
     private static let maximumOther = 16 << 20
 
-    /// The files to watch for.
+    /// The files to watch for while a rootfs is converted, with the most bytes that each may have.
     package static let files: [String: Int] = {
         let others = apk.map { ($0, maximumOther) } + OSRelease.paths.map { ($0, OSRelease.maximumSize) }
         return Dictionary(uniqueKeysWithValues: [(dpkgStatus, maximumStatus)] + others)
     }()
     package static let folders = [dpkgFolder: maximumOther]
 
-    /// - Parameter found: what was read of a rootfs, by path; nil for a file or a folder that is too large.
+    /// - Parameter found: the files that were read of a rootfs, by path; nil for a file or a folder that is too large.
     package init(files found: [String: [UInt8]?]) {
         var dpkg = PackageDatabase()
         var apk = PackageDatabase()
-        // One of the two is often a link to the other.
+        // Only one of apk's two paths is read, since one is often a link to the other.
         let apkPath = Self.apk.first { found.keys.contains($0) }
         // In byte order, so that the same rootfs gives the same list.
         for path in found.keys.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
-            // Beside them lie files with the checksums of what they have.
+            // `status.d` also has `.md5sums` files, which list checksums of files.
             let isDpkg = path.hasPrefix(Self.dpkgStatus) && !path.hasSuffix(".md5sums")
             guard isDpkg || path == apkPath else { continue }
             switch found[path] ?? nil {
@@ -81,7 +82,7 @@ extension PackageList {
     }
 }
 
-// As it is written down.
+// A list as JSON.
 extension PackageList {
     package init?(json: JSONValue) {
         guard let isComplete = json["complete"]?.bool,

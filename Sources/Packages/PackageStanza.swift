@@ -1,15 +1,15 @@
 import Glibc
 
-/// Fields of one stanza of a package database. Only those that are asked for are kept, and only the first line of each.
+/// Fields of one stanza of a package database. Only the wanted ones are kept, and only the first line of each.
 struct PackageStanza {
     /// The longest name, version, architecture or source package, in bytes.
     static let maximumWord = 256
-    /// The longest licence, in bytes.
+    /// The longest license, in bytes.
     static let maximumLicense = 1024
 
     private let wanted: [String]
     private var values: [ArraySlice<UInt8>?]
-    /// A field is there twice, or a line that is none.
+    /// Whether a wanted field comes twice, or a line is no field.
     private(set) var isMalformed = false
     private(set) var isEmpty = true
 
@@ -20,7 +20,7 @@ struct PackageStanza {
 
     mutating func add(_ line: ArraySlice<UInt8>) {
         isEmpty = false
-        // The line before goes on.
+        // A blank begins a further line of the field before, which is not kept.
         if line.first == UInt8(ascii: " ") || line.first == UInt8(ascii: "\t") { return }
         guard let colon = line.prefix(Self.maximumWord).firstIndex(of: UInt8(ascii: ":")), colon > line.startIndex
         else {
@@ -37,10 +37,10 @@ struct PackageStanza {
         wanted.firstIndex(of: name).flatMap { values[$0] }
     }
 
-    /// A package's name, or its architecture: `[A-Za-z0-9][A-Za-z0-9+._-]*`.
+    /// The field as a package's name, or its architecture: `[A-Za-z0-9][A-Za-z0-9+._-]*`; nil if it is none.
     func name(_ field: String) -> String? { value(field).flatMap(packageName) }
 
-    /// A version: letters, digits and `+ - . : _ ~`.
+    /// The field as a version: letters, digits and `+ - . : _ ~`; nil if it is none.
     func version(_ field: String) -> String? { value(field).flatMap(packageVersion) }
 }
 
@@ -58,7 +58,7 @@ private func word(_ bytes: ArraySlice<UInt8>, besides others: StaticString) -> S
     return String(decoding: bytes, as: UTF8.self)
 }
 
-/// Goes through the lines of a text, without their ends.
+/// Calls a body with each line of a text, without its newline.
 package func forEachLine(_ bytes: [UInt8], _ body: (ArraySlice<UInt8>) -> Void) {
     var start = 0
     while start < bytes.count {

@@ -4,7 +4,7 @@ import OCI
 package struct PackageURL {
     package let text: String
 
-    /// - Returns: nil for what no package manager installed.
+    /// - Returns: nil if the rootfs has no package manager.
     package init?(_ package: InstalledPackage, _ manager: PackageList.Manager, of distribution: Distribution) {
         let type: String
         switch manager {
@@ -17,6 +17,6 @@ package struct PackageURL {
             + "?arch=\(Self.encoded(package.architecture))&distro=\(Self.encoded(distribution.description))"
     }
 
-    /// Everything but unreserved characters and colons, percent-encoded.
+    /// The text with everything but unreserved characters and colons percent-encoded.
     private static func encoded(_ text: String) -> String { PercentEncoding.encode(text, allowing: ":") }
 }

@@ -1,6 +1,6 @@
 /// How package managers order versions.
 enum PackageVersionOrder {
-    /// As deb-version(7) has it: epoch, upstream version, revision.
+    /// Compares two versions as deb-version(7) does: by epoch, upstream version and revision.
     /// - Returns: negative, zero or positive, as the left one is older, as old, or newer.
     static func dpkg(_ left: String, _ right: String) -> Int {
         let left = DebianVersion(left)
@@ -14,7 +14,7 @@ enum PackageVersionOrder {
         return 0
     }
 
-    /// As apk orders them (apk-package(5), "package version").
+    /// Compares two versions as apk does (apk-package(5), "package version"); returns the same as `dpkg`.
     static func apk(_ left: String, _ right: String) -> Int { APKVersion.compare(left, right) }
 }
 
@@ -42,7 +42,7 @@ private struct DebianVersion {
         }
     }
 
-    /// Turn by turn, what is no digit in the order of `weight`, and digits as a number.
+    /// Compares by turns the next non-digits, in the order of `weight`, and the next digits as a number.
     static func compare(_ left: Part, _ right: Part) -> Int {
         var (left, right) = (left, right)
         while !left.isEmpty || !right.isEmpty {
@@ -58,7 +58,7 @@ private struct DebianVersion {
         return 0
     }
 
-    /// A tilde before the end, the end and digits before letters, letters before everything else.
+    /// The order of characters: a tilde before the end, the end and digits before letters, letters before all others.
     private static func weight(_ byte: UInt8?) -> Int {
         guard let byte, !byte.isDigit else { return 0 }
         if byte == UInt8(ascii: "~") { return -1 }
@@ -67,13 +67,14 @@ private struct DebianVersion {
 }
 
 private struct APKVersion {
-    /// In the order in which a version may have them; of two that differ from somewhere on, the earlier kind is newer.
+    /// The kinds of tokens, in the order in which a version may have them. Where two versions begin to differ in kind,
+    /// the one with the earlier kind is newer.
     private enum Kind: Int {
         case invalid = -1
         case fraction, number, letter, suffix, suffixNumber, revision, end
     }
 
-    /// A number of any length, or something small.
+    /// A token's value: the digits of a number of any length, or a small integer for other tokens.
     private enum Value {
         case small(Int)
         case number(ArraySlice<UInt8>)
@@ -82,7 +83,7 @@ private struct APKVersion {
             switch (left, right) {
             case (.small(let left), .small(let right)): left - right
             case (.number(let left), .number(let right)): compareNumbers(left, right)
-            // Leading zeros: before every number.
+            // The small one stands for leading zeros, which come before every number.
             case (.small, .number): -1
             case (.number, .small): 1
             }
@@ -104,7 +105,7 @@ private struct APKVersion {
             if order != 0 { return order }
         }
         guard left.kind != right.kind else { return 0 }
-        // The one that goes on is newer, unless it goes on as a pre-release.
+        // The version that has more tokens is newer, unless its next one marks a pre-release.
         if left.isPrerelease { return -1 }
         if right.isPrerelease { return 1 }
         return right.kind.rawValue - left.kind.rawValue
@@ -123,7 +124,8 @@ private struct APKVersion {
         var following: Kind?
         switch kind {
         case .fraction where rest.first == UInt8(ascii: "0"):
-            // Of zeros in front, all but the last one count on their own; what comes then is a number again.
+            // All but the last of a fraction's leading zeros are a token of their own: the more there are, the older
+            // the version. A number follows them.
             let zeros = rest.prefix { $0 == UInt8(ascii: "0") }.count - 1
             rest = rest.dropFirst(zeros)
             value = .small(-zeros)
@@ -178,14 +180,14 @@ private struct APKVersion {
     }
 }
 
-/// The digits at the beginning.
+/// Takes the digits at the beginning; there may be none.
 private func takeNumber(_ rest: inout ArraySlice<UInt8>) -> ArraySlice<UInt8> {
     let digits = rest.prefix { $0.isDigit }
     rest = rest.dropFirst(digits.count)
     return digits
 }
 
-/// Digits of any number as numbers; none is zero.
+/// Compares strings of digits, of any length, as numbers; no digits are zero.
 private func compareNumbers(_ left: ArraySlice<UInt8>, _ right: ArraySlice<UInt8>) -> Int {
     let left = left.drop { $0 == UInt8(ascii: "0") }
     let right = right.drop { $0 == UInt8(ascii: "0") }

@@ -2,11 +2,11 @@ import JSON
 import OCI
 package import Runtime
 
-/// An SPDX 2.3 document while it is put together.
+/// Builds an SPDX 2.3 document.
 package struct SPDXDocument {
-    /// What stands for the document itself in relationships.
+    /// The identifier of the document itself, for relationships.
     package static let itself = "SPDXRef-DOCUMENT"
-    /// Below it lie the names of all documents and of the builds that provenance is of. Nothing is served there.
+    /// The URI below which documents, and the builds of provenance, have their names. Nothing is served there.
     package static let space = "https://cloudfoundry.org/cistern"
 
     package struct Package {
@@ -14,14 +14,14 @@ package struct SPDXDocument {
         let name: String
         let version: String
         let purpose: String
-        /// In hexadecimal.
+        /// The SHA-256 of the package's content, in hexadecimal.
         let sha256: String
         let purl: String?
         let sourceInfo: String
         let license: String
         let comment: String
 
-        /// What is empty is not written.
+        /// Empty values are not written.
         package init(
             id: String, name: String, version: String = "", purpose: String = "", sha256: String = "",
             purl: String? = nil, sourceInfo: String = "", license: String = "", comment: String = ""
@@ -57,7 +57,7 @@ package struct SPDXDocument {
     package var externalDocuments: [ExternalDocument] = []
     private var packages: [JSONValue] = []
     private var relationships: [JSONValue] = []
-    /// Texts of licences by what refers to them.
+    /// The texts of licenses, by the identifiers that refer to them.
     private var licenses: [String: String] = [:]
     private var ids: Set<String> = [Self.itself]
 
@@ -66,7 +66,7 @@ package struct SPDXDocument {
         self.created = created
     }
 
-    /// An identifier that no other element has, made of whatever text (section 3.2: letters, digits, `.` and `-`).
+    /// Makes an identifier that no other element has from any text (section 3.2: letters, digits, `.` and `-`).
     package mutating func makeID(_ text: String) -> String {
         let base = "SPDXRef-" + Self.idString(text)
         var id = base
@@ -109,13 +109,13 @@ package struct SPDXDocument {
         ])
     }
 
-    /// The document, and the namespace that names it: made of its content, so that no other document has it.
-    /// - Parameter kind: a word of the namespace.
+    /// The document, and its namespace, which has a digest of the content, so that no other document has the same.
+    /// - Parameter kind: a word that is put into the namespace.
     package func finish(_ kind: String) -> (namespace: String, bytes: [UInt8]) {
         var json: [String: JSONValue] = [
             "SPDXID": .string(Self.itself),
             "creationInfo": [
-                // No version of Cistern: the same content is described in the same way by all of them.
+                // Cistern's version is left out, so that all versions describe the same content by the same bytes.
                 "created": .string(created.rfc3339), "creators": ["Tool: cistern"],
             ],
             "dataLicense": "CC0-1.0", "name": .string(name), "packages": .array(packages),
@@ -145,14 +145,15 @@ package struct SPDXDocument {
         return (namespace, JSONValue.object(json).canonicalBytes)
     }
 
-    /// The text itself is kept: whether it is an expression of SPDX depends on a list of licences that grows.
+    /// The identifier by which the document refers to a license's text. The text is not taken for an SPDX expression,
+    /// since whether it is one depends on a list of licenses that grows.
     private mutating func reference(toLicense text: String) -> String {
         let id = "LicenseRef-\(Digest.of(text.utf8).hex.prefix(16))"
         licenses[id] = text
         return id
     }
 
-    /// What is no letter, digit, `.` or `-` becomes `-`.
+    /// The first 200 bytes of a text, in which all but letters, digits, `.` and `-` become `-`.
     private static func idString(_ text: String) -> String {
         let bytes = text.utf8.prefix(200).map { byte -> UInt8 in
             switch byte {

@@ -7,18 +7,19 @@ public struct DetachedSignature: Sendable, Hashable {
     public static let maximumFile = 8 << 10
 
     private let bytes: [UInt8]
-    /// What minisign adds; nil: the signature alone.
+    /// The additions of a minisign file; nil if the file is the bare signature.
     private let minisign: Minisign?
 
     private struct Minisign: Sendable, Hashable {
         let keyID: [UInt8]
-        /// Of the file's BLAKE2b-512, not of the file.
+        /// Whether the file's BLAKE2b-512 was signed, instead of the file itself.
         let isPrehashed: Bool
         let comment: [UInt8]
-        /// Of the signature and the comment.
+        /// The signature of the first signature and the trusted comment together.
         let commentSignature: [UInt8]
     }
 
+    /// - Parameter file: the bytes of the signature's file: 64 bytes, or a minisign file.
     /// - Throws: `.unreadable`.
     public init(parsing file: [UInt8]) throws(SignatureError) {
         if file.count == Ed25519.signatureLength {
@@ -48,7 +49,7 @@ public struct DetachedSignature: Sendable, Hashable {
             comment: Array(lines[2].utf8.dropFirst(prefix.utf8.count)), commentSignature: second)
     }
 
-    /// From a file's bytes in base64.
+    /// Parses a signature's file that is given in base64.
     /// - Throws: `.unreadable`.
     public init(base64 text: String) throws(SignatureError) {
         guard text.utf8.count <= 2 * Self.maximumFile, let bytes = Base64.decode(text) else {
@@ -57,12 +58,15 @@ public struct DetachedSignature: Sendable, Hashable {
         try self.init(parsing: bytes)
     }
 
-    /// Whether a BLAKE2b-512 of the message is enough to check it; else all of the message is needed at once.
+    /// Whether a BLAKE2b-512 of the message is enough for the check; if not, the whole message is needed at once.
     public var isPrehashed: Bool { minisign?.isPrehashed == true }
 
     /// Finds the trusted key that made this signature.
     ///
-    /// - Parameter message: all of it, or its BLAKE2b-512 if `isPrehashed`. Hashed once for each key that may have made it.
+    /// - Parameters:
+    ///   - message: the whole message, or its BLAKE2b-512 if `isPrehashed`. It is read once for each key that may have
+    ///     made the signature.
+    ///   - trusted: the keys to try.
     /// - Throws: `.untrusted`.
     public func signer(of message: UnsafeRawBufferPointer, among trusted: TrustedKeys) throws(SignatureError)
         -> TrustedKey
@@ -85,7 +89,9 @@ public struct DetachedSignature: Sendable, Hashable {
         return key
     }
 
-    /// The same for a message in memory, hashed first if that is what was signed.
+    /// Finds the trusted key that signed a message in memory, which is hashed first if its hash was signed.
+    ///
+    /// - Throws: `.untrusted`.
     public func signer(of message: [UInt8], among trusted: TrustedKeys) throws(SignatureError) -> TrustedKey {
         var signed = message
         if isPrehashed {
@@ -102,7 +108,8 @@ public struct DetachedSignature: Sendable, Hashable {
     }
 }
 
-/// A streaming BLAKE2b-512 (RFC 7693), which minisign hashes files with before it signs them. Used by one task at a time.
+/// A streaming BLAKE2b-512 (RFC 7693), by which minisign hashes files before it signs them. Not safe for use by several
+/// tasks at once.
 public final class BLAKE2bHasher: @unchecked Sendable {
     private let context = EVP_MD_CTX_new()
 
@@ -116,7 +123,9 @@ public final class BLAKE2bHasher: @unchecked Sendable {
         if let context { EVP_DigestUpdate(context, bytes.baseAddress, bytes.count) }
     }
 
-    /// 64 bytes; called once. Empty, which no signature is of, if the library has no memory.
+    /// The hash's 64 bytes. May be called only once.
+    ///
+    /// - Returns: no bytes if the library had no memory; then no signature of the hash is found valid.
     public func finish() -> [UInt8] {
         var digest = [UInt8](repeating: 0, count: 64)
         guard let context, EVP_DigestFinal_ex(context, &digest, nil) == 1 else { return [] }

@@ -3,18 +3,18 @@ import OCI
 
 /// An Ed25519 key that signs (RFC 8032). The same key and content always give the same signature.
 public final class SigningKey: @unchecked Sendable {
-    // Never changed after it was read, and libcrypto signs with it from several threads.
+    // Safe to share between threads: the key never changes after `init`, and libcrypto lets several sign with it.
     private let key: OpaquePointer
     /// The SHA-256 of the public key's DER form (SubjectPublicKeyInfo, RFC 8410), in hexadecimal.
     public let id: String
 
     /// - Parameter pem: `-----BEGIN PRIVATE KEY-----`, an Ed25519 key in PKCS #8, not encrypted.
-    /// - Throws: `.unreadable`, which says nothing of what was given.
+    /// - Throws: `.unreadable`, whose reason quotes nothing of the PEM.
     public init(pem: [UInt8]) throws(SignatureError) {
         let read = pem.withUnsafeBytes { bytes -> OpaquePointer? in
             guard let memory = BIO_new_mem_buf(bytes.baseAddress, Int32(clamping: bytes.count)) else { return nil }
             defer { BIO_free(memory) }
-            // Asked for a password, it has none; libcrypto would ask at the terminal.
+            // The callback refuses to give a password: without it, libcrypto would ask for one at the terminal.
             return PEM_read_bio_PrivateKey(memory, nil, { _, _, _, _ in -1 }, nil)
         }
         guard let read else {
@@ -38,8 +38,9 @@ public final class SigningKey: @unchecked Sendable {
 
     deinit { EVP_PKEY_free(key) }
 
-    /// 64 bytes.
-    /// - Throws: `.signing` if libcrypto has no memory for it.
+    /// Signs content.
+    /// - Returns: the signature's 64 bytes.
+    /// - Throws: `.signing` if libcrypto fails, for example for lack of memory.
     public func signature(of content: [UInt8]) throws(SignatureError) -> [UInt8] {
         let context = EVP_MD_CTX_new()
         defer { EVP_MD_CTX_free(context) }
@@ -55,7 +56,7 @@ public final class SigningKey: @unchecked Sendable {
     }
 }
 
-/// Ed25519 (RFC 8032), as far as signatures are checked; `SigningKey` makes them.
+/// The checking of Ed25519 signatures (RFC 8032); `SigningKey` makes them.
 enum Ed25519 {
     static let keyLength = 32
     static let signatureLength = 64

@@ -2,21 +2,21 @@ import Glibc
 import OCI
 import Runtime
 
-/// The keys of a directory, `*.pem` and `*.pub`, as they are when they are read.
+/// The public keys in a directory's files `*.pem` and `*.pub` (the first 256 by name), as they were when read.
 public struct TrustedKeys: Sendable {
     private static let maximumKeys = 256
     private static let maximumFile = 16 << 10
 
-    /// Sorted by name.
+    /// Sorted by name; where they come from a directory, by file name.
     public private(set) var keys: [TrustedKey] = []
-    /// Files that are there and can't be used: their names, and why.
+    /// The files that can't be used, as `FILE: REASON`.
     public private(set) var broken: [String] = []
 
     public init() {}
 
     public init(keys: [TrustedKey]) { self.keys = keys.sorted { $0.name < $1.name } }
 
-    /// - Parameter directory: one that does not exist has no keys.
+    /// - Parameter directory: the directory's path; if there is no such directory, there are no keys.
     public init(directory: String) {
         for file in Self.names(in: directory).sorted().prefix(Self.maximumKeys) {
             do throws(SmallFile.Failure) {
@@ -28,7 +28,7 @@ public struct TrustedKeys: Sendable {
         }
     }
 
-    /// What is trusted, in words for who gave something that is not.
+    /// The names of the trusted keys, in words for a person whose signature is not by any of them.
     public var description: String {
         let names = keys.map(\.name).joined(separator: ", ")
         return (keys.isEmpty ? "no key is trusted here" : "trusted are \(names)")
@@ -49,9 +49,9 @@ public struct TrustedKeys: Sendable {
     }
 }
 
-/// An Ed25519 public key that somebody put among those that are trusted.
+/// A trusted Ed25519 public key.
 public struct TrustedKey: Sendable, Hashable {
-    /// The file's name without its ending.
+    /// The name of the key's file, without its ending.
     public let name: String
     let bytes: [UInt8]
     /// The eight bytes by which minisign names its keys; nil for others.
@@ -72,7 +72,7 @@ public struct TrustedKey: Sendable, Hashable {
             bytes = Array(der.dropFirst(Self.prefix.count))
             minisignID = nil
         } else {
-            // The comment may be missing: minisign takes the key alone too.
+            // The comment's line may be missing: minisign takes a key without it, too.
             guard let line = lines.last, let key = Base64.decode(line), key.count == 2 + 8 + Ed25519.keyLength,
                 key.starts(with: Array("Ed".utf8))
             else { throw .unreadable("neither a PEM public key nor one of minisign's") }
@@ -85,13 +85,13 @@ public struct TrustedKey: Sendable, Hashable {
     private static let prefix: [UInt8] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00]
 }
 
-/// Why a key or a signature was not taken, in words for the person who gave it.
+/// Why a key or a signature can't be used, in words for the person who gave it.
 public enum SignatureError: Error, Hashable, Sendable {
-    /// Neither of the forms that are known.
+    /// The bytes have none of the known forms.
     case unreadable(String)
-    /// Nothing could be signed.
+    /// The key could not sign.
     case signing(String)
-    /// None of the trusted keys made it, or of something else.
+    /// The signature is not by any trusted key, or is of other bytes.
     case untrusted(String)
 }
 

@@ -7,7 +7,7 @@ extension HTTPClient {
     /// afterwards.
     /// - Parameters:
     ///   - authority: a PEM file with the only certificates that are trusted; nil: the system's.
-    ///   - silence: how long a server may say nothing.
+    ///   - silence: how long a server may send nothing before the request fails.
     static func with<Result: Sendable>(
         authority: String?, silence: TimeAmount, _ body: (HTTPClient) async throws -> Result
     ) async throws -> Result {
@@ -15,7 +15,7 @@ extension HTTPClient {
         configuration.timeout = .init(connect: .seconds(10), read: silence)
         configuration.redirectConfiguration = .disallow
         configuration.httpVersion = .http1Only
-        // Who typed a wrong address wants to know it now, not after ten seconds of trying.
+        // A person who typed a wrong address wants to know it at once, not after ten seconds of trying.
         configuration.connectionPool.retryConnectionEstablishment = false
         if let authority {
             do {
@@ -38,7 +38,7 @@ extension HTTPClient {
     }
 }
 
-/// Where a Cistern server is and who asks it.
+/// The address of a Cistern server, and the user and password to ask it with.
 public struct ServerConnection: Sendable {
     /// `https://host:port` or `http://host:port`, without a path.
     public let url: String
@@ -56,7 +56,7 @@ public struct ServerConnection: Sendable {
 }
 
 extension ServerConnection: CustomStringConvertible, CustomReflectable {
-    /// Without the password.
+    /// User and URL; the password is left out.
     public var description: String { "\(user) at \(url)" }
     public var customMirror: Mirror { Mirror(self, children: ["url": url, "user": user]) }
 }
@@ -67,10 +67,10 @@ public enum TransferError: Error, Hashable, Sendable {
     case connection(server: String, reason: String)
     /// The server refused. `code` and `message` are the server's own, bounded and printable.
     case refused(status: Int, code: String, message: String, requestID: String)
-    /// The server answered something that is no answer of Cistern's.
+    /// The answer is not one that a Cistern server gives.
     case unexpected(String)
     case file(path: String, reason: String)
-    /// Another registry, from which an image is to come, refused.
+    /// Another registry, from which an image was to be read, refused.
     case source(String)
     /// A URL, a CA file or another setting that can't be used.
     case configuration(String)

@@ -24,7 +24,8 @@ public struct ServerClient: Sendable {
     }
 
     /// Sends a request without a body, or with a JSON one, and reads the answer, which is `null` if it has no body.
-    /// - Parameter path: with its query, percent-encoded.
+    /// - Parameter path: the path with its query, percent-encoded.
+    /// - Throws: `TransferError`, `CancellationError`.
     package func send<Answer: Model>(
         _ method: HTTPMethod, _ path: String, _ body: JSONValue? = nil
     ) async throws -> Answer {
@@ -44,7 +45,8 @@ public struct ServerClient: Sendable {
         try await upload(UploadBody(file.chunks, length: file.size), to: path, progress: progress)
     }
 
-    /// Sends whatever a sequence gives, as fast as the server takes it.
+    /// Sends the bytes of a sequence, as fast as the server takes them.
+    /// - Parameter progress: called with the bytes sent so far.
     package func upload<Bytes, Answer: Model>(
         _ body: UploadBody<Bytes>, to path: String, progress: @escaping @Sendable (Int64) -> Void
     ) async throws -> Answer {
@@ -105,7 +107,7 @@ public struct ServerClient: Sendable {
             requestID: printable(response.headers.first(name: "X-Request-Id") ?? "", 64))
     }
 
-    /// The code and message of an error body, whichever of the server's forms it has.
+    /// The code and message of an error body, in any of the forms that the server's APIs use.
     private static func refusal(_ json: JSONValue?) -> (code: String, message: String) {
         let error = json?["errors"]?.array?.first ?? json ?? .null
         let code = error["code"]?.string ?? error["code"]?.integer.map { String($0) } ?? ""
@@ -118,7 +120,7 @@ public struct ServerClient: Sendable {
             String.UnicodeScalarView(text.unicodeScalars.prefix(maximum).filter { $0.value >= 32 && $0.value != 127 }))
     }
 
-    /// Why there is no answer, and what to look at.
+    /// Why there is no answer, and what the user can check.
     func reason(_ error: any Error) -> String {
         let text = String(describing: error)
         return if text.contains("CERTIFICATE_VERIFY_FAILED") {
@@ -144,17 +146,21 @@ public struct ServerClient: Sendable {
 }
 
 extension ServerClient {
-    /// What was written into a file.
+    /// The size and digest of a file that was downloaded.
     public struct Download: Sendable {
-        /// In bytes.
+        /// The file's size in bytes.
         public let size: Int64
-        /// As the server named it, and as the bytes are.
+        /// The digest that the server announced, and that the bytes have.
         public let digest: String
     }
 
-    /// Writes an answer's body into a new file, which is there whole or not at all. Its digest has to be the one that the
-    /// answer's `ETag` says.
-    /// - Parameter progress: called with the bytes received so far.
+    /// Writes an answer's body into a new file, which exists whole in the end or not at all. Its digest must be the one
+    /// in the answer's `ETag`.
+    /// - Parameters:
+    ///   - path: the path with its query, percent-encoded.
+    ///   - file: the new file's path.
+    ///   - progress: called with the bytes received so far.
+    /// - Throws: `TransferError`, also if the file exists already.
     public func download(
         _ path: String, to file: String, progress: @Sendable (Int64) -> Void
     ) async throws -> Download {
@@ -193,13 +199,13 @@ extension ServerClient {
     }
 }
 
-/// A new file that gets its name when all of it is there; one that is dropped before leaves nothing.
+/// A new file that gets its name when all of it has been written. If it is released before that, nothing is left of it.
 final class DownloadFile {
     private let path: String
     private let temporary: String
     private let descriptor: Int32
 
-    /// - Throws: `TransferError.file`, for a path that is taken too.
+    /// - Throws: `TransferError.file`, also if the path exists already.
     init(path: String) throws(TransferError) {
         self.path = path
         temporary = "\(path).part-\(getpid())"
@@ -224,7 +230,7 @@ final class DownloadFile {
     }
 
     func finish() throws(TransferError) {
-        // A link, unlike a rename, leaves alone what is there under the name by now.
+        // link(2), unlike rename(2), fails if a file of that name has come into being meanwhile.
         guard fsync(descriptor) == 0, link(temporary, path) == 0 else {
             throw .file(path: path, reason: Self.lastError)
         }

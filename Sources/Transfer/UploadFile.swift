@@ -2,10 +2,11 @@ import Glibc
 import NIOCore
 public import OCI
 
-/// A local file to be sent: opened once, so that what was hashed is what is sent.
+/// A local file to be sent. It is opened once, so that the file that is sent is the one that was hashed, even if
+/// another file gets its name meanwhile.
 public final class UploadFile: Sendable {
     public let path: String
-    /// In bytes, when it was opened.
+    /// The file's size in bytes when it was opened.
     public let size: Int64
     private let descriptor: Int32
 
@@ -26,7 +27,7 @@ public final class UploadFile: Sendable {
 
     deinit { Glibc.close(descriptor) }
 
-    /// Reads at an offset; empty at the end.
+    /// Reads at most `maximum` bytes at an offset; empty at the file's end.
     func read(at offset: Int64, maximum: Int) throws(TransferError) -> [UInt8] {
         var count = 0
         let bytes = [UInt8](unsafeUninitializedCapacity: maximum) { buffer, initialized in
@@ -37,14 +38,14 @@ public final class UploadFile: Sendable {
         return bytes
     }
 
-    /// All of a file that is known to be small.
+    /// The bytes of the whole file, which the caller knows to be small.
     public func bytes() throws(TransferError) -> [UInt8] {
         let bytes = try read(at: 0, maximum: Int(size) + 1)
         guard bytes.count == size else { throw .file(path: path, reason: "the file changes while it is read") }
         return bytes
     }
 
-    /// The file's digest.
+    /// The digest of the file's bytes up to its end.
     public func digest(_ algorithm: DigestAlgorithm) throws(TransferError) -> Digest {
         var hasher = DigestHasher(algorithm)
         var offset: Int64 = 0
@@ -59,10 +60,10 @@ public final class UploadFile: Sendable {
     private static var lastError: String { String(cString: strerror(errno)) }
 }
 
-/// What is sent as a request's body, and how it is called.
+/// The body of an upload request, with the headers that describe it.
 public struct UploadBody<Bytes: AsyncSequence & Sendable>: Sendable where Bytes.Element == [UInt8] {
     let bytes: Bytes
-    /// In bytes: as many as there will be.
+    /// How many bytes the sequence gives in all.
     let length: Int64
     let contentType: String
     let headers: [String: String]
@@ -77,7 +78,7 @@ public struct UploadBody<Bytes: AsyncSequence & Sendable>: Sendable where Bytes.
     }
 }
 
-/// Hands bytes on when the connection asks for more, and counts them.
+/// Passes chunks on when the connection asks for more, and reports how many bytes it has passed on so far.
 struct CountedChunks<Bytes: AsyncSequence & Sendable>: AsyncSequence, Sendable where Bytes.Element == [UInt8] {
     let bytes: Bytes
     let progress: @Sendable (Int64) -> Void
@@ -98,7 +99,7 @@ struct CountedChunks<Bytes: AsyncSequence & Sendable>: AsyncSequence, Sendable w
     }
 }
 
-/// A file's bytes, read when they are asked for: as many as it had when it was opened.
+/// A file's bytes, read when they are asked for. Bytes that were appended after the file was opened are left out.
 public struct FileChunks: AsyncSequence, Sendable {
     let file: UploadFile
 

@@ -5,9 +5,10 @@ import OCI
 public struct DeltaSettings: Sendable, Hashable {
     public var compression: CompressionFormat
     public var times: DeltaTimes
-    /// Paths, as in a tar, that layers above have or hide: nothing is said about them, nor about what lies below them.
+    /// Paths, as a tar names them, that an image's layers above the rootfs have or hide: the delta has no entry for
+    /// them nor for anything below them.
     public var covered: [String]
-    /// For each layer that is read.
+    /// Limits that hold for each layer that is read.
     public var limits: ConversionLimits
 
     public init(
@@ -21,27 +22,28 @@ public struct DeltaSettings: Sendable, Hashable {
     }
 }
 
-/// A layer that the sink has stored, and what it says.
+/// A delta layer that the sink has stored, and how many names it changes.
 public struct WrittenDelta<Stored: Sendable>: Sendable {
     public let layer: ConvertedLayer<Stored>
-    /// Names that are new or other than before.
+    /// How many names are new or changed.
     public let changed: Int
-    /// Names that are gone; what lay below them is not counted.
+    /// How many names are gone; what lay below them is not counted.
     public let gone: Int
 }
 
 /// Turns one file tree into another by one more layer (OCI image specification, layer.md, "Change Types").
 ///
-/// The layer has what is new or changed whole, with every name that a file has and every directory above it, and an
-/// explicit whiteout for what is gone; no opaque ones, which readers treat differently. Memory holds the two indexes
-/// and a few blocks, never contents.
+/// The layer has each new or changed file whole, with all of its names and every directory above it, and an explicit
+/// whiteout for each name that is gone. It has no opaque whiteouts, since readers treat them differently. Memory holds
+/// the two indexes and a few blocks, never contents.
 public struct DeltaPlan: Sendable {
     private let old: FileTree
     private let new: FileTree
     private let changes: TreeChanges
     private let settings: DeltaSettings
 
-    /// - Throws: `ConversionError` if no layer above those that cover some paths could do it.
+    /// - Throws: `ConversionError` if the trees differ below a covered path, or if something above such a path is no
+    ///   directory: the delta could not say so. `.noMemory` if the comparison finds no memory.
     public init(from old: FileTree, to new: FileTree, settings: DeltaSettings) throws(ConversionError) {
         var (old, new) = (old, new)
         let covered = settings.covered.map { Array($0.utf8) }
@@ -61,9 +63,9 @@ public struct DeltaPlan: Sendable {
         changes = TreeChanges(from: old, to: new, times: settings.times)
     }
 
-    /// Names that are new or other than before.
+    /// How many names are new or changed.
     public var changed: Int { changes.changedNames }
-    /// Names that are gone; what lay below them is not counted.
+    /// How many names are gone; what lay below them is not counted.
     public var gone: Int { changes.goneNames }
 
     /// Reads the new tree's layers once more, as far as their contents are needed, and writes the delta.
@@ -71,7 +73,8 @@ public struct DeltaPlan: Sendable {
     /// - Parameters:
     ///   - layers: those that the new tree was read from.
     ///   - sink: its writer is aborted if anything fails.
-    /// - Throws: `ConversionError`, also if the layers are not what they were; what a source or the sink throws.
+    /// - Throws: `ConversionError`, also if the layers have changed since the tree was read; what a source or the sink
+    ///   throws.
     public func write<Sink: LayerSink>(
         reading layers: [some LayerSource], to sink: Sink
     ) async throws -> WrittenDelta<Sink.Writer.Stored> {
@@ -87,9 +90,9 @@ public struct DeltaPlan: Sendable {
         }
     }
 
-    /// Puts a written delta over the old tree, as a reader of images would, and looks for differences from the new one.
+    /// Applies a written delta to the old tree, as a reader of images would, and compares the result with the new tree.
     ///
-    /// - Returns: nothing different, or the delta must not be used.
+    /// - Returns: the differences; unless there are none, the delta must not be used.
     /// - Throws: `ConversionError` for a delta that is no layer; what the source throws.
     public func differences(applying delta: some LayerSource) async throws -> TreeDifferences {
         var applied = try old.copy()
@@ -152,7 +155,7 @@ final class DeltaWriter<Writer: LayerWriter> {
         }
     }
 
-    /// Writes the wanted entries of one layer, by their numbers.
+    /// Writes the wanted entries of one layer; `wanted` has them by their index in the layer.
     private func write<Source: LayerSource>(
         _ wanted: [UInt32: FileTree.FileID], of layer: Source, _ changes: TreeChanges, _ tree: FileTree,
         _ limits: ConversionLimits
@@ -189,7 +192,10 @@ final class DeltaWriter<Writer: LayerWriter> {
         }
     }
 
-    /// - Returns: how many bytes of content are to come.
+    /// Writes the header of a wanted file's first name.
+    ///
+    /// - Returns: how many bytes of content follow.
+    /// - Throws: `ConversionError` if the entry is not the one that the tree was made from.
     private func begin(
         _ entry: TarEntry, _ file: FileRecord, _ names: [FileTree.NodeID], _ tree: FileTree
     ) async throws -> Int64 {
@@ -205,7 +211,7 @@ final class DeltaWriter<Writer: LayerWriter> {
         return file.size
     }
 
-    /// Writes what comes after a file's content: padding, and its other names.
+    /// Writes what follows a file's content: padding, then a hard link for each of its other names.
     private func end(_ file: FileRecord, _ names: [FileTree.NodeID], _ tree: FileTree) async throws {
         try await writeZeros(Int64(TarWriter.padding(file.size)))
         guard let target = names.first.map({ tree.path($0) }) else { return }
@@ -223,7 +229,7 @@ final class DeltaWriter<Writer: LayerWriter> {
             case .file: .file
             case .directory: .directory
             case .symbolicLink: .symbolicLink
-            // Of whichever kind: only those keep them who leave all of them out afterwards.
+            // Which kind it is makes no difference: only flattening keeps nodes in a tree, and it drops them later.
             case .node: .fifo
             }
         var bytes: [UInt8] = []
@@ -251,7 +257,7 @@ final class DeltaWriter<Writer: LayerWriter> {
         }
     }
 
-    /// Hands a full block on.
+    /// Hashes, compresses and hands on the block if it is full.
     private func flush() async throws {
         guard output.isFull else { return }
         let (block, count) = output.take()

@@ -1,7 +1,7 @@
 import Archive
 import OCI
 
-/// What a file, directory or symbolic link is, whatever it is called: an inode. 96 bytes, and its attributes if it has any.
+/// A file, directory or symbolic link without its names, like an inode: about 100 bytes, and attributes if any.
 struct FileRecord: Sendable {
     enum Kind: UInt8, Sendable {
         case file
@@ -12,22 +12,22 @@ struct FileRecord: Sendable {
     }
 
     var kind: Kind
-    /// 07777.
+    /// The bits of 07777.
     var mode: UInt16
     var userID: Int64
     var groupID: Int64
     var modified: TarTime
-    /// Of a file's content, in bytes.
+    /// The length of a file's content in bytes.
     var size: Int64 = 0
-    /// Of a file's content, or of a symbolic link's target.
+    /// The digest of a file's content, or of a symbolic link's target.
     var content = ContentDigest.none
     /// Extended attributes and other PAX records, sorted by key.
     var records: [TarRecord]?
     /// How many names it has.
     var names: UInt32 = 0
-    /// Where its content stands: the layer, counted from the bottom.
+    /// The layer whose tar has the content, counted from 0 at the bottom.
     var layer: UInt16
-    /// Where its content stands: the entry of that layer, counted from 0.
+    /// The entry of that layer that has the content, counted from 0.
     var entry: UInt32
 
     init(_ entry: TarEntry, _ kind: Kind, layer: UInt16, index: UInt32) {
@@ -43,15 +43,15 @@ struct FileRecord: Sendable {
         self.entry = index
     }
 
-    /// A directory that no entry says anything about, or about which only layers above it do.
+    /// A directory without an entry of its own, or one that layers above the tree replace: 0755, root's, of 1970.
     static func plainDirectory(layer: UInt16) -> FileRecord {
         FileRecord(
             TarEntry(kind: .directory, name: [], mode: 0o755, modified: TarTime(seconds: 0)), .directory, layer: layer,
             index: .max)
     }
 
-    /// Whether a reader of the files could not tell them apart. Where their content stands and how many names they have
-    /// makes no difference.
+    /// Whether a reader of the files could not tell them apart. It makes no difference which entry has their content,
+    /// nor how many names they have.
     func isSame(as other: FileRecord, times: DeltaTimes) -> Bool {
         kind == other.kind && (mode == other.mode || kind == .symbolicLink) && userID == other.userID
             && groupID == other.groupID && size == other.size && content == other.content && records == other.records
@@ -59,7 +59,7 @@ struct FileRecord: Sendable {
     }
 }
 
-/// A SHA-256 in place.
+/// A SHA-256 stored inline, without the heap allocation of an array.
 struct ContentDigest: Hashable, Sendable {
     private let words: (UInt64, UInt64, UInt64, UInt64)
 
@@ -87,6 +87,6 @@ struct ContentDigest: Hashable, Sendable {
 /// Whether modification times make a difference.
 public enum DeltaTimes: String, Sendable, Hashable, CaseIterable {
     case compared
-    /// What differs in nothing else stays as it is.
+    /// A file that differs in its time alone stays as it is.
     case ignored
 }

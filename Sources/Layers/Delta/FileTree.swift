@@ -1,26 +1,26 @@
 import Archive
 
-/// The index of a file tree: what is where, without the contents.
+/// The index of a file tree: its names and the files that they belong to, without the contents.
 ///
-/// A name costs 36 bytes and its last component's, a file 96, in arrays that grow: twice as much is taken for them. Names
-/// that are gone keep their place until they come again.
+/// A name costs 36 bytes and those of its last component, a file about 100, in arrays that grow by doubling: at least
+/// twice as much memory is taken for the names. A name that is gone keeps its node, for the case that it comes again.
 public struct FileTree: Sendable {
     typealias NodeID = Int
     typealias FileID = Int
 
-    /// A name.
+    /// A name in a directory.
     struct Node: Sendable {
         fileprivate(set) var parent: UInt32
         fileprivate var firstChild: UInt32 = .max
         fileprivate var nextSibling: UInt32 = .max
         fileprivate var nameStart: UInt32
         fileprivate var nameLength: UInt16
-        /// The layer that said something about it last.
+        /// The last layer that set the name.
         var layer: UInt16
-        /// `.max`: the name is gone.
+        /// The index in `files`; `.max` if the name is gone.
         fileprivate var fileIndex: UInt32 = .max
         fileprivate var liveChildren: UInt32 = 0
-        /// It has no entry; only what lies in it says that it is there.
+        /// Whether it is a directory without an entry, known only from names that lie in it.
         var isImplied = false
     }
 
@@ -32,20 +32,20 @@ public struct FileTree: Sendable {
     /// Memory is taken in steps of this size, in bytes.
     private static let step = 64 << 10
 
-    /// Gives what the tree takes, and what is made of it. Copies of a tree that are not changed share it.
+    /// The tree's memory, given back when its last copy goes. Only `copy()` makes a tree with its own share.
     private(set) var memory: ArchiveMemory.Share
     private var taken = 0
     private var attributeBytes = 0
     private(set) var nodes: [Node]
     private(set) var files: [FileRecord]
     private var nameBytes: [UInt8] = []
-    /// Where nodes are found by parent and name: a node's index plus one, or 0.
+    /// A hash table that finds nodes by parent and name: each slot has a node's index plus one, or 0 if it is free.
     private var slots: [UInt32]
     /// How many names there are, the root not counted.
     private(set) var count = 0
     /// How many layers it is made of.
     var layers = 0
-    /// What the files of these layers have together, in bytes.
+    /// The sizes of all entries of these layers together, in bytes, also of those that a later layer replaces.
     var contentBytes: Int64 = 0
 
     init(memory: ArchiveMemory.Share = ArchiveMemory.Share(of: nil)) {
@@ -75,7 +75,7 @@ public struct FileTree: Sendable {
         return nameBytes[start..<start + Int(nodes[node].nameLength)]
     }
 
-    /// A whole name, as it stands in a tar, without a slash at its end.
+    /// The whole path of a name, as a tar has it, without a slash at its end.
     func path(_ node: NodeID) -> [UInt8] {
         var components: [NodeID] = []
         var next = node
@@ -91,13 +91,13 @@ public struct FileTree: Sendable {
         return path
     }
 
-    /// The living name below a directory, if there is one.
+    /// The living node of a name in a directory; nil if there is none.
     func child(_ parent: NodeID, _ name: ArraySlice<UInt8>) -> NodeID? {
         guard let node = known(parent, name), isLive(node) else { return nil }
         return node
     }
 
-    /// What lies in a directory, in the order of its bytes.
+    /// The living names in a directory, in the order of their bytes.
     func children(_ directory: NodeID) -> [NodeID] {
         var living: [NodeID] = []
         living.reserveCapacity(Int(nodes[directory].liveChildren))
@@ -105,7 +105,7 @@ public struct FileTree: Sendable {
         return living.sorted { component($0).lexicographicallyPrecedes(component($1)) }
     }
 
-    /// A directory and everything in it, each before what lies in it, siblings in the order of their bytes.
+    /// Visits everything below a directory, not itself: parents before children, siblings in the order of their bytes.
     func forEachNode(below directory: NodeID = FileTree.root, _ body: (NodeID) -> Void) {
         var stack: [NodeID] = children(directory).reversed()
         while let node = stack.popLast() {
@@ -114,7 +114,7 @@ public struct FileTree: Sendable {
         }
     }
 
-    /// The living name of a path, if there is one.
+    /// The living node of a path; nil if there is none.
     func find(_ path: [UInt8]) -> NodeID? {
         var node = Self.root
         for component in path.split(separator: EntryName.slash) {
@@ -134,7 +134,9 @@ public struct FileTree: Sendable {
         records.reduce(0) { $0 + $1.key.utf8.count + $1.value.count + recordBytes }
     }
 
-    /// Takes memory for an entry before it is put into the tree.
+    /// Takes the memory that an entry may need, before it is put into the tree.
+    ///
+    /// - Throws: `.noMemory` if there is not enough left.
     mutating func reserve(_ entry: TarEntry) throws(ConversionError) {
         let names = entry.name.count { $0 == EntryName.slash } + 1
         let wanted =
@@ -145,7 +147,9 @@ public struct FileTree: Sendable {
         taken += more
     }
 
-    /// A tree of its own that can be changed.
+    /// A copy that has memory of its own, so that it can be changed.
+    ///
+    /// - Throws: `.noMemory` if there is not enough left.
     func copy() throws(ConversionError) -> FileTree {
         var copy = self
         copy.memory = memory.another()
@@ -155,7 +159,7 @@ public struct FileTree: Sendable {
 
     // MARK: Changing
 
-    /// Makes a name one of a file.
+    /// Makes a name belong to a file, whatever it belonged to before.
     mutating func set(_ node: NodeID, to file: FileID, layer: UInt16) {
         if isLive(node) {
             files[fileID(node)].names -= 1
@@ -178,21 +182,21 @@ public struct FileTree: Sendable {
     /// Changes a file in place, under all of its names.
     mutating func update(_ file: FileID, _ change: (inout FileRecord) -> Void) { change(&files[file]) }
 
-    /// Makes a directory that has no entry.
+    /// Makes a name a directory without an entry of its own.
     mutating func imply(_ node: NodeID, layer: UInt16) {
         set(node, to: add(.plainDirectory(layer: layer)), layer: layer)
         nodes[node].isImplied = true
     }
 
-    /// Takes a name away, with everything below it, as far as it comes from layers below the given one. What the layer
-    /// itself has put there stays, in a directory that has no entry any more.
+    /// Removes a name and everything below it, as far as layers below the given one made it. What the layer itself has
+    /// put there stays, and the directories above that become implied ones.
     mutating func hide(_ node: NodeID, below layer: UInt16) {
         for node in subtree(node).reversed() where nodes[node].layer < layer {
             if nodes[node].liveChildren > 0 { imply(node, layer: layer) } else { remove(node) }
         }
     }
 
-    /// Takes a name away, with everything below it.
+    /// Removes a name and everything below it.
     mutating func removeAll(_ node: NodeID) {
         for node in subtree(node).reversed() { remove(node) }
     }
@@ -205,7 +209,7 @@ public struct FileTree: Sendable {
         count -= 1
     }
 
-    /// Living names, each before what lies below it.
+    /// A living name and all living names below it, each before those below it.
     func subtree(_ node: NodeID) -> [NodeID] {
         var found = [node]
         var position = 0
@@ -230,7 +234,7 @@ public struct FileTree: Sendable {
 
     // MARK: Names
 
-    /// The place of a name below a directory, made if it was never there.
+    /// The node of a name in a directory, living or gone; a new one, not living yet, if there never was one.
     mutating func place(_ parent: NodeID, _ name: ArraySlice<UInt8>) -> NodeID {
         if let node = known(parent, name) { return node }
         if nodes.count * 4 >= slots.count * 3 { grow() }
@@ -250,7 +254,7 @@ public struct FileTree: Sendable {
         return found == 0 ? nil : Int(found) - 1
     }
 
-    /// Where a name is, or would be.
+    /// The index of a name's slot or, if the table does not have it, of the free slot where it would go.
     private func slot(_ parent: NodeID, _ name: ArraySlice<UInt8>) -> Int {
         var hasher = Hasher()
         hasher.combine(parent)
@@ -271,10 +275,10 @@ public struct FileTree: Sendable {
 }
 
 extension FileTree {
-    /// Leaves out what layers above have or hide anyhow.
+    /// Removes the paths that an image's layers above the rootfs have or hide.
     ///
-    /// Those layers also say what the directories above these paths are: 0755, root's, of 1970, as every layer that
-    /// Cistern makes has them.
+    /// Those layers also have entries for the directories above these paths (0755, root's, of 1970, as in every layer
+    /// that Cistern makes), so the tree gets the same ones.
     /// - Throws: `ConversionError` if something above a path is no directory.
     mutating func cover(_ paths: [[UInt8]]) throws(ConversionError) {
         for path in paths {

@@ -1,7 +1,7 @@
 import Archive
 public import OCI
 
-/// One layer as it is put over a tree: OCI image specification, layer.md, "Applying Changesets".
+/// Applies one layer to a tree, entry by entry: OCI image specification, layer.md, "Applying Changesets".
 ///
 /// A whiteout hides what the layers below have, wherever in its own layer it stands. Where readers of images differ
 /// (a link into another layer, an entry below a symbolic link, a name that comes twice) the layer is refused.
@@ -12,10 +12,11 @@ struct LayerApplication {
     private let nodes: FileTree.Nodes
     private(set) var tree: FileTree
     private var index: UInt32 = 0
-    /// The file whose content comes.
+    /// The file whose content comes next; nil if none is expected.
     private(set) var open: FileTree.FileID?
 
-    /// - Parameter tree: what the layers below made. In the lowest one there is nothing to hide.
+    /// - Parameter tree: what the layers below made. The lowest layer may have no whiteouts, since there is nothing to
+    ///   hide.
     init(over tree: consuming FileTree, limits: ConversionLimits, nodes: FileTree.Nodes) {
         layer = UInt16(tree.layers)
         self.tree = tree
@@ -24,7 +25,7 @@ struct LayerApplication {
         self.nodes = nodes
     }
 
-    /// The tree with the layer.
+    /// Ends the layer. - Returns: the tree with the layer applied.
     consuming func finish() -> FileTree {
         tree.layers += 1
         return tree
@@ -56,7 +57,7 @@ struct LayerApplication {
                 ?? (path.isEmpty ? nil : path[...])
         else {
             guard entry.kind == .directory else { throw invalid("the root is no directory", entry) }
-            // The root belongs to the container: no layer says anything about it.
+            // The container runtime makes the root directory, so the tree has no record of it.
             return
         }
         if last.starts(with: EntryName.whiteout) {
@@ -96,7 +97,9 @@ struct LayerApplication {
         do { return try EntryName.clean(name, whiteouts: .kept) } catch { throw invalid(error.reason, entry) }
     }
 
-    /// Puts a file of its own at a name.
+    /// Makes a name belong to a new file; a directory keeps what lies in it, anything else is replaced.
+    ///
+    /// - Throws: `ConversionError` if this layer has had the name already, or has something below what is no directory.
     private mutating func put(_ file: FileRecord, _ node: FileTree.NodeID, _ entry: TarEntry) throws(ConversionError) {
         if file.kind == .directory, tree.isLive(node), tree.file(node).kind == .directory {
             guard tree.nodes[node].layer < layer || tree.nodes[node].isImplied else { throw repeated(entry) }
@@ -106,7 +109,9 @@ struct LayerApplication {
         tree.set(node, to: tree.add(file), layer: layer)
     }
 
-    /// Makes room for an entry that replaces whatever is there.
+    /// Removes what layers below have at a name, for an entry that replaces it.
+    ///
+    /// - Throws: `ConversionError` if this layer has had the name already, or has something below it.
     private mutating func clear(_ node: FileTree.NodeID, for entry: TarEntry) throws(ConversionError) {
         guard tree.isLive(node) else { return }
         guard tree.nodes[node].layer < layer || tree.nodes[node].isImplied else { throw repeated(entry) }
@@ -116,7 +121,9 @@ struct LayerApplication {
         }
     }
 
-    /// The directory of that name, made if there is none.
+    /// The node of a directory; it and its parents are implied if they are missing.
+    ///
+    /// - Throws: `ConversionError` if one of them is no directory.
     private mutating func directory(
         _ path: ArraySlice<UInt8>, _ entry: TarEntry
     ) throws(ConversionError) -> FileTree.NodeID {
@@ -156,7 +163,8 @@ struct LayerApplication {
         }
     }
 
-    /// `.wh..wh..opq`: the directory has nothing from the layers below.
+    /// The rest of `.wh..wh..opq` after `.wh.`: an opaque whiteout, which hides all that layers below have in a
+    /// directory.
     private static let opaque = Array(".wh..opq".utf8)
     private let dot = UInt8(ascii: ".")
 
@@ -171,7 +179,7 @@ struct LayerApplication {
 public protocol LayerSource: Sendable {
     associatedtype Bytes: AsyncSequence & Sendable where Bytes.Element == [UInt8]
 
-    /// The digest of the layer's tar, which is checked when all of it is read; nil: nothing is promised.
+    /// The promised digest of the layer's tar, checked when all of it has been read; nil: nothing is checked.
     var diffID: Digest? { get }
 
     /// The layer as it is stored (tar, gzip or zstd) in chunks of any size.
@@ -179,21 +187,22 @@ public protocol LayerSource: Sendable {
 }
 
 extension FileTree {
-    /// The most layers of a chain.
+    /// How many layers one tree may be made of.
     static let maximumLayers = 127
 
     /// Reads the tree that a chain of layers makes, whiteouts applied: each layer once, contents hashed as they go by.
     ///
     /// - Parameters:
     ///   - layers: bottom up.
-    ///   - limits: for each of the layers; names and contents of all of them together count too.
+    ///   - limits: for each of the layers; those on entries and on output also hold for the names and contents of all
+    ///     layers together.
     /// - Throws: `ConversionError` for a layer that is broken, against the rules (Layers.docc, "Deltas") or
     ///   over a limit; `CancellationError`; what a source throws.
     public init(reading layers: [some LayerSource], limits: ConversionLimits = ConversionLimits()) async throws {
         try await self.init(reading: layers, limits: limits, nodes: .refused)
     }
 
-    /// What becomes of devices and fifos.
+    /// How devices and fifos are treated.
     enum Nodes: Sendable {
         case refused
         case kept
@@ -204,7 +213,7 @@ extension FileTree {
         for layer in layers { try await add(layer, limits: limits, nodes: nodes) }
     }
 
-    /// Puts one more layer on top.
+    /// Applies one more layer. If that throws, the tree is left empty.
     mutating func add<Source: LayerSource>(
         _ layer: Source, limits: ConversionLimits, nodes: Nodes = .refused
     ) async throws {
@@ -213,7 +222,7 @@ extension FileTree {
         }
         var scan = try LayerScan(layer, limits: limits, memory: memory.another())
         var application = LayerApplication(over: self, limits: limits, nodes: nodes)
-        // Else the index would be copied with the first change.
+        // Releases this reference to the index, which the application's first change would otherwise copy.
         self = FileTree()
         var hasher = DigestHasher(.sha256)
         var left: Int64 = 0

@@ -5,9 +5,9 @@ import OCI
 struct LayerScan<Source: LayerSource>: ~Copyable {
     enum Event {
         case entry(TarEntry)
-        /// This part of the window is content of the last entry.
+        /// The bytes in this range of `window` are content of the last entry.
         case content(Range<Int>)
-        /// So many zeros are.
+        /// So many zeros, which the tar does not store, are content of the last entry.
         case hole(Int64)
         case end
     }
@@ -23,7 +23,8 @@ struct LayerScan<Source: LayerSource>: ~Copyable {
     private var holes: Int64 = 0
     private let maximumHoles: Int64
 
-    /// - Parameter memory: gives what reading takes until it is let go.
+    /// - Parameter memory: the share from which the scan takes its memory.
+    /// - Throws: `.noMemory` if the share has not enough left.
     init(_ layer: Source, limits: ConversionLimits, memory: ArchiveMemory.Share) throws(ConversionError) {
         try memory.take(ConversionCost.reading)
         source = ArchiveSource(layer.bytes(), limits: limits, memory: memory)
@@ -33,7 +34,8 @@ struct LayerScan<Source: LayerSource>: ~Copyable {
         hasher = layer.diffID.map { DigestHasher($0.algorithm) }
     }
 
-    /// - Throws: `ConversionError` for what is no tar, or not the one promised; `CancellationError`; what the source throws.
+    /// - Throws: `ConversionError` if the layer is no tar, goes over a limit or has another diffID than promised;
+    ///   `CancellationError`; what the source throws.
     mutating func next() async throws -> Event {
         while true {
             switch try step() {

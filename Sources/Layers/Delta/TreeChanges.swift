@@ -1,20 +1,20 @@
 import Archive
 
-/// What must be said in a layer so that it turns one tree into another.
+/// The entries and whiteouts that a layer needs to turn one tree into another.
 struct TreeChanges {
-    /// A name that is gone, by the directory of the new tree in which it was.
+    /// A name that is gone, and the directory of the new tree in which it was.
     struct Gone {
         let directory: FileTree.NodeID
         let name: [UInt8]
     }
 
-    /// Directories to be said, each before what lies in it, siblings in the order of their bytes.
+    /// Directories that get an entry, each before what lies in it, siblings in the order of their bytes.
     private(set) var directories: [FileTree.NodeID] = []
-    /// By directory, in the order of their bytes.
+    /// The names that need a whiteout, by directory, each directory's in the order of their bytes.
     private(set) var gone: [FileTree.NodeID: [Gone]] = [:]
-    /// The files that are said whole, with all of their names, the smallest of which gets the content.
+    /// The files that are written whole, with all of their names; the first one in the tree's order gets the content.
     private(set) var files: [FileTree.FileID: [FileTree.NodeID]] = [:]
-    /// How many names are new or changed, the directories that are said only for what lies in them not counted.
+    /// How many names are new or changed. Directories that are written only because of what lies in them do not count.
     private(set) var changedNames = 0
     /// How many whiteouts there are.
     private(set) var goneNames = 0
@@ -22,20 +22,20 @@ struct TreeChanges {
     private let old: FileTree
     private let new: FileTree
     private let times: DeltaTimes
-    /// For each file of the new tree what its names were in the old one.
+    /// For each file of the new tree, which file its names belonged to in the old one.
     private var origins: [Origin]
-    /// For each name of the new tree whether the layer has it.
+    /// For each name of the new tree, whether the layer has an entry for it.
     private var isSaid: [Bool]
 
     private enum Origin {
         case unseen
-        /// All names so far were this file's, and it is the same.
+        /// All names seen so far belonged to this file of the old tree, which has not changed.
         case file(FileTree.FileID)
         case changed
     }
 
-    /// What it takes at most, in bytes: for each name of the new tree a mark, a place in lists and in tables, for each of
-    /// the old one a name that is gone.
+    /// How many bytes the comparison takes at most: for each name of the new tree a mark and places in lists and
+    /// tables, for each name of the old tree a whiteout.
     static func cost(from old: FileTree, to new: FileTree) -> Int { 128 * (old.nodes.count + new.nodes.count) }
 
     init(from old: FileTree, to new: FileTree, times: DeltaTimes) {
@@ -49,7 +49,7 @@ struct TreeChanges {
         collect()
     }
 
-    /// Walks through both trees side by side.
+    /// Walks through both trees side by side: finds what is gone, and where each name of the new tree comes from.
     private mutating func compare() {
         var pairs: [(old: FileTree.NodeID?, new: FileTree.NodeID)] = [(FileTree.root, FileTree.root)]
         while let pair = pairs.popLast() {
@@ -93,7 +93,7 @@ struct TreeChanges {
         return one.lexicographicallyPrecedes(other) ? .onlyOld : .onlyNew
     }
 
-    /// Takes note of what a name was before.
+    /// Records what a name of the new tree belonged to in the old one; `before` is nil if it is new.
     private mutating func note(_ before: FileTree.NodeID?, _ node: FileTree.NodeID) {
         let id = new.fileID(node)
         let same = before.flatMap { old.file($0).isSame(as: new.files[id], times: times) ? old.fileID($0) : nil }
@@ -111,7 +111,8 @@ struct TreeChanges {
         }
     }
 
-    /// Two files that were one are one no longer: the one of them with the smallest name may stay as it is.
+    /// Where names of one old file belong to several files now, only the file that comes first in the new tree stays as
+    /// it is; the others are written anew.
     private mutating func separate() {
         var seen = Set<FileTree.FileID>()
         var taken = Set<FileTree.FileID>()
@@ -124,7 +125,7 @@ struct TreeChanges {
         for id in separated { origins[id] = .changed }
     }
 
-    /// Says everything that changed, with the directories above it.
+    /// Collects all names of files that changed, and the directories that get an entry.
     private mutating func collect() {
         var changed: [FileTree.NodeID] = []
         new.forEachNode { node in
@@ -140,8 +141,8 @@ struct TreeChanges {
         self.directories = directories
     }
 
-    /// The layer has this name, and every directory above it: a reader that makes the directories of a layer anew would
-    /// otherwise have to guess their owners and modes.
+    /// Gives a name and every directory above it an entry in the layer: a reader that creates the directories of a
+    /// layer would otherwise have to guess their owners and modes.
     private mutating func say(_ node: FileTree.NodeID) {
         var next = node
         while next != FileTree.root, !isSaid[next] {
@@ -151,24 +152,24 @@ struct TreeChanges {
     }
 }
 
-/// Where two trees differ, found name by name. Written on its own, so that it checks `TreeChanges` rather than repeats it.
+/// The differences of two trees, found name by name. It shares no code with `TreeChanges`, which it is to check.
 public struct TreeDifferences: Sendable, Hashable {
-    /// How many are told.
+    /// How many differences are described.
     public static let maximumTold = 20
-    /// What a name takes besides its bytes: itself, and in sorting and in tables.
+    /// How many bytes a name takes besides its own: in the list, while it is sorted, and in tables.
     private static let nameBytes = 160
 
-    /// `NAME: what is different`, printable, the first ones in the order of the names.
+    /// The first differences in the order of the names, as `NAME: DIFFERENCE`, printable.
     public private(set) var told: [String] = []
     public private(set) var count = 0
 
     public var isEmpty: Bool { count == 0 }
 
     /// - Parameters:
-    ///   - found: what there is.
-    ///   - wanted: what there should be.
-    ///   - directory: only what lies below it is compared; nothing lies below what is no directory.
-    /// - Throws: `.noMemory`: whole names are compared, and all of them are held meanwhile.
+    ///   - found: the tree that is checked.
+    ///   - wanted: the tree that it should be equal to.
+    ///   - directory: only what lies below it is compared. Where a tree does not have the directory, nothing does.
+    /// - Throws: `.noMemory` if there is not enough memory for the whole names of both trees.
     init(
         _ found: FileTree, from wanted: FileTree, below directory: [UInt8] = [], times: DeltaTimes
     ) throws(ConversionError) {

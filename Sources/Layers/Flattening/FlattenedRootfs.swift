@@ -4,8 +4,9 @@ import OCI
 /// Converts an image's layers into the one layer of a root filesystem, under the same rules as a tar.
 ///
 /// A single layer is converted as it is. Of several, the tree that they make is found first (whiteouts and opaque
-/// directories applied), then written as one archive, in which every file comes whole with all of its names, while the
-/// conversion reads it: nothing is unpacked. Devices are handed on, so that the rootfs' rules drop and note them.
+/// directories applied). It is then written as one archive, in which every file comes whole with all of its names,
+/// while the conversion reads that archive: nothing is unpacked. Devices stay in it, so that the rootfs' rules drop and
+/// note them.
 /// - Parameters:
 ///   - layers: bottom up; each must have the diffID that it promises.
 ///   - settings: its limits hold for each layer, for what the layers have together, and for the result.
@@ -41,7 +42,7 @@ public func convertRootfs<Source: LayerSource, Sink: LayerSink>(
             switch outcome {
             case .success(let result): converted = result ?? converted
             case .failure(let error):
-                // The side that only lost its other one does not know why.
+                // `Lost` only says that the other task has stopped; the other task's error is the reason.
                 if failure == nil || failure is LayerPipe.Lost { failure = error }
                 group.cancelAll()
             }
@@ -57,7 +58,7 @@ extension LayerPipe {
 }
 
 extension LayerSettings {
-    /// Of what was decompressed and counted before.
+    /// These settings for a tar whose compressed size and ratio have been checked where it was decompressed.
     fileprivate var forPlainTar: LayerSettings {
         var settings = self
         settings.limits.ratio = .max
@@ -66,7 +67,7 @@ extension LayerSettings {
     }
 }
 
-/// What one task writes as a layer, and another reads as an archive. Only a few blocks are on their way.
+/// A pipe: one task writes it as a layer while another reads it as an archive. It holds only a few blocks.
 final class LayerPipe: LayerSink, LayerWriter, AsyncSequence {
     typealias Element = [UInt8]
     private static let blocksUnderWay = 4
@@ -89,7 +90,7 @@ final class LayerPipe: LayerSink, LayerWriter, AsyncSequence {
 
     func abort() async { filled.close() }
 
-    /// The reader will take no more.
+    /// Makes the writer fail, because the reader takes no more blocks.
     func stop() { room.close() }
 
     func makeAsyncIterator() -> Iterator { Iterator(pipe: self) }
@@ -105,7 +106,7 @@ final class LayerPipe: LayerSink, LayerWriter, AsyncSequence {
     }
 }
 
-/// A stored layer's tar, decompressed, which ends well only if it has the diffID that was promised.
+/// A stored layer's decompressed tar. Reading it to its end throws unless it has the diffID that was promised.
 struct LayerTar<Source: LayerSource>: AsyncSequence, Sendable {
     typealias Element = [UInt8]
 
@@ -114,7 +115,7 @@ struct LayerTar<Source: LayerSource>: AsyncSequence, Sendable {
 
     func makeAsyncIterator() -> Iterator { Iterator(layer, limits) }
 
-    /// Handed on like any iterator, and never shared.
+    /// A class, because its source can't be copied. It is passed on like any iterator, and never shared.
     final class Iterator: AsyncIteratorProtocol {
         private static var chunk: Int { 256 << 10 }
 

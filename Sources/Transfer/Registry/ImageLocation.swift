@@ -9,7 +9,7 @@ public struct ImageLocation: Hashable, Sendable, CustomStringConvertible {
     public let name: RepositoryName
     public let digest: Digest
 
-    /// - Throws: `TransferError.configuration`, which for a tag says how its digest is found.
+    /// - Throws: `TransferError.configuration`, which for an image named by its tag tells how to find its digest.
     public init(parsing text: String) throws(TransferError) {
         let rest = text.hasPrefix(Self.scheme) ? text.dropFirst(Self.scheme.count) : text[...]
         guard let slash = rest.firstIndex(of: "/"), Self.isHost(rest[..<slash]) else {
@@ -28,7 +28,7 @@ public struct ImageLocation: Hashable, Sendable, CustomStringConvertible {
         }
         self.digest = digest
         path = path[..<at]
-        // A tag beside a digest says nothing more.
+        // A tag beside a digest is ignored: the digest alone names the image.
         if let colon = path.lastIndex(of: ":") { path = path[..<colon] }
         guard let name = try? RepositoryName(parsing: path) else {
             throw Self.wrong(text, "'\(path.prefix(100))' is no repository's name")
@@ -42,7 +42,7 @@ public struct ImageLocation: Hashable, Sendable, CustomStringConvertible {
         .configuration("'\(text.prefix(300))' can't be taken as an image: \(reason)")
     }
 
-    /// A name or an IPv4 address, or an IPv6 address in brackets, and perhaps a port.
+    /// Whether a text looks like a name, an IPv4 address or an IPv6 address in brackets, perhaps with a port.
     private static func isHost(_ text: Substring) -> Bool {
         guard let first = text.utf8.first, text.utf8.count <= 255 else { return false }
         let allowed = first == UInt8(ascii: "[") ? "[]:.0123456789abcdefABCDEF" : nil

@@ -6,13 +6,13 @@ import NIOHTTP1
 public import OCI
 import Synchronization
 
-/// Reads one repository of another registry (OCI distribution specification, "Pull"). What it gives was verified against
-/// its digest.
+/// Reads one repository of another registry (OCI distribution specification, "Pull"). Documents and blobs are verified
+/// against their digests.
 ///
-/// Credentials go to the registry, or to the token server that it names; a token goes to the registry alone. Redirects
-/// are followed without either, unless they stay on the same host and port.
+/// Credentials go to the registry, or to the token server that it names; a token goes to the registry alone. A redirect
+/// to another scheme, host or port is followed without either.
 public final class RegistryClient: Sendable {
-    /// How often in a row something is tried that may get better by itself.
+    /// How many times in a row a request is tried whose failure may be temporary.
     static let maximumAttempts = 6
     private static let maximumRedirects = 5
     private static let longestPause: Double = 30
@@ -21,7 +21,7 @@ public final class RegistryClient: Sendable {
     let access: RegistryAccess
     let http: HTTPClient
     private let pause: @Sendable (Duration) async throws -> Void
-    /// The value of `Authorization`, once it is known.
+    /// The value of `Authorization`, once a challenge of the registry has been answered.
     private let authorization = Mutex<String?>(nil)
 
     private init(
@@ -35,7 +35,7 @@ public final class RegistryClient: Sendable {
     }
 
     /// Runs a body with a client and closes its connections afterwards.
-    /// - Parameter pause: waits before something is tried again.
+    /// - Parameter pause: waits for a duration, before a request is tried again.
     public static func with<Result: Sendable>(
         _ location: ImageLocation, _ access: RegistryAccess,
         pause: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) },
@@ -50,8 +50,11 @@ public final class RegistryClient: Sendable {
 
     // MARK: Requests
 
-    /// Asks until there is an answer to use: 200, or 206 if a range was asked for.
-    /// - Parameter offset: of the first byte that is wanted.
+    /// Asks the registry, again if that may help, until it answers 200, or 206 if a range was asked for.
+    /// - Parameters:
+    ///   - path: the path below the repository.
+    ///   - offset: the offset of the first byte that is wanted.
+    /// - Throws: `TransferError`, `CancellationError`.
     func get(_ path: String, accept: [String], from offset: Int64 = 0) async throws -> HTTPClientResponse {
         var attempt = 0
         var wasAuthorized = false
@@ -86,8 +89,9 @@ public final class RegistryClient: Sendable {
         }
     }
 
-    /// One request, and those to which it is redirected.
-    /// - Returns: the last answer, and whether it is the registry's own: nobody else's challenge is answered.
+    /// Sends one request, and follows redirects.
+    /// - Returns: the last answer, and whether it comes from the registry itself: no other server's challenge is
+    ///   answered.
     private func follow(
         _ start: String, _ accept: [String], _ offset: Int64
     ) async throws -> (HTTPClientResponse, isOwn: Bool) {
@@ -113,7 +117,7 @@ public final class RegistryClient: Sendable {
         throw refused("it redirects too often")
     }
 
-    /// Scheme, host and port.
+    /// The scheme, host and port of a URL; nil if it lacks a scheme or a host.
     private static func origin(_ url: String) -> [String]? {
         guard let url = URL(string: url), let scheme = url.scheme, let host = url.host else { return nil }
         return [scheme, host.lowercased(), String(url.port ?? (scheme == "https" ? 443 : 80))]
@@ -127,7 +131,7 @@ public final class RegistryClient: Sendable {
         try await pause(.milliseconds(Int(min(seconds, Self.longestPause) * 1000)))
     }
 
-    /// Whether an error is one of the network's, and not of who is there.
+    /// Whether trying again may help: false for errors of certificates, host names and URLs, and for refusals.
     static func mayGetBetter(_ error: any Error) -> Bool {
         if error is TransferError || error is CancellationError || error is UnsuitableImage { return false }
         let text = String(describing: error)
@@ -177,7 +181,8 @@ extension RegistryClient {
         return try await finder.find(in: [root.descriptor])
     }
 
-    /// The document that the location names. Its type is the one that the registry gives it.
+    /// Reads the document that the location names. Its type is its own `mediaType` or, without one, the registry's
+    /// `Content-Type`.
     private func root() async throws -> FoundImage.Document {
         let (bytes, type) = try await document(
             "manifests/\(location.digest)", Self.manifestTypes.map(\.text))
@@ -207,20 +212,20 @@ extension RegistryClient {
         }
     }
 
-    /// A blob's bytes. It ends well only if all of them came, and they have the digest.
+    /// The bytes of a blob. Reading them to the end throws unless all of them came and have the descriptor's digest.
     public func blob(_ descriptor: Descriptor) -> RemoteBlob { RemoteBlob(client: self, descriptor: descriptor) }
 }
 
-/// How another registry is asked.
+/// The credentials and the way by which another registry is asked.
 public struct RegistryAccess: Sendable {
     let user: String?
     let password: String
-    /// A PEM file with the authority that its certificate must be signed by; nil: the system's.
+    /// A PEM file with the authority that the registry's certificate must be signed by; nil: the system's.
     let authorityFile: String?
-    /// Whether it is asked without TLS.
+    /// Whether the registry is asked without TLS.
     let isPlain: Bool
 
-    /// - Parameter user: nil: nobody says who asks.
+    /// - Parameter user: the user to ask as; nil: requests are anonymous.
     public init(user: String? = nil, password: String = "", authorityFile: String? = nil, isPlain: Bool = false) {
         self.user = user
         self.password = password
@@ -230,7 +235,7 @@ public struct RegistryAccess: Sendable {
 }
 
 extension RegistryAccess: CustomStringConvertible, CustomReflectable {
-    /// Without the password.
+    /// The user; the password is left out.
     public var description: String { user ?? "nobody" }
     public var customMirror: Mirror { Mirror(self, children: ["user": user ?? ""]) }
 }

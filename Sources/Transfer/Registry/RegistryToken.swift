@@ -8,8 +8,9 @@ import OCI
 extension RegistryClient {
     private static let maximumTokenAnswer = 64 << 10
 
-    /// Answers a registry's challenge.
+    /// Gets what a registry's challenges ask for: a token if one of them allows that, else user and password.
     /// - Returns: the value of `Authorization`.
+    /// - Throws: `TransferError.source` if there are no such credentials.
     func authorize(_ challenges: [Challenge]) async throws -> String {
         if let bearer = challenges.first(where: { $0.scheme == "bearer" }) {
             return "Bearer \(try await token(bearer))"
@@ -69,14 +70,14 @@ extension RegistryClient {
     }
 }
 
-/// What a registry wants to know of who asks (RFC 9110, section 11.6.1).
+/// One challenge of a `WWW-Authenticate` header (RFC 9110, section 11.6.1).
 struct Challenge: Hashable, Sendable {
-    /// In lower case: `basic`, `bearer`.
+    /// The scheme in lower case: `basic`, `bearer`.
     let scheme: String
-    /// Names in lower case.
+    /// The parameters by their names in lower case.
     let parameters: [String: String]
 
-    /// All challenges of one header. What can't be read is left out.
+    /// All challenges in the first 8192 characters of one header. Parts that can't be read are left out.
     static func parse(_ header: String) -> [Challenge] {
         var challenges: [Challenge] = []
         var scheme: String?

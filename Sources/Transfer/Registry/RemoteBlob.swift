@@ -3,7 +3,7 @@ import NIOCore
 import NIOHTTP1
 public import OCI
 
-/// A blob of another registry as it comes in. A connection that is cut is taken up where it was.
+/// A blob of another registry as it comes in. After a cut connection, reading goes on with the first missing byte.
 public struct RemoteBlob: AsyncSequence, Sendable {
     public typealias Element = [UInt8]
 
@@ -18,9 +18,9 @@ public struct RemoteBlob: AsyncSequence, Sendable {
         private var hasher: DigestHasher
         private var offset: Int64 = 0
         private var body: HTTPClientResponse.Body.AsyncIterator?
-        /// Bytes that come again, since the registry does not begin where it was asked to.
+        /// How many bytes of the body are still to be skipped, because the registry sends the blob from its start.
         private var repeated: Int64 = 0
-        /// Since the last byte.
+        /// How many times in a row reading has failed since the last byte came.
         private var failures = 0
 
         init(client: RegistryClient, descriptor: Descriptor) {
@@ -29,7 +29,7 @@ public struct RemoteBlob: AsyncSequence, Sendable {
             hasher = DigestHasher(descriptor.digest.algorithm)
         }
 
-        /// - Throws: `TransferError`, `UnsuitableImage` if the bytes are not the ones promised.
+        /// - Throws: `TransferError`; `UnsuitableImage` if the bytes do not have the descriptor's size and digest.
         public mutating func next() async throws -> [UInt8]? {
             while true {
                 if body == nil {
@@ -39,7 +39,7 @@ public struct RemoteBlob: AsyncSequence, Sendable {
                 do {
                     guard let buffer = try await read() else {
                         guard offset < descriptor.size else { return try end() }
-                        // Some end a body without a length by closing the connection, cut or not.
+                        // A body without a length ends with its connection, so only the size tells that it was cut.
                         try await failed(nil)
                         continue
                     }
