@@ -114,8 +114,8 @@ public struct BlobStore: Sendable {
                 record.isMended = old.isMended
                 isReused = !staged.isHeld(by: old)
             } else {
-                // An older object may refer to this digest through a record that can't be read or has lost its bytes,
-                // so the collector must not judge by the age of the new bytes.
+                // If the digest's record can't be read or has lost its bytes, something older than the new bytes may
+                // refer to the digest, so the collector must not judge by their age.
                 record.isMended = found.map { $0.value.state != .gone } ?? records.unreadable.contains(key)
             }
             if !isReused { staged.reservation?.name(key.text) }
