@@ -23,7 +23,7 @@ public struct DropletLayout: Hashable, Sendable {
 struct DropletConversion: Hashable, Sendable {
     let content: DropletContent
     let sha1: String
-    /// Of the uploaded bytes, in bytes.
+    /// The size of the droplet as uploaded, in bytes.
     let size: Int64
     /// The mode of the layers: `single` for a droplet that could not be split.
     let mode: LayerMode

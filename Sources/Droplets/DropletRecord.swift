@@ -34,7 +34,7 @@ public struct DropletRecord: Hashable, Sendable {
     public let content: DropletContent
     /// 40 hexadecimal digits: the name that older controllers use.
     public let sha1: String
-    /// Of the uploaded bytes, in bytes.
+    /// The size of the droplet as uploaded, in bytes.
     public let size: Int64
     public let stack: StackName
     public let architecture: Architecture

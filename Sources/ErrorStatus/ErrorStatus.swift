@@ -124,7 +124,7 @@ package struct ErrorStatus: Sendable {
         case .permission, .owned:
             ErrorStatus(.serviceUnavailable, "the store can't be written at the moment: try again")
         case .io, .unknown, .cancelled: ErrorStatus(.serviceUnavailable, "the store failed: try again")
-        // The catalogs turn these into errors of their own; one that arrives here is a bug: 500.
+        // Callers turn these into errors of their own; one that arrives here is an internal failure: 500.
         case .missing, .exists, .changed, .invalidKey, .tooLarge: nil
         }
     }

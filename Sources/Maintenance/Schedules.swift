@@ -46,7 +46,7 @@ package struct Schedules: Service {
                 group.addTask { await every(.seconds(60)) { await uploads.expire() } }
                 if let collectionInterval {
                     group.addTask {
-                        // The interval varies at random, so that several replicas don't collect at the same time.
+                        // Each process picks a random interval, so that replicas don't collect at the same time.
                         await every(collectionInterval * Double.random(in: 0.9...1.1), isLater: true) {
                             await begin("garbage can't be collected") { () throws(OperationError) in
                                 try await work.collect(dryRun: false, by: nil)

@@ -108,7 +108,7 @@ extension RootfsCatalog {
         return history(stack)?.earlier.first { versions.contains($0) && availability(stack, $0) != .blocked }
     }
 
-    /// The history as the store has it now, read past this process' memory.
+    /// The history as the store has it now, read past this catalog's memory.
     /// - Throws: `.damaged` if the record can't be read.
     package func storedHistory(_ stack: StackName) async throws(ImageError) -> PromotionHistory? {
         try await records.read(try recordKey(stack), as: StackRecord.self)?.value.history

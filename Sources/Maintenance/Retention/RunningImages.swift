@@ -22,7 +22,7 @@ package struct ClusterPins: Sendable {
     package let cluster: ClusterName
     /// When the oldest part of the report arrived, in nanoseconds since 1970.
     package let reported: Int64
-    /// Whether every part of the report is there.
+    /// Whether every part of the report is there and readable.
     package let isComplete: Bool
     /// Digests of manifests that run.
     package let digests: [Digest]

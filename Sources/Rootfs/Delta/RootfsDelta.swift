@@ -5,8 +5,8 @@ package import ObjectStore
 import Records
 public import Runtime
 
-/// A layer that turns one rootfs version into another: `rootfs/<stack>/<version>/delta-from/<old
-/// version>/<architecture>`. It was applied and compared before it was stored.
+/// A layer that turns one rootfs version into another: `rootfs/<stack>/<version>/delta-from/<from>/<architecture>`. It was
+/// applied and compared before it was stored.
 public struct RootfsDelta: Hashable, Sendable {
     public let stack: StackName
     public let from: VersionName
