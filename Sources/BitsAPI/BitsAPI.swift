@@ -10,7 +10,7 @@ public struct BitsAPI: Sendable {
     let settings: Settings
 
     public struct Settings: Sendable {
-        /// The largest droplet that is taken, in bytes as it is sent.
+        /// The largest droplet that may be uploaded, in bytes as sent.
         public let maximumDroplet: Int64
         public let limits: ConversionLimits
         public let layout: DropletLayout

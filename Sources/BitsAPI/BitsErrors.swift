@@ -4,7 +4,7 @@ import HTTPTypes
 import JSON
 import Rootfs
 
-/// How the cloud controller's bits routes word their failures: `{"code","description"}`, or nothing.
+/// How the cloud controller's bits routes state failures: `{"code","description"}`.
 struct BitsErrors: ErrorEnvelope {
     func failure(for error: any Error) -> HTTPFailure? {
         if let failure = ErrorStatus.ofBody(error) { return failure }

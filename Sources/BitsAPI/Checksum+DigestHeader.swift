@@ -5,9 +5,9 @@ import HTTPTypes
 import OCI
 
 extension Checksum {
-    /// The SHA-256 of a Digest header (RFC 3230, section 4.3.2): `sha256=` or `sha-256=`, then base64 as the
-    /// specification has it, or hexadecimal as the older clients send it.
-    /// - Throws: 400 if there is none.
+    /// Parses the SHA-256 of a Digest header (RFC 3230, section 4.3.2): `sha256=` or `sha-256=`, then base64 as the
+    /// specification says, or hexadecimal as older clients send it.
+    /// - Throws: 400 if the header has no SHA-256.
     init(digestHeader: String) throws(HTTPFailure) {
         for item in digestHeader.split(separator: ",") {
             let parts = item.split(separator: "=", maxSplits: 1).map { $0.trimmingCharacters(in: .whitespaces) }

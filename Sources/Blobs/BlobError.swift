@@ -5,13 +5,13 @@ package import Records
 /// Why a blob could not be read or written.
 public enum BlobError: Error, Hashable, Sendable {
     case missing(Digest)
-    /// The record can't be read, or its bytes are not there or have another size.
+    /// The record can't be read, or the bytes it names are missing or have another size.
     case damaged(Digest)
-    /// So many others changed the same record that this change was given up.
+    /// The change was given up because other writers changed the same record too often.
     case contended(Digest)
-    /// A limit stands in the way.
+    /// The bytes would exceed the store's limit or a repository's quota.
     case overQuota(QuotaDenial)
-    /// What is used of a limit is not known, since it can't be counted.
+    /// What is used of a limit is not known, because the last count failed.
     case uncounted
     case store(ObjectStoreError)
 }
@@ -25,24 +25,24 @@ extension BlobError: RecordFailure {
         }
     }
 
-    /// - Parameter text: for a key that is no record's.
+    /// The error for the blob that `key` records, or an I/O error with `text` if `key` is not a blob record's key.
     private static func about(_ key: ObjectKey, _ error: (Digest) -> BlobError, _ text: String) -> BlobError {
         BlobRecord.digest(of: key).map(error) ?? .store(.io(text))
     }
 }
 
 extension BlobError {
-    /// Whether what was asked for may have happened, or may happen yet.
+    /// Whether the store did not say if the change took place, so that it may have been made or may still be made.
     public var isOutcomeUnknown: Bool { if case .store(let error) = self { error.isOutcomeUnknown } else { false } }
 }
 
-/// An error type that says what blobs say, so that whoever keeps blobs need not translate at each call.
+/// An error that can be made from a `BlobError`, so that targets which keep blobs need not translate at each call.
 public protocol BlobFailure: Error {
     init(_ error: BlobError)
 }
 
 extension BlobFailure {
-    /// What a call of blobs gives, or its failure in this type's words.
+    /// Returns what a call of the blob store returns, or throws its `BlobError` as this type.
     public static func ofBlobs<Value>(
         _ call: @autoclosure () async throws(BlobError) -> Value
     ) async throws(Self) -> Value {

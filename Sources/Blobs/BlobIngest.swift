@@ -17,25 +17,25 @@ public enum Checksum: Hashable, Sendable, CustomStringConvertible {
 
 /// Why bytes were not taken in.
 public enum IngestError: Error {
-    /// They are not what was announced.
+    /// The bytes have another checksum than the sender announced.
     case mismatch(announced: Checksum, received: Checksum)
-    /// More came than are taken.
-    /// - Parameter received: in bytes, up to where it was noticed.
+    /// The sender sent more bytes than the limit allows.
+    /// - Parameter received: bytes received until the limit was noticed.
     case tooLarge(received: Int64)
-    /// The sender failed or went away; its own error.
+    /// The sender failed or went away; the value is its own error.
     case input(any Error)
     case cancelled
     case blob(BlobError)
 }
 
-/// Bytes on their way into the store: held of quotas before they are taken, hashed and written as they come.
+/// Bytes on their way into the store: reserved in the quotas before they are taken, hashed and written as they arrive.
 ///
-/// They come in as many portions as one likes (`append`), all of one task at a time. They are a blob once they are committed
-/// (`commit`, or `BlobStore.commit` of several together); `abort` throws them away. What fails in `commit` and `finish`
-/// leaves nothing behind, unless the store did not say what became of it: then nothing is removed, for a record may name
-/// the bytes, and they count until a count tells. A copy shares its writer, so only one of the two goes on.
+/// They arrive in any number of portions (`append`), all from one task at a time. They are a blob once they are
+/// committed (`commit`, or `BlobStore.commit` for several together); `abort` throws them away. A `commit` or `finish`
+/// that fails removes the bytes, unless the store did not say whether its write took place: a record may name the bytes
+/// then, so they stay and count as used until the next count. A copy shares its writer, so use only one of the two.
 public struct BlobIngest: Sendable {
-    /// Several hashers that are fed the same.
+    /// The hashers that get the same bytes.
     private struct Hashers: Sendable {
         var digest: DigestHasher
         var sha1: SHA1Hasher?
@@ -48,10 +48,10 @@ public struct BlobIngest: Sendable {
         }
     }
 
-    /// From this many bytes on it is worth to hash and to write at the same time. An upload under way gathers so much.
+    /// From this many bytes on, hashing and writing at the same time pays. An upload gathers this much in memory.
     private static let batch: Int64 = 256 << 10
 
-    /// nil: the bytes are only hashed.
+    /// nil if the bytes are only hashed and not kept.
     private let blobs: BlobStore?
     private let reservation: QuotaReservation?
     private let maximum: Int64
@@ -59,17 +59,17 @@ public struct BlobIngest: Sendable {
     private var hashers: Hashers
     /// nil before the first byte.
     private var writer: BlobWriter?
-    /// Bytes that came.
+    /// How many bytes have arrived.
     public private(set) var size: Int64 = 0
-    /// Bytes that are held of the reservation for what came and what is expected.
+    /// Bytes of the reservation that are held for what has arrived and what is expected.
     public private(set) var held: Int64 = 0
 
     /// - Parameters:
-    ///   - blobs: nil: the bytes are hashed, and not kept.
-    ///   - algorithm: of the digest that the bytes will be committed as; another one costs a second reading.
-    ///   - hashesSHA1: whether a SHA-1 is wanted besides.
-    ///   - reservation: of the quotas of whom the bytes are for. The store's own limit is kept by its writers.
-    ///   - maximum: of all bytes.
+    ///   - blobs: where the bytes go; nil if they are only hashed and not kept.
+    ///   - algorithm: of the digest that the bytes will be committed as; to commit another one reads the bytes again.
+    ///   - hashesSHA1: whether to compute the SHA-1 as well.
+    ///   - reservation: in the quotas of the repository that gets the bytes. The writers keep the store's own limit.
+    ///   - maximum: of all bytes together.
     public init(
         into blobs: BlobStore?, _ algorithm: DigestAlgorithm = .sha256, hashesSHA1: Bool = false,
         reservation: QuotaReservation? = nil, maximum: Int64 = .max, use: ObjectUse = .soon
@@ -83,14 +83,15 @@ public struct BlobIngest: Sendable {
 
     // MARK: what is known
 
-    /// The digest of the bytes that came.
+    /// The digest of the bytes that have arrived so far.
     public var digest: Digest { hashers.digest.finish() }
 
-    /// 40 hexadecimal digits; nil if none was wanted.
+    /// 40 hexadecimal digits; nil unless the initializer was told to compute the SHA-1.
     public var sha1: String? { hashers.sha1?.finish() }
 
-    /// - Throws: `.mismatch` if the bytes that came are not what was announced.
-    /// - Parameter announced: of a kind that is hashed here.
+    /// Compares the bytes that have arrived with what the sender announced.
+    /// - Throws: `.mismatch` if they differ.
+    /// - Parameter announced: a digest of the algorithm that is hashed here, or a SHA-1 if one is computed.
     public func check(_ announced: Checksum) throws(IngestError) {
         let received: Checksum =
             switch announced {
@@ -104,10 +105,10 @@ public struct BlobIngest: Sendable {
 
     /// Takes all bytes of a sender.
     /// - Parameters:
-    ///   - length: how many the sender says that there are, if it does: they are held before they are taken.
-    ///   - end: the size that all bytes may come to with this body, if that is less than the maximum.
-    /// - Throws: `.input`, `.cancelled`, after which everything that came is taken and more may come; `.tooLarge` and `.blob`,
-    ///   after which all that is left is to `abort`.
+    ///   - length: how many bytes the sender announces, if it does: they are reserved before the first is taken.
+    ///   - end: the largest total size after this body, if that is less than the maximum.
+    /// - Throws: `.input`, `.cancelled`: the bytes that arrived are kept, and more may be appended. `.tooLarge` and
+    ///   `.blob`: only `abort` is possible then.
     public mutating func append<Body: AsyncSequence>(
         _ body: Body, length: Int64? = nil, to end: Int64 = .max
     ) async throws(IngestError) where Body.Element == [UInt8] {
@@ -136,7 +137,7 @@ public struct BlobIngest: Sendable {
         await settle()
     }
 
-    /// Takes the next bytes, for a caller that does something else with them too.
+    /// Takes the next bytes, for a caller that uses each chunk for something else too.
     public mutating func append(_ chunk: [UInt8]) async throws(IngestError) {
         let total = size + Int64(chunk.count)
         guard total <= maximum else { throw .tooLarge(received: total) }
@@ -144,7 +145,7 @@ public struct BlobIngest: Sendable {
         try await write([chunk], to: total)
     }
 
-    /// Holds room for bytes that are to come, before any of them is taken.
+    /// Reserves room for `length` more bytes, before any of them is taken.
     public mutating func expect(_ length: Int64) async throws(IngestError) {
         do throws(BlobError) {
             try await hold(size + length)
@@ -152,14 +153,14 @@ public struct BlobIngest: Sendable {
         } catch { throw .blob(error) }
     }
 
-    /// Gives back what is held for bytes that did not come.
+    /// Gives back the reservation for bytes that were expected and did not arrive.
     private mutating func settle() async {
         reservation?.shrink(by: held - size)
         held = size
         try? await writer?.expect(0)
     }
 
-    /// Nothing comes for a while: no file is held open meanwhile.
+    /// Closes the open file, if there is one, because no bytes are expected for a while.
     public func rest() async throws(BlobError) { try await writer?.rest() }
 
     private mutating func take(_ chunks: [[UInt8]], _ count: Int64) async throws(IngestError) {
@@ -190,7 +191,8 @@ public struct BlobIngest: Sendable {
         held = total
     }
 
-    /// - Returns: nil if nothing is kept.
+    /// Returns the writer, begun if need be.
+    /// - Returns: nil if the bytes are not kept.
     private mutating func open() -> BlobWriter? {
         if writer == nil { writer = blobs?.begin(use: use) }
         return writer
@@ -198,8 +200,8 @@ public struct BlobIngest: Sendable {
 
     // MARK: ending
 
-    /// Makes all bytes the blob of a digest, whose record is not durable before the store's next `sync()`.
-    /// - Throws: `.mismatch` if they have another one, `.blob`.
+    /// Makes all bytes the blob of a digest. Its record is not durable before the store's next `sync()`.
+    /// - Throws: `.mismatch` if the bytes have another digest; `.blob`.
     public mutating func commit(as wanted: Digest) async throws(IngestError) -> Blob {
         let isHashed = wanted.algorithm == hashers.digest.algorithm
         if isHashed, digest != wanted {
@@ -231,7 +233,8 @@ public struct BlobIngest: Sendable {
         }
     }
 
-    /// Makes the bytes durable for somebody who looks at them before they are a blob.
+    /// Makes the bytes durable without a digest's record, for a caller that inspects them before they become a blob.
+    /// - Throws: as the store; an I/O error if the bytes are not kept.
     public mutating func finish() async throws(BlobError) -> StagedBlob {
         guard let writer = open() else { throw Self.nothingKept }
         return try await writer.finish()
@@ -239,7 +242,7 @@ public struct BlobIngest: Sendable {
 
     public func abort() async { await writer?.abort() }
 
-    /// What `BlobStore.commit` takes, to commit these bytes together with others.
+    /// The writer and digest that `BlobStore.commit` takes, to commit these bytes together with others.
     public mutating func written() throws(BlobError) -> (writer: BlobWriter, digest: Digest) {
         guard let writer = open() else { throw Self.nothingKept }
         return (writer, digest)
@@ -248,9 +251,10 @@ public struct BlobIngest: Sendable {
     private static var nothingKept: BlobError { .store(.io("the bytes were hashed and not kept")) }
 }
 
-/// A sender's bytes, read once for everybody: an ingest takes each chunk, and whoever reads this stream gets it then.
+/// A sender's bytes, read once for two consumers: each chunk goes to the ingest first, and then to this stream's
+/// reader.
 ///
-/// One task at a time reads it; what the ingest knows is asked for after that.
+/// One task at a time reads the stream. Ask the ingest for its digest and size after reading.
 package final class IngestStream<Source: AsyncSequence>: AsyncSequence, @unchecked Sendable
 where Source.Element == [UInt8] {
     package typealias Element = [UInt8]
@@ -259,7 +263,7 @@ where Source.Element == [UInt8] {
     package var ingest: BlobIngest
     private let watch: @Sendable ([UInt8]) async throws(BlobError) -> Void
 
-    /// - Parameter watch: gets each chunk too.
+    /// - Parameter watch: called with each chunk after the ingest has taken it.
     package init(
         _ source: Source, into ingest: BlobIngest,
         watch: @escaping @Sendable ([UInt8]) async throws(BlobError) -> Void = { _ in }
@@ -278,7 +282,7 @@ where Source.Element == [UInt8] {
         return chunk
     }
 
-    /// Goes on where reading stopped.
+    /// An iterator that goes on where reading stopped.
     package func makeAsyncIterator() -> Iterator { Iterator(stream: self) }
 
     package struct Iterator: AsyncIteratorProtocol {
@@ -287,7 +291,7 @@ where Source.Element == [UInt8] {
         package func next() async throws -> [UInt8]? { try await stream.next() }
     }
 
-    /// Reads what is left.
+    /// Reads the rest of the stream, so that the ingest gets all bytes.
     package func drain() async throws(IngestError) {
         while try await next() != nil {}
     }

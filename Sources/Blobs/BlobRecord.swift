@@ -5,13 +5,13 @@ import Records
 
 /// What the store knows of a digest: `blobs/<algorithm>/<2 hex>/<hex>`, changed by compare-and-swap only.
 ///
-/// A record is a JSON document. One that holds its content, which a small blob's does, is that document filled up with
-/// spaces to `headerSize` bytes, a line feed the last of them, and the content behind it: so a listing tells what
-/// content takes, and such a blob comes and goes with one change.
+/// A record is a JSON document. The record of a small blob also holds its content: the document is padded with spaces
+/// to `headerSize` bytes, of which the last is a line feed, and the content follows. So a listing tells the content's
+/// size, and such a blob is created and deleted with one change.
 struct BlobRecord: Hashable, Sendable {
     enum State: String {
         case live, gone
-        /// Its bytes are not what the digest says: they are kept, and nobody gets them.
+        /// Its bytes do not match the digest: they are kept for inspection, and not served.
         case quarantined
     }
 
@@ -23,9 +23,9 @@ struct BlobRecord: Hashable, Sendable {
         case inline([UInt8])
     }
 
-    /// No record without content is that long.
+    /// The length of the JSON document before inline content. A record without content is always shorter.
     static let headerSize = 128
-    /// Content that its record holds has at most so many bytes: together they fill a file system's block.
+    /// The largest content that is kept in its record: together they fill one block of a file system.
     static let maximumInline = 4096 - headerSize
 
     var content: Content
@@ -33,21 +33,21 @@ struct BlobRecord: Hashable, Sendable {
     var size: Int64
     var lease: Lease
     var state: State
-    /// Whether other bytes were damaged or missing that the digest's record named before.
+    /// Whether the digest's record named other bytes before, which were damaged or missing.
     var isMended = false
 
     static func key(_ digest: Digest) throws(BlobError) -> ObjectKey {
         try BlobError.key("blobs/\(digest.algorithm.rawValue)/\(digest.hex.prefix(2))/\(digest.hex)")
     }
 
-    /// The digest whose record is there.
+    /// The digest that a record's key stands for; nil for any other key.
     static func digest(of key: ObjectKey) -> Digest? {
         let parts = key.text.split(separator: "/")
         guard parts.count == 4, let algorithm = DigestAlgorithm(rawValue: String(parts[1])) else { return nil }
         return try? Digest(algorithm, hex: String(parts[3]))
     }
 
-    /// What the content takes that a stored record holds, by the length of the two together.
+    /// The bytes of inline content in a stored record, by the record's whole size.
     static func contentSize(ofRecord size: Int64) -> Int64 { max(0, size - Int64(headerSize)) }
 
     init(content: Content, size: Int64, lease: Lease, state: State, isMended: Bool = false) {
@@ -81,7 +81,8 @@ extension BlobRecord: Record {
             content: content, size: size, lease: Lease(lease), state: state, isMended: json["old"]?.integer == 1)
     }
 
-    /// Nothing is carried over: a member that is new needs a new format, since there is no room for more than these.
+    /// Unknown members of the old record are dropped: a new member needs a new format, since the header has no room for
+    /// more.
     func encode(over old: [UInt8]?, at key: ObjectKey) -> [UInt8] {
         var members: [String: JSONValue] = [
             "lease": .integer(lease.time), "size": .integer(size), "state": .string(state.rawValue),

@@ -6,27 +6,28 @@ import Records
 public enum BlobRetirement: Hashable, Sendable {
     /// Its bytes are given back.
     case retired(bytes: Int64)
-    /// There was none, or it was collected before.
+    /// There was no record, or the blob was collected before.
     case missing
-    /// Somebody relied on it of late, or does now.
+    /// Its lease was renewed after the cutoff, or its record changed during the attempt.
     case kept
-    /// A record that can't be read may name it.
+    /// A record that can't be read may refer to it.
     case spared
 }
 
-/// The collector's side of the lease protocol (Tests/RegistryTests/Collection/Model has it as a model; its steps bear these names).
+/// The collector's side of the lease protocol. Tests/RegistryTests/Collection/Model models it with the same step names.
 extension BlobStore {
     /// Retires a blob that nothing refers to: its record is swapped from live to gone if nobody renewed its lease since
-    /// `cutoff`, and only then are its bytes deleted. Two collectors, or a collector and a writer, can't hurt each other:
-    /// one swap wins, and a new upload of the digest has bytes of its own. The record goes last: a crash before that
-    /// leaves it, and so the next collection finds the bytes. A record that holds its content is just deleted, if nobody
-    /// changed it meanwhile.
+    /// `cutoff`, and only then are its bytes deleted. Two collectors, or a collector and a writer, can't harm each
+    /// other: one swap wins, and a new upload of the digest has bytes of its own. The record is deleted last, so that
+    /// after a crash the next collection still finds the bytes. A record with inline content is deleted at once, if it
+    /// is unchanged.
     /// - Parameters:
-    ///   - cutoff: the time before which a lease counts for nothing: the mark's start less the grace period and what
-    ///     clocks may differ by, in nanoseconds since 1970.
-    ///   - spared: bytes that were written up to that time stay, since a record that can't be read may name them: by the
-    ///     store's clock, in nanoseconds since 1970.
-    ///   - dryRun: says what would happen and changes nothing.
+    ///   - cutoff: leases older than this have expired: the mark's start minus grace period minus clock skew, in
+    ///     nanoseconds since 1970.
+    ///   - spared: bytes written up to this time stay, since a record that can't be read may name them; in nanoseconds
+    ///     since 1970 by the store's clock.
+    ///   - dryRun: whether to return what would happen and change nothing.
+    ///   - reading: the store to read the record from; nil: the blob store's own.
     public func retire(
         _ digest: Digest, cutoff: Int64, sparing spared: Int64? = nil, dryRun: Bool,
         in reading: (any ObjectStore)? = nil
@@ -50,8 +51,8 @@ extension BlobStore {
         }
     }
 
-    /// Whether a blob's bytes were written after a time. Nobody knows it of those that a record holds; and bytes that took
-    /// the place of damaged ones are younger than what names them, so what was mended is taken for old.
+    /// Whether a blob's bytes were written after a time. Always false for inline content, whose age is not known, and
+    /// for mended blobs: their bytes may be younger than the record that refers to them.
     private func isYounger(_ record: BlobRecord, than time: Int64, in reading: any ObjectStore) async -> Bool {
         guard case .object(let id) = record.content, !record.isMended, let key = try? id.key(),
             let info = try? await reading.head(key)

@@ -5,7 +5,7 @@ package import Records
 /// What reading a blob again showed.
 public enum BlobCondition: Hashable, Sendable {
     case whole(bytes: Int64)
-    /// Its bytes are missing, too few, too many or others.
+    /// Its bytes are missing, too few, too many or different.
     case damaged(reason: String)
     /// It was found damaged before, and nobody pushed it again.
     case quarantined
@@ -14,13 +14,14 @@ public enum BlobCondition: Hashable, Sendable {
 }
 
 extension BlobStore {
-    /// The name of the bytes that a digest's record points to; nil if it holds them itself, or is not there any more.
+    /// The name of the bytes (`data/<name>`) that a digest's record points to; nil if the record holds the content
+    /// itself or is not there any more.
     public func bytesName(of digest: Digest, in reading: any ObjectStore) async throws(BlobError) -> String? {
         guard case .object(let id)? = try await record(of: digest, in: reading)?.value.content else { return nil }
         return id.text
     }
 
-    /// The digest whose record is under a key.
+    /// The digest whose record a key stands for.
     package static func digest(ofRecord key: ObjectKey) -> Digest? { BlobRecord.digest(of: key) }
 
     /// The record of a digest if it is there and can't be read.
@@ -32,8 +33,8 @@ extension BlobStore {
         return nil
     }
 
-    /// Makes bytes that no record names the blob of a digest whose record is damaged, if they are that blob's.
-    /// - Returns: the digest; nil if they are none of these.
+    /// Makes bytes that no record names a blob again, if they match a digest whose record is damaged.
+    /// - Returns: the digest; nil if the bytes match none of `lost`.
     package func adopt(
         _ name: String, among lost: [Digest: UnreadableRecord], in reading: any ObjectStore
     ) async throws(BlobError) -> Digest? {
@@ -59,7 +60,8 @@ extension BlobStore {
         return nil
     }
 
-    /// Writes the record of a small blob again whose content behind it is whole.
+    /// Writes the damaged record of a small blob again, if the inline content behind its header is whole.
+    /// - Returns: false if the content is damaged as well, or the record was changed meanwhile.
     package func restoreInline(
         _ digest: Digest, _ record: UnreadableRecord, in reading: any ObjectStore
     ) async throws(BlobError) -> Bool {
@@ -76,7 +78,7 @@ extension BlobStore {
     }
 
     /// Reads a blob again and hashes it.
-    /// - Parameter pace: told the bytes of each piece that was read; it may wait.
+    /// - Parameter pace: called with the size of each piece in bytes; it may wait, to slow the reading down.
     public func check(
         _ digest: Digest, in reading: any ObjectStore, pace: (Int) async throws(BlobError) -> Void
     ) async throws(BlobError) -> BlobCondition {
@@ -127,8 +129,8 @@ extension BlobStore {
         try await BlobError.ofStore(await pieces.next())
     }
 
-    /// Lets nobody have a damaged blob any more, until it is pushed again. Its bytes stay to be looked at.
-    /// - Returns: false if the record was changed meanwhile: it may be whole by now.
+    /// Withholds a damaged blob from readers until it is pushed again. Its bytes stay for inspection.
+    /// - Returns: false if the record was changed meanwhile, since it may be whole by now.
     public func quarantine(_ digest: Digest) async throws(BlobError) -> Bool {
         guard let stored = try await record(of: digest), stored.value.state == .live else { return false }
         var quarantined = stored.value
@@ -140,9 +142,11 @@ extension BlobStore {
         (try? await record(of: digest))?.value.state == .quarantined
     }
 
-    /// Bytes that were written before a time and that no record names: left by a crash.
-    /// - Parameter isNamed: whether a record names bytes.
-    /// - Returns: names and sizes of one page, and where to go on.
+    /// Lists one page of bytes that were written before a time and that no record names: a crash left them behind.
+    /// - Parameters:
+    ///   - before: in nanoseconds since 1970, by the store's clock.
+    ///   - isNamed: whether a record names the bytes with this name.
+    /// - Returns: their names and sizes, and the key after which the next page begins; nil after the last page.
     public static func orphans(
         in store: any ObjectStore, after: String?, limit: Int, before: Int64, isNamed: (String) -> Bool
     ) async throws(BlobError) -> (orphans: [(name: String, size: Int64)], next: String?) {

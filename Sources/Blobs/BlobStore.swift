@@ -2,7 +2,7 @@ public import OCI
 public import ObjectStore
 public import Records
 
-/// Content that is there: its digest and its size in bytes.
+/// Stored content: its digest and its size in bytes.
 public struct Blob: Hashable, Sendable {
     public let digest: Digest
     public let size: Int64
@@ -16,23 +16,23 @@ public struct OpenBlob: Sendable {
 
 /// Content by digest, over an object store.
 ///
-/// Bytes are written once, under a name that is never used again (`data/<id>`); a small record says which digest they
-/// are. So a blob can be deleted and uploaded again without a reader ever seeing half of anything. Content of less than
-/// 4 KiB, which most manifests and configurations have, is in the record itself: one object instead of two.
+/// Bytes are written once, under a name that is never used again (`data/<id>`); a small record maps the digest to that
+/// name. So a blob can be deleted and uploaded again without a reader ever seeing a mixture. Small content
+/// (`BlobRecord.maximumInline`), as of most manifests and configurations, is in the record: one object instead of two.
 public struct BlobStore: Sendable {
     let records: RecordStore<BlobError>
     package let now: @Sendable () -> Int64
-    /// Knows how much there may be; nil: there is no limit.
+    /// Keeps the store's limit and the quotas; nil: there is no limit.
     let quotas: QuotaLedger?
-    /// For how long content stays that nothing refers to yet, in nanoseconds.
+    /// How long content stays that nothing refers to yet, in nanoseconds.
     public let grace: Int64
 
     /// - Parameters:
     ///   - now: nanoseconds since 1970.
-    ///   - grace: for how long after somebody relied on content it stays although nothing refers to it, in nanoseconds:
-    ///     the time from a blob's push to that of its manifest.
+    ///   - grace: how long content stays after its last use although nothing refers to it, in nanoseconds. It must
+    ///     cover the time from a blob's push to that of its manifest.
     ///   - quotas: keeps the store's limit; nil: there is none.
-    ///   - unreadable: told of records that can't be read.
+    ///   - unreadable: collects the records that can't be read.
     public init(
         store: any ObjectStore, now: @escaping @Sendable () -> Int64, grace: Int64 = 6 * 3600 * 1_000_000_000,
         quotas: QuotaLedger? = nil, unreadable: UnreadableRecords = UnreadableRecords()
@@ -46,7 +46,7 @@ public struct BlobStore: Sendable {
     package var store: any ObjectStore { records.store }
     package var unreadable: UnreadableRecords { records.unreadable }
 
-    /// What is known of a digest, or nil if there is no such blob.
+    /// The digest and size of a blob, or nil if there is no such blob.
     public func find(_ digest: Digest) async throws(BlobError) -> Blob? {
         guard let record = try await record(of: digest)?.value, record.state == .live else { return nil }
         return Blob(digest: digest, size: record.size)
@@ -77,9 +77,9 @@ public struct BlobStore: Sendable {
         }
     }
 
-    /// A URL by which a blob's bytes can be read from the store itself.
-    /// - Returns: nil if the store gives none, or the blob is so small that no object is its own.
-    /// - Throws: `.missing`.
+    /// A URL by which a client reads a blob's bytes directly from the store.
+    /// - Returns: nil if the store offers no such URLs, or the blob's content is inside its record.
+    /// - Throws: `.missing`; `.damaged` if the record can't be read.
     public func presignedURL(for digest: Digest, lifetime: Duration) async throws(BlobError) -> String? {
         let record = try await liveRecord(of: digest)
         guard case .object(let id) = record.content else { return nil }
@@ -92,8 +92,8 @@ public struct BlobStore: Sendable {
     /// Makes finished bytes the blob of a digest. The caller has hashed them. If the blob is there already, its lease
     /// is renewed and the new bytes are dropped. Not durable before the store's next `sync()`.
     ///
-    /// The bytes are this function's from now on, however it ends: they are discarded if it fails, unless a record may
-    /// name them by now, or yet. Then they stay; verification finds them if none does.
+    /// This function owns the staged bytes from now on: it discards them if it fails, unless the outcome is unknown. A
+    /// record may name them in that case, so they stay; verification finds them if no record does.
     @discardableResult
     public func publish(_ staged: StagedBlob, as digest: Digest) async throws(BlobError) -> Blob {
         do throws(BlobError) { return try await name(staged, digest) } catch {
@@ -114,8 +114,8 @@ public struct BlobStore: Sendable {
                 record.isMended = old.isMended
                 isReused = !staged.isHeld(by: old)
             } else {
-                // A record that can't be read, or has lost its bytes, may be referred to by something older than these
-                // bytes: the collector must not judge by their age.
+                // If the digest's record can't be read or has lost its bytes, something older than the new bytes may
+                // refer to the digest, so the collector must not judge by their age.
                 record.isMended = found.map { $0.value.state != .gone } ?? records.unreadable.contains(key)
             }
             if !isReused { staged.reservation?.name(key.text) }
@@ -155,15 +155,15 @@ public struct BlobStore: Sendable {
         return StagedBlob(content: .object(id), size: size, store: store, quotas: quotas, reservation: nil)
     }
 
-    /// Renews the lease of a blob that somebody is about to rely on.
-    /// - Returns: nil if the blob is not there, or not whole, or nobody can say since its record can't be read: pushing
-    ///   it makes it whole.
+    /// Renews the lease of a blob that the caller is about to rely on.
+    /// - Returns: nil if the blob is missing or not whole, or if its record can't be read: pushing the blob again
+    ///   repairs it.
     public func renew(_ digest: Digest) async throws(BlobError) -> Blob? {
         try await renew(digest, unlessYoungerThan: 0)
     }
 
-    /// Renews a lease that is older than a quarter of the grace period: what is younger is safe anyhow.
-    /// - Returns: as `renew`; whether the bytes are there is not looked at while the lease is young.
+    /// Renews a lease that is older than a quarter of the grace period. A younger one protects the blob long enough.
+    /// - Returns: as `renew`, but does not check that the bytes are there while the lease is young.
     public func renewIfOld(_ digest: Digest) async throws(BlobError) -> Blob? {
         try await renew(digest, unlessYoungerThan: grace)
     }
@@ -185,7 +185,7 @@ public struct BlobStore: Sendable {
         return blob
     }
 
-    /// A small blob whole.
+    /// Reads a small blob whole.
     /// - Throws: `.missing`; `.damaged` if it is larger than `maximum` bytes, or not all there.
     public func read(_ digest: Digest, maximum: Int) async throws(BlobError) -> [UInt8] {
         let record = try await liveRecord(of: digest)

@@ -4,17 +4,17 @@ import Records
 
 /// Goes through the digests that a store has a record of, live or gone, in the order of their keys.
 ///
-/// It asks for names only, a directory's at a time: nothing is known of a record before it is read.
+/// It lists names only, page by page, and does not read the records.
 public struct BlobWalk: Sendable {
     private static let page = 8192
 
     private let store: any ObjectStore
-    /// The prefixes of the directories to come at each depth, the next one last: algorithms, then the digests' first
-    /// two digits.
+    /// The prefixes still to be listed with their depth, the next one last: algorithms, then the digests' first two
+    /// digits.
     private var prefixes: [(text: String, depth: Int)] = [("blobs/", 0)]
     private var after: String?
 
-    /// - Parameter store: read past any cache, lest what is in use be pushed out of it.
+    /// - Parameter store: one without a cache, since the walk would evict what is in use.
     public init(in store: any ObjectStore) { self.store = store }
 
     /// The next digests; nil at the end.
@@ -44,15 +44,15 @@ public struct BlobWalk: Sendable {
 extension BlobStore {
     private static let usagePage = 8192
 
-    /// Tells a count what the store's content takes. Records are not counted, but for the content that they hold: they
-    /// are a hundred bytes each.
-    /// - Parameter reading: read past any cache.
+    /// Tells a count how many bytes the store's content takes. Of records only their inline content counts, since they
+    /// take about a hundred bytes each.
+    /// - Parameter reading: a store without a cache.
     public static func countUsage(in reading: any ObjectStore, _ count: QuotaCount) async throws(BlobError) {
         try await countUsage("blobs/", in: reading, count) { BlobRecord.contentSize(ofRecord: $0) }
         try await countUsage("data/", in: reading, count) { $0 }
     }
 
-    /// - Parameter content: by an object's size.
+    /// - Parameter content: the bytes of content in an object, by the object's size.
     private static func countUsage(
         _ prefix: String, in reading: any ObjectStore, _ count: QuotaCount, _ content: (Int64) -> Int64
     ) async throws(BlobError) {

@@ -7,9 +7,9 @@ import Synchronization
 public final class BlobWriter: Sendable {
     private struct State {
         var size: Int64 = 0
-        /// What a record could hold.
+        /// Bytes in memory, as long as they are few enough for a record.
         var gathered: [UInt8] = []
-        /// What is more.
+        /// Writes the object, once the bytes are too many for a record.
         var writer: (any ObjectWriter)?
     }
 
@@ -42,7 +42,7 @@ public final class BlobWriter: Sendable {
         state.withLock { $0.size += Int64(bytes.count) }
     }
 
-    /// Begins an object, with what was gathered.
+    /// Begins an object with the gathered bytes.
     private func open() async throws(ObjectStoreError) -> any ObjectWriter {
         let writer = try await store.writer(for: try id.key(), use: use)
         let gathered = state.withLock { state in
@@ -54,8 +54,8 @@ public final class BlobWriter: Sendable {
         return writer
     }
 
-    /// Sees to it that there is room for bytes that are to come, or gives it back.
-    /// - Parameter more: besides those that were written.
+    /// Reserves room for bytes that are to come, or gives back what is reserved beyond them.
+    /// - Parameter more: bytes besides those that were written.
     /// - Throws: `.overQuota`, `.uncounted`.
     public func expect(_ more: Int64) async throws(BlobError) {
         guard let reservation else { return }
@@ -64,14 +64,14 @@ public final class BlobWriter: Sendable {
         try await reservation.cover(total)
     }
 
-    /// Nothing comes for a while: no file is held open meanwhile.
+    /// Closes the open file, if there is one, because no bytes are expected for a while.
     public func rest() async throws(BlobError) {
         let writer = state.withLock { $0.writer }
         if let writer { try await BlobError.ofStore(await writer.rest()) }
     }
 
-    /// Makes the bytes durable, but for few, which become it together with their record. They are no blob before they
-    /// are published.
+    /// Makes the bytes durable, except for few bytes, which become durable together with their record. They are not a
+    /// blob until they are published.
     public func finish() async throws(BlobError) -> StagedBlob {
         let (size, gathered, writer) = state.withLock { ($0.size, $0.gathered, $0.writer) }
         guard let writer else {
@@ -95,17 +95,17 @@ public final class BlobWriter: Sendable {
     }
 }
 
-/// Bytes that no digest points to yet. Publish or discard them; who publishes them has no more to do with them.
+/// Bytes that no digest points to yet. Publish or discard them; publishing takes ownership of them.
 public struct StagedBlob: Sendable {
     let content: BlobRecord.Content
     /// In bytes.
     public let size: Int64
     let store: any ObjectStore
     let quotas: QuotaLedger?
-    /// Of bytes that are held in memory: they are in the store once they are published.
+    /// For bytes that are held in memory, since they are in the store only once they are published; otherwise nil.
     let reservation: QuotaReservation?
 
-    /// Whether a record names these very bytes and not others of the same digest: an object's name is never used again.
+    /// Whether a record names these very bytes, and not another copy of them: an object's name is never used again.
     func isHeld(by record: BlobRecord) -> Bool {
         if case .object = content { record.content == content } else { false }
     }
@@ -135,10 +135,10 @@ public struct StagedBlob: Sendable {
         return hasher.finish()
     }
 
-    /// Leaves the bytes where they are, for a record may name them: they count.
+    /// Leaves the bytes where they are because a record may name them. They count as used.
     func leave() { reservation?.end(size, isOutcomeUnknown: true) }
 
-    /// Removes the bytes. A failure leaves garbage, which counts until collection removes it.
+    /// Removes the bytes. If that fails they are garbage, which counts as used until collection removes it.
     public func discard() async {
         reservation?.release()
         guard case .object(let id) = content, let key = try? id.key(),
@@ -149,8 +149,8 @@ public struct StagedBlob: Sendable {
 }
 
 extension BlobStore {
-    /// Finishes several writers at once, so that they share one flush, and publishes them in order. Whatever was not
-    /// published when it fails is removed.
+    /// Finishes several writers at once, so that they share one flush, and publishes their bytes in order. On a failure
+    /// the bytes that are not published yet are removed, unless a record may name them.
     public func commit(_ written: [(writer: BlobWriter, digest: Digest)]) async throws(BlobError) {
         var staged: [StagedBlob?] = Array(repeating: nil, count: written.count)
         var failure: BlobError?

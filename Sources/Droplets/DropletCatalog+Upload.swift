@@ -8,17 +8,17 @@ import Records
 public import Rootfs
 import Runtime
 
-/// What comes with a droplet's bytes.
+/// What an upload states about a droplet besides its bytes.
 public struct DropletUpload: Sendable {
     public let guid: DropletGUID
     public let stack: StackName
     public let architecture: Architecture
-    /// Verified before anything is kept.
+    /// What the bytes must be; checked before anything is kept. nil: not stated.
     public let checksum: Checksum?
     public let layout: DropletLayout
     public let limits: ConversionLimits
     public let by: String
-    /// How many bytes the sender says that there are, if it does: room for them is held before they are taken.
+    /// How many bytes the sender announces, if it does: they are reserved in the quotas before the first is taken.
     public let length: Int64?
 
     public init(
@@ -37,9 +37,8 @@ public struct DropletUpload: Sendable {
 }
 
 extension DropletCatalog {
-    /// Takes a droplet in: keeps its bytes, converts them into layers while they arrive, and writes the record down.
-    /// Durable when it returns; nothing is visible if it fails. Pays two flush waits: one for all bytes, one for all
-    /// records.
+    /// Takes a droplet in: keeps its bytes, converts them into layers while they arrive, and writes its record. Durable
+    /// on return; if it fails nothing is visible. It waits for two flushes: one for all bytes, one for all records.
     /// - Throws: `.rejected`, `.checksumMismatch`, `.aliasTaken`, `.input`, `.blob`, `.store`, `.cancelled`.
     public func upload<Source: AsyncSequence & Sendable>(
         _ upload: DropletUpload, from source: Source, logger: Logger
@@ -51,7 +50,7 @@ extension DropletCatalog {
                 try await ImageError.ofBlobs(await reservation.cover(known.logicalBytes))
             }
             try await verify(source, against: digest)
-            // The sender may have been so slow that the leases have aged.
+            // The upload may have taken so long that the leases are old by now.
             try await renew(known)
             conversion = known
         } else {
@@ -68,12 +67,13 @@ extension DropletCatalog {
         return record
     }
 
-    /// The conversion of a droplet that was uploaded before, if everything it names is still there.
+    /// The conversion of a droplet that was uploaded before, with renewed leases; nil if anything that it names is
+    /// missing.
     private func knownConversion(_ digest: Digest, _ layout: DropletLayout) async throws(ImageError)
         -> DropletConversion?
     {
         let key = try DropletConversion.key(digest, layout)
-        // A conversion that can't be read is made again.
+        // A conversion that can't be read counts as missing, so the droplet is converted again.
         guard let conversion = try await records.readable(key, as: DropletConversion.self)?.value else { return nil }
         for digest in [digest] + conversion.content.layers.map(\.digest) {
             guard try await ImageError.ofBlobs(await blobs.renew(digest)) != nil else { return nil }
@@ -140,11 +140,11 @@ extension DropletCatalog {
             upload.layout)
     }
 
-    /// Converts a droplet that is already here into one layer.
+    /// Converts a droplet that was received completely into a single layer, because it can't be split.
     private func convertAgain<Source>(
         _ upload: DropletUpload, _ stream: IngestStream<Source>, _ reservation: QuotaReservation
     ) async throws(ImageError) -> ConvertedDroplet<BlobWriter> {
-        // The layers that were made are thrown away.
+        // The layers of the first attempt are thrown away, so their part of the reservation is given back.
         reservation.shrink(to: stream.ingest.held)
         do {
             let staged = try await stream.ingest.finish()
@@ -171,7 +171,7 @@ extension DropletCatalog {
             watch: StatedBuildpack.watch, sink: BlobLayerSink(blobs: blobs, reservation: reservation))
     }
 
-    /// Writes a conversion down. Not durable before `sync()`.
+    /// Writes the record of a conversion. Not durable before `sync()`.
     private func keep(_ conversion: DropletConversion, _ layout: DropletLayout) async throws(ImageError)
         -> DropletConversion
     {

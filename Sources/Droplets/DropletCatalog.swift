@@ -6,7 +6,7 @@ import Runtime
 
 /// The droplets: uploaded once, converted once, found by app guid and hash.
 public final class DropletCatalog: Sendable {
-    /// How many droplets of one app are looked at. Retention keeps far fewer.
+    /// The most droplets of one app that are read. Retention keeps far fewer.
     static let maximumPerApp = 10_000
 
     let records: RecordStore<ImageError>
@@ -20,9 +20,9 @@ public final class DropletCatalog: Sendable {
     let tally = DropletTally()
 
     /// - Parameters:
-    ///   - conversions: how many droplets are converted at the same time; the senders of others are made to wait.
-    ///   - quotas: what repositories may hold; without it, all that there is room for.
-    ///   - unreadable: told of records that can't be read.
+    ///   - conversions: how many droplets are converted at the same time; the senders of further ones wait.
+    ///   - quotas: limits what repositories hold; by default nothing does.
+    ///   - unreadable: collects the records that can't be read.
     ///   - now: nanoseconds since 1970.
     public init(
         store: any ObjectStore, blobs: BlobStore, quotas: QuotaLedger = QuotaLedger(), conversions: Int,
@@ -63,8 +63,9 @@ public final class DropletCatalog: Sendable {
     }
 
     /// Pages through all droplets in the order of their guids and hashes.
-    /// - Parameter startAfter: where the last page ended.
-    /// - Returns: the records, and where to go on; nil at the end, even if records went away meanwhile.
+    /// - Parameter startAfter: `next` of the previous page; nil for the first page.
+    /// - Returns: the records, and where the next page begins, nil after the last; a page may be short because a record
+    ///   was removed meanwhile or can't be read.
     public func list(
         startAfter: String?, limit: Int
     ) async throws(ImageError) -> (records: [DropletRecord], next: String?) {
@@ -76,7 +77,7 @@ public final class DropletCatalog: Sendable {
         )
     }
 
-    /// What droplets have besides their bytes.
+    /// The records of droplets and of their conversions.
     package static let folders = [
         RecordFolder(DropletRecord.folder, [RecordKind("droplet", DropletRecord.self)]),
         RecordFolder(DropletConversion.folder, [RecordKind("conversion", DropletConversion.self)]),
@@ -87,7 +88,8 @@ public final class DropletCatalog: Sendable {
         try await ImageError.ofBlobs(await blobs.open(record.content.digest))
     }
 
-    /// Forgets a droplet, durably. Its bytes go with the next garbage collection, if nothing else names them.
+    /// Removes a droplet's record, durably. The next garbage collection deletes its bytes if nothing else refers to
+    /// them.
     /// - Throws: `.unknownDroplet`.
     public func remove(_ guid: DropletGUID, _ hash: DropletHash) async throws(ImageError) {
         let record = try await removable(guid, hash)
@@ -99,7 +101,7 @@ public final class DropletCatalog: Sendable {
         try await records.sync()
     }
 
-    /// A droplet to remove: one whose record can't be read is known by its SHA-256 alone.
+    /// The record of a droplet to remove. A record that can't be read is found by the droplet's SHA-256 only.
     private func removable(
         _ guid: DropletGUID, _ hash: DropletHash
     ) async throws(ImageError) -> (key: ObjectKey, droplet: DropletRecord?) {
@@ -115,11 +117,11 @@ public final class DropletCatalog: Sendable {
         }
     }
 
-    /// Forgets, durably, the conversions of droplets that no app has any more.
+    /// Removes, durably, the conversions of droplets that no app has any more.
     ///
-    /// One that an upload wrote a moment ago, whose droplet is not there yet, may go too: the droplet names its layers
-    /// itself, and only the next upload of the same bytes converts them again.
-    /// - Returns: how many went.
+    /// This may also remove the conversion of an upload whose droplet record is not written yet. That does no harm: the
+    /// droplet record names the layers itself, and the next upload of the same bytes converts them again.
+    /// - Returns: how many conversions were removed.
     @discardableResult
     public func forgetConversions() async throws(ImageError) -> Int {
         var kept: Set<Substring> = []
@@ -137,8 +139,10 @@ public final class DropletCatalog: Sendable {
         return count
     }
 
-    /// Writes a record down unless there is one that can be read, which then stays as it is. Not durable before `sync()`.
-    /// - Parameter reservation: holds the record's bytes.
+    /// Writes a droplet's record, unless there is a readable one, which stays as it is. Not durable before `sync()`.
+    /// - Parameter reservation: holds the droplet's bytes in the quotas.
+    /// - Returns: the record that is stored.
+    /// - Throws: `.aliasTaken` if another droplet of the app has the same SHA-1.
     func keep(
         _ record: DropletRecord, _ reservation: QuotaReservation
     ) async throws(ImageError) -> DropletRecord {
@@ -166,7 +170,7 @@ public final class DropletCatalog: Sendable {
         return try await read(page).sorted { ($1.uploaded, $1.hash) < ($0.uploaded, $0.hash) }
     }
 
-    /// Those that are still there and can be read.
+    /// The records of those keys that still exist and can be read.
     private func read(_ keys: [ObjectKey]) async throws(ImageError) -> [DropletRecord] {
         var droplets: [DropletRecord] = []
         for key in keys {
@@ -177,6 +181,6 @@ public final class DropletCatalog: Sendable {
 }
 
 extension DropletRecord {
-    /// Roughly the bytes it takes in memory.
+    /// Its approximate size in memory, in bytes.
     var cost: Int { 768 + content.layers.count * 384 }
 }

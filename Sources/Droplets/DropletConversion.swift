@@ -18,17 +18,17 @@ public struct DropletLayout: Hashable, Sendable {
     }
 }
 
-/// What became of a droplet's bytes in one layer mode: `bits/droplets/conversions/<sha256>/<mode>-<compression>`.
-/// The same droplet uploaded again, for whichever app, reuses it.
+/// The result of converting a droplet in one layout: `bits/droplets/conversions/<sha256>/<mode>-<compression>`. The
+/// same droplet uploaded again, for any app, reuses it.
 struct DropletConversion: Hashable, Sendable {
     let content: DropletContent
     let sha1: String
-    /// Of the droplet's bytes as they were uploaded.
+    /// The size of the droplet as uploaded, in bytes.
     let size: Int64
-    /// The mode that the layers really are in: `split` falls back to `single`.
+    /// The mode of the layers: `single` for a droplet that could not be split.
     let mode: LayerMode
 
-    /// What an app's repository holds by it: the bytes that were uploaded, and its layers.
+    /// What the quotas count for it in an app's repository: the uploaded bytes and the layers, in bytes.
     var logicalBytes: Int64 { size.clampedAdding(content.layers.totalSize) }
 
     static let folder = "bits/droplets/conversions/"

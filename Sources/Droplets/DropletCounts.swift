@@ -6,8 +6,8 @@ import Runtime
 import Synchronization
 
 extension DropletCatalog {
-    /// How many droplets there are of each stack and architecture. The first to ask waits until all records are read; from
-    /// then on the number is kept, by this process, which is the store's only writer.
+    /// How many droplets there are of each stack and architecture. The first call reads all records; from then on this
+    /// process keeps the numbers itself, because it is the store's only writer.
     public func counts() async throws(ImageError) -> [StackName: [Architecture: Int]] {
         let counts = try await tally.counts { (after) throws(ImageError) in
             try await list(startAfter: after, limit: 500)
@@ -24,7 +24,7 @@ extension DropletCatalog {
         try await droplets(of: guid).contains { $0.hash == sha256 }
     }
 
-    /// Tells a count what each app's droplets take.
+    /// Reports to a count how many bytes each app's droplets take.
     public func countUsage(_ count: QuotaCount) async throws(ImageError) {
         var after: String?
         var app: (guid: DropletGUID, bytes: Int64)?
@@ -47,21 +47,21 @@ extension DropletCatalog {
     }
 }
 
-/// What droplets are counted by: those of one stack and architecture sit on the same layers.
+/// The key that droplets are counted by: those of one stack and architecture have the same rootfs layers below.
 struct DropletBase: Hashable, Sendable {
     let stack: StackName
     let architecture: Architecture
 }
 
-/// How many droplets there are of each base: counted once, by reading all records, and kept from then on.
+/// How many droplets there are of each base: counted once, by reading all records, and kept up to date from then on.
 ///
-/// A few dozen bytes for each droplet, from the first time that somebody asks.
+/// It takes a few dozen bytes of memory per droplet, from the first call on.
 final class DropletTally: Sendable {
     private struct State {
-        /// By a hash of guid and digest: two among 40,000 that are the same are less likely than a broken disk.
+        /// By a 64-bit hash of guid and digest: among 40,000 droplets a collision is less likely than a broken disk.
         var bases: [Int: DropletBase] = [:]
         var counts: [DropletBase: Int] = [:]
-        /// Removed while the records are read, which may yet be read.
+        /// Droplets removed during the count, which a page read earlier may still contain.
         var gone: Set<Int> = []
         var isComplete = false
 
@@ -89,7 +89,7 @@ final class DropletTally: Sendable {
         }
     }
 
-    /// - Parameter page: the records after a place, and the next place.
+    /// - Parameter page: returns the records after a place, and the next place.
     func counts(
         _ page: (_ after: String?) async throws(ImageError) -> (records: [DropletRecord], next: String?)
     ) async throws(ImageError) -> [DropletBase: Int] {
@@ -127,7 +127,7 @@ final class DropletTally: Sendable {
 extension DropletRecord {
     var base: DropletBase { DropletBase(stack: stack, architecture: architecture) }
 
-    /// The same in this process alone.
+    /// Differs between processes, since `Hasher` is seeded at random: never store it.
     fileprivate var tallyKey: Int {
         var hasher = Hasher()
         hasher.combine(guid)

@@ -23,7 +23,7 @@ public struct DropletGUID: Hashable, Sendable, CustomStringConvertible {
     public func hash(into hasher: inout Hasher) { hasher.combine(text) }
 }
 
-/// How a droplet's content is named: the hexadecimal of its SHA-256, or of its SHA-1 as older controllers do.
+/// The hash that names a droplet: its SHA-256 in hexadecimal, or its SHA-1, which older controllers use.
 public enum DropletHash: Hashable, Sendable, CustomStringConvertible {
     case sha256(String)
     case sha1(String)
@@ -50,7 +50,7 @@ public enum DropletHash: Hashable, Sendable, CustomStringConvertible {
 }
 
 extension Checksum {
-    /// - Returns: nil for a name that none can have.
+    /// - Returns: nil if the hash is not a valid digest.
     public init?(_ hash: DropletHash) {
         switch hash {
         case .sha256(let hex):

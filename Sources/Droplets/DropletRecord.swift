@@ -6,15 +6,15 @@ import Records
 public import Rootfs
 public import Runtime
 
-/// What an image takes from a droplet: a function of the droplet's bytes and the layer mode alone.
+/// The part of a droplet that goes into an image: it depends on the droplet's bytes and the layout only.
 public struct DropletContent: Hashable, Sendable {
     /// SHA-256 of the bytes that were uploaded.
     public let digest: Digest
-    /// Bottom up.
+    /// From the bottom layer to the top one.
     public let layers: [LayerReference]
     /// The latest modification time among the droplet's entries.
     public let newestEntry: Timestamp
-    /// Those that staged it, as it says itself; empty for what earlier Cisterns converted.
+    /// The buildpacks that the droplet says it was staged with; empty for droplets that earlier versions converted.
     public let buildpacks: [StatedBuildpack]
 
     public init(
@@ -27,14 +27,14 @@ public struct DropletContent: Hashable, Sendable {
     }
 }
 
-/// A droplet of an app: `bits/droplets/records/<guid>/<sha256>`. Its layers are written down once, so an image never
-/// changes under anybody, whatever mode later uploads use.
+/// A droplet of an app: `bits/droplets/records/<guid>/<sha256>`. Its layers are fixed here once, so that its images
+/// never change, whatever layout later uploads use.
 public struct DropletRecord: Hashable, Sendable {
     public let guid: DropletGUID
     public let content: DropletContent
-    /// 40 hexadecimal digits: the name older controllers know it by.
+    /// 40 hexadecimal digits: the name that older controllers use.
     public let sha1: String
-    /// Of the uploaded bytes.
+    /// The size of the droplet as uploaded, in bytes.
     public let size: Int64
     public let stack: StackName
     public let architecture: Architecture
@@ -45,7 +45,7 @@ public struct DropletRecord: Hashable, Sendable {
     /// The hash that names it in URLs and tags.
     public var hash: String { content.digest.hex }
 
-    /// What its repository holds by it: the bytes that were uploaded, and its layers.
+    /// What the quotas count for it in its repository: the uploaded bytes and the layers, in bytes.
     var logicalBytes: Int64 { size.clampedAdding(content.layers.totalSize) }
 
     static let folder = "bits/droplets/records/"

@@ -2,11 +2,11 @@ public import JSON
 import Layers
 import Packages
 
-/// A buildpack that a droplet says it was staged with. It is the droplet's word: whoever made it could write anything.
+/// A buildpack that a droplet says it was staged with. This is not verified: whoever made the droplet wrote it.
 public struct StatedBuildpack: Hashable, Sendable {
     /// `[A-Za-z0-9][A-Za-z0-9+._-]*`, at most 256 bytes.
     public let name: String
-    /// As the name, and `:` and `~` besides; empty if the droplet does not say it.
+    /// Like the name, but `:` and `~` are allowed too; empty if the droplet does not state it.
     public let version: String
 
     public init(name: String, version: String) {
@@ -21,11 +21,11 @@ public struct StatedBuildpack: Hashable, Sendable {
 
     public var json: JSONValue { ["name": .string(name), "version": .string(version)] }
 
-    /// How many dependencies of a droplet are looked at.
+    /// How many `deps/<index>` directories are searched.
     private static let maximumIndex = 32
     private static let stagingInfo = "staging_info.yml"
 
-    /// What each buildpack writes down of itself.
+    /// The file in which a buildpack states its name and version.
     private static func config(_ index: Int) -> String { "deps/\(index)/config.yml" }
 
     static let watch = RootfsWatch(
@@ -33,8 +33,8 @@ public struct StatedBuildpack: Hashable, Sendable {
             uniqueKeysWithValues: ([stagingInfo] + (0..<maximumIndex).map(config)).map { ($0, 64 << 10) }),
         followsLinks: false)
 
-    /// Those of `deps/<index>/config.yml`, in the order in which they ran; else the one that staging_info.yml says was
-    /// detected.
+    /// The buildpacks of `deps/<index>/config.yml`, in the order in which they ran; if there are none, the one that
+    /// staging_info.yml names as detected.
     static func all(in findings: RootfsFindings?) -> [StatedBuildpack] {
         guard let findings else { return [] }
         let stated = (0..<maximumIndex).compactMap { index -> StatedBuildpack? in
@@ -48,7 +48,8 @@ public struct StatedBuildpack: Hashable, Sendable {
         return [StatedBuildpack(name: name, version: "")]
     }
 
-    /// `name: ruby` and `version: 1.10.0`, in the file's outermost mapping.
+    /// Reads `name: ruby` and `version: 1.10.0` in the file's outermost mapping.
+    /// - Returns: nil if there is no valid name.
     private init?(config: [UInt8]) {
         var name: String?
         var version: String?

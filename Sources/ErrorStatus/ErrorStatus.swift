@@ -8,23 +8,24 @@ import Records
 import Registry
 import Rootfs
 
-/// What an error of the domain is to a client: the one table from errors to statuses.
+/// How an error of the domain is answered: the one table from errors to HTTP statuses.
 ///
-/// Each API words its answers and has codes of its own; whether it is worth trying again must not depend on which of
-/// them was asked. Where statuses differ by API nevertheless, its clients' contract says so.
+/// Each API has its own wording and error codes, but whether a client should try again must not depend on the API.
+/// Statuses differ between APIs only where the contract of an API's clients demands it.
 package struct ErrorStatus: Sendable {
     package enum API: CaseIterable, Sendable { case registry, bits, operators }
 
     package let status: HTTPResponse.Status
-    /// What everybody is told of the store's own failures, instead of what it says of itself; nil for all else.
+    /// The text for a failure of the store, whose own description is not for clients; nil to use the error's
+    /// description.
     package let message: String?
 
-    /// `Retry-After`, where trying again may help.
+    /// `Retry-After`, if trying again may help.
     package var headers: HTTPFields {
         status == .serviceUnavailable || status == .tooManyRequests ? [.retryAfter: "5"] : [:]
     }
 
-    /// - Returns: nil if something failed inside: an answer of 500, and a line in the log.
+    /// - Returns: nil for an internal failure, which is answered with 500 and logged.
     package init?(_ error: any Error, in api: API) {
         let status: ErrorStatus? =
             switch error {
@@ -40,7 +41,7 @@ package struct ErrorStatus: Sendable {
         self = status
     }
 
-    /// The failure of the request's own body, where that is what an error is about.
+    /// The HTTP failure of reading the request's body, if that is the cause of an error; else nil.
     package static func ofBody(_ error: any Error) -> HTTPFailure? {
         switch error {
         case let error as HTTPFailure: error
@@ -68,7 +69,7 @@ package struct ErrorStatus: Sendable {
             ErrorStatus(.conflict)
         case .unsuitableRootfs, .unsuitableImage, .unsuitableDelta, .untrusted, .notOneLayer:
             ErrorStatus(.unprocessableContent)
-        // To those who pull, an image that can't be made is not there.
+        // A client that pulls gets 404, because an image that can't be composed does not exist for it.
         case .noLifecycle: ErrorStatus(api == .registry ? .notFound : .unprocessableContent)
         case .checksumMismatch: ErrorStatus(api == .operators ? .unprocessableContent : .badRequest)
         case .rejected(let reason): of(reason)
@@ -107,7 +108,8 @@ package struct ErrorStatus: Sendable {
     private static func of(_ error: BlobError, in api: API) -> ErrorStatus? {
         switch error {
         case .missing: api == .registry ? ErrorStatus(.notFound) : nil
-        // The specification has a code for it: DENIED, which is 403. A full store is nothing that a sender could help.
+        // The distribution specification has DENIED (403) for an exceeded quota. A full store is not the client's
+        // fault: 507.
         case .overQuota(let denial):
             ErrorStatus(api == .registry && denial.repositories != nil ? .forbidden : insufficientStorage)
         case .contended, .uncounted: unavailable
@@ -122,7 +124,7 @@ package struct ErrorStatus: Sendable {
         case .permission, .owned:
             ErrorStatus(.serviceUnavailable, "the store can't be written at the moment: try again")
         case .io, .unknown, .cancelled: ErrorStatus(.serviceUnavailable, "the store failed: try again")
-        // Whoever asks for what is not there, or writes over another's change, says so in terms of its own.
+        // Callers turn these into errors of their own; one that arrives here is an internal failure: 500.
         case .missing, .exists, .changed, .invalidKey, .tooLarge: nil
         }
     }

@@ -9,7 +9,7 @@ import Runtime
 public import Signatures
 import Synchronization
 
-/// The images: derived from droplets, recipes and rootfs versions when they are asked for, never stored.
+/// Derives images from droplets, recipes and rootfs versions when they are requested. No image is stored.
 public final class DerivedImages: Sendable {
     private struct RecipeKey: Hashable {
         let stack: StackName
@@ -18,10 +18,10 @@ public final class DerivedImages: Sendable {
         let family: MediaTypeFamily
     }
 
-    /// The same droplet may be laid out in different layers for two apps, so its digest is not enough.
+    /// A cached image's key. Two apps may have the same droplet in different layers, so its digest alone is not enough.
     struct ImageKey: Hashable {
         let recipe: String
-        /// nil: a base image.
+        /// nil for a base image.
         let droplet: DropletContent?
     }
 
@@ -33,23 +33,22 @@ public final class DerivedImages: Sendable {
     private let wanted = Mutex<[RecipeKey: Recipe]>([:])
     private let composed = BoundedCache<ImageKey, ComposedImage>(maximumCost: 24 << 20)
     private let keeping = SingleFlight<RecipeKey, Recipe>()
-    /// The origins of documents that were composed recently, so that a pull by digest right after one by tag searches
-    /// nothing.
+    /// The origins of recently composed documents, so that a pull by digest right after one by tag needs no search.
     private let recent = BoundedCache<Digest, ImageKey>(maximumCost: 80_000)
     let imageDigests: DigestIndex
     let referrerDigests: DigestIndex
     /// The indexes of stacks with several architectures.
     let indexes = BoundedCache<IndexesKey, [Digest: DerivedManifest]>(maximumCost: 4 << 20)
-    /// What provenance is signed with.
+    /// The keys that sign provenance.
     let signingKeys: [SigningKey]
     let madeReferrers = BoundedCache<ImageKey, MadeReferrers>(maximumCost: 4 << 20)
     let rootfsSBOMs = BoundedCache<RootfsVersion, RootfsSBOM>(maximumCost: 16 << 20)
     let sbomReferences = BoundedCache<RootfsVersion, RootfsSBOM.Reference>(maximumCost: 2000)
 
     /// - Parameters:
-    ///   - lifecycle: the layer of each architecture that this server can make images for.
-    ///   - deltas: when images on a version that is new are made with a delta; nil: never.
-    ///   - signingKeys: what provenance is signed with; without any it is not signed.
+    ///   - lifecycle: the lifecycle layer of each architecture for which this server can make images.
+    ///   - deltas: when images on a new version are made with a delta; nil: never.
+    ///   - signingKeys: the keys that sign provenance; if empty, it is not signed.
     public init(
         droplets: DropletCatalog, rootfs: RootfsCatalog, recipes: RecipeStore,
         lifecycle: [Architecture: LifecycleLayer], deltas: DeltaPolicy? = nil, signingKeys: [SigningKey] = []
@@ -64,7 +63,7 @@ public final class DerivedImages: Sendable {
         self.lifecycle = lifecycle
     }
 
-    /// The architectures that images can be made for.
+    /// The architectures for which images can be made.
     public var architectures: [Architecture] { Architecture.allCases.filter { lifecycle[$0] != nil } }
 
     /// The image of a droplet on its stack's current rootfs, or on the version that the tag names.
@@ -78,7 +77,8 @@ public final class DerivedImages: Sendable {
         return image(recipe, droplet.content)
     }
 
-    /// Forgets a rootfs version with its recipes, durably: images on it are gone. Its bytes go with garbage collection.
+    /// Removes a rootfs version and its recipes, durably, so that images on it are gone. The next garbage collection
+    /// deletes their bytes.
     /// - Throws: `.unknownVersion`; `.rootfsInUse` for a version that is current.
     package func remove(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
         try await rootfs.remove(stack, version) { () throws(ImageError) in
@@ -89,7 +89,7 @@ public final class DerivedImages: Sendable {
         }
     }
 
-    /// The image that a recipe makes of a droplet, or of none.
+    /// The image of a recipe and a droplet, or the base image if there is no droplet.
     func image(_ recipe: Recipe, _ droplet: DropletContent?) -> ComposedImage {
         let key = ImageKey(recipe: recipe.id, droplet: droplet)
         if let image = composed.value(key) { return image }
@@ -105,14 +105,14 @@ public final class DerivedImages: Sendable {
         for digest in digests { recent.insert(key, for: digest, cost: 1) }
     }
 
-    /// The origin of a document that was composed recently, if it still belongs to one of these sources.
+    /// The origin of a recently composed document, if it belongs to one of these sources.
     func recentOrigin(_ digest: Digest, among sources: [DigestIndex.Source]) -> ImageOrigin? {
         guard let key = recent.value(digest), let recipe = recipes.recipe(key.recipe) else { return nil }
         let isThere = sources.contains { $0.droplet == key.droplet && $0.base == RecipeStore.Base(of: recipe) }
         return isThere ? ImageOrigin(recipe: recipe, droplet: key.droplet) : nil
     }
 
-    /// The recipe that new images of a rootfs version get, written down before it is used if the store can be written.
+    /// The recipe for new images of a rootfs version. It is stored before it is used, if the store can be written.
     func recipe(
         _ stack: StackName, _ version: VersionName, _ architecture: Architecture, _ family: MediaTypeFamily
     ) async throws(ImageError) -> Recipe {
@@ -134,8 +134,8 @@ public final class DerivedImages: Sendable {
         }
     }
 
-    /// What images on a version are made of: as with the first recipe there ever was, else as it was frozen, else what
-    /// the policy says, which is then frozen.
+    /// The layers of images on a version: those of its first recipe; if there is none, those that were frozen; else
+    /// those that the policy chooses, which are frozen then.
     private func form(of version: RootfsVersion) async throws(ImageError) -> LayerPlan {
         let first = recipes.recipes(version.stack, version.architecture).first { $0.version == version.version }
         if let first { return LayerPlan(rootfs: first.rootfs, delta: first.delta) }
@@ -147,11 +147,12 @@ extension DropletRecord {
     package func fits(_ recipe: Recipe) -> Bool { recipe.stack == stack && recipe.architecture == architecture }
 }
 
-/// The layer with the programs that start an app: `/lifecycle/launch`, the same under the names that older pods use.
+/// The layer with the programs that start an app: `/lifecycle/launch`, and links to it under the names that older pods
+/// use.
 public struct LifecycleLayer: Sendable {
     package let layer: LayerReference
 
-    /// Makes the layer and stores it, unless it is there already. Durable when it returns.
+    /// Makes the layer and stores it unless it is there already. Durable on return.
     /// - Parameter launch: the program's bytes.
     public static func install(
         launch: [UInt8], in blobs: BlobStore, store: any ObjectStore

@@ -3,13 +3,13 @@ import Layers
 public import OCI
 public import Rootfs
 
-// The names below `cloudfoundry/` and `cistern/` are reserved. All other repositories belong to those who push to them.
+// The names below `cloudfoundry/` and `cistern/` are reserved. All other repositories are for clients to push to.
 
 extension RepositoryName {
-    /// Whether clients can't push images here, since the name is one of those for what is derived.
+    /// Whether the name belongs to derived images, so that clients can't push images to it.
     public var isReserved: Bool {
         let text = text.utf8
-        // The prefix is compared before the name is split, since each request asks and most names differ at the first byte.
+        // The prefix is compared before the name is split, since each request asks this and most names differ early.
         guard text.starts(with: "cloudfoundry".utf8) || text.starts(with: "cistern".utf8) else { return false }
         let first = Substring(text.prefix { $0 != UInt8(ascii: "/") })
         return first == "cloudfoundry" || first == "cistern"
@@ -19,7 +19,7 @@ extension RepositoryName {
 /// A droplet image's tag: `<droplet-hash>` (on the stack's current rootfs) or `<droplet-hash>-<rootfs-version>`.
 public struct DropletTag: Hashable, Sendable {
     public let hash: DropletHash
-    /// nil: whatever is current.
+    /// nil: the version that is current.
     public let version: VersionName?
 
     public init(hash: DropletHash, version: VersionName?) {
@@ -45,8 +45,8 @@ public struct DropletTag: Hashable, Sendable {
 /// A repository whose images are derived: `cloudfoundry/<droplet-guid>` has the images of an app's droplets,
 /// `cistern/<stack>` has a stack's rootfs versions as base images.
 ///
-/// Both are looked up in the same way, by composing a recipe with a droplet, or with none. What clients pushed beside
-/// the images (signatures, SBOMs) is the `Registry`'s; nothing here knows of it.
+/// Both find images in the same way, by composing a recipe with a droplet or with none. The `Registry` keeps what
+/// clients push beside the images, such as signatures and SBOMs; this type does not know of it.
 public struct DerivedRepository: Sendable {
     private enum Kind {
         case droplets(DropletGUID)
@@ -63,7 +63,7 @@ public struct DerivedRepository: Sendable {
         self.images = images
     }
 
-    /// Whether a name is reserved and stands for no repository: nothing is ever there, and nothing can be pushed there.
+    /// Whether a name is reserved but is no repository's: nothing exists there, and nothing can be pushed there.
     public static func isUnassigned(_ name: RepositoryName) -> Bool { name.isReserved && kind(name) == nil }
 
     private static func kind(_ name: RepositoryName) -> Kind? {
@@ -74,14 +74,14 @@ public struct DerivedRepository: Sendable {
         return (try? StackName(parts[1])).map { .versions($0) }
     }
 
-    /// Whether clients may point a tag to a manifest of their own: only to signatures and other referrers, in the way of
-    /// those who know no referrers API (`sha256-<hex>`, `sha256-<hex>.sig` …).
+    /// Whether clients may push this tag: only tags of signatures and other referrers, as clients without the referrers
+    /// API name them (`sha256-<hex>`, `sha256-<hex>.sig` …).
     public func takes(_ tag: Tag) -> Bool {
         let parts = tag.text.split(separator: "-", maxSplits: 1)
         guard parts.count == 2, let algorithm = DigestAlgorithm(rawValue: String(parts[0])),
             let hex = parts[1].split(separator: ".", maxSplits: 1).first
         else { return false }
-        // A tag has at most 128 characters, so a SHA-512 is cut to 64 digits.
+        // A tag has at most 128 characters, so clients cut a SHA-512 to 64 digits.
         return [.sha256, .sha512].contains(algorithm) && hex.utf8.count == 64
             && hex.utf8.allSatisfy { "0123456789abcdef".utf8.contains($0) }
     }
@@ -102,7 +102,7 @@ public enum DerivedContent: Hashable, Sendable {
     case layer(size: Int64)
 }
 
-/// What a digest stands for among the documents about derived images.
+/// What a digest stands for among the referrers of derived images.
 public enum ReferrerContent: Hashable, Sendable {
     case manifest(DerivedReferrer)
     /// A document, or the empty config that all of them share.
@@ -110,9 +110,9 @@ public enum ReferrerContent: Hashable, Sendable {
 }
 
 extension DerivedRepository {
-    /// The image or the index that a reference stands for; nil if it stands for none.
+    /// The image or the index that a reference stands for; nil if there is none.
     ///
-    /// A digest is known for as long as the recipe and the droplet exist that give it, an index' for as long as its version.
+    /// An image is found by digest as long as its recipe and its droplet exist, an index as long as its version exists.
     /// - Throws: for a tag `.unknownDroplet`, `.unknownStack`, `.unknownVersion`, `.nothingPromoted`, `.noVariant`,
     ///   `.noLifecycle`.
     public func manifest(
@@ -123,7 +123,7 @@ extension DerivedRepository {
             guard let tag = DropletTag(tag) else { return nil }
             return try await images.image(guid, tag, accepted.image).served
         case (.versions(let stack), .tag(let tag)):
-            // A tag that can't be a version's name may be one that was pushed.
+            // A tag that is no valid version name may belong to a pushed manifest.
             do { return try await images.base(stack, tag.text, accepted) } catch .invalidName { return nil }
         case (_, .digest(let digest)):
             if case .versions(let stack) = kind, let index = images.baseIndex(stack, digest) { return index }
@@ -139,8 +139,9 @@ extension DerivedRepository {
         return .document(image.config)
     }
 
-    /// The documents about an image, in no order.
-    /// - Parameter subject: the image's manifest, of either media-type family; of others there are none.
+    /// The documents about an image, in no particular order.
+    /// - Parameter subject: the digest of an image's manifest, in either media-type family; of others there are no
+    ///   documents.
     public func referrers(of subject: Digest) async throws(ImageError) -> [DerivedReferrer] {
         guard let origin = try await origin(of: subject), images.image(of: origin).manifestDigest == subject else {
             return []
@@ -148,9 +149,9 @@ extension DerivedRepository {
         return try await images.referrers(of: origin).listed
     }
 
-    /// What a digest stands for among the documents about images.
+    /// The document or manifest with a digest, among the documents about images.
     ///
-    /// An unknown digest costs more here than in `manifest` and `content`: who has another answer asks for this last.
+    /// An unknown digest costs more here than in `manifest` and `content`, so callers try those first.
     public func referrerContent(_ digest: Digest) async throws(ImageError) -> ReferrerContent? {
         let sources = try await sources(packageChanges: images.rootfs.packageChanges)
         guard digest.algorithm == .sha256, !sources.isEmpty else { return nil }
@@ -172,8 +173,8 @@ extension DerivedRepository {
         return try await images.referrerContent(digest, of: origin)
     }
 
-    /// The tags of all images in byte order: of each droplet by itself and on each rootfs version of its stack, or of each
-    /// rootfs version. nil if there is nothing of the name.
+    /// The tags of all images, in byte order: each droplet by itself and on each rootfs version of its stack, or each
+    /// rootfs version. nil if there is no such droplet or stack.
     public func tags() async throws(ImageError) -> [String]? {
         var tags: Set<String> = []
         switch kind {
@@ -196,14 +197,14 @@ extension DerivedRepository {
     }
 }
 
-// How digests are found.
+// How documents are found by digest.
 extension DerivedRepository {
     /// The image whose manifest or config has a digest.
     private func image(of digest: Digest) async throws(ImageError) -> ComposedImage? {
         try await origin(of: digest).map { images.image(of: $0) }
     }
 
-    /// What the image is composed of whose manifest or config has a digest.
+    /// The origin of the image whose manifest or config has a digest.
     private func origin(of digest: Digest) async throws(ImageError) -> ImageOrigin? {
         let sources = try await sources()
         if let origin = images.recentOrigin(digest, among: sources) { return origin }
@@ -213,7 +214,7 @@ extension DerivedRepository {
             where: { (origin) throws(ImageError) in origin.compose().digests.contains(digest) })
     }
 
-    /// What this repository's images are composed of besides recipes; empty if there is nothing of the name.
+    /// What this repository's images are composed of besides recipes; empty if there is no such droplet or stack.
     private func sources(packageChanges: Int = 0) async throws(ImageError) -> [DigestIndex.Source] {
         switch kind {
         case .droplets(let guid):
@@ -229,8 +230,8 @@ extension DerivedRepository {
         }
     }
 
-    /// The layer with a digest: of a droplet's image for as long as a recipe names it, of a base image for as long as its
-    /// version exists.
+    /// The layer with a digest. A droplet image's layer is found as long as a recipe or the droplet names it, a base
+    /// image's layer as long as its version exists.
     private func layer(_ digest: Digest) async throws(ImageError) -> LayerReference? {
         switch kind {
         case .droplets(let guid):

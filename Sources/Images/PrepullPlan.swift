@@ -1,7 +1,7 @@
 public import Layers
 public import Rootfs
 
-/// What a node needs to have before images on a rootfs version are rolled out to it.
+/// What a node needs before images on a rootfs version are rolled out to it.
 public struct PrepullPlan: Sendable {
     /// An image whose pull brings a node the layers at the bottom of every image on the version.
     public struct Base: Sendable {
@@ -11,38 +11,39 @@ public struct PrepullPlan: Sendable {
 
     public let version: VersionName
     public let architecture: Architecture
-    /// What nodes run now: the current version, or for that one what was current before; nil if there is none.
+    /// The version that nodes run now: the current one, or if that is `version`, the one before it; nil if there is
+    /// none.
     public let previous: VersionName?
-    /// At the bottom of each image, bottom up.
+    /// The layers at the bottom of each image, bottom up.
     public let rootfs: [LayerReference]
     public let lifecycle: LayerReference
-    /// On top of each droplet, bottom up. No pull but that of the app's own image brings them.
+    /// The layers on top of each droplet's, bottom up. Only a pull of the app's own image fetches them.
     public let delta: [LayerReference]
-    /// Has `rootfs` as its layers; nil if the version that they came with is gone.
+    /// The image whose layers are `rootfs`; nil if the version that had these layers is gone.
     public let base: Base?
-    /// What a node with images on `previous` has of all that.
+    /// The layers that a node with images on `previous` has already.
     let known: Set<LayerReference>?
 
     private var all: [LayerReference] { rootfs + [lifecycle] + delta }
 
-    /// What a node fetches that has nothing, in bytes; each app's droplet comes on top.
+    /// The bytes that a node without any layers fetches, besides each app's droplet.
     public var emptyBytes: Int64 { all.totalSize }
 
-    /// What a node fetches that runs images on the previous version; nil if there is none.
+    /// The bytes that a node fetches if it runs images on the previous version; nil if there is no previous version.
     public var previousBytes: Int64? {
         known.map { known in all.filter { !known.contains($0) }.totalSize }
     }
 
-    /// What a node still fetches after it pulled the base.
+    /// The bytes that a node still fetches after it has pulled the base.
     public var pulledBytes: Int64 { ([lifecycle] + delta).totalSize }
 
-    /// Whether nodes that run images on the previous version gain anything by pulling the base.
+    /// Whether pulling the base helps nodes that run images on the previous version.
     public var helpsPrevious: Bool { known.map { known in rootfs.contains { !known.contains($0) } } ?? true }
 }
 
 extension DerivedImages {
-    /// What nodes need for images on a version. The form of these is decided with it, as with the first of them, so that
-    /// the answer stays true.
+    /// What nodes need for images on a version. This freezes the form of these images, as the first of them would, so
+    /// that the answer remains true.
     /// - Throws: `.unknownStack`, `.unknownVersion`, `.noVariant`, `.noLifecycle`.
     public func prepull(
         _ stack: StackName, _ version: VersionName, _ architecture: Architecture
@@ -67,7 +68,7 @@ extension DerivedImages {
             lifecycle: wanted.lifecycle, delta: wanted.delta, base: base, known: known)
     }
 
-    /// What nodes had last that is not this version.
+    /// The last promoted version other than this one that still has a variant for the architecture.
     private func previous(
         _ stack: StackName, _ version: VersionName, _ architecture: Architecture
     ) -> VersionName? {

@@ -6,30 +6,30 @@ package import Records
 package import Registry
 import Rootfs
 
-/// Somebody who owns content in the store: pushed repositories, droplets, rootfs versions, recipes.
+/// A part of Cistern that owns content in the store: pushed repositories, droplets, rootfs versions, recipes.
 ///
-/// It is asked by what keeps the store in order. A collection lets it `retire` what is no longer wanted, then leaves what
-/// it names as its `roots`; a count adds up its `usage`; a verification looks at its `records`, and asks for the `users` of
-/// what is damaged.
+/// Maintenance calls it. A collection lets it `retire` what is no longer wanted, then keeps what it names as its
+/// `roots`; a count sums up its `usage`; a verification checks its `records`, and asks for the `users` of damaged
+/// blobs.
 package protocol ContentOwner: Sendable {
-    /// Where its records are, and of what kinds.
+    /// The folders of its records, with their kinds.
     var records: [RecordFolder] { get }
 
-    /// Marks every digest that must stay. What is referred to later has a lease that is younger than the mark, so it need
-    /// not be met.
+    /// Marks every digest that must stay. Content that is referred to only later may be missed, since its lease is
+    /// younger than the mark.
     func roots(_ mark: inout RootMark) async throws
 
-    /// Tells a count what its repositories hold.
-    /// - Parameter reading: read past any cache: a count must not push what is in use out of it.
+    /// Reports to a count how many bytes its repositories hold.
+    /// - Parameter reading: a store without a cache, since a count would evict what is in use.
     func usage(_ count: QuotaCount, in reading: any ObjectStore) async throws
 
-    /// What of its own needs some of these digests. A digest with many users may be listed with a few of them.
+    /// Its objects that need some of these digests. For a digest with many users a few of them are enough.
     func users(of digests: Set<Digest>) async throws -> [ContentUser]
 
-    /// Takes out what the policy no longer wants. Its bytes go with the collection that follows.
+    /// Removes what the policy no longer wants. The collection that follows deletes its bytes.
     func retire(_ retirement: inout Retirement) async throws
 
-    /// Holds its records against each other.
+    /// Checks its records against each other.
     func verify(_ verification: inout VerificationRun) async throws
 }
 
@@ -37,14 +37,14 @@ extension ContentOwner {
     package func usage(_ count: QuotaCount, in reading: any ObjectStore) async throws {}
     package func users(of digests: Set<Digest>) async throws -> [ContentUser] { [] }
     package func retire(_ retirement: inout Retirement) async throws {}
-    /// Looks whether each record can be read.
+    /// By default checks only that each record can be read.
     package func verify(_ verification: inout VerificationRun) async throws { try await verification.check(records) }
 }
 
-/// What needs a digest.
+/// An object that needs a digest.
 package struct ContentUser: Hashable, Sendable {
     package let digest: Digest
-    /// For an operator to read: `droplet <guid>/<hash>`, `<repository>@<digest>` …
+    /// A name for operators: `droplet <guid>/<hash>`, `<repository>@<digest>` …
     package let name: String
 
     package init(_ digest: Digest, _ name: String) {
@@ -53,7 +53,7 @@ package struct ContentUser: Hashable, Sendable {
     }
 }
 
-/// All who own content in a store.
+/// All owners of content in a store.
 package struct ContentOwners: Sendable {
     package let all: [any ContentOwner]
 
@@ -64,6 +64,6 @@ package struct ContentOwners: Sendable {
         ]
     }
 
-    /// - Parameter all: asked in this order.
+    /// - Parameter all: the owners, in the order in which they are called.
     package init(_ all: [any ContentOwner]) { self.all = all }
 }

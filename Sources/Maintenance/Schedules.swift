@@ -6,8 +6,8 @@ package import Registry
 import Rootfs
 import ServiceLifecycle
 
-/// What keeps the store in order by itself: it collects garbage, counts what is used of the limits, and throws away uploads
-/// that nobody goes on with.
+/// Maintains the store at regular intervals: collects garbage, counts what is used of the limits, and throws away
+/// uploads that have been idle for too long.
 package struct Schedules: Service {
     private let work: StoreMaintenance
     private let uploads: UploadSessions
@@ -17,8 +17,8 @@ package struct Schedules: Service {
     private let logger: Logger
 
     /// - Parameters:
-    ///   - collectionInterval: how long after a collection the next one begins; nil: none does.
-    ///   - executor: where all droplets' records are read after the start.
+    ///   - collectionInterval: the pause between two collections; nil: no collection is scheduled.
+    ///   - executor: runs the reading of all droplets' records after the start.
     package init(
         work: StoreMaintenance, uploads: UploadSessions, droplets: DropletCatalog, collectionInterval: Duration?,
         executor: (any TaskExecutor)?, logger: Logger
@@ -46,7 +46,7 @@ package struct Schedules: Service {
                 group.addTask { await every(.seconds(60)) { await uploads.expire() } }
                 if let collectionInterval {
                     group.addTask {
-                        // Not in step with other replicas.
+                        // Each process picks a random interval, so that replicas don't collect at the same time.
                         await every(collectionInterval * Double.random(in: 0.9...1.1), isLater: true) {
                             await begin("garbage can't be collected") { () throws(OperationError) in
                                 try await work.collect(dryRun: false, by: nil)
@@ -58,8 +58,8 @@ package struct Schedules: Service {
         }
     }
 
-    /// Does something again and again, until it is cancelled.
-    /// - Parameter isLater: for the first time after a pause.
+    /// Calls `body` regularly, until the task is cancelled.
+    /// - Parameter isLater: whether the first call comes only after a pause.
     private func every(_ pause: Duration, isLater: Bool = false, _ body: () async -> Void) async {
         if !isLater { await body() }
         while (try? await Task.sleep(for: pause)) != nil { await body() }
@@ -76,14 +76,14 @@ package struct Schedules: Service {
         }
     }
 
-    /// Counts the droplets once after the start, so that nobody who asks how many there are has to wait for it.
+    /// Counts the droplets after the start, so that the first request for the counts does not have to wait for it.
     private func countDroplets() async {
         do throws(ImageError) {
             try await withTaskExecutorPreference(executor) { () throws(ImageError) in
                 _ = try await droplets.counts()
             }
         } catch {
-            // Who asks counts anew.
+            // The next caller of `counts()` reads all records again, so nothing is lost.
             if case .cancelled = error { return }
             logger.error("droplets can't be counted", metadata: ["reason": "\(error)"])
         }

@@ -5,7 +5,7 @@ package import Operations
 package import OperatorModel
 package import Runtime
 
-/// Work on the store as a whole, of which one of a kind runs at a time: operators ask for it, and schedules.
+/// Maintenance of the whole store, at the request of operators and schedules. One operation of a kind runs at a time.
 package struct StoreMaintenance: Sendable {
     private enum Kind {
         static let collection = "gc"
@@ -23,9 +23,9 @@ package struct StoreMaintenance: Sendable {
     private let logger: Logger
 
     /// - Parameters:
-    ///   - quotas: what counts are for.
-    ///   - reading: the store itself: going through all of it must not push what is in use out of a cache.
-    ///   - executor: where collections and counts run; nil: where everything does.
+    ///   - quotas: receives the results of counts.
+    ///   - reading: the store below the cache, since maintenance would evict what is in use.
+    ///   - executor: runs collections and counts; nil: the default executor.
     ///   - now: nanoseconds since 1970.
     package init(
         operations: OperationRunner, owners: ContentOwners, retention: Retention, blobs: BlobStore, quotas: QuotaLedger,
@@ -35,7 +35,7 @@ package struct StoreMaintenance: Sendable {
         self.operations = operations
         self.owners = owners
         self.retention = retention
-        // One process owns the store, and so its clock.
+        // One process owns the store, and the store's clock is its own, so there is no clock skew.
         collector = GarbageCollector(owners: owners, blobs: blobs, reading: reading, clockSkew: 0)
         verifier = Verifier(owners: owners, blobs: blobs, reading: reading)
         counter = UsageCounter(quotas: quotas, owners: owners, reading: reading, now: now)
@@ -45,7 +45,8 @@ package struct StoreMaintenance: Sendable {
 
     package var quotas: QuotaLedger { counter.quotas }
 
-    /// - Parameter by: nil: a schedule.
+    /// Begins a garbage collection, after retention.
+    /// - Parameter by: the user who asks for it; nil for a schedule.
     @discardableResult
     package func collect(dryRun: Bool, by: String?) async throws(OperationError) -> OperationRecord {
         let request = OperationRequest(
@@ -67,7 +68,8 @@ package struct StoreMaintenance: Sendable {
         }
     }
 
-    /// - Parameter rate: how many bytes a second are read at most.
+    /// Begins a verification.
+    /// - Parameter rate: how many bytes are read per second at most.
     package func verify(rate: Int64, repair: Bool, by: String) async throws(OperationError) -> OperationRecord {
         let request = OperationRequest(
             kind: Kind.verification, by: by, parameters: ["rate": "\(rate)", "repair": "\(repair)"], isAlone: true)
@@ -78,7 +80,8 @@ package struct StoreMaintenance: Sendable {
         }
     }
 
-    /// - Parameter by: nil: a schedule.
+    /// Begins a count of what is used of the limits.
+    /// - Parameter by: the user who asks for it; nil for a schedule.
     @discardableResult
     package func count(by: String?) async throws(OperationError) -> OperationRecord {
         try await operations.begin(OperationRequest(kind: Kind.count, by: by, isAlone: true)) { operation in
@@ -92,7 +95,7 @@ package struct StoreMaintenance: Sendable {
         }
     }
 
-    /// How collecting and verifying go.
+    /// The state of collections and verifications: what runs, and the last results.
     package func status() async throws(OperationError) -> (CollectionStatus, VerificationStatus) {
         let records = try await operations.list()
         let collections = records.filter { $0.kind == Kind.collection }
@@ -117,13 +120,13 @@ package struct StoreMaintenance: Sendable {
 }
 
 extension OperationRecord {
-    /// What the report says; nil if there is none.
+    /// The decoded report; nil if there is none.
     fileprivate func reported<Report: Model>(_: Report.Type) -> Report? { try? Report(json: report) }
     fileprivate var endedModel: Time? { ended.map { Timestamp(nanoseconds: $0).model } }
 }
 
 extension QuotaUsage {
-    /// The share of a limit from which on its use is worth a warning.
+    /// The used share of a limit from which on a warning is logged.
     private static let tight = 0.9
 
     /// Logs a count: the totals, and each limit that is nearly reached.
@@ -149,7 +152,7 @@ extension QuotaUsage {
     }
 }
 
-// MARK: what is told of it
+// MARK: API models
 
 extension Timestamp {
     package var model: Time { Time(rfc3339) }

@@ -1,7 +1,7 @@
 package import Blobs
 package import ObjectStore
 
-/// Counts what is used of the limits: what repositories hold, and what the store does.
+/// Counts what is used of the limits: what repositories hold, and what the store holds.
 package struct UsageCounter: Sendable {
     package let quotas: QuotaLedger
     private let owners: ContentOwners
@@ -9,7 +9,7 @@ package struct UsageCounter: Sendable {
     private let now: @Sendable () -> Int64
 
     /// - Parameters:
-    ///   - reading: the store itself: a count must not push what is in use out of a cache.
+    ///   - reading: the store below the cache, since a count would evict what is in use.
     ///   - now: nanoseconds since 1970.
     package init(
         quotas: QuotaLedger, owners: ContentOwners, reading: any ObjectStore, now: @escaping @Sendable () -> Int64
@@ -20,10 +20,10 @@ package struct UsageCounter: Sendable {
         self.now = now
     }
 
-    /// Counts, while everything else goes on. Its memory does not grow with what there is beyond a few bytes for each
-    /// blob of the largest repository. What was known before stays if it fails.
+    /// Runs a count, while requests go on. It needs a few bytes of memory for each blob of the largest repository. If
+    /// it fails, the previous totals stay.
     /// - Parameter progress: told how many repositories were counted so far.
-    /// - Returns: false if a count runs already.
+    /// - Returns: false if a count is running already.
     @discardableResult
     package func count(progress: @escaping @Sendable (_ repositories: Int) -> Void = { _ in }) async throws -> Bool {
         try await quotas.count(now: now, progress: progress) { count in

@@ -2,25 +2,25 @@ package import JSON
 package import ObjectStore
 package import Records
 
-/// Long work that somebody asked for, or a schedule: `operations/<id>`.
+/// Long work that a user or a schedule asked for: `operations/<id>`.
 ///
-/// It is written down before it begins, and again at its end; in between its owner, the process that does it, renews the
-/// record now and then. So work is never forgotten: whose owner is gone is marked as interrupted by another process, or by
-/// the next start.
+/// The record is written before the work begins and at its end; meanwhile its owner, the process that does the work,
+/// renews it regularly. So no work is lost silently: if its owner is gone, another process or the next start marks it
+/// as interrupted.
 package struct OperationRecord: JSONRecord, Hashable {
     package enum State: String, Sendable, CaseIterable {
         case running, done, failed
-        /// Somebody wanted that.
+        /// A user asked for the cancellation.
         case cancelled
-        /// Its owner stopped, or is gone.
+        /// Its owner stopped or is gone.
         case interrupted
     }
 
     package struct Progress: Hashable, Sendable {
         package var done: Int64
-        /// nil: nobody knows how much there is to do.
+        /// nil if the total is not known.
         package var total: Int64?
-        /// What is counted, as in `bytes`.
+        /// The unit of `done` and `total`, such as `bytes`.
         package var unit: String
 
         package init(done: Int64, total: Int64? = nil, unit: String) {
@@ -41,30 +41,30 @@ package struct OperationRecord: JSONRecord, Hashable {
     }
 
     static let prefix = "operations/"
-    /// What a report has at most, in bytes: a larger one is left out of the record.
+    /// The largest report, in bytes: a larger one is left out of the record.
     private static let maximumReport = 256 << 10
 
     package let id: String
     package let kind: String
-    /// nil: a schedule.
+    /// The user who asked for it; nil for a schedule.
     package let by: String?
     package let parameters: [String: String]
-    /// In nanoseconds since 1970, as all times here.
+    /// In nanoseconds since 1970, like all times here.
     package let begun: Int64
     package var ended: Int64?
     package var state: State
     package var progress: Progress?
-    /// What is known so far, and at the end what came of it; its form is the kind's.
+    /// What is known so far, and the result at the end; its form depends on the kind.
     package var report: JSONValue
     package var failure: Failure?
-    /// Who wants it cancelled.
+    /// The user who asked for the cancellation.
     package var cancelledBy: String?
-    /// The process that does it: a word of its own.
+    /// A random word that names the process which does the work.
     package let owner: String
-    /// Until then the owner is believed to be there.
+    /// Until this time the owner counts as alive.
     package var lease: Int64
 
-    /// - Throws: `.unknown` for what can't be an id.
+    /// - Throws: `.unknown` if the text can't be an operation's id.
     static func key(_ id: String) throws(OperationError) -> ObjectKey {
         guard !id.contains("/"), let key = try? ObjectKey(prefix + id) else { throw .unknown(id: id) }
         return key
@@ -128,13 +128,13 @@ package struct OperationRecord: JSONRecord, Hashable {
     }
 }
 
-/// What is asked for.
+/// A request for an operation.
 package struct OperationRequest: Hashable, Sendable {
     package let kind: String
-    /// nil: a schedule.
+    /// The user who asks; nil for a schedule.
     package let by: String?
     package let parameters: [String: String]
-    /// Whether only one of its kind runs at a time.
+    /// Whether only one operation of this kind may run at a time.
     package let isAlone: Bool
 
     package init(kind: String, by: String?, parameters: [String: String] = [:], isAlone: Bool = false) {
@@ -146,15 +146,15 @@ package struct OperationRequest: Hashable, Sendable {
 }
 
 package enum OperationError: Error, Hashable, RecordFailure {
-    /// One of its kind runs, and only one may.
+    /// An operation of this kind is running, and only one may.
     case running(kind: String, id: String)
     case tooMany
     /// The process is about to end.
     case stopping
     case unknown(id: String)
-    /// It can't be cancelled any more.
+    /// The operation has ended, so it can't be cancelled.
     case ended(id: String)
-    /// It was cancelled while its caller waited for it.
+    /// The operation was cancelled while its caller waited for it.
     case cancelled(by: String)
     case record(RecordError)
 

@@ -5,17 +5,17 @@ package import ObjectStore
 package import Records
 import Synchronization
 
-/// Work that runs, as it is known in its own process.
+/// An operation that runs in this process.
 package final class RunningOperation: Sendable {
     private struct State {
         var record: OperationRecord
-        /// Since it was written down last.
+        /// Whether the record has changed since it was last written.
         var hasChanged = false
-        /// It is done by the runner, and not within somebody's task.
+        /// Whether the runner does the work, and not the caller's own task (`attend`).
         var isQueued = false
-        /// Somebody wants it cancelled, or its process stops.
+        /// Whether somebody cancelled it or the process is stopping.
         var isCancelled = false
-        /// Ends when that is so.
+        /// Finished when `isCancelled` becomes true.
         var cancellation: AsyncStream<Void>.Continuation?
     }
 
@@ -29,7 +29,7 @@ package final class RunningOperation: Sendable {
 
     package var record: OperationRecord { state.withLock { $0.record } }
 
-    /// Says how far it is.
+    /// Sets the progress, and the report unless it is nil.
     package func advance(to progress: OperationRecord.Progress?, _ report: JSONValue? = nil) {
         change { record in
             record.progress = progress
@@ -37,12 +37,12 @@ package final class RunningOperation: Sendable {
         }
     }
 
-    /// Says that so much more is done of what was to be done.
+    /// Adds to what is done of the progress.
     package func advance(by count: Int64) { change { $0.progress?.done += count } }
 
     fileprivate func change(_ body: (inout OperationRecord) -> Void) {
         state.withLock { state in
-            // What came of it does not change any more.
+            // An operation that has ended keeps its outcome.
             guard state.record.state == .running else { return }
             body(&state.record)
             state.hasChanged = true
@@ -54,7 +54,7 @@ package final class RunningOperation: Sendable {
         set { state.withLock { $0.isQueued = newValue } }
     }
 
-    /// - Parameter who: nil: its process stops.
+    /// - Parameter who: the user who asks for it; nil if the process stops.
     fileprivate func cancel(by who: String?) {
         if let who { change { $0.cancelledBy = $0.cancelledBy ?? who } }
         let cancellation = state.withLock { state in
@@ -64,7 +64,7 @@ package final class RunningOperation: Sendable {
         cancellation?.finish()
     }
 
-    /// Runs work until it is done, and cancels it if somebody wants that. Work that is done all the same is done.
+    /// Runs work to its end and cancels its task on request. Work that finishes despite the request counts as done.
     fileprivate func run<Value: Sendable>(
         _ work: @escaping @Sendable (RunningOperation) async throws -> Value
     ) async -> Result<Value, any Error> {
@@ -91,8 +91,8 @@ package final class RunningOperation: Sendable {
         }
     }
 
-    /// Writes down what came of it.
-    /// - Parameter describe: what is told of an error.
+    /// Sets the operation's outcome.
+    /// - Parameter describe: turns an error into the failure that the record shows.
     fileprivate func end(
         _ result: Result<JSONValue, any Error>, at time: Int64, describe: (any Error) -> OperationRecord.Failure
     ) {
@@ -114,8 +114,8 @@ package final class RunningOperation: Sendable {
         }
     }
 
-    /// What is to be written down, with a new lease; nil if there is nothing.
-    /// - Parameter renews: the lease of what did not change is renewed, too.
+    /// The record to write, with a new lease; nil if there is nothing to write.
+    /// - Parameter renews: whether to renew the lease even if nothing else changed.
     fileprivate func unwritten(lease: Int64, renews: Bool) -> OperationRecord? {
         state.withLock { state in
             guard state.hasChanged || renews && state.record.state == .running else { return nil }
@@ -128,18 +128,18 @@ package final class RunningOperation: Sendable {
     fileprivate func keepUnwritten() { state.withLock { $0.hasChanged = true } }
 }
 
-/// Runs operations, remembers them and lets them be cancelled.
+/// Runs operations, keeps their records and cancels them on request.
 ///
-/// Their records are the truth for everybody else; what runs in this process is known here before it is written down.
+/// For other processes the records are the truth; of this process' own operations the runner knows the state earlier.
 package final class OperationRunner: Sendable {
     package typealias Work = @Sendable (RunningOperation) async throws -> JSONValue
     private typealias Job = (operation: RunningOperation, work: Work)
 
-    /// Operations that run at the same time, those that wait for others included.
+    /// The most operations that run at the same time in this process, including those that wait for others.
     package static let maximumRunning = 64
-    /// Operations of each kind that are remembered after their end.
+    /// How many ended operations of each kind are kept.
     package static let maximumEnded = 20
-    /// How long an owner is believed to be there after it last said so, in nanoseconds.
+    /// How long an owner counts as alive after it last renewed a record, in nanoseconds.
     private static let lease: Int64 = 60_000_000_000
 
     private struct State {
@@ -165,11 +165,11 @@ package final class OperationRunner: Sendable {
     private let alarm: AsyncStream<Void>.Continuation
 
     /// - Parameters:
-    ///   - isExclusive: no other process works on the store, so that an operation of another owner has none any more.
-    ///   - describe: what is told of an error.
+    ///   - isExclusive: whether no other process works on the store, so that any other owner in the records is gone.
+    ///   - describe: turns an error into the failure that a record shows.
     ///   - now: nanoseconds since 1970.
-    ///   - pause: waits between two times that what runs is written down, well below the lease.
-    ///   - metrics: makes the handles.
+    ///   - pause: waits until the records are to be written again; it must be well below the lease of a minute.
+    ///   - metrics: creates the counters and timers.
     package init(
         store: any ObjectStore, unreadable: UnreadableRecords = UnreadableRecords(), isExclusive: Bool,
         describe: @escaping @Sendable (any Error) -> OperationRecord.Failure, now: @escaping @Sendable () -> Int64,
@@ -189,8 +189,8 @@ package final class OperationRunner: Sendable {
 
     // MARK: What others ask for
 
-    /// Begins work that goes on while the one who asked does something else. It is written down when this returns.
-    /// - Throws: `.running`, `.tooMany`, `.stopping`.
+    /// Begins work in the background. Its record is durable on return, unless the store is full.
+    /// - Throws: `.running`, `.tooMany`, `.stopping`, `.record`.
     @discardableResult
     package func begin(_ request: OperationRequest, _ work: @escaping Work) async throws(OperationError)
         -> OperationRecord
@@ -200,11 +200,13 @@ package final class OperationRunner: Sendable {
         return operation.record
     }
 
-    /// Runs work within the caller's task, whose end or cancellation is the work's: its input comes from there.
+    /// Runs work within the caller's task, because its input comes from there: if the task is cancelled, so is the
+    /// work.
     /// - Parameters:
-    ///   - then: what is to be done after it while the caller does something else, by what came of it; nil: nothing.
-    /// - Returns: what came of it, and the operation's record.
-    /// - Throws: as `begin`; `.cancelled` if somebody wanted that; what the work throws.
+    ///   - report: the operation's report for a result.
+    ///   - then: the rest of the work, which runs in the background, for a result; nil if there is none.
+    /// - Returns: the work's result, and the operation's record.
+    /// - Throws: as `begin`; `.cancelled` if a user cancelled it; what the work throws.
     package func attend<Value: Sendable>(
         _ request: OperationRequest, _ work: @escaping @Sendable (RunningOperation) async throws -> Value,
         report: (Value) -> JSONValue, then: (Value) -> Work?
@@ -226,7 +228,7 @@ package final class OperationRunner: Sendable {
         }
     }
 
-    /// All that are remembered, the newest first.
+    /// All operations on record, the newest first.
     package func list() async throws(OperationError) -> [OperationRecord] {
         var found: [String: OperationRecord] = [:]
         try await records.forEach(OperationRecord.prefix) { (key) throws(OperationError) in
@@ -246,7 +248,7 @@ package final class OperationRunner: Sendable {
         return record.value
     }
 
-    /// Wants an operation cancelled. It may end otherwise all the same.
+    /// Asks for an operation's cancellation. It may still end in another way.
     /// - Throws: `.unknown`, `.ended`.
     package func cancel(_ id: String, by who: String) async throws(OperationError) -> OperationRecord {
         if let own = state.withLock({ $0.operations[id] }) {
@@ -268,7 +270,7 @@ package final class OperationRunner: Sendable {
 
     // MARK: Its own life
 
-    /// Marks operations whose owner is gone as interrupted. For the start, before anybody asks.
+    /// Marks running operations whose owner is gone as interrupted. Call it at the start, before requests are served.
     package func interruptLost() async throws(OperationError) {
         try await records.forEach(OperationRecord.prefix) { (key) throws(OperationError) in
             guard let stored: StoredRecord<OperationRecord> = try await records.readable(key), isLost(stored.value)
@@ -285,7 +287,7 @@ package final class OperationRunner: Sendable {
         }
     }
 
-    /// Works until it is stopped. What runs then is cancelled, and written down as interrupted before it returns.
+    /// Runs operations until `stop` is called. Then what runs is cancelled, and recorded as interrupted on return.
     package func run() async {
         await withTaskGroup(of: Void.self) { writer in
             writer.addTask {
@@ -305,19 +307,20 @@ package final class OperationRunner: Sendable {
                 }
                 timer.cancelAll()
             }
-            // The writer is not cancelled: it would leave off in the middle.
+            // The writer is not cancelled, because a write would be left half done.
             alarm.finish()
         }
         await writeDown()
     }
 
-    /// Cancels what runs by itself and takes nothing on any more. What runs within somebody's task ends with that.
+    /// Cancels operations in the background and takes no new ones. One within a caller's task ends with that task.
     package func stop() {
         let operations = state.withLock { state in
             state.isStopping = true
             return Array(state.operations.values)
         }
-        // First: what is queued from now on is not taken, and what was queued before says so.
+        // The queue is finished first: later jobs are refused, and earlier ones have set `isQueued`, so the loop
+        // cancels them.
         queue.finish()
         for operation in operations where operation.isQueued { operation.cancel(by: nil) }
     }
@@ -348,7 +351,7 @@ package final class OperationRunner: Sendable {
             try await records.write(operation.record, at: try OperationRecord.key(operation.id))
             try await records.sync()
         } catch .record(.store(.full)) {
-            // Garbage has to be collected then, above all.
+            // The work runs all the same, because it may be the garbage collection that makes room.
             operation.keepUnwritten()
         } catch {
             _ = state.withLock { $0.operations.removeValue(forKey: operation.id) }
@@ -370,7 +373,7 @@ package final class OperationRunner: Sendable {
         alarm.yield()
     }
 
-    /// Writes down what changed, and takes down what others want cancelled.
+    /// Writes changed records, and cancels operations whose cancellation another process has recorded.
     private func writeDown() async {
         for operation in state.withLock({ Array($0.operations.values) }) {
             guard let record = operation.unwritten(lease: now() + Self.lease, renews: !isExclusive) else { continue }
@@ -399,7 +402,7 @@ package final class OperationRunner: Sendable {
         if !isExclusive { try? await interruptLost() }
     }
 
-    /// Removes the oldest ended operations of a kind.
+    /// Removes the oldest ended operations of a kind, all but `maximumEnded`.
     private func forgetOld(_ kind: String) async throws(OperationError) {
         let ended = try await list().filter { $0.kind == kind && $0.state != .running }
         for record in ended.dropFirst(Self.maximumEnded) {
@@ -421,7 +424,7 @@ package final class OperationRunner: Sendable {
         logger.log(level: record.state == .failed ? .warning : .notice, "operation", metadata: metadata)
     }
 
-    /// Ids sort by the time they were made at.
+    /// An id that begins with the time, so that ids sort by it.
     private static func id(_ time: Int64) -> String {
         let digits = String(max(time, 0), radix: 36)
         return String(repeating: "0", count: max(0, 13 - digits.count)) + digits + "-" + word(4)
@@ -432,9 +435,9 @@ package final class OperationRunner: Sendable {
     }
 }
 
-/// Operations that ended, by kind and outcome: `operations`, and how long they took: `operation_duration`.
+/// Counts ended operations by kind and outcome (`operations`), and measures how long they took (`operation_duration`).
 private final class OperationMetrics: Sendable {
-    /// Kinds that have handles of their own; others count as `other`.
+    /// The most kinds that have metrics of their own; others count as `other`.
     private static let maximumKinds = 32
 
     private struct Kind: Sendable {

@@ -8,7 +8,7 @@ import Packages
 import Rootfs
 import Runtime
 
-// How what the domain knows is told: a model for each kind of value.
+// The API's models of the domain's values.
 
 extension Architecture {
     var model: ArchitectureName {
@@ -68,7 +68,7 @@ extension RootfsDelta {
             computedBy: computedBy)
     }
 
-    /// As in `3.07`.
+    /// The share in percent, such as `3.07`.
     private var percent: String {
         let hundredths = String(share % 100)
         return "\(share / 100).\(hundredths.count < 2 ? "0" : "")\(hundredths)"
@@ -76,7 +76,7 @@ extension RootfsDelta {
 }
 
 extension PrepullPlan {
-    /// - Parameter repository: of the base images, with the host that clients ask for.
+    /// - Parameter repository: the repository of the base images, with the host that the client used.
     func model(_ stack: StackName, repository: String) -> Prepull {
         let pull = base.map { base in
             Prepull.Pull(
@@ -92,7 +92,7 @@ extension PrepullPlan {
 }
 
 extension InstalledPackage {
-    /// What is empty is left out.
+    /// Empty members are left out.
     var model: Package {
         Package(
             name: name, version: version, architecture: architecture, source: source,

@@ -54,7 +54,7 @@ extension OperatorAPI {
                     by: request.user, memory: settings.limits.memory)))
     }
 
-    /// What can be said at once of what can't be is said here, and not by the operation.
+    /// Begins the operation. A request that is obviously impossible is refused at once and not by the operation.
     private func begin(_ wanted: DeltaRequest) async throws -> OperationRecord {
         let (old, new) = try rootfs.check(wanted)
         // The new version is read twice: to compare the trees, and for the delta's content.

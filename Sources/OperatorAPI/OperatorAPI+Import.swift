@@ -33,8 +33,8 @@ extension OperatorAPI {
         ) { try await importRootfs($0) }
     }
 
-    /// The request feeds the operation: it ends with the version's import, and a client that goes away ends it too. What
-    /// then takes long, the delta, is done while nobody waits.
+    /// Imports within the request: the operation's first part ends with the import, and fails if the client goes away.
+    /// The delta, which takes long, is computed in the background.
     private func importRootfs(_ request: Request) async throws -> Response {
         let wanted = try rootfsImport(request)
         let promotes = try request.flag("promote")
@@ -74,7 +74,8 @@ extension OperatorAPI {
         try await rootfs.promote(version.stack, version.version, by: user, reason: "imported")
     }
 
-    /// The delta from the current version, where images are to be made of it.
+    /// The delta from the current version to the imported one; nil if deltas are not configured or there is nothing to
+    /// compute.
     private func delta(to version: RootfsVersion, by user: String) -> DeltaRequest? {
         guard settings.computesDeltas, let current = rootfs.history(version.stack)?.current, current != version.version
         else { return nil }
@@ -83,7 +84,8 @@ extension OperatorAPI {
             times: .compared, compression: settings.compression, by: user, memory: settings.limits.memory)
     }
 
-    /// Where there is no such delta, images are made of the new version's own layers: that is no failure.
+    /// Computes a delta. A failure is only logged, since images are then made of the new version's own layers.
+    /// - Throws: `.cancelled`.
     private func compute(_ delta: DeltaRequest, _ logger: Logger) async throws {
         do { _ = try await rootfs.computeDelta(delta) } catch ImageError.cancelled {
             throw ImageError.cancelled
@@ -96,7 +98,7 @@ extension OperatorAPI {
         }
     }
 
-    /// What path, query, content type and the signature's header say of an import.
+    /// The import that the path, the query, the content type and the signature's header describe.
     private func rootfsImport(_ request: Request) throws -> RootfsImport {
         let architecture = try request.architecture()
         guard images.architectures.contains(architecture) else { throw ImageError.noLifecycle(architecture) }
@@ -134,7 +136,7 @@ extension OperatorAPI {
             else { throw HTTPFailure.query("the source's name can't be taken") }
             source.name = name
         }
-        // The signature file's bytes in base64.
+        // The header has the signature file's bytes in base64.
         if let name = HTTPField.Name("Cistern-Signature"), let text = request.headers[name] {
             do throws(SignatureError) { source.signature = try DetachedSignature(base64: text) } catch {
                 throw ImageError.untrusted("\(error)")
@@ -143,7 +145,7 @@ extension OperatorAPI {
         return source
     }
 
-    /// A body is taken for an image only if its sender says so.
+    /// The form of a body by its content type. A body counts as an image only if its sender says so.
     private static func form(_ contentType: String?) -> RootfsSource.Form {
         switch contentType?.split(separator: ";").first?.lowercased() {
         case "application/vnd.oci.image.layout.v1+tar": .oci

@@ -7,7 +7,7 @@ import Operations
 import OperatorModel
 import Runtime
 
-/// Long work, whatever its kind.
+/// Operations of every kind.
 extension OperatorAPI {
     var operationRoutes: [OperatorRoute] {
         [
@@ -27,7 +27,7 @@ extension OperatorAPI {
 }
 
 extension Response {
-    /// The operation that was begun: where it says how it goes.
+    /// Answers with an operation that was begun, and the URL at which its progress can be read.
     static func accepted(_ record: OperationRecord) -> Response {
         .model(record.model, status: .accepted, headers: [.location: "/api/v1/operations/\(record.id)"])
     }

@@ -7,9 +7,9 @@ import OperatorModel
 import Rootfs
 import Runtime
 
-/// What of a stack is current, and changes of that.
+/// The current version of a stack, and changes of it.
 extension OperatorAPI {
-    /// In bytes.
+    /// The longest reason for a change, in bytes.
     private static let maximumReason = 1000
 
     var promotionRoutes: [OperatorRoute] {
@@ -71,14 +71,14 @@ extension OperatorAPI {
             history: promotions.map(\.model))
     }
 
-    /// The tag changes with every promotion: `If-Match` with it promotes only if there was none meanwhile.
+    /// Answers with an ETag that changes with every promotion, so that `If-Match` refuses a change after another one.
     private func answer(_ current: Current, _ stack: StackName) -> Response {
         let generation = rootfs.history(stack)?.generation ?? 0
         return .model(current, headers: [.eTag: EntityTag(String(generation)).text])
     }
 
-    /// Makes a change and answers with what is current then.
-    /// - Parameter body: returns the version that is current by it.
+    /// Makes a change and answers with the version that is current afterwards.
+    /// - Parameter body: makes the change and returns the new current version.
     private func change(
         _ request: Request, _ wanted: ChangeRequest,
         _ body: (StackName, _ reason: String, PromotionExpectation?) async throws -> VersionName
@@ -88,7 +88,7 @@ extension OperatorAPI {
         let version: VersionName
         do { version = try await body(stack, reason, expectation) } catch let error as ImageError {
             guard case .promotedMeanwhile = error, request.headers[.ifMatch] != nil else { throw error }
-            // RFC 9110, section 13.1.1: it would be 409 without the header.
+            // With the header the status is 412 (RFC 9110, section 13.1.1); without it, it is 409.
             throw HTTPFailure(.preconditionFailed, "\(error)", code: "promoted-meanwhile")
         }
         var current = try current(of: stack)
@@ -103,7 +103,8 @@ extension OperatorAPI {
         return answer(current, stack)
     }
 
-    /// The condition that a request has: `expect`, the version that is believed to be current, or `If-Match`.
+    /// The request's condition: `If-Match`, or else `expect`, the version that the client expects to be current; nil if
+    /// none.
     private static func expectation(
         _ request: Request, _ wanted: ChangeRequest
     ) throws(ImageError) -> PromotionExpectation? {
@@ -111,7 +112,7 @@ extension OperatorAPI {
             guard let version = wanted.expect else { return nil }
             return .version(try VersionName(version))
         }
-        // What is no tag of ours matches nothing.
+        // A tag that this server never made has no number, and 0 is no promotion's, so it matches nothing.
         return .generation(Int64(header.filter { $0 != "\"" }) ?? 0)
     }
 

@@ -15,11 +15,11 @@ import Runtime
 
 /// Droplets, clusters, and the store as a whole.
 extension OperatorAPI {
-    /// How many droplets one answer lists at most.
+    /// The most droplets that one answer lists.
     private static let pageSize = 500
-    /// A report of 100,000 digests, in bytes.
+    /// The largest report of a cluster, in bytes: enough for 100,000 digests.
     private static let maximumReport: Int64 = 16 << 20
-    /// What a verification reads a second unless somebody asks for more, in bytes.
+    /// How many bytes a verification reads per second unless the request says otherwise.
     private static let rate: Int64 = 64 << 20
 
     var dropletRoutes: [OperatorRoute] {
@@ -57,7 +57,8 @@ extension OperatorAPI {
             digest: try await currentImage(of: record)?.manifestDigest)
     }
 
-    /// nil before a rootfs is promoted: the droplet is there all the same.
+    /// A droplet's image on the current rootfs; nil if there is none for its stack and architecture, which is no error
+    /// here.
     private func currentImage(of record: DropletRecord) async throws(ImageError) -> ComposedImage? {
         let tag = DropletTag(hash: .sha256(record.hash), version: nil)
         do { return try await images.image(record.guid, tag, .oci) } catch {
@@ -161,7 +162,7 @@ extension OperatorAPI {
             versions: overviewOfVersions(stack))
     }
 
-    /// Each version once, the youngest import first.
+    /// Each version once, the latest import first.
     private func overviewOfVersions(_ stack: StackName) -> [Overview.Version] {
         let variants = (try? rootfs.versions(stack)) ?? []
         var order: [VersionName] = []

@@ -13,7 +13,7 @@ import Packages
 import Rootfs
 import Runtime
 
-/// What there is of rootfs versions, and what is said of one.
+/// Rootfs versions: what is known of them, their states, removal and export.
 extension OperatorAPI {
     var versionRoutes: [OperatorRoute] {
         [
@@ -75,7 +75,7 @@ extension OperatorAPI {
 
     func isCurrent(_ stack: StackName, _ version: VersionName) -> Bool { rootfs.history(stack)?.current == version }
 
-    /// How many droplets of a stack get images on its current version: those whose architecture it has.
+    /// How many droplets have images on their stack's current version: those for whose architecture it has a variant.
     func dropletsOnCurrent(of stack: StackName) async throws(ImageError) -> Int {
         guard let version = rootfs.history(stack)?.current else { return 0 }
         let architectures = Set(try rootfs.versions(stack).filter { $0.version == version }.map(\.architecture))
@@ -129,7 +129,7 @@ extension OperatorAPI {
         return Response(status: .noContent)
     }
 
-    /// The layer as it is stored.
+    /// Answers with the layer as it is stored.
     private func export(_ request: Request) async throws -> Response {
         let (stack, version, architecture) = (try request.stack(), try request.version(), try request.architecture())
         let variant = try rootfs.version(stack, version, architecture)

@@ -24,14 +24,14 @@ public struct OperatorAPI: Sendable {
     let settings: Settings
 
     public struct Settings: Sendable {
-        /// The largest rootfs file that is taken, in bytes.
+        /// The largest rootfs file that may be imported, in bytes.
         public let maximumRootfs: Int64
         public let limits: ConversionLimits
         public let compression: CompressionFormat
         /// Whether an import computes the delta from the stack's current version.
         public let computesDeltas: Bool
         public let rootfsMustBeSigned: Bool
-        /// Whose signatures of a rootfs count: read for each import.
+        /// The keys whose signatures of a rootfs are trusted; read again for each import.
         public let trusted: @Sendable () -> TrustedKeys
 
         public init(
@@ -68,7 +68,7 @@ public struct OperatorAPI: Sendable {
         return routes
     }
 
-    /// Every route below `/api/v1/`, the document of all of them included.
+    /// All routes below `/api/v1/`, including that of the OpenAPI document.
     var table: [OperatorRoute] {
         func document(_ bytes: [UInt8]) -> OperatorRoute {
             OperatorRoute(

@@ -9,7 +9,7 @@ import Records
 import Registry
 import Rootfs
 
-/// How the operators' API words its failures: `{"code","error","request"}`.
+/// How the operators' API states failures: `{"code","error","request"}`.
 package struct OperatorErrors: ErrorEnvelope {
     package func failure(for error: any Error) -> HTTPFailure? {
         if let failure = ErrorStatus.ofBody(error) { return failure }
@@ -28,7 +28,7 @@ package struct OperatorErrors: ErrorEnvelope {
         }
     }
 
-    /// nil: the status says it.
+    /// The error's code; nil if it follows from the status.
     private static func code(of error: ImageError) -> String? {
         switch error {
         case .invalidName: "invalid-name"
@@ -78,7 +78,7 @@ extension OperatorErrors {
         }
     }
 
-    /// What an operation's record says of an error.
+    /// The failure that an operation's record shows for an error.
     package static func describe(_ error: any Error) -> OperationRecord.Failure {
         let failure = error as? HTTPFailure ?? OperatorErrors().failure(for: error)
         return OperationRecord.Failure(code: failure?.code ?? "failed", message: failure?.message ?? "\(error)")

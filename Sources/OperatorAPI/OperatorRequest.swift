@@ -6,7 +6,7 @@ import JSON
 import OperatorModel
 import Rootfs
 
-/// What several routes read of a request.
+/// Request parameters that several routes need.
 extension Request {
     var user: String { principal?.name ?? "" }
 
@@ -14,13 +14,14 @@ extension Request {
     func version() throws -> VersionName { try VersionName(parameters["version"]) }
     func architecture() throws -> Architecture { try Architecture(try query("arch") ?? "amd64") }
 
-    /// A query that has to be there.
+    /// A query parameter that must be present.
+    /// - Parameter what: its meaning, for the error message.
     func needed(_ name: String, _ what: String) throws -> String {
         guard let value = try query(name) else { throw HTTPFailure.query("\(name) is missing: \(what)") }
         return value
     }
 
-    /// A query that is `true` or `false`; a missing one is `false`, one without a value is `true`.
+    /// A query parameter that is `true` or `false`. A missing one is `false`, one without a value is `true`.
     func flag(_ name: String) throws -> Bool {
         switch try query(name) {
         case nil, "false": return false
@@ -29,8 +30,10 @@ extension Request {
         }
     }
 
-    /// The model that a small JSON body has.
-    /// - Parameter mayBeEmpty: no body is an object without members.
+    /// Decodes a small JSON body.
+    /// - Parameters:
+    ///   - mayBeEmpty: whether a missing body counts as an object without members.
+    ///   - maximum: the largest body, in bytes.
     func model<Value: Model>(
         _: Value.Type, mayBeEmpty: Bool = false, maximum: Int64 = 64 << 10
     ) async throws -> Value {

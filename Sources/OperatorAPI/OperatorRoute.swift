@@ -4,7 +4,7 @@ import Identity
 import JSON
 import OperatorModel
 
-/// A route of the operators' API, with what the OpenAPI document says about it.
+/// A route of the operators' API, with its description in the OpenAPI document.
 struct OperatorRoute: Sendable {
     enum Content: Sendable {
         case json(Schema)
@@ -29,12 +29,12 @@ struct OperatorRoute: Sendable {
     let pattern: RoutePattern
     let summary: String
     let queries: [Query]
-    /// nil: none is read.
+    /// nil if the route reads no body.
     let body: Content?
     let bodyIsOptional: Bool
-    /// By status, where the route does what it was asked for.
+    /// The contents of successful answers, by status.
     let answers: [Int: Content]
-    /// Statuses of refusals, besides 401 and 403.
+    /// The statuses of refusals, besides 401 and 403.
     let refusals: [Int]
     let handler: Routes.Handler
 
@@ -98,7 +98,7 @@ enum OpenAPIDocument {
 extension OperatorRoute {
     private var parts: [Substring] { pattern.text.split(separator: "/") }
 
-    /// `/api/v1/rootfs/{stack}/{version}`
+    /// The path in OpenAPI's notation, such as `/api/v1/rootfs/{stack}/{version}`.
     var template: String {
         parts.map { part in part.hasPrefix(":") ? "/{\(part.dropFirst())}" : "/\(part)" }.joined()
     }
@@ -108,7 +108,7 @@ extension OperatorRoute {
             + ([body] + Array(answers.values)).compactMap { if case .json(let schema)? = $0 { schema } else { nil } }
     }
 
-    /// What the document says of this route alone.
+    /// The route's part of the document.
     var json: JSONValue {
         var json: [String: JSONValue] = [
             "operationId": .string(identifier), "summary": .string(summary), "responses": .object(responses),
@@ -122,13 +122,13 @@ extension OperatorRoute {
         return .object(json)
     }
 
-    /// The roles of which a user needs one, from the table of roles and routes.
+    /// The roles, from the table of roles and routes, of which a user needs at least one.
     private var security: [JSONValue] {
         let roles = AccessTable.cistern.access(method.rawValue, pattern.text)?.roles ?? []
         return roles.isEmpty ? [["basic": []]] : roles.map { ["basic": [.string($0.rawValue)]] }
     }
 
-    /// `getRootfsByStackByVersion`
+    /// The route's operation id, such as `getRootfsByStackByVersion`.
     private var identifier: String {
         parts.dropFirst(2).reduce(method.rawValue.lowercased()) { name, part in
             let words =

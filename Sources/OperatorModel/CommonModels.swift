@@ -1,7 +1,7 @@
 package import JSON
 package import OCI
 
-/// A moment, UTC, as RFC 3339 writes it.
+/// A time in UTC, written as in RFC 3339.
 package struct Time: Leaf, CustomStringConvertible {
     package let description: String
 
@@ -28,7 +28,7 @@ package enum ArchitectureName: String, Words {
 
 package struct Layer: Model {
     package let digest: Digest
-    /// Compressed, in bytes.
+    /// Of the compressed layer, in bytes.
     package let size: Int64
     package let diffID: Digest
 
@@ -37,10 +37,10 @@ package struct Layer: Model {
     }
 }
 
-/// The body of every refusal.
+/// The body of every error response.
 package struct Failure: Model {
     package let code: String
     package let error: String
-    /// The request's id, by which it stands in the log.
+    /// The request's id, by which the log can be searched.
     package let request: String
 }

@@ -1,23 +1,22 @@
 package import JSON
 
-/// A value of the operators' API, written down once: its declaration gives its JSON, how it is read, and its schema.
+/// A value of the operators' API. Its declaration alone defines its JSON, how it is decoded, and its schema.
 ///
-/// A type whose stored properties are models gets all of it by the compiler's `Codable`: a property is a required member
-/// of the same name, an optional one a member that may be missing. A `@Nullable` one is there and may be `null`; the
-/// members of an `@Inline` one stand among those of the object that has it.
+/// A type whose stored properties are models gets all of that from the compiler's `Codable`: a property is a required
+/// member of the same name, an optional property a member that may be missing. A `@Nullable` member is always there and
+/// may be `null`. The members of an `@Inline` property stand among those of the enclosing object.
 package protocol Model: Codable, Hashable, Sendable {
-    /// Members that the type does not know are passed over.
-    /// - Throws: `ModelError`.
+    /// Decodes a value. Members that the type does not know are ignored.
     init(json: JSONValue) throws
     var json: JSONValue { get }
     static var schema: Schema { get }
-    /// Any value: what members a type has is found out by making one.
+    /// Any value: to find out a type's members, one is made.
     static var sample: Self { get throws }
 }
 
-/// Why JSON is no value of a type.
+/// Why JSON is not a valid value of a type.
 package struct ModelError: Error, Hashable, CustomStringConvertible {
-    /// Where it is, as in `history[2].at`; empty for the whole.
+    /// The path of the invalid value, such as `history[2].at`; empty for the whole value.
     private let path: String
     private let reason: String
 
@@ -28,7 +27,8 @@ package struct ModelError: Error, Hashable, CustomStringConvertible {
 
     package var description: String { path.isEmpty ? reason : "'\(path)' \(reason)" }
 
-    /// The same, seen from the value that `step`, a member's name or an index in brackets, leads away from.
+    /// The same error with a path that begins one level further out.
+    /// - Parameter step: the name or the index in brackets that leads from there to here.
     func below(_ step: String) -> ModelError {
         ModelError(reason, at: path.isEmpty || path.hasPrefix("[") ? step + path : "\(step).\(path)")
     }
@@ -47,14 +47,14 @@ extension Model {
     }
 
     package static var schema: Schema {
-        // As in `UsageQuota` for `OperatorModel.Usage.Quota`.
+        // For example `UsageQuota` for `OperatorModel.Usage.Quota`.
         let name = String(reflecting: Self.self).split(separator: ".").dropFirst().joined()
         return .named(name, .object(ModelFields.of(Self.self)))
     }
     package static var sample: Self { get throws { try Self(from: ModelFields()) } }
 
-    /// A request's body. Whoever sends a member that is not known means something by it that would not happen, so it is
-    /// refused.
+    /// Decodes a request's body. An unknown member is refused, since the client would expect an effect of it.
+    /// - Throws: `ModelError`.
     package init(request json: JSONValue) throws {
         let known = ModelFields.of(Self.self).fields
         if let name = json.object?.keys.sorted().first(where: { known[$0] == nil }) {
@@ -64,7 +64,7 @@ extension Model {
     }
 }
 
-/// A model that is no object. It says all of `Model` itself.
+/// A model that is not an object. It has to implement all of `Model` itself.
 package protocol Leaf: Model {}
 
 extension Leaf {
@@ -128,7 +128,7 @@ extension Array: Model where Element: Model {
     package static var sample: [Element] { [] }
 }
 
-/// An object with any members of one type.
+/// An object with arbitrary member names and values of one type.
 extension Dictionary: Model where Key == String, Value: Model {
     package init(json: JSONValue) throws {
         guard let members = json.object else { throw ModelError("is no object") }
@@ -142,7 +142,7 @@ extension Dictionary: Model where Key == String, Value: Model {
     package static var sample: [String: Value] { [:] }
 }
 
-/// Any JSON: what it is follows from something else.
+/// Any JSON; another member tells its form.
 extension JSONValue: Leaf {
     package init(json: JSONValue) { self = json }
     package var json: JSONValue { self }
@@ -172,7 +172,7 @@ extension Words {
     }
 }
 
-/// A member that is always there, and may be `null`.
+/// A member that is always present and may be `null`.
 @propertyWrapper
 package struct Nullable<Value: Model>: Leaf {
     package var wrappedValue: Value?
@@ -184,7 +184,7 @@ package struct Nullable<Value: Model>: Leaf {
     package static var sample: Nullable { Nullable(wrappedValue: nil) }
 }
 
-/// A member whose own members stand in its place.
+/// A property whose members stand in the enclosing object, in place of the property.
 @propertyWrapper
 package struct Inline<Value: Model>: Leaf, Inlined {
     package var wrappedValue: Value

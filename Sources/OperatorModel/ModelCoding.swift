@@ -1,6 +1,6 @@
 import JSON
 
-/// Writes a model's properties as an object's members.
+/// Encodes a model's properties as an object's members.
 final class ModelEncoder: Encoder {
     var json: JSONValue = [:]
     let codingPath: [any CodingKey] = []
@@ -36,7 +36,7 @@ final class ModelEncoder: Encoder {
         func superEncoder(forKey key: Key) -> any Encoder { encoder }
     }
 
-    /// What a model that the compiler made `Codable` never asks for.
+    /// Never used by a model whose `Codable` the compiler has made.
     private struct NoContainer: UnkeyedEncodingContainer, SingleValueEncodingContainer {
         let count = 0
         let codingPath: [any CodingKey] = []
@@ -51,14 +51,14 @@ final class ModelEncoder: Encoder {
     }
 }
 
-/// Where a model's properties come from.
+/// A source of values for a model's properties.
 protocol MemberSource {
     func contains(_ name: String) -> Bool
     func isNull(_ name: String) -> Bool
     func value<Value: Model>(_ name: String) throws -> Value
 }
 
-/// Gives a model's properties their values by name.
+/// Decodes a model's properties from an object's members.
 struct ModelDecoder: Decoder, MemberSource {
     let json: JSONValue
     var codingPath: [any CodingKey] { [] }
@@ -82,7 +82,7 @@ struct ModelDecoder: Decoder, MemberSource {
     }
 }
 
-/// Finds out what members a model has: makes a value, and takes down what is asked for.
+/// Finds out a model's members by making a value and recording which members it asks for.
 final class ModelFields: Decoder, MemberSource {
     struct Field {
         let schema: Schema
@@ -90,14 +90,14 @@ final class ModelFields: Decoder, MemberSource {
     }
 
     private(set) var fields: [String: Field] = [:]
-    /// Members for whose absence there was a question.
+    /// Members of which the model asked whether they are present.
     private var optional: Set<String> = []
     let codingPath: [any CodingKey] = []
     let userInfo: [CodingUserInfoKey: Any] = [:]
 
     static func of<Value: Model>(_: Value.Type) -> ModelFields {
         let fields = ModelFields()
-        // Every property is given a sample, so there is nothing that could fail.
+        // Every property gets a sample, so decoding can't fail.
         _ = try? Value(from: fields)
         return fields
     }

@@ -1,20 +1,20 @@
 package import JSON
 
-/// Long work that somebody asked for, or a schedule.
+/// Long work that a user or a schedule asked for.
 package struct Operation: Model {
     package enum State: String, Words {
         case running, done, failed
-        /// Somebody wanted that.
+        /// A user asked for the cancellation.
         case cancelled
-        /// The server stopped, or went away.
+        /// The server stopped or is gone.
         case interrupted
     }
 
     package struct Progress: Model {
         package let done: Int64
-        /// nil: nobody knows how much there is to do.
+        /// nil if the total is not known.
         @Nullable package var total: Int64?
-        /// What is counted, as in `bytes`.
+        /// The unit of `done` and `total`, such as `bytes`.
         package let unit: String
 
         package init(done: Int64, total: Int64? = nil, unit: String) {
@@ -29,7 +29,7 @@ package struct Operation: Model {
         package init(code: String, error: String) { (self.code, self.error) = (code, error) }
     }
 
-    /// What is known so far, and at the end what came of it.
+    /// What is known so far, and the result at the end.
     package struct Report: Leaf {
         package let json: JSONValue
 
@@ -43,16 +43,16 @@ package struct Operation: Model {
     }
 
     package let id: String
-    /// `gc`, `verify`, `usage`, `delta` or `import`: says what the report is.
+    /// `gc`, `verify`, `usage`, `delta` or `import`; it tells the form of the report.
     package let kind: String
-    /// nil: a schedule.
+    /// The user who asked for it; nil for a schedule.
     @Nullable package var by: String?
-    /// What was asked for, as in `stack`.
+    /// The request's parameters, for example `stack`.
     package let parameters: [String: String]
     package let state: State
     package let begun: Time
     @Nullable package var ended: Time?
-    /// Who wants it cancelled.
+    /// The user who asked for the cancellation.
     @Nullable package var cancelledBy: String?
     @Nullable package var progress: Progress?
     package let report: Report

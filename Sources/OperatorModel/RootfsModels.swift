@@ -13,7 +13,7 @@ package struct Version: Model {
     package let state: StateName
     package let system: String
     package let source: Digest
-    /// Of what was imported, in bytes.
+    /// The size of the imported file, in bytes.
     package let size: Int64
     package let uncompressedSize: Int64
     package let created: Time
@@ -21,12 +21,13 @@ package struct Version: Model {
     package let imported: Time
     package let importedBy: String
     package let layers: [Layer]
-    /// How many; only where one version is looked at, and not of one that an earlier Cistern imported.
+    /// How many packages it has; only in the details of a version, and nil if an earlier version of Cistern imported
+    /// it.
     package var packages: Int?
     package let sourceKind: String?
     package let sourceName: String?
     package let signedBy: String?
-    /// The operation that goes on with an import: it computes the delta, then promotes the version if that was asked for.
+    /// The id of the operation that continues an import: it computes the delta, then promotes the version if requested.
     package var operation: String?
 
     package init(
@@ -47,14 +48,14 @@ package struct Versions: Model {
     package init(versions: [Version]) { self.versions = versions }
 }
 
-/// All that is known of a version.
+/// The details of a version.
 package struct VersionDetails: Model {
     package let stack: String
     package let version: String
     package let current: Bool
     package let state: State
     package let promotions: [Promotion]
-    /// How many get images on it.
+    /// How many droplets have images on it by default, because it is current.
     package let droplets: Int
     package let versions: [Version]
 
@@ -67,7 +68,7 @@ package struct VersionDetails: Model {
     }
 }
 
-/// Who said what of a version; nobody of one that was always available.
+/// A version's state and who set it; `at` and `by` are nil if no state was ever set.
 package struct State: Model {
     package let state: StateName
     package let reason: String
@@ -101,18 +102,18 @@ package struct Promotion: Model {
     }
 }
 
-/// What of a stack is current, and how it came to that, the newest first.
+/// The current version of a stack and the history of its promotions, the newest first.
 package struct Current: Model {
     package let stack: String
     package let version: String
     package let state: StateName
     @Nullable package var since: Time?
-    /// Where a rollback leads.
+    /// The version that a rollback leads to.
     @Nullable package var rollback: String?
     package let history: [Promotion]
-    /// How many get images on it; not in the answer to a change.
+    /// How many droplets have images on it by default; missing in the answer to a change.
     package var droplets: Int?
-    /// What is to be said of a change; only in the answer to one.
+    /// Warnings about a change; only in the answer to one.
     package var warnings: [String]?
 
     package init(
@@ -133,10 +134,10 @@ package struct PromotionRequest: Model {
     }
 }
 
-/// What promotions and rollbacks have in common.
+/// The members that requests for promotions and rollbacks have in common.
 package struct ChangeRequest: Model {
     package let reason: String?
-    /// The version that is believed to be current.
+    /// The version that the client expects to be current; if another one is, the request is refused.
     package let expect: String?
     package init(reason: String?, expect: String?) { (self.reason, self.expect) = (reason, expect) }
 }
@@ -153,9 +154,9 @@ package struct Delta: Model {
     package let architecture: ArchitectureName
     package let layer: Layer
     package let uncompressedSize: Int64
-    /// Of the version's own layers.
+    /// The sum of the new version's own layers, in bytes.
     package let rootfsSize: Int64
-    /// The layer's size of that, as in `3.07`.
+    /// The layer's size in percent of `rootfsSize`, such as `3.07`.
     package let sharePercent: String
     package let changed: Int64
     package let gone: Int64
@@ -180,7 +181,7 @@ package struct Deltas: Model {
     package init(deltas: [Delta]) { self.deltas = deltas }
 }
 
-/// What nodes need for images on a version.
+/// What nodes need before they run images on a version.
 package struct Prepull: Model {
     package enum Form: String, Words {
         case full, delta
@@ -191,7 +192,7 @@ package struct Prepull: Model {
         package let reference: String
         package let version: String
         package let bytes: Int64
-        /// Whether that is of use to nodes that run the version before.
+        /// Whether the pull helps nodes that run the previous version.
         package let helpsPrevious: Bool
 
         package init(reference: String, version: String, bytes: Int64, helpsPrevious: Bool) {
@@ -200,7 +201,7 @@ package struct Prepull: Model {
         }
     }
 
-    /// What a node fetches besides droplets: an empty one, one that runs the version before, one that pulled ahead.
+    /// The bytes that a node fetches besides droplets: with no layers, with the previous version's, and after the pull.
     package struct Bytes: Model {
         package let empty: Int64
         @Nullable package var previous: Int64?
@@ -262,7 +263,7 @@ package struct Packages: Model {
     package let manager: String
     package let distribution: Distribution
     package let complete: Bool
-    /// Entries of the database that could not be read.
+    /// How many entries of the package database could not be read.
     package let skipped: Int
     package let packages: [Package]
 
@@ -288,7 +289,7 @@ package struct PackageChange: Model {
     }
 }
 
-/// What became of packages from one version to another.
+/// How packages differ between two versions.
 package struct PackageChanges: Model {
     package let stack: String
     package let from: String

@@ -1,9 +1,9 @@
 package import JSON
 
-/// The shape of a JSON value, as OpenAPI 3.1 says it (JSON Schema 2020-12, of which only these few words are used).
+/// The schema of a JSON value in OpenAPI 3.1 (JSON Schema 2020-12, of which only a few keywords are used).
 package struct Schema: Hashable, Sendable {
     package let json: JSONValue
-    /// The shapes with a name that it refers to, directly or not.
+    /// The named schemas that it refers to, directly or indirectly.
     package let components: [String: JSONValue]
 
     init(_ json: JSONValue, components: [String: JSONValue] = [:]) {
@@ -11,7 +11,7 @@ package struct Schema: Hashable, Sendable {
         self.components = components
     }
 
-    /// A shape that has another one as the value of one of its words.
+    /// A schema with another schema as the value of the keyword `word`.
     init(_ words: [String: JSONValue], _ word: String, _ inner: Schema) {
         self.init(.object(words.merging([word: inner.json]) { $1 }), components: inner.components)
     }
@@ -24,7 +24,7 @@ package struct Schema: Hashable, Sendable {
         return Schema(.object(json), components: merged(fields.values.map(\.schema)))
     }
 
-    /// A reference to a shape, which gets a name.
+    /// A reference to a schema that is kept under a name.
     static func named(_ name: String, _ schema: Schema) -> Schema {
         Schema(
             ["$ref": .string("#/components/schemas/\(name)")],

@@ -30,7 +30,7 @@ package struct Droplet: Model {
 /// A page of droplets.
 package struct Droplets: Model {
     package let droplets: [Droplet]
-    /// What the next page is asked for with; missing on the last one.
+    /// The value of `after` for the next page; missing on the last page.
     package let next: String?
     package init(droplets: [Droplet], next: String? = nil) { (self.droplets, self.next) = (droplets, next) }
 }
@@ -52,14 +52,14 @@ package struct DropletImage: Model {
     }
 }
 
-/// What a collection of garbage did so far, or would do.
+/// What a garbage collection did so far, or would do.
 package struct GarbageCollection: Model {
-    /// What the retention policies took out before.
+    /// What retention removed before.
     package struct Retention: Model {
         package let droplets: Int
         package let manifests: Int
         package let rootfsVersions: Int
-        /// Why droplets and rootfs versions were left alone.
+        /// Why droplets and rootfs versions were not considered; nil if they were.
         @Nullable package var withheld: String?
 
         package init(droplets: Int, manifests: Int, rootfsVersions: Int, withheld: String?) {
@@ -77,7 +77,7 @@ package struct GarbageCollection: Model {
     package let retired: Int
     package let retiredBytes: Int64
     package let retention: Retention
-    /// Blobs that nothing refers to but perhaps a record that can't be read.
+    /// How many blobs stay only because a record that can't be read may refer to them.
     package let spared: Int
 
     package init(
@@ -93,7 +93,7 @@ package struct GarbageCollection: Model {
 
 package struct CollectionStatus: Model {
     @Nullable package var running: GarbageCollection?
-    /// The last one that came to its end, dry runs excepted.
+    /// The last one that finished, except dry runs.
     @Nullable package var last: GarbageCollection?
     @Nullable package var lastEnded: Time?
 
@@ -117,7 +117,7 @@ package struct Verification: Model {
     /// A record that can't be read.
     package struct Unreadable: Model {
         package let key: String
-        /// What it is a record of.
+        /// The kind of record.
         package let kind: String
         package let reason: String
         /// `kept`, `mended` or `set aside`.
@@ -133,20 +133,20 @@ package struct Verification: Model {
     package let damagedBlobs: Int
     /// The first 1000 of them.
     package let damaged: [Damage]
-    /// Tags and referrers that point to nothing.
+    /// Tags and referrers that point to a manifest which does not exist.
     package let dangling: Int
     package let orphanBytes: Int64
-    /// Files whose bytes nothing names.
+    /// How many objects with bytes no record names.
     package let orphans: Int
     package let repaired: Bool
     package let repositories: Int
-    /// Manifests that are missing among the referrers of their subject.
+    /// Manifests that are not listed among the referrers of their subject.
     package let unlinked: Int
-    /// Records that can't be read, or could not be before a repair.
+    /// How many records can't be read, or could not be read before a repair.
     package let unreadable: Int
     /// The first 1000 of them.
     package let unreadableRecords: [Unreadable]
-    /// Repositories that are missing in the catalog.
+    /// Repositories that the catalog does not list.
     package let unlisted: Int
 
     package init(
@@ -166,7 +166,7 @@ package struct VerificationStatus: Model {
     @Nullable package var running: Verification?
     @Nullable package var last: Verification?
     @Nullable package var lastEnded: Time?
-    /// Why the last one did not come to its end.
+    /// Why the last one did not finish; nil if it did.
     @Nullable package var failure: String?
 
     package init(running: Verification?, last: Verification?, lastEnded: Time?, failure: String?) {
@@ -174,10 +174,10 @@ package struct VerificationStatus: Model {
     }
 }
 
-/// A cluster that says what runs there.
+/// A cluster that reports what runs there.
 package struct Cluster: Model {
     package let cluster: String
-    /// Whether all parts of its report are there.
+    /// Whether all parts of its report are there and readable.
     package let complete: Bool
     package let digests: Int
     package let reported: Time
@@ -202,9 +202,9 @@ package struct ClusterReport: Model {
 package struct Limit: Model {
     @Nullable package var limit: Int64?
     @Nullable package var used: Int64?
-    /// Of writes that are under way.
+    /// Held for writes under way, in bytes.
     package let reserved: Int64
-    /// How often something was refused.
+    /// How many requests were refused because of the limit.
     package let denied: Int64
 
     package init(limit: Int64?, used: Int64?, reserved: Int64, denied: Int64) {
@@ -213,7 +213,7 @@ package struct Limit: Model {
     }
 }
 
-/// What is used of the limits.
+/// How much of the limits is used.
 package struct Usage: Model {
     package struct Quota: Model {
         package let repositories: String
@@ -265,7 +265,7 @@ package struct Overview: Model {
         @Nullable package var by: String?
         @Nullable package var reason: String?
         @Nullable package var rollback: String?
-        /// How many, by architecture.
+        /// The number of droplets by architecture.
         package let droplets: [String: Int]
         package let versions: [Version]
 
@@ -312,7 +312,7 @@ package struct Overview: Model {
     package let collection: CollectionStatus
     package let verification: VerificationStatus
     package let usage: Usage
-    /// Records that were met since the start and can't be read, at most 1000.
+    /// Records that can't be read, as far as the server met them since its start; at most 1000.
     package let unreadable: [Unreadable]
 
     package init(

@@ -3,19 +3,20 @@ package import ObjectStore
 
 /// A small fact under a key, read and written whole.
 ///
-/// Several versions of Cistern may work on one store, so a binary meets records that it can't read: of a newer format, or
-/// damaged. The two are told apart, for what is damaged may be mended by writing over it, and what is newer is somebody
-/// else's and stays.
+/// Several versions of Cistern may work on one store, so a binary meets records that it can't read: they have a newer
+/// format, or are damaged. The two are told apart because a damaged record may be repaired by writing over it, while a
+/// newer one must stay.
 package protocol Record: Sendable {
-    /// Whether records of this kind keep content alive that nothing else may name: while one of them can't be read,
-    /// nothing is collected that it might name.
+    /// Whether records of this kind may be the only reference to content: while one of them can't be read, nothing that
+    /// it might name is collected.
     static var namesContent: Bool { get }
 
-    /// - Parameter key: where the record is: a part of some facts stands there alone.
+    /// Decodes a record.
+    /// - Parameter key: where the record is stored: for some kinds a part of the fact is in the key only.
     static func decode(_ bytes: [UInt8], at key: ObjectKey) throws(RecordFault) -> Self
 
     /// The bytes to store.
-    /// - Parameter old: those that this is to replace; what a newer version of Cistern wrote there stays.
+    /// - Parameter old: the bytes to be replaced; members that a newer version of Cistern wrote there are carried over.
     func encode(over old: [UInt8]?, at key: ObjectKey) -> [UInt8]
 }
 
@@ -26,7 +27,7 @@ extension Record {
 /// Why a record can't be read.
 package enum RecordFault: Error, Hashable, Sendable {
     case damaged
-    /// It has a higher format number than this binary knows, or a key that it does not know (nil).
+    /// The record has a higher format number than this binary knows; nil: this binary does not know the key.
     case newer(format: Int64?)
 }
 
@@ -42,14 +43,14 @@ extension RecordFault: CustomStringConvertible {
 
 /// A record that is a JSON object.
 ///
-/// Its member `format` is the number of its format; a record without one has format 1. A new member that an old binary may
-/// ignore needs no new number: old binaries carry it over when they change the record. Anything else does, and then only
-/// records that need it are written in the new format, so that the version before can go on.
+/// Its member `format` is the number of its format; a record without one has format 1. A new member that an old binary
+/// may ignore needs no new number: old binaries carry it over when they change the record. Any other change needs a new
+/// number; then only records that need the new format are written in it, so that the previous version can go on.
 package protocol JSONRecord: Record {
     /// The highest format number that this binary reads.
     static var newestFormat: Int64 { get }
 
-    /// - Returns: nil if the document is no record of this kind.
+    /// - Returns: nil if the document is not a record of this kind.
     init?(_ json: JSONValue, at key: ObjectKey)
 
     var json: JSONValue { get }
@@ -66,7 +67,8 @@ extension JSONRecord {
     }
 
     package func encode(over old: [UInt8]?, at key: ObjectKey) -> [UInt8] {
-        // What this binary read, as it would have written it (`own`): whatever stands there besides is somebody else's.
+        // `own` is what this binary understands of the stored record. All other members are from a newer version and
+        // stay.
         guard let old, let stored = try? JSONValue(parsing: old), case .object(let before) = stored,
             case .object(let own)? = Self(stored, at: key)?.json, case .object(var members) = json
         else { return json.canonicalBytes }
@@ -75,19 +77,20 @@ extension JSONRecord {
     }
 }
 
-/// A record that was read, with the version that a conditional change needs.
+/// A record that was read, with the version that a conditional change of it needs.
 package struct StoredRecord<Value: Record>: Sendable {
     package let value: Value
     package let version: ObjectVersion
     let bytes: [UInt8]
 }
 
-/// A record that is there and can't be read.
+/// A record that exists and can't be read.
 package struct UnreadableRecord: Error, Hashable, Sendable {
     package let key: ObjectKey
     package let fault: RecordFault
     package let version: ObjectVersion
-    /// When it was written, by the store's clock, in nanoseconds since 1970: it names nothing that is younger.
+    /// When the record was written, in nanoseconds since 1970 by the store's clock. It can't name content that is
+    /// younger.
     package let modified: Int64
     package let namesContent: Bool
 
@@ -104,24 +107,24 @@ extension UnreadableRecord: CustomStringConvertible {
     package var description: String { "the record \(key) can't be read: \(fault)" }
 }
 
-/// What stands under a record's key.
+/// The result of looking for a record under a key.
 package enum FoundRecord<Value: Record>: Sendable {
     case missing
     case stored(StoredRecord<Value>)
     case unreadable(UnreadableRecord)
 
-    /// nil if there is none, or none that can be read.
+    /// The record; nil if there is none or it can't be read.
     package var readable: StoredRecord<Value>? { if case .stored(let record) = self { record } else { nil } }
 
-    /// Whether there is anything, readable or not.
+    /// Whether there is a record, readable or not.
     package var isThere: Bool { if case .missing = self { false } else { true } }
 }
 
-/// When somebody last relied on something: a collector leaves alone what has a young lease, whether anything refers to it
-/// or not. Nobody is locked out by a lease, and nobody has to give one back.
+/// When content was last relied on: a collector keeps what has a young lease, whether anything refers to it or not. A
+/// lease locks nobody out and need not be given back.
 ///
-/// Who is about to rely on something renews its lease first and writes down what refers to it then. A lease that is younger
-/// than a quarter of the grace period need not be renewed: what is written before the rest of the period is over is safe.
+/// A writer that is about to rely on content renews the lease first and writes its reference afterwards. A lease that
+/// is younger than a quarter of the grace period need not be renewed: the writer has the rest of the period to finish.
 package struct Lease: Hashable, Sendable, Comparable {
     /// In nanoseconds since 1970.
     package let time: Int64
@@ -132,10 +135,10 @@ package struct Lease: Hashable, Sendable, Comparable {
 
     package func needsRenewal(at now: Int64, grace: Int64) -> Bool { now - time >= grace / 4 }
 
-    /// Never older than it was, whatever the clocks of several writers say.
+    /// The lease renewed at a time. It never gets older, even if the clocks of several writers differ.
     package func renewed(at now: Int64) -> Lease { Lease(max(now, time)) }
 
-    /// Whether it counts for nothing.
-    /// - Parameter cutoff: when a collection began, less the grace period and what clocks may differ by.
+    /// Whether the lease has expired.
+    /// - Parameter cutoff: the start of a collection minus the grace period and the clock skew.
     package func isOver(before cutoff: Int64) -> Bool { time < cutoff }
 }

@@ -3,23 +3,25 @@ package import ObjectStore
 /// Why a record could not be read or written.
 package enum RecordError: Error, Hashable, Sendable {
     case unreadable(UnreadableRecord)
-    /// So many others changed the same record that this change was given up.
+    /// The change was given up because other writers changed the same record too often.
     case contended(ObjectKey)
     case store(ObjectStoreError)
 }
 
-/// An error type that says what records say, so that whoever keeps records need not translate at each call.
+/// An error type that can be made from a `RecordError`, so that code that keeps records need not translate at each
+/// call.
 package protocol RecordFailure: Error {
     init(_ error: RecordError)
 }
 
 extension RecordFailure {
-    /// A key, or why it is none in this type's words.
+    /// Parses a key.
+    /// - Throws: the parser's error as this type.
     package static func key(_ text: String) throws(Self) -> ObjectKey {
         do { return try ObjectKey(text) } catch { throw Self(.store(error)) }
     }
 
-    /// What a call of the store gives, or its failure in this type's words.
+    /// Returns what a call of the object store returns, or throws its error as this type.
     package static func ofStore<Value>(
         _ call: @autoclosure () async throws(ObjectStoreError) -> Value
     ) async throws(Self) -> Value {
@@ -27,9 +29,9 @@ extension RecordFailure {
     }
 }
 
-/// What becomes of a record.
+/// How to change a record.
 package enum RecordChange<Value: Record>: Sendable {
-    /// It stays as it is.
+    /// Leave the record as it is.
     case keep
     case write(Value)
     case remove
@@ -37,8 +39,9 @@ package enum RecordChange<Value: Record>: Sendable {
 
 /// Reads and writes records.
 ///
-/// Who reads one record for somebody that needs it says `read`: what can't be read is an error. Who goes through many says
-/// `readable`, or looks at `find`: one that can't be read must not hide the others. Both tell `unreadable` of it.
+/// To read one record that is needed, call `read`, which throws if the record can't be read. To go through many, call
+/// `readable` or `find`, so that one unreadable record does not hide the others. All of them report such a record to
+/// `unreadable`.
 package struct RecordStore<Failure: RecordFailure>: Sendable {
     package let store: any ObjectStore
     package let unreadable: UnreadableRecords
@@ -51,7 +54,7 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         self.unreadable = unreadable
     }
 
-    /// The same records, read from another store: the one below a cache, by who goes through all of them.
+    /// The same records, read from another store: a walk through all records uses the store below the cache.
     package func reading(_ other: any ObjectStore) -> RecordStore { RecordStore(other, unreadable: unreadable) }
 
     // MARK: reading
@@ -85,7 +88,7 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         }
     }
 
-    /// - Returns: nil if there is none.
+    /// - Returns: the record; nil if there is none.
     /// - Throws: `.unreadable`.
     package func read<Value: Record>(
         _ key: ObjectKey, as _: Value.Type = Value.self
@@ -97,15 +100,15 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         }
     }
 
-    /// - Returns: nil if there is none, or none that can be read.
+    /// - Returns: the record; nil if there is none or it can't be read.
     package func readable<Value: Record>(
         _ key: ObjectKey, as _: Value.Type = Value.self
     ) async throws(Failure) -> StoredRecord<Value>? {
         try await find(key, as: Value.self).readable
     }
 
-    /// Takes note of something under a key that this binary knows nothing of: a newer version of Cistern wrote it.
-    /// - Returns: nil if it is gone.
+    /// Notes an object under a key that this binary does not know, because a newer version of Cistern wrote it.
+    /// - Returns: nil if the object is gone.
     package func stranger(_ key: ObjectKey) async throws(Failure) -> UnreadableRecord? {
         do throws(ObjectStoreError) {
             let record = UnreadableRecord(try await store.head(key), .newer(format: nil), namesContent: true)
@@ -119,14 +122,14 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         return true
     }
 
-    /// The keys below a prefix in their order, a page.
+    /// One page of the keys below a prefix, in order.
     package func list(_ prefix: String, after: String?, limit: Int) async throws(Failure) -> [ObjectKey] {
         do { return try await store.list(prefix: prefix, startAfter: after, limit: limit).map(\.key) } catch {
             throw Failure(.store(error))
         }
     }
 
-    /// Goes through all keys below a prefix in their order.
+    /// Calls `body` with each key below a prefix, in order.
     package func forEach(
         _ prefix: String, page: Int = 1000, _ body: (ObjectKey) async throws(Failure) -> Void
     ) async throws(Failure) {
@@ -140,9 +143,9 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         }
     }
 
-    // MARK: writing. Not durable before `sync`.
+    // MARK: writing; nothing is durable before `sync`
 
-    /// Writes a record whatever is there.
+    /// Writes a record, unconditionally.
     package func write(_ record: some Record, at key: ObjectKey) async throws(Failure) {
         _ = try await write(record, at: key, if: .always)
     }
@@ -163,7 +166,7 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         unreadable.forget(key)
     }
 
-    /// - Returns: false if it is another version by now.
+    /// - Returns: false if the record is gone or has another version by now.
     package func remove(_ key: ObjectKey, version: ObjectVersion) async throws(Failure) -> Bool {
         do { try await store.delete(key, ifVersion: version) } catch {
             switch error {
@@ -175,15 +178,15 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         return true
     }
 
-    /// Moves a record that can't be read to `quarantine/<key>`, where an operator may look at it: from then on nothing
-    /// knows of it. One of a newer format is somebody else's, and stays.
+    /// Moves a damaged record to `quarantine/<key>`, for an operator to inspect; from then on no component reads it. A
+    /// record of a newer format stays where it is.
     /// - Returns: whether it was moved.
     package func setAside(_ record: UnreadableRecord) async throws(Failure) -> Bool {
         guard record.fault == .damaged else { return false }
         do throws(ObjectStoreError) {
             let object = try await store.get(record.key)
             guard object.info.version == record.version else { return false }
-            // A key that is too long for that is not worth keeping the record where it does harm.
+            // Where the quarantine key would be too long the record is only removed, since it does harm where it is.
             if let key = try? ObjectKey("quarantine/\(record.key)") {
                 try await store.put(key, object.bytes, if: .always)
             }
@@ -195,15 +198,16 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         do { try await store.sync() } catch { throw Failure(.store(error)) }
     }
 
-    /// Changes a record: reads it, asks what is to become of it, and writes that if nobody changed it meanwhile; else it
-    /// begins again, after a rest that grows. What it decides by is never a copy that a cache remembers of a shared store.
-    /// Members that this binary does not know are carried over.
+    /// Changes a record: reads it, calls `change`, and writes the result if nobody changed the record meanwhile; else
+    /// it tries again after a growing random pause. On a shared store it reads past the cache. Members that this binary
+    /// does not know are carried over.
     ///
-    /// Where it is not known whether a write happened, what is there is read back.
+    /// If the outcome of a write is unknown, the record is read back.
     /// - Parameters:
-    ///   - replacingDamaged: a damaged record is taken for none, and written over. One of a newer format never is.
-    ///   - change: may be asked several times. It gets nil if there is no record.
-    /// - Returns: the record as it is now, nil if there is none.
+    ///   - replacingDamaged: whether to treat a damaged record as missing and write over it. One of a newer format is
+    ///     never replaced.
+    ///   - change: may be called several times. It gets nil if there is no record.
+    /// - Returns: the record as it is now; nil if there is none.
     /// - Throws: `.unreadable`, `.contended`; what `change` throws.
     @discardableResult
     package func update<Value: Record>(
@@ -268,7 +272,7 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
     }
 
     private func rest(_ attempt: Int) async throws(Failure) {
-        // Two that met once are likely to part by themselves.
+        // After the first collision no pause is needed: two writers seldom collide twice in a row.
         guard attempt > 1 else { return }
         let longest = 1 << min(attempt, 6)
         do { try await Task.sleep(for: .milliseconds(Int.random(in: 0..<longest))) } catch {

@@ -2,23 +2,23 @@ public import Logging
 package import ObjectStore
 import Synchronization
 
-/// The records that were met and can't be read: each is logged once, and counted until it can be read again, is written
-/// over or is gone.
+/// The records that were met and can't be read. Each is logged once, and kept here until it is read successfully,
+/// overwritten or gone.
 public final class UnreadableRecords: Sendable {
-    /// More are counted by nobody: that is a broken store, and not a few broken records.
+    /// No more than this many are kept: with more of them the whole store is broken.
     package static let maximum = 1000
 
     private let records = Mutex<[ObjectKey: UnreadableRecord]>([:])
     private let logger: Logger?
 
-    /// - Parameter logger: nil: nothing is logged.
+    /// - Parameter logger: nil to log nothing.
     public init(logger: Logger? = nil) { self.logger = logger }
 
-    /// In the order of their keys.
+    /// All of them, in the order of their keys.
     package var all: [UnreadableRecord] { records.withLock { $0.values.sorted { $0.key < $1.key } } }
 
-    /// When the youngest was written of those that may name content, by the store's clock, in nanoseconds since 1970: they
-    /// name nothing that is younger. nil if there are none.
+    /// When the youngest record that may name content was written, in nanoseconds since 1970 by the store's clock:
+    /// these records name nothing that is younger. nil if there are none; `Int64.max` if there are too many to know.
     package var mayNameContentBefore: Int64? {
         records.withLock { records in
             if records.count >= Self.maximum { return .max }
@@ -46,15 +46,16 @@ public final class UnreadableRecords: Sendable {
     }
 }
 
-/// A kind of record, for who goes through all that a store has: which keys it has, and whether one of them can be read.
+/// A kind of record, for a walk through a whole store: which keys belong to it, and whether a record can be read.
 package struct RecordKind: Sendable {
-    /// For people, as in `rootfs version`.
+    /// A name for people, such as `rootfs version`.
     package let name: String
     package let isKey: @Sendable (ObjectKey) -> Bool
     let find:
         @Sendable (any ObjectStore, UnreadableRecords, ObjectKey) async throws(ObjectStoreError) -> UnreadableRecord?
 
-    /// - Parameter isKey: asked of keys below the prefixes of the kind's owner alone.
+    /// - Parameter isKey: whether a key belongs to this kind; called only with keys below the prefixes of the kind's
+    ///   owner.
     package init<Value: Record>(
         _ name: String, _: Value.Type, isKey: @escaping @Sendable (ObjectKey) -> Bool = { _ in true }
     ) {
@@ -78,10 +79,10 @@ package struct RecordFolder: Sendable {
         self.kinds = kinds
     }
 
-    /// Looks at each record.
+    /// Tries to read each record.
     ///
-    /// A key of no kind that is known is one of a newer version of Cistern.
-    /// - Parameter body: gets those that can't be read, and what kind they are of.
+    /// A key that belongs to no kind is reported as a record of a newer version of Cistern.
+    /// - Parameter body: called with each record that can't be read and the name of its kind.
     package func check<Failure: RecordFailure>(
         _ records: RecordStore<Failure>, _ body: (UnreadableRecord, _ kind: String) async throws(Failure) -> Void
     ) async throws(Failure) {

@@ -3,20 +3,20 @@ public import OCI
 public import ObjectStore
 package import Records
 
-/// Why the registry did not do what it was asked.
+/// Why the registry did not do what it was asked to do.
 public enum RegistryError: Error {
     case unknownRepository(RepositoryName)
     case unknownManifest(RepositoryName, Reference)
     case unknownBlob(RepositoryName, Digest)
-    /// No such upload, or somebody else's, or one of another repository.
+    /// There is no such upload, or it belongs to another user or repository.
     case unknownUpload
-    /// Another request writes to the upload.
+    /// Another request writes to the upload at the moment.
     case busyUpload
-    /// A chunk does not begin where the upload stands.
-    /// - Parameter received: bytes that are there.
+    /// A chunk does not begin at the end of what was received.
+    /// - Parameter received: bytes received so far.
     case outOfOrder(received: Int64)
     case tooManyUploads
-    /// Content is not what it was announced as.
+    /// Content has another checksum than the client announced.
     case mismatch(announced: Checksum, received: Checksum)
     /// A chunk has another length than it declared.
     case sizeMismatch(expected: Int64, actual: Int64)
@@ -24,13 +24,13 @@ public enum RegistryError: Error {
     case invalidManifest(String)
     /// Content that the repository had is gone: push it again.
     case missingContent([Digest])
-    /// Others changed the same manifest or tag so often that this change was given up.
+    /// The change was given up because other requests changed the same manifest or tag too often.
     case contended
     /// A repository's record of something can't be read.
     case unreadable(ObjectKey)
     case blob(BlobError)
     case store(ObjectStoreError)
-    /// The sender failed; its own error.
+    /// The sender failed; the value is its own error.
     case input(any Error)
     case cancelled
 }

@@ -2,8 +2,8 @@ import Images
 import OCI
 
 extension AcceptedFamilies {
-    /// What a client accepts. An image is OCI's unless it accepts Docker's manifests and not OCI's; an index, in the
-    /// vocabulary that it names, is only for a client that names one or anything.
+    /// What a client accepts. It gets an OCI image, unless it accepts Docker's manifests and not OCI's. It gets an
+    /// index only if it accepts one by name, of the family that it names, or accepts anything.
     /// - Parameter accept: the values of all `Accept` headers (RFC 9110, section 12.5.1).
     init(accept: [String]) {
         let types = acceptedTypes(accept)
@@ -27,7 +27,7 @@ private func acceptedTypes(_ accept: [String]) -> [Substring.UTF8View] {
     accept.flatMap { $0.utf8.split(separator: UInt8(ascii: ",")).compactMap(acceptedType) }
 }
 
-/// The media type of an item as in `a/b;q=0.5`; nil if its weight says that it is not accepted.
+/// The media type of an item such as `a/b;q=0.5`; nil if its weight is 0, so that it is not accepted.
 private func acceptedType(_ item: Substring.UTF8View) -> Substring.UTF8View? {
     let parts = item.split(separator: UInt8(ascii: ";"))
     let isRefused = parts.dropFirst().contains { parameter in

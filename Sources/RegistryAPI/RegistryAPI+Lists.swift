@@ -7,7 +7,7 @@ import OCI
 import Registry
 
 extension RegistryAPI {
-    /// "Listing tags": at most `n` of them, those after `last`.
+    /// "Listing tags": at most `n` tags, after `last`.
     func tags(_ name: RepositoryName, _ request: Request) async throws -> Response {
         let (count, last) = try paging(request)
         let derived = try await DerivedRepository(name, in: images)?.tags()
@@ -34,7 +34,7 @@ extension RegistryAPI {
             ["name": .string(name.text), "tags": .array(page.elements.map { .string($0) })], headers: headers)
     }
 
-    /// The repositories that were pushed to and that the user may read.
+    /// The repositories with pushed content that the user may read.
     func catalog(_ request: Request) async throws -> Response {
         let user = try request.requireUser()
         let (count, last) = try paging(request)
@@ -49,7 +49,7 @@ extension RegistryAPI {
         "<\(target)&last=\(PercentEncoding.encode(last, allowing: "/"))>; rel=\"next\""
     }
 
-    /// `n`, bounded, and `last`.
+    /// Parses `n`, limited to the largest page, and `last`.
     private func paging(_ request: Request) throws(RegistryFailure) -> (count: Int, last: String?) {
         var count = Registry.maximumPage
         if let text = try query("n", request) {
@@ -61,7 +61,7 @@ extension RegistryAPI {
         return (count, try query("last", request))
     }
 
-    /// A number that is larger than any: as good as the largest.
+    /// `Int.max` for a number that is too large for an `Int`; nil for any other text.
     private static func huge(_ text: String) -> Int? {
         !text.isEmpty && text.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } ? .max : nil
     }
@@ -76,10 +76,10 @@ extension RegistryAPI {
 
 // Referrers.
 extension RegistryAPI {
-    /// The largest list, in bytes: clients take no more than of a manifest.
+    /// The largest list, in bytes: clients accept no larger index than a manifest.
     private static let maximumList = (4 << 20) - 1024
 
-    /// "Listing Referrers": what was pushed and what is derived, in the byte order of their digests.
+    /// "Listing Referrers": pushed and derived ones, in the byte order of their digests.
     func referrers(_ name: RepositoryName, _ subject: Digest, _ request: Request) async throws -> Response {
         // Query parsing turns a plus into a space; a media type has no spaces, so each was a plus.
         let type = try query("artifactType", request).map { String($0.map { $0 == " " ? "+" : $0 }) }
@@ -121,7 +121,7 @@ extension RegistryAPI {
         return Page(elements: Array(all[..<fitting]), next: place(all[fitting - 1]))
     }
 
-    /// Where the list goes on after a descriptor. ASCII, so strings are in byte order.
+    /// A descriptor's place in the list, after which the next page begins. It is ASCII, so strings sort as their bytes.
     private static func place(_ descriptor: Descriptor) -> String {
         "\(descriptor.digest.algorithm.rawValue)-\(descriptor.digest.hex)"
     }

@@ -11,8 +11,9 @@ import Rootfs
 extension RegistryAPI {
     /// "Pulling manifests".
     ///
-    /// In a repository of derived images that is, in this order, what is derived, what was pushed beside it (a signature, an
-    /// SBOM), and a document about a derived image, which is searched for last since an unknown digest costs most there.
+    /// A repository of derived images is searched in this order: derived images, manifests pushed beside them
+    /// (signatures, SBOMs), documents about derived images. The last search comes last since an unknown digest costs
+    /// most there.
     func manifest(_ name: RepositoryName, _ reference: Reference, _ request: Request) async throws -> Response {
         guard let repository = DerivedRepository(name, in: images) else {
             return try await pushedManifest(name, reference, request)
@@ -33,7 +34,7 @@ extension RegistryAPI {
 
     private func answer(_ manifest: DerivedManifest, _ reference: Reference, _ request: Request) -> Response {
         var headers = headers(manifest.digest)
-        // By a tag the answer depends on what the client accepts.
+        // By tag the manifest's media types depend on what the client accepts.
         if case .tag = reference { headers.fields[.vary] = "Accept" }
         return answer(manifest.bytes, manifest.mediaType.text, headers, request)
     }
@@ -71,7 +72,8 @@ extension RegistryAPI {
         return .bytes(bytes, contentType: mediaType, headers: headers.fields)
     }
 
-    /// Reads nothing, and renews the lease: who asks whether something is there is likely to rely on it next.
+    /// Answers without reading the manifest, and renews its lease, since the client is likely to rely on the manifest
+    /// next.
     private func pushedManifestHead(
         _ name: RepositoryName, _ reference: Reference, _ request: Request
     ) async throws -> Response {
@@ -101,8 +103,9 @@ extension RegistryAPI {
             headers: [.contentDigest: digest.description])
     }
 
-    /// Sends a client to the store for a blob's bytes, if that is wanted and the store can. The client asks for its range
-    /// there; HEAD is answered here, and so is who has the blob already.
+    /// Redirects a client to the store for a blob's bytes, if redirects are configured and the store offers URLs; else
+    /// nil. The client repeats its Range header there. HEAD requests and clients that have the blob already are
+    /// answered here.
     private func redirect(
         _ name: RepositoryName, _ digest: Digest, _ derived: DerivedContent?, _ request: Request
     ) async throws -> Response? {
@@ -127,7 +130,7 @@ extension RegistryAPI {
     private func derivedContent(_ name: RepositoryName, _ digest: Digest) async throws -> DerivedContent? {
         guard let repository = DerivedRepository(name, in: images) else { return nil }
         if let content = try await repository.content(digest) { return content }
-        // A blob that was pushed is not searched for among the documents about images.
+        // A pushed blob is found first, because the search among the documents about images costs most.
         do {
             _ = try await registry.blob(name, digest)
             return nil

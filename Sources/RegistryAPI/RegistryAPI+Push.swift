@@ -34,7 +34,8 @@ extension RegistryAPI {
         return accepted(id, name, received: 0, isNew: true)
     }
 
-    /// Without `from` the blob is not searched for: the user would have to be asked about each repository that has it.
+    /// Mounts a blob from the repository `from`. Without `from` the blob is not searched for, since the user's rights
+    /// would have to be checked for each repository that has it.
     private func mounted(_ digest: Digest, _ name: RepositoryName, _ request: Request) async throws -> Blob? {
         guard let text = try query("from", request), let source = try? RepositoryName(parsing: text),
             request.may(.pull, on: source.text)
@@ -42,7 +43,7 @@ extension RegistryAPI {
         return try await registry.mount(digest, from: source, to: name)
     }
 
-    /// What is done with an upload under way.
+    /// Answers a request about an upload under way.
     func upload(_ name: RepositoryName, _ id: UploadID?, _ request: Request) async throws -> Response {
         do { return try await answer(name, id, request) } catch RegistryError.outOfOrder(let received) {
             throw RegistryFailure.outOfOrder(received: received, location: request.path)
@@ -83,7 +84,7 @@ extension RegistryAPI {
         return UploadOwner(repository: name, user: try request.requireUser().name)
     }
 
-    /// Where the sender says that a chunk belongs: `Content-Range: <first>-<last>`.
+    /// The position of a chunk, as the sender states it: `Content-Range: <first>-<last>`. nil without that header.
     private func chunk(of request: Request, _ body: RequestBody) throws(RegistryFailure) -> Range<Int64>? {
         guard let text = request.headers[.contentRange] else { return nil }
         let parts = text.split(separator: "-", omittingEmptySubsequences: false)
@@ -120,7 +121,7 @@ extension RegistryAPI {
     }
 }
 
-// Manifests, and what is deleted.
+// Manifests, and deletions.
 extension RegistryAPI {
     /// The largest manifest, in bytes.
     private static let maximumManifest: Int64 = 4 << 20
@@ -140,7 +141,7 @@ extension RegistryAPI {
         return Response(status: .created, headers: headers)
     }
 
-    /// The tags that a push by digest sets besides.
+    /// The additional tags that a push by digest sets (`tag` in the query).
     private func tags(_ request: Request, _ reference: Reference) throws -> [Tag] {
         var tags: [Tag] = []
         for text in try request.queries("tag") {
@@ -155,7 +156,8 @@ extension RegistryAPI {
         return tags
     }
 
-    /// Derived repositories take what refers to their images, and nothing that could be mistaken for one.
+    /// Checks a push to a repository of derived images: only referrers of its images and signature tags are accepted,
+    /// and nothing that could be mistaken for a derived image.
     private func checkReserved(
         _ name: RepositoryName, _ reference: Reference, _ tags: [Tag], _ bytes: [UInt8], _ request: Request
     ) throws {

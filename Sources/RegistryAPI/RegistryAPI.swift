@@ -7,7 +7,7 @@ import JSON
 import OCI
 public import Registry
 
-/// The routes below `/v2/`: the OCI distribution specification, for images that are derived and for what is pushed.
+/// The routes below `/v2/`: the OCI distribution specification, for derived images and pushed content.
 public struct RegistryAPI: Sendable {
     let images: DerivedImages
     let registry: Registry
@@ -15,10 +15,10 @@ public struct RegistryAPI: Sendable {
     let blobs: BlobStore
     let redirects: Bool
 
-    /// How long a URL of the store is good for: the time in which a transfer has to begin.
+    /// How long a URL of the store is valid: a transfer has to begin in this time.
     static let redirectLifetime: Duration = .seconds(900)
 
-    /// - Parameter redirects: blobs are fetched from the store itself, where it can give URLs for that.
+    /// - Parameter redirects: whether clients are redirected to the store for blobs, if the store offers URLs.
     public init(
         images: DerivedImages, registry: Registry, uploads: UploadSessions, blobs: BlobStore, redirects: Bool = false
     ) {
@@ -42,11 +42,11 @@ public struct RegistryAPI: Sendable {
     private func answer(to request: Request) async throws -> Response {
         let route: RegistryRoute
         do throws(RegistryFailure) { route = try RegistryRoute(path: request.path) } catch {
-            // An anonymous caller is asked to authenticate, whatever is wrong with the path.
+            // An anonymous client has to authenticate first, even if the path is malformed.
             if request.principal == nil { try request.requireUser() }
             throw error
         }
-        // The image of a tag is in memory or composed in microseconds: changing threads would cost more than the answer.
+        // The image of a tag is cached or composed within microseconds, so that changing threads would cost more.
         if case .manifest(_, .tag) = route, request.method == .get || request.method == .head {
             return try await answer(to: request, for: route)
         }
@@ -72,14 +72,14 @@ public struct RegistryAPI: Sendable {
         }
     }
 
-    /// The rows of each endpoint: what its methods ask for.
+    /// The rows of the access table for each endpoint, which tell the roles that its methods require.
     private static let rights = Dictionary(
         uniqueKeysWithValues: RegistryRoute.Endpoint.allCases.map { endpoint in
             (endpoint, AccessTable.cistern.rows.filter { $0.pattern == endpoint.rawValue })
         })
 
-    /// Asks for what the table of roles and routes says. To users who may read other repositories, one that they may
-    /// not read is as if it were not there; strangers are asked who they are before they learn what there is.
+    /// Checks the user's rights by the table of roles and routes. To a user who may read other repositories, one that
+    /// the user may not read looks nonexistent; an anonymous client has to authenticate before it learns what exists.
     private func authorise(_ request: Request, _ route: RegistryRoute) throws {
         let rows = Self.rights[route.endpoint] ?? []
         let method = request.method == .head ? "GET" : request.method.rawValue

@@ -9,14 +9,14 @@ import ObjectStore
 import Registry
 import Rootfs
 
-/// How `/v2/` words its failures: the specification's error codes in the specification's document
+/// How `/v2/` states failures: the specification's error codes in the specification's document
 /// (OCI distribution specification, "Error codes").
 struct RegistryErrors: ErrorEnvelope {
     let headers: HTTPFields = [.distributionVersion: "registry/2.0"]
 
     func failure(for error: any Error) -> HTTPFailure? {
         if let failure = error as? RegistryFailure { return HTTPFailure(failure, failure.status) }
-        // The body's own failure: it stalled, broke off, or was too long.
+        // The request's body failed: it stalled, broke off or was too long.
         if let failure = ErrorStatus.ofBody(error) { return failure }
         guard let status = ErrorStatus(error, in: .registry) else { return nil }
         let known =
@@ -51,7 +51,7 @@ struct RegistryErrors: ErrorEnvelope {
         "DENIED", "UNSUPPORTED", "TOOMANYREQUESTS",
     ]
 
-    /// The specification allows only its own codes where the client is at fault.
+    /// The code to answer. For a client's fault only the specification's own codes are allowed.
     private static func code(of failure: HTTPFailure) -> String {
         if known.contains(failure.code) || failure.status.kind != .clientError {
             return failure.code.isEmpty ? "UNKNOWN" : failure.code
@@ -84,12 +84,12 @@ enum RegistryFailure: Error, Hashable {
     case uploadUnknown
     case uploadInvalid(String)
     case uploadBusy
-    /// - Parameter location: where the upload goes on.
+    /// - Parameter location: the URL at which the upload continues.
     case outOfOrder(received: Int64, location: String)
     case digestInvalid(String)
     case sizeInvalid(String)
     case denied(String)
-    /// The store's own limit is reached: its sender can't do anything about it.
+    /// The store's own limit is reached, which is not the client's fault.
     case overStoreLimit(String)
     case unsupported(String, allow: String)
     case unknownEndpoint
@@ -171,7 +171,7 @@ enum RegistryFailure: Error, Hashable {
         }
     }
 
-    /// For an error that a derived image's lookup ended with. nil: something failed inside.
+    /// The refusal for an error of a derived image's lookup; nil if the specification has no code for it.
     init?(_ error: ImageError) {
         switch error {
         case .invalidName(_, let text): self = .nameInvalid(text)
@@ -185,7 +185,7 @@ enum RegistryFailure: Error, Hashable {
         }
     }
 
-    /// For what the registry refused. nil: something failed inside.
+    /// The refusal for an error of the registry; nil if the specification has no code for it.
     init?(_ error: RegistryError) {
         switch error {
         case .unknownRepository(let name): self = .nameUnknown("there is no repository '\(name)'")
@@ -208,16 +208,17 @@ enum RegistryFailure: Error, Hashable {
             self = .unavailable("the registry's store can't be written at the moment")
         case .blob(.missing(let digest)): self = .blobUnknown(digest)
         case .store, .blob(.store): self = .unavailable("the registry's store failed: try again")
-        // The upload's route answers `.outOfOrder` itself, since it knows the upload's URL. The rest failed inside.
+        // The upload's route handles `.outOfOrder` itself, since it knows the upload's URL. The others are internal
+        // failures.
         case .outOfOrder, .unreadable, .blob, .input: return nil
         }
     }
 }
 
-/// As the specification shows what was received; of nothing it can only say `0-0`.
+/// The value of `Range` for received bytes, as the specification defines it. For no bytes it can only be `0-0`.
 func receivedRange(_ received: Int64) -> String { "0-\(max(received - 1, 0))" }
 
-/// The beginning of a text that somebody sent, fit to be shown.
+/// The beginning of a text from a request, at most 160 characters, without control characters.
 private func excerpt(_ text: String) -> String {
     let shown = String.UnicodeScalarView(text.unicodeScalars.prefix(160).filter { $0.value >= 32 && $0.value != 127 })
     return String(shown) + (text.unicodeScalars.count > 160 ? "…" : "")

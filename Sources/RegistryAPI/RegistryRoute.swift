@@ -1,26 +1,26 @@
 import OCI
 import Registry
 
-/// What a path below `/v2/` asks for (OCI distribution specification, "Endpoints").
+/// The endpoint that a path below `/v2/` names (OCI distribution specification, "Endpoints").
 enum RegistryRoute: Hashable {
     /// end-1
     case ping
-    /// end-3, and end-4, end-7, end-9 by other methods
+    /// end-3; end-7 by PUT and end-9 by DELETE
     case manifest(RepositoryName, Reference)
     /// end-2, and end-10 by DELETE
     case blob(RepositoryName, Digest)
     /// end-4a, end-4b, end-4c, end-11
     case uploads(RepositoryName)
-    /// end-5, end-6, end-13, end-14. nil: what no upload can be called.
+    /// end-5, end-6, end-13, end-14. The id is nil if it can't be an upload's.
     case upload(RepositoryName, UploadID?)
     /// end-8a, end-8b
     case tags(RepositoryName)
     /// end-12a, end-12b
     case referrers(RepositoryName, Digest)
-    /// All repositories: no part of the specification, but of what clients use.
+    /// All repositories. Not part of the specification, but clients use it.
     case catalog
 
-    /// As the table of roles and routes names it.
+    /// The endpoints, by their patterns in the table of roles and routes.
     enum Endpoint: String, CaseIterable {
         case ping = "/v2/"
         case manifest = "/v2/:name/manifests/:reference"
@@ -54,7 +54,7 @@ enum RegistryRoute: Hashable {
         }
     }
 
-    /// What is answered as if it were not there.
+    /// The answer if the user may not know whether it exists.
     var missing: RegistryFailure {
         switch self {
         case .manifest(let name, let reference):
@@ -66,7 +66,7 @@ enum RegistryRoute: Hashable {
     }
 
     /// - Parameter path: percent-encoded, without the query, beginning with `/v2`.
-    /// - Throws: `RegistryFailure` with the code of what is malformed; `.unsupported` for what is no endpoint.
+    /// - Throws: `RegistryFailure` with the code of what is malformed; `.unknownEndpoint` if the path is no endpoint's.
     init(path: String) throws(RegistryFailure) {
         // Bytes are compared, not characters, since each request is parsed.
         var rest = Substring(path).utf8.dropFirst()
@@ -101,7 +101,8 @@ enum RegistryRoute: Hashable {
         }
     }
 
-    /// Takes the last component and the slash before it off; nil if there is no slash.
+    /// Removes the last component and the slash before it from a path.
+    /// - Returns: the component; nil if there is no slash.
     private static func lastComponent(_ path: inout Substring.UTF8View) -> String? {
         guard let slash = path.lastIndex(of: UInt8(ascii: "/")) else { return nil }
         defer { path = path[..<slash] }
@@ -126,8 +127,8 @@ enum RegistryRoute: Hashable {
     }
 }
 
-/// A text with its percent-escapes resolved; nil if they are malformed. Escapes can't smuggle anything in: what results
-/// is held against the specification's grammar, not used as a path.
+/// Decodes a text's percent-escapes; nil if they are malformed. This is safe, because the result is checked against the
+/// specification's grammar and never used as a path.
 private func percentDecoded(_ text: String) -> String? {
     text.utf8.contains(UInt8(ascii: "%")) ? PercentEncoding.decode(text.utf8, allowsNUL: true) : text
 }

@@ -2,12 +2,12 @@ package import Blobs
 import Layers
 package import OCI
 
-/// Layers go to blobs. They are made durable later, all of a request together, by `BlobStore.commit`.
+/// Writes layers into the blob store. `BlobStore.commit` makes them durable later, all layers of a request together.
 package struct BlobLayerSink: LayerSink {
     private let blobs: BlobStore
     private let reservation: QuotaReservation?
 
-    /// - Parameter reservation: grows by the layers' bytes before they are written.
+    /// - Parameter reservation: in the repository's quotas; it grows by the layers' bytes before they are written.
     package init(blobs: BlobStore, reservation: QuotaReservation? = nil) {
         self.blobs = blobs
         self.reservation = reservation

@@ -6,9 +6,12 @@ package import Records
 import Runtime
 public import Signatures
 
-/// Why an image, a droplet or a rootfs could not be had or made.
+/// Why an image, a droplet or a rootfs could not be read or made.
 public enum ImageError: Error, Sendable {
-    /// A guid, stack, version or architecture outside its grammar: what it was meant for, and the text.
+    /// A guid, stack, version or architecture does not match its grammar.
+    /// - Parameters:
+    ///   - what: the kind of name.
+    ///   - text: the text that was given.
     case invalidName(what: String, text: String)
     case unknownStack(StackName)
     case unknownVersion(StackName, VersionName)
@@ -16,51 +19,53 @@ public enum ImageError: Error, Sendable {
     case nothingPromoted(StackName)
     /// The version lacks a variant for the droplet's architecture.
     case noVariant(StackName, VersionName, Architecture)
-    /// A version is immutable: another content was imported under the same name.
+    /// Other content was imported under the same name, and a version is immutable.
     case rootfsExists(StackName, VersionName, Architecture)
-    /// The rootfs lacks what apps can't be started without: all of it.
+    /// The rootfs lacks what is needed to start apps; the list has everything that is missing.
     case unsuitableRootfs(missing: [String])
-    /// An image archive that is broken, or has no image that can be taken: why.
+    /// An image archive is broken or has no suitable image; the text says why.
     case unsuitableImage(String)
-    /// What came is not signed by a trusted key: why, and which are.
+    /// The import is not signed by a trusted key; the text says why, and which keys are trusted.
     case untrusted(String)
     case unknownDelta(StackName, from: VersionName, to: VersionName)
-    /// The version came in when no package lists were made.
+    /// The version has no package list, because an earlier version of Cistern imported it.
     case noPackages(StackName, VersionName, Architecture)
-    /// No layer turns the one version into the other, or the one computed does not: why.
+    /// No layer turns one version into the other, or the computed one does not; the text says why.
     case unsuitableDelta(String)
-    /// A version that is current, or was before it, can't be removed.
+    /// The version is current, so it can't be removed or blocked.
     case rootfsInUse(StackName, VersionName)
-    /// A version that may run somewhere, or that one would go back to, is only removed by force, or not at all: why.
+    /// The version may run somewhere or is a rollback's target, so it can't be removed, or only by force; `reason` says
+    /// why.
     case rootfsNeeded(StackName, VersionName, reason: String)
-    /// A blocked version is not promoted, and nothing new is made of it.
+    /// The version is blocked, so it can't be promoted and no delta to it is made.
     case versionBlocked(StackName, VersionName, reason: String)
-    /// Nothing was current before what is, of what is there still and not blocked.
+    /// There is no earlier version to roll back to that still exists and is not blocked.
     case nothingBefore(StackName, current: VersionName)
-    /// Another version is current than the one who promotes believes: how it came to that; nil if nothing ever was.
+    /// Another version is current than the request expects. The value is its promotion; nil if nothing was ever
+    /// promoted.
     case promotedMeanwhile(StackName, PromotionHistory.Promotion?)
-    /// The version is no single layer.
+    /// The version consists of several layers, where a single one is needed.
     case notOneLayer(StackName, VersionName)
-    /// A cluster's report of what runs there that can't be taken.
+    /// A cluster's report of what runs there is not valid; the text says why.
     case unsuitableReport(String)
-    /// No `launch` for the architecture was given to this server.
+    /// This server has no `launch` for the architecture.
     case noLifecycle(Architecture)
     case unknownDroplet(guid: String, hash: String)
     /// The bytes received are not the ones announced.
     case checksumMismatch(announced: String, received: String)
-    /// Another content is already known under this SHA-1.
+    /// Another droplet of the app has the same SHA-1.
     case aliasTaken(guid: String, sha1: String)
     /// The droplet or rootfs is not one that can be converted.
     case rejected(ConversionError)
     /// A stored record can't be read.
     case damaged(ObjectKey)
-    /// Too many others changed the same record meanwhile.
+    /// The change was given up because other writers changed the same record too often.
     case contended(ObjectKey)
     case blob(BlobError)
     case store(ObjectStoreError)
     /// Provenance can't be signed.
     case signing(SignatureError)
-    /// The sender failed or went away.
+    /// The sender failed or went away; the value is its own error.
     case input(any Error)
     case cancelled
 }
@@ -145,7 +150,7 @@ extension ImageError: BlobFailure {
     }
 }
 
-/// Whatever went wrong below, as this module says it.
+/// Turns any error that reading, converting or storing throws into an `ImageError`.
 package func imageError(_ error: any Error) -> ImageError {
     switch error {
     case let error as ImageError: error

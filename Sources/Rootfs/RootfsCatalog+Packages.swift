@@ -20,7 +20,7 @@ extension RootfsCatalog {
         return list
     }
 
-    /// What became of a stack's packages from one version to another.
+    /// How a stack's packages differ between two versions.
     /// - Throws: as `packages`.
     public func packageChanges(
         _ stack: StackName, from old: VersionName, to new: VersionName, _ architecture: Architecture
@@ -29,7 +29,7 @@ extension RootfsCatalog {
             from: try await packages(stack, old, architecture), to: try await packages(stack, new, architecture))
     }
 
-    /// The packages of a version; nil if they are not recorded. Read when they are asked for, and kept for a while.
+    /// The packages of a version; nil if they are not recorded. They are read on demand and cached.
     public func packageList(of version: RootfsVersion) async throws(ImageError) -> PackageList? {
         if let list = packageLists.value(version) { return list }
         return try await packageReading.value(for: version) { () throws(ImageError) in
@@ -40,18 +40,18 @@ extension RootfsCatalog {
         }
     }
 
-    /// How often a package list came or went: what is derived from them may be other then.
+    /// How often a package list was added or removed, so that documents derived from the lists are made again.
     package var packageChanges: Int { state.withLock { $0.packageChanges } }
 
-    /// Writes a list down before its version's record, unless there is one of the same file. Not durable before
-    /// `sync()`. The caller holds `changes`.
+    /// Stores a package list, unless there is one of the same file. To be called before the version's record is
+    /// written. Not durable before `sync()`. The caller holds `changes`.
     func keepPackages(_ list: PackageList, of version: RootfsVersion) async throws(ImageError) {
         let kept = try? self.version(version.stack, version.version, version.architecture)
-        // Another file under a name that is taken: its import fails.
+        // The name is taken by a version of another file, so this import is going to fail.
         guard kept == nil || kept?.source == version.source else { return }
         let record = StoredPackageList(list: list, source: version.source)
         var isWritten = false
-        // Once written it stays as it is, unless an import that came to nothing left it, or it is damaged.
+        // A list does not change, unless it is damaged or a failed import of another file left it.
         try await records.update(try packageKey(version), as: StoredPackageList.self, replacingDamaged: true) { found in
             isWritten = found?.value.source != version.source
             return isWritten ? .write(record) : .keep
@@ -61,7 +61,7 @@ extension RootfsCatalog {
         state.withLock { $0.packageChanges += 1 }
     }
 
-    /// One that can't be read is as good as none: another import of the file writes it again.
+    /// The stored list; nil if there is none or it can't be read, since another import of the file writes it again.
     private func storedPackages(_ version: RootfsVersion) async throws(ImageError) -> StoredPackageList? {
         try await records.readable(try packageKey(version), as: StoredPackageList.self)?.value
     }
@@ -71,14 +71,14 @@ extension RootfsCatalog {
     }
 }
 
-/// A version's list: `rootfs/<stack>/<version>/packages/<architecture>`. Written at import; versions that earlier Cisterns
-/// imported have none.
+/// A version's package list: `rootfs/<stack>/<version>/packages/<architecture>`. Written at import; versions that
+/// earlier versions of Cistern imported have none.
 struct StoredPackageList: JSONRecord {
     let list: PackageList
-    /// Of the file that was imported: a list without its version is another file's.
+    /// The digest of the imported file: a list whose source differs from its version's belongs to another file.
     let source: Digest
 
-    /// What no architecture is called.
+    /// A folder's name that differs from every architecture's.
     static let folder = "packages"
 
     static func key(_ version: RootfsVersion) throws(ObjectStoreError) -> ObjectKey {
@@ -116,7 +116,7 @@ extension PackageList {
 }
 
 extension RootfsFindings {
-    /// The files' bytes; nil for what is too large.
+    /// The files' bytes; nil for a file that is too large.
     var contents: [String: [UInt8]?] {
         files.mapValues { file in if case .bytes(let bytes) = file { bytes } else { nil } }
     }

@@ -4,7 +4,7 @@ import Records
 import Runtime
 import Synchronization
 
-/// What somebody who promotes believes to be current.
+/// What a request to promote expects to be current; otherwise it is refused.
 public enum PromotionExpectation: Hashable, Sendable {
     case version(VersionName)
     /// `PromotionHistory.generation`.
@@ -20,16 +20,17 @@ public enum PromotionExpectation: Hashable, Sendable {
 
 /// What this process knows of a stack's record.
 struct StackKnowledge {
-    /// nil: there is none, or none that can be read.
+    /// nil if there is no record or it can't be read.
     var record: StackRecord?
-    /// Since when it is not known what was said: the record can't be read, or was set aside.
+    /// Since when the states of versions are unknown, because the record can't be read or was set aside; nil: they are
+    /// known.
     var lost: Timestamp?
-    /// What objects of before say, `rootfs/<stack>/<version>/state`, until they are gone.
+    /// States in objects of earlier versions of Cistern, `rootfs/<stack>/<version>/state`, until these are removed.
     var former: [VersionName: FormerState] = [:]
 
     struct FormerState {
         let state: VersionState
-        /// It stays: somebody else wrote it.
+        /// Whether a newer version of Cistern wrote the object, so that it must stay.
         var isNewer = false
     }
 
@@ -37,8 +38,8 @@ struct StackKnowledge {
         lost == nil && (record?.isOldForm == true || former.values.contains { !$0.isNewer })
     }
 
-    /// An object of before counts only as long as the record says nothing of its version: it was left by a migration that
-    /// did not come to its end, and was taken over by what the record says.
+    /// The state of a version. The record's state counts first: an object of an earlier version of Cistern that still
+    /// exists beside it was left by an interrupted migration, which had copied its state into the record.
     func state(of version: VersionName) -> VersionState? {
         let state = record?.states[version] ?? former[version]?.state
         guard let lost, state?.availability != .blocked else { return state }
@@ -75,13 +76,13 @@ extension RootfsCatalog {
         throw .nothingPromoted(stack)
     }
 
-    /// Makes a version its stack's current one: one conditional write, durable when it returns. Promoting what is
-    /// current already changes nothing.
+    /// Makes a version its stack's current one with one conditional write, durable on return. Promoting the version
+    /// that is current already changes nothing.
     ///
-    /// Where the stack's record is damaged, a new one begins with this promotion, and what was said of other versions is
-    /// lost: they count as blocked until something is said of them.
-    /// - Throws: `.unknownStack`, `.unknownVersion`, `.versionBlocked`, `.contended`; `.promotedMeanwhile` if something
-    ///   else is current than expected; `.damaged` if a newer Cistern wrote what is said of the stack.
+    /// If the stack's record is damaged and this process does not know its content for sure, a new record begins with
+    /// this promotion. The states of other versions are lost then: they count as blocked until an operator sets them.
+    /// - Throws: `.unknownStack`, `.unknownVersion`, `.versionBlocked`, `.contended`; `.promotedMeanwhile` if another
+    ///   version is current than expected; `.damaged` if a newer version of Cistern wrote the stack's record.
     @discardableResult
     public func promote(
         _ stack: StackName, _ version: VersionName, by: String, reason: String,
@@ -91,8 +92,8 @@ extension RootfsCatalog {
             Change(stack: stack, by: by, reason: reason, expectation: expectation), to: .version(version))
     }
 
-    /// Goes back to what was current before, of what is still there and not blocked (`PromotionHistory.earlier`): one
-    /// conditional write, durable when it returns.
+    /// Goes back to the version that was current before, among those that still exist and are not blocked
+    /// (`PromotionHistory.earlier`), with one conditional write, durable on return.
     /// - Throws: `.unknownStack`, `.nothingPromoted`, `.nothingBefore`, `.promotedMeanwhile`, `.contended`, `.damaged`.
     @discardableResult
     public func rollBack(
@@ -101,27 +102,27 @@ extension RootfsCatalog {
         try await change(Change(stack: stack, by: by, reason: reason, expectation: expectation), to: .earlier)
     }
 
-    /// Where a rollback would lead now; nil: nowhere.
+    /// The version that a rollback would make current now; nil if there is none.
     public func rollbackTarget(_ stack: StackName) -> VersionName? {
         let versions = Set(((try? versions(stack)) ?? []).map(\.version))
         return history(stack)?.earlier.first { versions.contains($0) && availability(stack, $0) != .blocked }
     }
 
-    /// As the store has it now.
-    /// - Throws: `.damaged` if it can't be read.
+    /// The history as the store has it now, read past this catalog's memory.
+    /// - Throws: `.damaged` if the record can't be read.
     package func storedHistory(_ stack: StackName) async throws(ImageError) -> PromotionHistory? {
         try await records.read(try recordKey(stack), as: StackRecord.self)?.value.history
     }
 
     private func change(_ change: Change, to destination: Destination) async throws(ImageError) -> PromotionHistory {
-        // Not removed meanwhile.
+        // While `changes` is held the version can't be removed by this process.
         try await changes.run(cancelled: ImageError.cancelled) { () throws(ImageError) in
             let record = try await update(change.stack) { (record, unknown) throws(ImageError) in
                 if let expectation = change.expectation, !expectation.holds(record.history) {
                     _ = try versions(change.stack)
                     throw .promotedMeanwhile(change.stack, record.history?.promotions.first)
                 }
-                // Who promotes a version of which it is not known what was said says it.
+                // Promoting a version whose state is unknown counts as allowing it.
                 if case .version(let version) = destination, unknown.contains(version) { record.states[version] = nil }
                 let promotion = try await promotion(change, to: destination, from: record)
                 guard record.history?.current != promotion.version else { return }
@@ -158,7 +159,7 @@ extension RootfsCatalog {
 // MARK: what is said of versions
 
 extension RootfsCatalog {
-    /// What was said of a version; nil if nothing ever was: it is available.
+    /// The state that an operator gave a version; nil if none was ever set, so that it is available.
     public func versionState(_ stack: StackName, _ version: VersionName) -> VersionState? {
         state.withLock { $0.stacks[stack]?.state(of: version) }
     }
@@ -167,15 +168,15 @@ extension RootfsCatalog {
         versionState(stack, version)?.availability ?? .available
     }
 
-    /// Says what may become of a version, by one conditional write, durable when it returns. Saying the same again
-    /// changes nothing.
-    /// - Throws: `.unknownStack`, `.unknownVersion`, `.contended`; `.rootfsInUse` if it is to be blocked and is current;
-    ///   `.damaged` if a newer Cistern wrote what is said of the stack.
+    /// Sets the state of a version with one conditional write, durable on return. Setting the same state again changes
+    /// nothing.
+    /// - Throws: `.unknownStack`, `.unknownVersion`, `.contended`; `.rootfsInUse` to block the current version;
+    ///   `.damaged` if a newer version of Cistern wrote the stack's record.
     public func setState(
         _ stack: StackName, _ version: VersionName, _ availability: VersionState.Availability, by: String,
         reason: String
     ) async throws(ImageError) -> VersionState {
-        // Not removed meanwhile.
+        // While `changes` is held the version can't be removed by this process.
         try await changes.run(cancelled: .cancelled) { () throws(ImageError) in
             let wanted = VersionState(
                 availability: availability, at: Timestamp(nanoseconds: now()), by: by, reason: reason)
@@ -198,8 +199,8 @@ extension RootfsCatalog {
         }
     }
 
-    /// Before a version is removed: from now on nobody promotes it, in whatever process.
-    /// - Throws: `.rootfsInUse` if it is current; `.damaged` if that is not known.
+    /// Blocks a version that is about to be removed, so that no process promotes it from now on.
+    /// - Throws: `.rootfsInUse` if it is current; `.damaged` if the stack's record can't be read.
     func condemn(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
         do throws(ImageError) {
             try await update(stack, replacingDamaged: false) { (record, _) throws(ImageError) in
@@ -210,11 +211,12 @@ extension RootfsCatalog {
                     reason: "its removal began and did not come to its end: remove it again")
             }
         } catch .store(.full) {
-            // Removing is what makes room. Within this process it excludes a promotion anyhow.
+            // A full store must not prevent removals, which make room. Within this process `changes` excludes a
+            // promotion.
         }
     }
 
-    /// After a version was removed.
+    /// Removes the state of a version that was removed.
     func forgetState(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
         state.withLock { $0.stacks[stack]?.former[version] = nil }
         try await update(stack, replacingDamaged: false) { (record, _) throws(ImageError) in
@@ -226,11 +228,12 @@ extension RootfsCatalog {
 // MARK: the record
 
 extension RootfsCatalog {
-    /// Brings what is said of stacks into the form that this version writes; a version before it can't read that. Says so
-    /// before the first write. What can't be migrated now is read as it was, and migrated by the next change of it.
+    /// Migrates the records of stacks to the form that this version of Cistern writes and earlier ones can't read; a
+    /// warning is logged before the first write. A stack that can't be migrated now is read in the old form, and
+    /// migrated by its next change.
     ///
-    /// The record is swapped first, with all that the objects of before say; they are removed when that is durable. So
-    /// whatever is left when it is interrupted says the same, and the next start goes on.
+    /// The record is swapped first, with the states of all old objects; these are removed once the record is durable.
+    /// So what an interruption leaves says the same as the record, and the next start goes on.
     /// - Throws: `.cancelled`.
     public func migrate() async throws(ImageError) {
         let stacks = state.withLock { $0.stacks.filter { $0.value.needsMigration }.keys }
@@ -255,8 +258,8 @@ extension RootfsCatalog {
         }
     }
 
-    /// Whether this process knows a version that is still stored. Asked when the stack's record was read: what another
-    /// process removes later swaps the record first.
+    /// Whether a version that this process knows is still stored. Called after the stack's record was read: another
+    /// process that removes the version later changes the record first, so this process' write fails.
     private func isStored(_ stack: StackName, _ version: VersionName) async throws(ImageError) -> Bool {
         for variant in try versions(stack) where variant.version == version {
             let key: ObjectKey
@@ -271,9 +274,9 @@ extension RootfsCatalog {
         guard try await isStored(stack, version) else { throw .unknownVersion(stack, version) }
     }
 
-    /// Changes what is said of a stack by one conditional write, durable when it returns. The caller holds `changes`.
-    /// - Parameter body: changes the record, or throws if that is not to be; may be asked several times. It gets the
-    ///   versions of which it is not known what was said, too: they are blocked in the record.
+    /// Changes a stack's record with one conditional write, durable on return. The caller holds `changes`.
+    /// - Parameter body: changes the record, or throws to leave it as it is; may be called several times. Its second
+    ///   argument names the versions whose state is unknown, which are blocked in the record.
     @discardableResult
     private func update(
         _ stack: StackName, replacingDamaged: Bool = true,
@@ -284,7 +287,8 @@ extension RootfsCatalog {
         let stored = try await records.update(
             try recordKey(stack), as: StackRecord.self, replacingDamaged: replacingDamaged
         ) { (found) throws(ImageError) in
-            // The answer to an earlier write may have been lost, or another process wrote.
+            // The stored record is newer than this process knows: the answer to its last write was lost, or another
+            // process wrote.
             if let found = found?.value, found != known.record {
                 try await records.sync()
                 remember(found, of: stack)
@@ -294,7 +298,8 @@ extension RootfsCatalog {
             try await body(&record, unknown)
             return record == found?.value ?? StackRecord() ? .keep : .write(record)
         }
-        // Nobody gets an image of a promotion that may not be there after a restart.
+        // The record is durable before the promotion is visible here, so that no image is served that a restart would
+        // undo.
         try await records.sync()
         guard let record = stored?.value else { return StackRecord() }
         remember(record, of: stack)
@@ -303,13 +308,14 @@ extension RootfsCatalog {
                 "what was said of a stack's versions is lost: they are blocked until something is said of them",
                 metadata: ["stack": "\(stack)"])
         }
-        // What can't be removed now says what the record says, and goes with the next change.
+        // A failure does no harm: the objects say the same as the record, and the next change tries again.
         do throws(ImageError) { try await removeFormerStates(of: stack) } catch {}
         return record
     }
 
-    /// The record that a change begins with: what is stored, and what objects of before say of versions of which that says
-    /// nothing. Where it is lost, and nobody else can have changed it, what this process knows; else all is blocked.
+    /// The record that a change starts from: the stored one, with states from old objects for versions that it has no
+    /// state of. If the record is lost, it is the one that this process knows, provided that no other process can have
+    /// changed it; else every version is blocked.
     private func begin(
         _ stack: StackName, _ found: StackRecord?, _ known: StackKnowledge
     ) async throws(ImageError) -> (record: StackRecord, unknown: Set<VersionName>) {
@@ -338,7 +344,7 @@ extension RootfsCatalog {
         return (record, unknown)
     }
 
-    /// When a repair moved the record of a stack aside (`RecordStore.setAside`); nil: none did.
+    /// When a repair moved a stack's record aside (`RecordStore.setAside`); nil if none did.
     func setAside(_ stack: StackName) async throws(ImageError) -> Timestamp? {
         do throws(ObjectStoreError) {
             let info = try await records.store.head(try ObjectKey("quarantine/\(StackRecord.key(stack))"))
@@ -349,7 +355,7 @@ extension RootfsCatalog {
         }
     }
 
-    /// All versions of which there is anything, readable or not.
+    /// All versions that have any object in the store, readable or not.
     private func names(_ stack: StackName) async throws(ImageError) -> Set<VersionName> {
         var names = Set(state.withLock { $0.variants.keys.filter { $0.stack == stack }.map(\.version) })
         var after: String?
@@ -372,7 +378,7 @@ extension RootfsCatalog {
         }
     }
 
-    /// Removes objects of before that the record took over; one that can't be read is moved aside.
+    /// Removes old state objects, whose content is in the record now; one that can't be read is moved aside.
     private func removeFormerStates(of stack: StackName) async throws(ImageError) {
         let versions = state.withLock { $0.stacks[stack]?.former.filter { !$0.value.isNewer }.keys.map { $0 } } ?? []
         guard !versions.isEmpty else { return }

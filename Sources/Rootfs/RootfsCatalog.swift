@@ -21,7 +21,7 @@ public final class RootfsCatalog: Sendable {
         var deltas: [RootfsDelta.Key: RootfsDelta] = [:]
         var forms: [Variant: LayerPlan] = [:]
         var stacks: [StackName: StackKnowledge] = [:]
-        /// How often a package list came or went.
+        /// How often a package list was added or removed.
         var packageChanges = 0
     }
 
@@ -30,19 +30,19 @@ public final class RootfsCatalog: Sendable {
     let logger: Logger?
     let now: @Sendable () -> Int64
     let state = Mutex(State())
-    /// A version is not promoted, and no delta of it kept, while it is removed or blocked.
+    /// Held by each change of versions, so that none is promoted and no delta kept while one is removed or blocked.
     let changes = Limiter(1)
-    /// Two indexes of file trees are memory enough.
+    /// One delta is computed at a time, because it holds two file trees in memory.
     let deltaLimit = Limiter(1)
-    /// Package lists that were read of late.
+    /// Package lists that were read lately.
     let packageLists = BoundedCache<RootfsVersion, PackageList>(maximumCost: 16 << 20)
     let packageReading = SingleFlight<RootfsVersion, PackageList?>()
 
-    /// Reads what is there, and writes nothing: a few objects for each rootfs version. What can't be read is left out; a
-    /// version of which it is not known what was said counts as blocked.
+    /// Reads all records, a few for each rootfs version, and writes nothing. Records that can't be read are left out; a
+    /// version whose state can't be read counts as blocked.
     /// - Parameters:
-    ///   - unreadable: told of records that can't be read.
-    ///   - logger: told of what is migrated, and of what is lost.
+    ///   - unreadable: collects the records that can't be read.
+    ///   - logger: logs migrations and losses.
     ///   - now: nanoseconds since 1970.
     public init(
         store: any ObjectStore, blobs: BlobStore, unreadable: UnreadableRecords = UnreadableRecords(),
@@ -59,7 +59,7 @@ public final class RootfsCatalog: Sendable {
         }
     }
 
-    /// Where all of it is, but for the versions' bytes.
+    /// All records of rootfs versions; their bytes are blobs.
     package static let folder = RecordFolder(
         "rootfs/",
         [
@@ -107,7 +107,7 @@ public final class RootfsCatalog: Sendable {
             else { return }
             let variant = Variant(stack: stack, version: version, architecture: architecture)
             state.withLock { $0.forms[variant] = plan }
-        // Read when they are asked for.
+        // Package lists are read on demand.
         case .packages: return
         case nil: _ = try await records.stranger(key)
         }
@@ -118,7 +118,7 @@ public final class RootfsCatalog: Sendable {
         state.withLock { Set($0.variants.keys.map(\.stack)) }.sorted { $0.text < $1.text }
     }
 
-    /// All variants of a stack's versions, the youngest import first.
+    /// All variants of a stack's versions, the latest import first.
     /// - Throws: `.unknownStack`.
     public func versions(_ stack: StackName) throws(ImageError) -> [RootfsVersion] {
         let versions = state.withLock { $0.variants.values.filter { $0.stack == stack } }
@@ -141,7 +141,8 @@ public final class RootfsCatalog: Sendable {
         throw .noVariant(stack, version, architecture)
     }
 
-    /// Does something with a version that is not removed meanwhile: what is written down with it never outlives it.
+    /// Calls `body` with a version that can't be removed meanwhile, so that what `body` stores does not outlive the
+    /// version.
     /// - Throws: `.unknownStack`, `.unknownVersion`, `.noVariant`; what the body throws.
     package func holding<Value>(
         _ stack: StackName, _ version: VersionName, _ architecture: Architecture,
@@ -159,13 +160,13 @@ public final class RootfsCatalog: Sendable {
     }
 }
 
-/// What is kept under a key below `rootfs/`.
+/// The kind of record under a key below `rootfs/`.
 private enum RootfsPlace {
     case stack, version, formerState, delta, plan, packages
 }
 
 extension ObjectKey {
-    /// nil: nothing that this binary knows.
+    /// nil if this binary does not know such keys.
     fileprivate var rootfsPlace: RootfsPlace? {
         let parts = text.split(separator: "/")
         guard parts.count >= 3, (try? StackName(parts[1])) != nil else { return nil }
@@ -183,7 +184,8 @@ extension ObjectKey {
 }
 
 extension RootfsCatalog {
-    /// Opens a variant's layer as it is stored: the converted tar, compressed. Imported again it gives the same diffID.
+    /// Opens a variant's layer as it is stored: the converted tar, compressed. Importing it again gives the same
+    /// diffID.
     /// - Throws: `.notOneLayer`, `.blob`.
     public func open(_ version: RootfsVersion) async throws(ImageError) -> OpenBlob {
         guard version.layers.count == 1, let layer = version.layers.first else {
@@ -194,19 +196,19 @@ extension RootfsCatalog {
 }
 
 extension RootfsCatalog {
-    /// What is kept of a version besides what is said of it.
+    /// The parts of a version that are removed from memory.
     private struct Removed {
         let variants: [Variant: RootfsVersion]
         let forms: [Variant: LayerPlan]
         let deltas: [RootfsDelta.Key: RootfsDelta]
     }
 
-    /// Forgets all variants of a version, durably, with its recipes, what was said of it, and the deltas from it and to it.
+    /// Removes all variants of a version, durably, with its recipes, its state, and the deltas from it and to it.
     ///
-    /// The version is blocked first. Interrupted, it stays so and can be removed again, and never leaves a recipe without
-    /// a version.
-    /// - Throws: `.unknownVersion`; `.rootfsInUse` if it is current, `.damaged` if that is not known.
-    /// - Parameter forgetRecipes: forgets the version's recipes, durably.
+    /// The version is blocked first. If the removal is interrupted the version stays blocked and can be removed again,
+    /// and no recipe is left without a version.
+    /// - Throws: `.unknownVersion`; `.rootfsInUse` if it is current; `.damaged` if the stack's record can't be read.
+    /// - Parameter forgetRecipes: removes the version's recipes, durably.
     package func remove(
         _ stack: StackName, _ version: VersionName, forgetRecipes: () async throws(ImageError) -> Void
     ) async throws(ImageError) {
@@ -224,7 +226,7 @@ extension RootfsCatalog {
         }
     }
 
-    /// From memory: nobody composes anything of it any more.
+    /// Takes a version out of memory, so that nothing is composed on it any more.
     private func takeOut(_ stack: StackName, _ version: VersionName) -> Removed {
         state.withLock { state in
             func isOwn(_ variant: Variant) -> Bool { variant.stack == stack && variant.version == version }
@@ -248,7 +250,7 @@ extension RootfsCatalog {
         }
     }
 
-    /// Whether anything is known of a version, readable or not.
+    /// Whether there is any record of a version, readable or not.
     package func exists(_ stack: StackName, _ version: VersionName) async throws(ImageError) -> Bool {
         let isKnown = state.withLock { state in
             state.variants.keys.contains { $0.stack == stack && $0.version == version }
@@ -265,7 +267,7 @@ extension RootfsCatalog {
         var keys: [ObjectKey] = []
         try await records.forEach(RootfsVersion.folder(stack, version)) { (key) throws(ImageError) in keys.append(key) }
         for key in keys { try await records.remove(key) }
-        // The last: what is left of a version is blocked.
+        // The state is removed last, so that a version which is only partly removed is still blocked.
         try await forgetState(stack, version)
     }
 }

@@ -12,11 +12,12 @@ public struct RootfsVersion: Hashable, Sendable {
     public let architecture: Architecture
     /// Bottom up.
     public let layers: [LayerReference]
-    /// SHA-256 of the file that was imported; of an image its manifest's digest, or its configuration's where it has none.
+    /// The SHA-256 of the imported file; for an image, the digest of its manifest, or of its configuration if it has
+    /// none.
     public let source: Digest
-    /// Of the file that was imported.
+    /// The size of the imported file, in bytes.
     public let sourceSize: Int64
-    /// The sum of its layers' tars.
+    /// The sum of its layers' tars, in bytes.
     public let uncompressedSize: Int64
     /// The newest entry's modification time.
     public let created: Timestamp
@@ -70,16 +71,16 @@ extension RootfsVersion: JSONRecord {
     }
 }
 
-/// What is known of where a rootfs version came from. Records of before have none of it.
+/// Where a rootfs version came from, as far as is known; records of earlier versions of Cistern don't state it.
 public struct RootfsOrigin: Hashable, Sendable {
     public enum Kind: String, Hashable, Sendable {
         case tar, oci, docker, registry
     }
 
     public let kind: Kind?
-    /// What the sender called it.
+    /// The sender's name for it.
     public let name: String?
-    /// The trusted key whose signature it came with.
+    /// The name of the trusted key that signed it.
     public let signedBy: String?
 
     init(kind: Kind? = nil, name: String? = nil, signedBy: String? = nil) {
@@ -94,7 +95,7 @@ public struct RootfsOrigin: Hashable, Sendable {
             signedBy: json["signedBy"]?.string)
     }
 
-    /// As members of a version's record, and of what is told about it.
+    /// The members that state it in a version's record and in API answers.
     public var members: [String: JSONValue] {
         var members: [String: JSONValue] = [:]
         if let kind { members["sourceKind"] = .string(kind.rawValue) }

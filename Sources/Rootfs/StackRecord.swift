@@ -3,7 +3,7 @@ package import ObjectStore
 import Records
 public import Runtime
 
-/// Which version of a stack is current, and which were before.
+/// Which version of a stack is current, and which versions were current before.
 public struct PromotionHistory: Hashable, Sendable {
     public struct Promotion: Hashable, Sendable {
         public enum Kind: String, Hashable, Sendable {
@@ -28,21 +28,21 @@ public struct PromotionHistory: Hashable, Sendable {
         }
     }
 
-    /// How many promotions are remembered.
+    /// How many promotions are kept.
     private static let maximumLength = 1000
 
     /// Newest first; never empty.
     public let promotions: [Promotion]
-    /// How many promotions there ever were: tells the older of two histories.
+    /// How many promotions there ever were, which tells the older of two histories.
     public let generation: Int64
 
     /// The promoted version.
     public var current: VersionName { promotions[0].version }
 
-    /// Where a rollback leads, nearest first: what was current before the current version came.
+    /// The versions that a rollback can lead to, nearest first: those that were current before the current one.
     ///
-    /// A rollback takes back the promotions above the version that it leads to, so that the next one leads further back
-    /// and never forth to what was just left.
+    /// A rollback undoes the promotions after the version that it leads to. So the next rollback leads further back,
+    /// and never forward to the version that was just left.
     public var earlier: [VersionName] {
         var path: [VersionName] = []
         for promotion in promotions.reversed() {
@@ -74,7 +74,7 @@ extension PromotionHistory.Promotion {
     fileprivate init?(json: JSONValue) {
         guard var others = json.object, let version = json["version"]?.string.flatMap({ try? VersionName($0) }),
             let at = json["at"]?.integer, let by = json["by"]?.string, let reason = json["reason"]?.string,
-            // Earlier Cisterns wrote no kind: they had one.
+            // Earlier versions of Cistern wrote no kind, since they knew only promotions.
             let kind = Kind(rawValue: json["kind"]?.string ?? Kind.promote.rawValue)
         else { return nil }
         for name in ["version", "at", "by", "reason", "kind"] { others[name] = nil }
@@ -95,15 +95,15 @@ extension PromotionHistory.Promotion {
     }
 }
 
-/// What an operator says of a version. A version of which nothing is said is available.
+/// What an operator decided about a version. A version without a state is available.
 ///
-/// It is about what comes next. Whatever runs on a version goes on being served, whatever its state.
+/// A state applies to future changes only: what runs on a version is still served, whatever its state.
 public struct VersionState: Hashable, Sendable {
     public enum Availability: String, Hashable, Sendable, CaseIterable {
         case available
-        /// It can be promoted, and whoever does is warned.
+        /// It can be promoted, with a warning.
         case deprecated
-        /// It can't be promoted nor gone back to, and no delta leads to it.
+        /// It can't be promoted or rolled back to, and no delta to it is computed.
         case blocked
     }
 
@@ -122,16 +122,16 @@ public struct VersionState: Hashable, Sendable {
         others = [:]
     }
 
-    /// What counts where it is not known what was said.
+    /// The state that counts if the real one can't be read.
     static func unknown(since at: Timestamp) -> VersionState {
         VersionState(
             availability: .blocked, at: at, by: "", reason: "what was said of it can't be read: say it again")
     }
 }
 
-/// As an object of its own, `rootfs/<stack>/<version>/state`, a version of Cistern wrote it that did not know `StackRecord`.
+/// As an object of its own, `rootfs/<stack>/<version>/state`, it comes from a version of Cistern before `StackRecord`.
 extension VersionState: JSONRecord {
-    /// What no architecture is called.
+    /// A name that differs from every architecture's.
     static let name = "state"
 
     static func key(_ stack: StackName, _ version: VersionName) throws(ObjectStoreError) -> ObjectKey {
@@ -162,21 +162,21 @@ extension VersionState: JSONRecord {
     }
 }
 
-/// What operators said of a stack: `rootfs/<stack>/current`. One object, so that one swap decides between who promotes a
-/// version and who blocks it.
+/// The promotions and version states of a stack: `rootfs/<stack>/current`. It is one object, so that one swap decides
+/// between a promotion and a block of the same version.
 struct StackRecord: Hashable, Sendable {
     /// nil: nothing was promoted yet.
     var history: PromotionHistory?
-    /// Of versions of which something was said.
+    /// The states of versions that have one.
     var states: [VersionName: VersionState] = [:]
-    /// It is one of format 1, which had the history alone: each state was an object of its own.
+    /// Whether the record has format 1, which had only the history: each state was an object of its own.
     fileprivate(set) var isOldForm = false
 
     static func key(_ stack: StackName) throws(ObjectStoreError) -> ObjectKey {
         try ObjectKey(RootfsVersion.folder(stack) + "current")
     }
 
-    /// The same in the newest format.
+    /// The same record in the newest format.
     var renewed: StackRecord { StackRecord(history: history, states: states) }
 
     func isBlocked(_ version: VersionName) -> Bool { states[version]?.availability == .blocked }
@@ -192,7 +192,7 @@ extension StackRecord: JSONRecord {
         else { return nil }
         history = promotions.isEmpty ? nil : PromotionHistory(promotions: promotions, generation: generation)
         isOldForm = json["format"]?.integer ?? 1 < Self.newestFormat
-        // One without a history was never written in that form.
+        // A record of format 1 always has a history.
         guard let members = isOldForm ? [:] : json["states"]?.object, !isOldForm || history != nil else { return nil }
         for (name, json) in members {
             guard let version = try? VersionName(name), let state = VersionState(json: json) else { return nil }

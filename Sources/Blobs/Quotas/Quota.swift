@@ -1,7 +1,7 @@
-/// What the repositories of some names may hold together, in logical bytes: each pays for all that it has, also for
-/// what others have too.
+/// How much the repositories of certain names may hold together, in logical bytes: each repository counts all its
+/// content, even what it shares with others.
 public struct Quota: Sendable {
-    /// The names, as the policy writes them.
+    /// The pattern of the names, as the policy writes it.
     public let repositories: String
     public let bytes: Int64
     let covers: @Sendable (String) -> Bool
@@ -17,12 +17,12 @@ public struct Quota: Sendable {
 public struct QuotaDenial: Hashable, Sendable, CustomStringConvertible {
     /// The quota's repositories; nil: the limit of the whole store.
     public let repositories: String?
-    /// In bytes, as all others.
+    /// In bytes, like the following numbers.
     public let limit: Int64
     public let used: Int64
-    /// Held for uploads under way, the refused one's own bytes up to now included.
+    /// Held for uploads under way, including what the refused upload holds already.
     public let reserved: Int64
-    /// What was asked for besides.
+    /// How much more the refused upload asked for.
     public let asked: Int64
 
     public var description: String {
@@ -32,11 +32,11 @@ public struct QuotaDenial: Hashable, Sendable, CustomStringConvertible {
     }
 }
 
-/// What is used of the limits.
+/// How much of each limit is used.
 public struct QuotaUsage: Sendable {
     /// Of one limit, in bytes.
     public struct Total: Hashable, Sendable {
-        /// nil: there is none.
+        /// nil: no limit.
         public let limit: Int64?
         /// nil: not counted yet.
         public let used: Int64?
@@ -52,23 +52,23 @@ public struct QuotaUsage: Sendable {
         public let bytes: Int64
     }
 
-    /// A count that came to its end.
+    /// A completed count.
     public struct Count: Hashable, Sendable {
-        /// When that was, in nanoseconds since 1970.
+        /// When the count ended, in nanoseconds since 1970.
         public let ended: Int64
         public let duration: Duration
         /// Repositories that hold something.
         public let repositories: Int
-        /// Of all repositories together, in logical bytes.
+        /// The sum over all repositories, in logical bytes.
         public let logicalBytes: Int64
-        /// Of the content in the store.
+        /// The bytes of the content in the store.
         public let storeBytes: Int64
-        /// Those that hold most, the largest first.
+        /// The repositories that hold most, the largest first.
         public let largest: [Holder]
     }
 
     public let store: Total
-    /// By their repositories, in the policy's order.
+    /// One per quota, in the policy's order.
     public let quotas: [(repositories: String, total: Total)]
     public let count: Count?
     public let isCounting: Bool

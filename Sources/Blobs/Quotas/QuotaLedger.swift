@@ -1,22 +1,22 @@
 public import OCI
 import Synchronization
 
-/// Keeps the limits: of what repositories hold (`Quota`), and of what the store holds.
+/// Enforces the limits: on what repositories hold (`Quota`), and on what the store holds.
 ///
-/// What is used is counted when the server starts and again now and then (`count`); in between, what is added is added
-/// here too. Whatever is on its way holds its bytes before they are taken (`reservation`), and holding is one step for
-/// everybody, so the processes' own writers together never get past a limit. What is deleted from repositories counts
-/// until the next count, which comes soon after it (`isCountDue`): totals err on the high side, never on the low one.
-/// Bytes that are deleted from the store are given back at once.
+/// What is used is counted when the server starts and again at intervals (`count`); between counts the ledger adds what
+/// is committed. An upload reserves its bytes before they are taken (`reservation`), and a reservation is one atomic
+/// step, so this process's writers together never exceed a limit. What is deleted from repositories still counts until
+/// the next count, which follows soon (`isCountDue`): totals may be too high, never too low. Content that is deleted
+/// from the store is given back at once.
 ///
-/// Several processes on one store don't know of each other's uploads: together they overshoot a limit by what the
+/// Several processes on one store don't know of each other's uploads: together they exceed a limit by at most what the
 /// others take between two counts.
 public final class QuotaLedger: Sendable {
-    /// In which of two walks a count comes to a repository's things.
+    /// The walk in which a count comes to a repository.
     public enum Walk: Sendable, CaseIterable {
-        /// Those that were pushed, by the catalog.
+        /// Repositories with pushed content, found by the catalog.
         case pushed
-        /// Those of droplets, by their records.
+        /// Repositories of droplets, found by the droplets' records.
         case droplets
     }
 
@@ -31,7 +31,7 @@ public final class QuotaLedger: Sendable {
 
     /// - Parameters:
     ///   - storeLimit: for the store's content, in bytes; nil: none.
-    ///   - interval: between counts that nothing else asks for.
+    ///   - interval: the longest time between counts. A deletion or a new quota makes the next one due sooner.
     public init(storeLimit: Int64? = nil, interval: Duration = .seconds(3600)) {
         self.interval = interval
         state = Mutex(QuotaState(storeLimit: storeLimit))
@@ -40,8 +40,8 @@ public final class QuotaLedger: Sendable {
     /// Whether there is any limit.
     public var isActive: Bool { state.withLock { $0.isActive } }
 
-    /// Takes other quotas, from now on and for what is under way too. A quota for the same repositories as before keeps
-    /// its total; a new one's is known after the next count, and until then what it covers waits.
+    /// Replaces the quotas, also for uploads under way. A quota for the same repositories as before keeps its total. A
+    /// new one is unknown until the next count, and writes to the repositories that it covers wait for that.
     public func replace(_ quotas: [Quota]) { state.withLock { $0.replace(quotas) } }
 
     /// Begins to hold bytes for a repository, none at first.
@@ -63,10 +63,10 @@ public final class QuotaLedger: Sendable {
     func commit(_ id: UInt64, _ bytes: Int64) { state.withLock { $0.commit(id, bytes) } }
     func release(_ id: UInt64) { state.withLock { _ = $0.release(id) } }
 
-    /// Content is gone that an object held.
+    /// Gives back the bytes of content that was deleted with the object under `key`.
     func deleted(_ key: String, _ bytes: Int64) { state.withLock { $0.deleted(key, bytes) } }
 
-    /// Something was taken from a repository: a count will tell what it holds now.
+    /// Notes that content was removed from a repository, so that a new count becomes due.
     public func removed() { state.withLock { $0.isOutdated = true } }
 
     /// What is used of the limits.
@@ -74,8 +74,8 @@ public final class QuotaLedger: Sendable {
 
     // MARK: counting
 
-    /// Whether it is time to count: at the start and in each interval; soon after something was taken out or a quota
-    /// came into force that nothing is known of, but so that counting takes a tenth of the time at most.
+    /// Whether it is time to count: at the start and after each interval, or soon after a deletion, a failure, or a new
+    /// quota without a total, but seldom enough that counting takes about a tenth of the time at most.
     public func isCountDue(now: ContinuousClock.Instant) -> Bool {
         state.withLock { state in
             guard state.isActive, state.count == nil else { return false }
@@ -86,13 +86,14 @@ public final class QuotaLedger: Sendable {
         }
     }
 
-    /// Counts.
+    /// Runs a count.
     /// - Parameters:
-    ///   - now: nanoseconds since 1970.
-    ///   - clock: what durations are measured by.
+    ///   - now: the time in nanoseconds since 1970.
+    ///   - clock: measures the duration of the count.
     ///   - progress: told how many repositories were found so far.
-    ///   - walk: goes through everything that is held and tells it.
-    /// - Returns: false if a count runs already.
+    ///   - walk: goes through all repositories and objects and reports them to the `QuotaCount`.
+    /// - Returns: false if a count is running already.
+    /// - Throws: what `walk` throws; the totals stay as they were.
     public func count<Failure: Error>(
         now: () -> Int64, clock: () -> ContinuousClock.Instant = { .now },
         progress: @escaping @Sendable (_ repositories: Int) -> Void = { _ in },
@@ -121,8 +122,8 @@ public final class QuotaLedger: Sendable {
         for continuation in waiting { continuation.resume() }
     }
 
-    /// Waits until the count that runs, or the first one, is over.
-    /// - Returns: false if that failed, and none runs.
+    /// Waits for the end of the running count, or of the first one, if a total is unknown.
+    /// - Returns: false if the last count failed and none is running.
     func waitForCount() async -> Bool {
         guard state.withLock({ !$0.hasFailed || $0.count != nil }) else { return false }
         await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
@@ -153,29 +154,29 @@ public final class QuotaLedger: Sendable {
     func found(stored page: [(key: String, bytes: Int64)]) { state.withLock { $0.found(stored: page) } }
 }
 
-/// A count under way: told what there is.
+/// A count under way, to which a walk reports what it finds.
 public struct QuotaCount: Sendable {
     let book: QuotaLedger
     /// Told how many repositories were found so far.
     let progress: @Sendable (Int) -> Void
 
-    /// The walk is about to list its next keys, or at its end. What is committed meanwhile is added to the count.
+    /// The walk is about to list its next keys, or is at its end. What is committed meanwhile is added to the count.
     public func goOn(_ walk: QuotaLedger.Walk) { book.reached(walk, nil) }
 
     /// The walk has listed the keys up to those of a repository, in their order, and is about to read them. What is
-    /// committed for one of these from now on is added to the count, which may find it a second time: rather that than
-    /// never.
+    /// committed to one of these repositories from now on is added to the count. The walk may find it too, so that it
+    /// counts twice, which is better than not at all.
     public func reached(_ repository: RepositoryName, _ walk: QuotaLedger.Walk) { book.reached(walk, repository.text) }
 
-    /// What the repository holds.
+    /// Adds the bytes that a repository holds.
     public func add(_ repository: RepositoryName, _ bytes: Int64) { progress(book.found(repository.text, bytes)) }
 
-    /// The next objects that hold content, in the order of their keys, and how much of it.
+    /// Adds the next objects that hold content, in the order of their keys, with the bytes of that content.
     func add(stored page: [(key: String, bytes: Int64)]) { book.found(stored: page) }
 }
 
-/// Bytes that are held for something under way. They are given back when it ends, however it ends: by `commit`, by
-/// `release`, or when nobody has this any more.
+/// Bytes that are reserved for an upload under way. They are given back when it ends: by `commit`, by `release`, or
+/// when the last reference to this reservation is gone.
 public final class QuotaReservation: Sendable {
     private let book: QuotaLedger
     private let id: UInt64
@@ -187,11 +188,11 @@ public final class QuotaReservation: Sendable {
 
     deinit { book.release(id) }
 
-    /// Makes sure that so many bytes are held in all. Waits for the first count if nothing is known yet.
-    /// - Throws: `.overQuota`, `.uncounted`; what was held before is still held.
+    /// Makes sure that `total` bytes are held. Waits for the first count if what is used is not known yet.
+    /// - Throws: `.overQuota`, `.uncounted`; the reservation stays as it was.
     public func cover(_ total: Int64) async throws(BlobError) { try await hold { book.hold(id, total) } }
 
-    /// Holds so many bytes more, for one of several parts of what is under way.
+    /// Holds `more` bytes besides those held already, for one of several parts of an upload.
     /// - Throws: as `cover`.
     public func grow(by more: Int64) async throws(BlobError) { try await hold { book.grow(id, more) } }
 
@@ -205,25 +206,26 @@ public final class QuotaReservation: Sendable {
         }
     }
 
-    /// Gives back all but so many bytes.
+    /// Gives back all but `total` bytes.
     public func shrink(to total: Int64) { book.shrink(id, total) }
 
-    /// Gives so many bytes back.
+    /// Gives back `less` bytes.
     func shrink(by less: Int64) { book.shrink(id, by: less) }
 
-    /// Says which object will hold the content, before it does.
+    /// States the key of the object that will hold the content. Called before the object is written.
     func name(_ key: String) { book.name(id, key) }
 
-    /// What was under way is there: from now on so many bytes are used instead of held.
+    /// Ends the reservation because the content is stored: `bytes` are used from now on instead of held.
     public func commit(_ bytes: Int64) { book.commit(id, bytes) }
 
-    /// It failed. Where it may have happened nevertheless its bytes count as used, until a count tells.
+    /// Ends the reservation after a failed write. If the outcome is unknown, the bytes count as used until the next
+    /// count.
     func end(_ bytes: Int64, isOutcomeUnknown: Bool) {
         guard isOutcomeUnknown else { return release() }
         commit(bytes)
         book.removed()
     }
 
-    /// It came to nothing, or was there already.
+    /// Ends the reservation because nothing was stored, or the content was there already.
     public func release() { book.release(id) }
 }

@@ -2,15 +2,15 @@ import JSON
 
 /// What a `QuotaLedger` knows; its owner locks it.
 struct QuotaState {
-    /// Repositories that a count names as the largest.
+    /// How many of the largest repositories a count names.
     static let largest = 100
 
-    /// After every place.
+    /// A position that sorts after every `place`.
     static let everywhere = "\u{7f}"
 
     /// A limit and what is used of it.
     struct Account {
-        /// nil: the store.
+        /// nil for the account of the whole store.
         let quota: Quota?
         var limit: Int64?
         /// nil: not counted yet.
@@ -32,21 +32,22 @@ struct QuotaState {
     private struct Held {
         var subject: Subject
         var bytes: Int64 = 0
-        /// Indices of the accounts that it counts for.
+        /// Indices of the accounts in which its bytes are reserved.
         var accounts: [Int]
     }
 
     /// A count under way.
     struct Count {
-        /// By account.
+        /// Used bytes by account index.
         var used: [Int64]
-        /// Those that it began with have an index here; others are known after the next one.
+        /// The accounts' generation when the count began. If the quotas change meanwhile, the indices in `used` don't
+        /// apply.
         let generation: Int
-        /// Where the walks are: what is committed up to that place is added here too.
+        /// How far the walks are: what is committed up to these places is added here too.
         var positions: [QuotaLedger.Walk: String] = [:]
         /// The key of the last object that was counted.
         var lastStored = ""
-        /// Objects whose content was committed since it began: it is counted already.
+        /// Keys of objects committed since the count began: `commit` has added their content already.
         var fresh: Set<String> = []
         var repositories = 0
         var logicalBytes: Int64 = 0
@@ -54,7 +55,7 @@ struct QuotaState {
         let wasOutdated: Bool
     }
 
-    /// The store's, and then those of the quotas.
+    /// The store's account first, then one per quota.
     private(set) var accounts: [Account]
     private var held: [UInt64: Held] = [:]
     private var nextID: UInt64 = 0
@@ -71,7 +72,7 @@ struct QuotaState {
 
     var isActive: Bool { accounts.count > 1 || accounts[0].limit != nil }
 
-    /// Whether there is a limit of which nothing is known.
+    /// Whether the used bytes of any limit are unknown.
     var isUncounted: Bool { accounts.contains { $0.limit != nil && $0.used == nil } }
 
     var usage: QuotaUsage {
@@ -138,7 +139,7 @@ struct QuotaState {
         return .held
     }
 
-    /// Bytes that something under way holds.
+    /// The bytes that a reservation holds.
     func held(_ id: UInt64) -> Int64 { held[id]?.bytes ?? 0 }
 
     mutating func shrink(_ id: UInt64, _ total: Int64) {
@@ -236,7 +237,7 @@ struct QuotaState {
         count = counted
     }
 
-    /// - Parameter time: nil if it failed.
+    /// - Parameter time: when the count ended; nil if it failed.
     mutating func endCount(_ time: Int64?, _ duration: Duration) {
         guard let counted = count else { return }
         count = nil
@@ -260,7 +261,7 @@ struct QuotaState {
             .sorted { ($1.bytes, $0.repository) < ($0.bytes, $1.repository) }
     }
 
-    /// Where a walk comes to a repository, in the order of the keys that it goes through.
+    /// The place of a repository in a walk, comparable with others of that walk: it sorts as the keys that are walked.
     static func place(_ repository: String, _ walk: QuotaLedger.Walk) -> String {
         switch walk {
         case .pushed: String(repository.map { $0 == "/" ? "!" : $0 })

@@ -3,11 +3,11 @@ import OCI
 public import Rootfs
 import Runtime
 
-/// Makes the index of base images, in the order of the architectures: a pure function, pinned by golden digests as the
-/// images are.
-/// - Parameter images: of one version and family, which has each architecture once.
+/// Makes the index of a version's base images, in the order of the architectures. A pure function, whose bytes golden
+/// digests pin as they pin the images'.
+/// - Parameter images: of one version and family, each architecture once.
 public func composeIndex(_ images: [(architecture: Architecture, image: ComposedImage)]) -> DerivedManifest {
-    // Docker's vocabulary can't describe an image with a zstd layer: one such image makes the index OCI's.
+    // Docker's media types have none for a zstd layer, so one image with such a layer makes this an OCI index.
     let isDocker = images.allSatisfy { $0.image.mediaType == .dockerManifest }
     let mediaType: MediaType = isDocker ? .dockerManifestList : .ociIndex
     let order = Architecture.allCases
@@ -22,8 +22,8 @@ public func composeIndex(_ images: [(architecture: Architecture, image: Composed
 
 // Base images: rootfs versions without a droplet.
 extension DerivedImages {
-    /// What a rootfs version's tag stands for: the index of its variants if it has several and the client accepts one,
-    /// else the image of the first of its architectures.
+    /// The manifest that a rootfs version's tag stands for: the index of its variants if it has several and the client
+    /// accepts an index, else the image of its first architecture.
     /// - Parameter tag: a version's name, or `current`.
     /// - Throws: `.invalidName`, `.unknownStack`, `.unknownVersion`, `.nothingPromoted`, `.noLifecycle`.
     func base(
@@ -51,14 +51,15 @@ extension DerivedImages {
                 let recipe = try await baseRecipe(stack, version, architecture, family)
                 images.append((architecture, image(recipe, nil)))
             } catch .noLifecycle {
-                // No recipe was ever made for this variant, and none can be without a lifecycle layer: it has no image.
+                // Without a lifecycle layer no recipe can be made for this variant, and there is no earlier one: it has
+                // no image.
                 continue
             }
         }
         return images.count > 1 ? composeIndex(images) : nil
     }
 
-    /// The index with a digest, for as long as its version exists.
+    /// The index that has a digest, among the indexes of a stack's existing versions.
     func baseIndex(_ stack: StackName, _ digest: Digest) -> DerivedManifest? {
         let recipes = Architecture.allCases.map {
             self.recipes.numbered(RecipeStore.Base(stack: stack, architecture: $0), from: 0)
@@ -83,14 +84,14 @@ extension DerivedImages {
         return made[digest]
     }
 
-    /// All recipes of a stack, by their numbers for each architecture.
+    /// The cache key of a stack's indexes: the numbers of all its recipes, by architecture.
     struct IndexesKey: Hashable {
         let stack: StackName
         let recipes: [[Int]]
     }
 
-    /// The recipe that a variant's base image is composed with. A base image has no lifecycle layer, so an earlier recipe
-    /// gives the same bytes where this server has no lifecycle layer for the architecture any more.
+    /// The recipe for a variant's base image. If this server has no lifecycle layer for the architecture any more, an
+    /// earlier recipe gives the same bytes, since a base image has no lifecycle layer.
     private func baseRecipe(
         _ stack: StackName, _ version: VersionName, _ architecture: Architecture, _ family: MediaTypeFamily
     ) async throws(ImageError) -> Recipe {

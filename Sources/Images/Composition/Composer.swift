@@ -6,14 +6,14 @@ public import OCI
 import Rootfs
 import Runtime
 
-/// In which vocabulary an image is described: OCI's, or Docker's for clients that do not accept OCI's.
+/// The media types that describe an image: OCI's, or Docker's for clients that do not accept OCI's.
 public enum MediaTypeFamily: String, Hashable, Sendable, CaseIterable {
     case oci, docker
 
     public var manifest: MediaType { self == .oci ? .ociManifest : .dockerManifest }
     public var config: MediaType { self == .oci ? .ociConfig : .dockerConfig }
 
-    /// Docker has no word for zstd: such layers keep OCI's.
+    /// The media type of a layer. Docker has none for zstd, so such layers keep OCI's.
     public func layer(_ compression: CompressionFormat) -> MediaType {
         switch (self, compression) {
         case (.oci, .none): .ociLayer
@@ -31,10 +31,10 @@ extension LayerReference {
     }
 }
 
-/// In which vocabularies a client wants what it asks for.
+/// The families of media types in which a client accepts a document.
 public struct AcceptedFamilies: Hashable, Sendable {
     public let image: MediaTypeFamily
-    /// nil: the client names no index that it accepts, and gets an image.
+    /// nil if the client accepts no index, so that it gets an image.
     public let index: MediaTypeFamily?
 
     public init(image: MediaTypeFamily, index: MediaTypeFamily?) {
@@ -59,10 +59,10 @@ public struct ComposedImage: Hashable, Sendable {
         self.configDigest = configDigest
     }
 
-    /// Roughly the bytes it takes in memory.
+    /// Its approximate size in memory, in bytes.
     var cost: Int { manifest.count + config.count + 512 }
 
-    /// As it is answered.
+    /// The manifest, as it is served.
     public var served: DerivedManifest {
         DerivedManifest(mediaType: mediaType, bytes: manifest, digest: manifestDigest)
     }
@@ -70,21 +70,21 @@ public struct ComposedImage: Hashable, Sendable {
     var digests: [Digest] { [manifestDigest, configDigest] }
 }
 
-/// What an image is composed of.
+/// The recipe and droplet that an image is composed of.
 struct ImageOrigin: Sendable {
     let recipe: Recipe
-    /// nil: the image is the base image of a rootfs version.
+    /// nil for the base image of a rootfs version.
     let droplet: DropletContent?
 
     func compose() -> ComposedImage { droplet.map { Images.compose(recipe, $0) } ?? composeBase(recipe) }
 }
 
-/// The composer's format numbers. What a released one makes never changes by a byte: images that run are known by
-/// their digests, and `GoldenCompositionTests` holds them.
+/// The composer's format numbers. The bytes that a released format makes never change, since running images are known
+/// by their digests; `GoldenCompositionTests` pins them.
 public enum ComposerFormat: Int, Hashable, Sendable {
     case v1 = 1
 
-    /// The one that new recipes get.
+    /// The format of new recipes.
     public static let newest = ComposerFormat.v1
 }
 
@@ -97,10 +97,10 @@ public func compose(_ recipe: Recipe, _ droplet: DropletContent) -> ComposedImag
     }
 }
 
-/// Makes the documents of a recipe's rootfs alone, which is the base image of all images of that recipe.
+/// Makes the documents of a recipe's rootfs alone: the base image of all images of that recipe.
 public func composeBase(_ recipe: Recipe) -> ComposedImage { composeBase(recipe, recipe.family) }
 
-/// The same in one of the vocabularies.
+/// The same, in the given family of media types.
 func composeBase(_ recipe: Recipe, _ family: MediaTypeFamily) -> ComposedImage {
     switch recipe.format {
     case .v1: FormatV1(recipe: recipe).base(family)
@@ -139,7 +139,7 @@ private struct FormatV1 {
             "org.opencontainers.image.created": created,
             "org.opencontainers.image.version": droplet.digest.hex,
             "org.opencontainers.image.base.name": "cistern/\(recipe.stack):\(recipe.version)",
-            // Always OCI's, so that both families share one config.
+            // Always the OCI manifest's digest, so that both families share one config.
             "org.opencontainers.image.base.digest": base(.oci).manifestDigest.description,
             "org.cloudfoundry.stack": recipe.stack.text,
             "org.cloudfoundry.rootfs-version": recipe.version.text,
@@ -163,7 +163,7 @@ private struct FormatV1 {
         _ pieces: [Piece], _ wanted: MediaTypeFamily, created: String, execution: ImageConfig.Execution,
         metadata: [String: String]
     ) -> ComposedImage {
-        // Docker's vocabulary has no word for zstd, so an image with such a layer is described in OCI's.
+        // Docker's media types have none for zstd, so an image with such a layer is described in OCI's.
         let family = pieces.contains { $0.layer.compression == .zstd } ? .oci : wanted
         let config = ImageConfig(
             created: created, platform: Platform(architecture: recipe.architecture.rawValue), execution: execution,
@@ -175,7 +175,8 @@ private struct FormatV1 {
             mediaType: family.manifest,
             config: Descriptor(mediaType: family.config, digest: configDigest, size: Int64(config.count)),
             layers: pieces.map { $0.layer.descriptor(family) },
-            // Docker's manifests have no annotations; its clients ignore what they do not know, but need not be tried.
+            // Docker's manifests have no annotations. Its clients would probably ignore them, but that is not worth the
+            // risk.
             annotations: family == .oci ? metadata : [:])
         return ComposedImage(
             mediaType: family.manifest, manifest: manifest.json.canonicalBytes, config: config,

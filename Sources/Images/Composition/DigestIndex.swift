@@ -4,24 +4,26 @@ import Rootfs
 import Runtime
 import Synchronization
 
-/// Which recipe a digest comes of, for every document that is derived: complete, in bounded memory, and cheap to ask for
-/// digests that nobody knows.
+/// Finds the recipe that a derived document's digest comes from: for every such document, in bounded memory, and at
+/// little cost for unknown digests.
 ///
-/// For each source there is a table of the beginnings of digests. It is made when it is first missed, by deriving the
-/// source's documents once, and grows by the recipes that came since. It is a hint: who asks derives the document again
-/// and compares it whole, so that a recipe that went, or another digest with the same beginning, does no harm. Tables
-/// that were not used of late go when memory is short, and are made again. They are made one at a time: whoever guesses
-/// digests in many repositories keeps one processor busy, and nobody waits who pulls what is known.
+/// Each source has a table of digest prefixes. It is made when it is first needed, by deriving all of the source's
+/// documents once, and extended when recipes are added. A hit is only a hint: the caller derives the document and
+/// compares the whole digest, so a removed recipe or another digest with the same prefix does no harm. When memory is
+/// short, tables that were not used lately are dropped, and made again when needed. They are made one at a time, so
+/// that a client which guesses digests in many repositories occupies one processor only; known digests never wait for
+/// that.
 final class DigestIndex: Sendable {
-    /// Makes the digests of what is derived of an image's origin.
+    /// Derives the digests of all documents of an image's origin.
     typealias Digests = (ImageOrigin) async throws(ImageError) -> [Digest]
 
-    /// What documents are derived of besides a recipe.
+    /// What documents are derived from besides a recipe.
     struct Source: Hashable, Sendable {
-        /// nil: base images, which have no droplet.
+        /// nil for base images, which have no droplet.
         let droplet: DropletContent?
         let base: RecipeStore.Base
-        /// The number of changes of package lists that the documents are of; 0 for those that are not made of any.
+        /// How often package lists had changed when the documents were made; 0 for documents that don't depend on
+        /// package lists.
         var packageChanges = 0
     }
 
@@ -31,17 +33,19 @@ final class DigestIndex: Sendable {
     private let limit = Limiter(1)
     private let derivations = Mutex(0)
 
-    /// - Parameter maximumBytes: what all tables take together, roughly.
+    /// - Parameter maximumBytes: the approximate size of all tables together, in memory.
     init(_ recipes: RecipeStore, maximumBytes: Int) {
         self.recipes = recipes
         tables = BoundedCache(maximumCost: maximumBytes)
     }
 
-    /// How often documents were derived to make tables.
+    /// How many times the documents of a recipe were derived for tables.
     var derived: Int { derivations.withLock { $0 } }
 
-    /// What a digest comes of; nil if it comes of nothing here.
-    /// - Parameter isOf: whether an origin really makes a document with the digest.
+    /// The origin that a digest's document is derived from; nil if there is none in `sources`.
+    /// - Parameters:
+    ///   - digests: derives the digests of an origin, to make a table.
+    ///   - isOf: whether an origin really makes a document with the digest.
     func find(
         _ digest: Digest, in sources: [Source], deriving digests: Digests,
         where isOf: (ImageOrigin) async throws(ImageError) -> Bool
@@ -82,7 +86,7 @@ final class DigestIndex: Sendable {
                     try await grow(tables.value(source) ?? DigestTable(), of: source, deriving: digests)
                 }
             }
-            // A table that another caller began to make earlier may lack the youngest recipe.
+            // A table that an earlier caller began to make may lack the newest recipe, so this caller tries again.
             if table.next >= wanted { return table }
         }
     }
@@ -101,7 +105,8 @@ final class DigestIndex: Sendable {
                 derivations.withLock { $0 += 1 }
                 if place % 16 == 15 { await Task.yield() }
             }
-            // Recipes with the last numbers may have been removed: the table is complete all the same.
+            // Recipes with the last numbers may have been removed since, so the table is complete although it did not
+            // see them.
             table.next = max(table.next, next)
         } catch { failure = error }
         // An unfinished table is kept, so that the next caller goes on from there.
@@ -112,19 +117,19 @@ final class DigestIndex: Sendable {
     }
 }
 
-/// The digests of what one source and its recipes make, by their beginnings.
+/// The prefixes of the digests that one source and its recipes make.
 struct DigestTable: Sendable {
-    /// How many of a digest's bits are kept beside the recipe's place.
+    /// How many bits of a digest are kept; the remaining bits of an entry are the place of its recipe.
     private static let bits: UInt64 = 40
     private static let places: UInt64 = 1 << (64 - bits)
 
-    /// The number of the first recipe that is not in it.
+    /// The number of the first recipe that the table does not cover.
     var next = 0
     private var recipes: [String] = []
-    /// Sorted: a digest's first bits, then the place of its recipe.
+    /// Each has a digest's first bits, then the place of its recipe in `recipes`; sorted.
     private var entries: [UInt64] = []
 
-    /// Roughly the bytes it takes in memory.
+    /// Its approximate size in memory, in bytes.
     var cost: Int { 512 + entries.count * MemoryLayout<UInt64>.stride + recipes.count * MemoryLayout<String>.stride }
 
     mutating func add(_ digests: [Digest], of recipe: String) {
@@ -134,10 +139,10 @@ struct DigestTable: Sendable {
         for digest in digests { entries.append(Self.beginning(digest) | place) }
     }
 
-    /// Called after the last `add`, before anybody asks.
+    /// Must be called after the last `add` and before `recipes(_:)`.
     mutating func sort() { entries.sort() }
 
-    /// The recipes that may make a document with this digest, the youngest first.
+    /// The recipes that may make a document with this digest, the newest first.
     func recipes(_ digest: Digest) -> [String] {
         let beginning = Self.beginning(digest)
         var (low, high) = (0, entries.count)

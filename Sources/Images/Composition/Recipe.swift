@@ -7,18 +7,18 @@ package import Records
 public import Rootfs
 public import Runtime
 
-/// Everything an image is made of besides the droplet. Immutable: `recipes/<id>`, the id being the digest of its
+/// All that an image is made of besides the droplet. Immutable: `recipes/<id>`, where the id is the SHA-256 of the
 /// canonical form.
 public struct Recipe: Hashable, Sendable {
-    /// Which composer makes the documents. A released format never changes; a better one gets a new number.
+    /// The composer's format. A released format never changes; a better one gets a new number.
     public let format: ComposerFormat
     public let stack: StackName
     public let version: VersionName
     public let architecture: Architecture
     public let family: MediaTypeFamily
-    /// Below everything, bottom up: the version's own layers, or those of an older one that `delta` turns into it.
+    /// The lowest layers, bottom up: the version's own, or those of an older version that `delta` turns into it.
     public let rootfs: [LayerReference]
-    /// The version's own layers, bottom up: the base image has them.
+    /// The version's own layers, bottom up, of which the base image consists.
     public let base: [LayerReference]
     /// The newest entry of the rootfs.
     public let rootfsCreated: Timestamp
@@ -27,7 +27,7 @@ public struct Recipe: Hashable, Sendable {
     public let lifecycle: LayerReference
     /// Layers on top of the droplet's that turn an older rootfs into this version.
     public let delta: [LayerReference]
-    /// Hexadecimal SHA-256.
+    /// The hexadecimal SHA-256 of the canonical form.
     public let id: String
 
     public init(
@@ -57,7 +57,7 @@ public struct Recipe: Hashable, Sendable {
         self.id = Digest.of(bytes).hex
     }
 
-    /// The canonical form, as it is stored.
+    /// The canonical form, as stored.
     let bytes: [UInt8]
 
     static let folder = "recipes/"
@@ -68,7 +68,7 @@ public struct Recipe: Hashable, Sendable {
 extension Recipe: Record {
     package static var namesContent: Bool { true }
 
-    /// One that is whole, as its name says, and yet no recipe of this binary's, is one of a newer Cistern.
+    /// Decodes a recipe. Bytes that match the key's digest but can't be decoded are from a newer version of Cistern.
     package static func decode(_ bytes: [UInt8], at key: ObjectKey) throws(RecordFault) -> Recipe {
         let json = try? JSONValue(parsing: bytes)
         if let recipe = json.flatMap(Recipe.init(json:)), recipe.bytes == bytes, key.text == folder + recipe.id {

@@ -5,8 +5,8 @@ public import Records
 public import Rootfs
 import Synchronization
 
-/// All recipes, in memory as in the store: there is one for each combination of rootfs version, architecture, family,
-/// lifecycle layer and format that an image was ever made with, so they are few.
+/// All recipes, in memory and in the store. There is one for each combination of rootfs version, architecture, family,
+/// lifecycle layer and format that images were made with, so they are few.
 public final class RecipeStore: Sendable {
     struct Base: Hashable {
         let stack: StackName
@@ -22,13 +22,13 @@ public final class RecipeStore: Sendable {
 
     struct State {
         var byID: [String: Recipe] = [:]
-        /// Those that the store could not take so far.
+        /// The ids of recipes that could not be written to the store yet.
         var unwritten: Set<String> = []
-        /// In the order in which they came, each with a number that no other ever gets.
+        /// In the order in which they were added, each with a number that is never used again.
         var byBase: [Base: [(number: Int, recipe: Recipe)]] = [:]
-        /// The number of the next recipe.
+        /// The number that the next recipe gets.
         var next: [Base: Int] = [:]
-        /// Every layer that recipes name.
+        /// Every layer that a recipe names, by digest.
         var layers: [Base: [Digest: LayerReference]] = [:]
 
         mutating func remember(layersOf recipe: Recipe) {
@@ -44,8 +44,8 @@ public final class RecipeStore: Sendable {
 
     package static let folder = RecordFolder(Recipe.folder, [RecordKind("recipe", Recipe.self)])
 
-    /// Reads the recipes that are there. Images of those that can't be read are gone, until they can be.
-    /// - Parameter unreadable: told of these.
+    /// Reads all recipes from the store. While a recipe can't be read, its images are not found.
+    /// - Parameter unreadable: collects the recipes that can't be read.
     public init(
         store: any ObjectStore, unreadable: UnreadableRecords = UnreadableRecords()
     ) async throws(ImageError) {
@@ -62,7 +62,7 @@ public final class RecipeStore: Sendable {
         numbered(Base(stack: stack, architecture: architecture), from: 0).map(\.recipe)
     }
 
-    /// The recipes of a stack and an architecture from a number on.
+    /// The recipes of a stack and an architecture whose number is at least `number`.
     func numbered(_ base: Base, from number: Int) -> [(number: Int, recipe: Recipe)] {
         state.withLock { state in
             let all = state.byBase[base] ?? []
@@ -70,27 +70,28 @@ public final class RecipeStore: Sendable {
         }
     }
 
-    /// Every layer that recipes name.
+    /// The digests of all layers that recipes name.
     package var digests: [Digest] { state.withLock { $0.layers.values.flatMap(\.keys) } }
 
     /// The number that the next recipe of a stack and an architecture gets.
     func next(_ base: Base) -> Int { state.withLock { $0.next[base] ?? 0 } }
 
-    /// The layer that some recipe of a stack and an architecture names by a digest.
+    /// The layer with a digest, if a recipe of a stack and an architecture names it.
     func layer(_ stack: StackName, _ architecture: Architecture, _ digest: Digest) -> LayerReference? {
         state.withLock { $0.layers[Base(stack: stack, architecture: architecture)]?[digest] }
     }
 
-    /// Writes a recipe down, durably, before anybody sees an image made with it.
+    /// Writes a recipe, durably, before an image made with it is served.
     ///
-    /// A store that takes nothing at the moment must not stop nodes from pulling what is there: the recipe is then kept
-    /// in memory, and the next caller tries again. Only if the server ends before that, and another version of it comes
-    /// back, are the images gone that were made with it meanwhile.
-    /// - Returns: whether it is written.
+    /// While the store can't be written, nodes must still be able to pull: the recipe is then kept in memory only, and
+    /// the next caller tries again. The images made with it meanwhile are lost only if the server ends before a write
+    /// succeeds and a different version of the server starts.
+    /// - Returns: whether the recipe is in the store.
     func keep(_ recipe: Recipe) async throws(ImageError) -> Bool {
         if state.withLock({ $0.byID[recipe.id] != nil && !$0.unwritten.contains(recipe.id) }) { return true }
         do throws(ImageError) {
-            // A recipe's key is the digest of its bytes: another replica wrote the same bytes, and any others are damaged.
+            // A recipe's key is the digest of its bytes, so a readable record there is the same recipe, and any other
+            // is damaged.
             try await records.update(try Recipe.key(recipe.id), as: Recipe.self, replacingDamaged: true) {
                 $0 == nil ? .write(recipe) : .keep
             }
@@ -107,7 +108,7 @@ public final class RecipeStore: Sendable {
         return true
     }
 
-    /// Forgets the recipes of a rootfs version, durably.
+    /// Removes the recipes of a rootfs version, durably.
     func remove(_ stack: StackName, _ version: VersionName) async throws(ImageError) {
         let gone = state.withLock { $0.byID.values.filter { $0.stack == stack && $0.version == version } }
         for recipe in gone { try await records.remove(try Recipe.key(recipe.id)) }

@@ -3,18 +3,18 @@ import OCI
 import Rootfs
 import Runtime
 
-// The documents about images. None is made before somebody asks for it.
+// The documents about images. Each is made on its first request.
 extension DerivedImages {
     struct MadeReferrers: Sendable {
         let changes: Int
         let referrers: ImageReferrers
     }
 
-    /// What refers to an image.
+    /// The documents that refer to an image.
     func referrers(of origin: ImageOrigin) async throws(ImageError) -> ImageReferrers {
         let key = ImageKey(recipe: origin.recipe.id, droplet: origin.droplet)
-        // A version whose packages were not recorded gets them with another import of its file: what was made before that
-        // lacks the SBOM.
+        // If a version's packages were not recorded, another import of its file may add them, so documents that were
+        // made before that lack the SBOM.
         let changes = rootfs.packageChanges
         if let known = madeReferrers.value(key), known.changes == changes { return known.referrers }
         guard let version = rootfs.version(of: origin.recipe) else { return .none }
@@ -24,7 +24,8 @@ extension DerivedImages {
         return referrers
     }
 
-    /// What refers to an image, for the index: a damaged package list hides the SBOM and no other document.
+    /// The documents that refer to an image, for the digest index: if the package list is damaged only the SBOM is
+    /// missing.
     func indexedReferrers(of origin: ImageOrigin) async throws(ImageError) -> [DerivedReferrer] {
         guard let version = rootfs.version(of: origin.recipe) else { return [] }
         var sbom: RootfsSBOM.Reference?
@@ -32,7 +33,7 @@ extension DerivedImages {
         return try make(origin.compose(), origin, version, sbom).all
     }
 
-    /// What a digest stands for among the documents about an image.
+    /// The document or manifest with a digest, among the documents about an image.
     func referrerContent(_ digest: Digest, of origin: ImageOrigin) async throws(ImageError) -> ReferrerContent? {
         for referrer in try await referrers(of: origin).all {
             if referrer.descriptor.digest == digest { return .manifest(referrer) }
@@ -52,7 +53,7 @@ extension DerivedImages {
         }
     }
 
-    /// nil if the version's packages are not recorded.
+    /// - Returns: nil if the version's packages are not recorded.
     private func sbom(of version: RootfsVersion) async throws(ImageError) -> RootfsSBOM? {
         if let sbom = rootfsSBOMs.value(version) { return sbom }
         guard let list = try await rootfs.packageList(of: version) else { return nil }
@@ -69,7 +70,7 @@ extension DerivedImages {
 }
 
 extension RootfsCatalog {
-    /// The version that a recipe was made for; nil if it is gone, or another one has its name.
+    /// The version that a recipe was made for; nil if it is gone or another version has its name now.
     func version(of recipe: Recipe) -> RootfsVersion? {
         guard let version = try? version(recipe.stack, recipe.version, recipe.architecture),
             version.layers == recipe.base

@@ -8,11 +8,11 @@ import Signatures
 /// A document about an image, offered as an artifact that refers to it (OCI image specification, manifest.md, "Guidelines
 /// for Artifact Usage"). Derived like the image, never stored.
 public struct DerivedReferrer: Hashable, Sendable {
-    /// As lists of referrers show it.
+    /// Its descriptor in lists of referrers.
     public let descriptor: Descriptor
     public let manifest: [UInt8]
-    /// Its only layer. nil: the rootfs' own SBOM, which all base images of a version share and which is large, so it is kept
-    /// once, or made again.
+    /// The artifact's only layer. nil for the rootfs' own SBOM: it is large and the same for all base images of a
+    /// version, so it is cached once, or made again.
     public let document: [UInt8]?
     public let documentDigest: Digest
 
@@ -47,27 +47,27 @@ public struct DerivedReferrer: Hashable, Sendable {
 
     var digests: [Digest] { [descriptor.digest, documentDigest] }
 
-    /// Roughly the bytes it takes in memory.
+    /// Its approximate size in memory, in bytes.
     var cost: Int { manifest.count + (document?.count ?? 0) + 1024 }
 }
 
-/// What refers to one image. The bytes are a promise as an image's are, since policies may know them by their digests: a
-/// better form is listed instead of the old one, which stays among all.
+/// The documents that refer to one image. Their bytes never change, since policies may know them by digest: a better
+/// form replaces the old one in `listed`, and `all` keeps both.
 struct ImageReferrers: Sendable {
-    /// In lists.
+    /// Shown in lists.
     let listed: [DerivedReferrer]
-    /// Known by their digests.
+    /// Found by digest.
     let all: [DerivedReferrer]
 
     static let none = ImageReferrers(listed: [], all: [])
 
     var cost: Int { all.reduce(256) { $0 + $1.cost } }
 
-    /// Makes what refers to an image: a pure function. A base image has the rootfs' SBOM, a droplet's image an SBOM of its
-    /// own and provenance.
+    /// Makes the documents that refer to an image: a pure function. A base image has the rootfs' SBOM; a droplet's
+    /// image has an SBOM of its own and provenance.
     /// - Parameters:
-    ///   - sbom: the rootfs' own; nil: its packages are not recorded, so nothing is said of what the image has.
-    ///   - keys: an envelope for each. Without any, the statement itself is listed.
+    ///   - sbom: the rootfs' own; nil if its packages are not recorded, which leaves out the image's SBOM too.
+    ///   - keys: one signed envelope is made for each. Without any, the unsigned statement is listed.
     /// - Throws: `SignatureError.signing`.
     static func make(
         _ image: ComposedImage, _ origin: ImageOrigin, on rootfs: RootfsVersion, _ sbom: RootfsSBOM.Reference?,

@@ -6,10 +6,10 @@ import Packages
 import Rootfs
 import Signatures
 
-/// How an image came about: an in-toto statement (version 1) with SLSA's provenance (version 1). A pure function.
+/// How an image was made: an in-toto statement (version 1) with SLSA provenance (version 1). A pure function.
 enum Provenance {
     static let predicateType = "https://slsa.dev/provenance/v1"
-    /// Composing an image of a droplet and a rootfs version, which Images.docc describes.
+    /// The type of build that composes a droplet and a rootfs version; Images.docc describes it.
     private static let buildType = "\(SPDXDocument.space)/compose/v1"
     private static let builder = SPDXDocument.space
 
@@ -31,7 +31,7 @@ enum Provenance {
             "mediaTypes": .string(recipe.family.rawValue), "rootfsVersion": .string(recipe.version.text),
             "stack": .string(recipe.stack.text),
         ]
-        // Only the droplet itself says which buildpacks made it, so they are parameters and no resolved dependencies.
+        // Only the droplet itself states its buildpacks, so they are parameters and not resolved dependencies.
         if !droplet.buildpacks.isEmpty {
             parameters["buildpacksByDroplet"] = .array(droplet.buildpacks.map(\.json))
         }
@@ -80,7 +80,7 @@ enum Envelope {
         return json.canonicalBytes
     }
 
-    /// What is signed: the payload with its type and both lengths (DSSE 1.0, "PAE").
+    /// The bytes to sign: the payload with its type and both lengths (DSSE 1.0, "PAE").
     static func preAuthenticationEncoding(_ payload: [UInt8], _ type: MediaType) -> [UInt8] {
         Array("DSSEv1 \(type.text.utf8.count) \(type.text) \(payload.count) ".utf8) + payload
     }

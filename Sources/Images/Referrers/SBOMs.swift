@@ -4,12 +4,13 @@ import OCI
 import Packages
 import Rootfs
 
-/// What a rootfs version is made of, as an SPDX document: a pure function of its record and its package list.
+/// The packages and layers of a rootfs version, as an SPDX document: a pure function of its record and its package
+/// list.
 struct RootfsSBOM: Sendable {
-    /// The rootfs' own element, for other documents to point to.
+    /// The id of the rootfs' element, to which other documents refer.
     static let element = "SPDXRef-rootfs"
 
-    /// What others need to know to point to it.
+    /// What a document needs to refer to this one.
     struct Reference: Hashable, Sendable {
         let namespace: String
         let digest: Digest
@@ -66,7 +67,7 @@ struct RootfsSBOM: Sendable {
     }
 }
 
-/// What a droplet's image is made of, as an SPDX document that points to the rootfs' own: a pure function.
+/// The parts of a droplet's image, as an SPDX document that refers to the rootfs' own: a pure function.
 enum ImageSBOM {
     private static let image = "SPDXRef-image"
     private static let droplet = "SPDXRef-droplet"
@@ -117,7 +118,7 @@ enum ImageSBOM {
 }
 
 extension SPDXDocument {
-    /// An element for a layer.
+    /// Makes an element for a layer.
     mutating func package(for layer: LayerReference, _ name: String) -> Package {
         Package(
             id: makeID("layer-\(layer.digest.hex.prefix(16))"), name: name, purpose: "ARCHIVE",

@@ -1,7 +1,7 @@
 import OCI
 
-/// Digests, or other random names in hexadecimal, of which 64 bits each are remembered: 11 to 22 bytes a name. Two that
-/// share them count as one, so some garbage may stay, and content that is needed never goes.
+/// A set of digests, or of other random hexadecimal names, that keeps 64 bits of each: 11 to 22 bytes of memory a name.
+/// Two names with the same 64 bits count as one, so some garbage may stay, but needed content is never removed.
 struct DigestSet {
     private var slots: [UInt64]
     private(set) var count = 0
@@ -13,7 +13,7 @@ struct DigestSet {
 
     mutating func insert(hexadecimal name: String) { insert(key: Self.key(name)) }
 
-    /// - Parameter key: what `key` made of a name.
+    /// - Parameter key: a name's key, as `key` makes it.
     mutating func insert(key: UInt64) {
         if count * 4 >= slots.count * 3 { grow() }
         if Self.insert(key, into: &slots) { count += 1 }
@@ -47,7 +47,7 @@ struct DigestSet {
 
     static func key(_ digest: Digest) -> UInt64 { key(digest.hex) }
 
-    /// The name's first 64 bits; never 0, which is an empty slot.
+    /// The name's first 64 bits; 1 instead of 0, which marks an empty slot.
     private static func key(_ name: String) -> UInt64 {
         var key: UInt64 = 0
         for byte in name.utf8.prefix(16) {

@@ -7,34 +7,33 @@ import Records
 /// What a collection did, or would do.
 package struct CollectionReport: Hashable, Sendable {
     package internal(set) var repositories = 0
-    /// Of these, the ones whose manifests were read: nothing was pushed to the others, or deleted, since an earlier
-    /// collection had read them.
+    /// How many of them had their manifests read. The others did not change since an earlier collection read them.
     package internal(set) var repositoriesRead = 0
-    /// Digests that something refers to.
+    /// How many digests are referred to.
     package internal(set) var marked = 0
-    /// Records of blobs that were looked at.
+    /// How many blob records were examined.
     package internal(set) var blobs = 0
     package internal(set) var retired = 0
     package internal(set) var retiredBytes: Int64 = 0
-    /// Nothing refers to them, but somebody relied on them of late.
+    /// How many blobs nothing refers to but a young lease protects.
     package internal(set) var leased = 0
-    /// Records of blobs that could not be read: they stay, and verification says more.
+    /// How many blob records can't be read: they stay, and a verification reports them.
     package internal(set) var damaged = 0
-    /// Nothing refers to them, but a record that can't be read may (`Record.namesContent`).
+    /// How many blobs stay because a record that can't be read may name them (`Record.namesContent`).
     package internal(set) var spared = 0
-    /// What owners took out before. A dry run counts its content as still in use.
+    /// What retention removed before. A dry run still counts the content of that as referred to.
     package internal(set) var retention = RetirementReport()
 
     package init() {}
 }
 
-/// What must stay, as the owners of content tell it.
+/// A collection's mark phase, which gathers the digests that must stay from the owners of content.
 package struct RootMark: Sendable {
-    /// Leases that are older are over, in nanoseconds since 1970.
+    /// Leases from before this time have expired; in nanoseconds since 1970.
     package let cutoff: Int64
-    /// Nothing is changed.
+    /// Whether nothing is to be changed.
     package let isDryRun: Bool
-    /// Read past any cache: a collection must not push what is in use out of it.
+    /// A store without a cache, since a collection would evict what is in use.
     package let reading: any ObjectStore
     private(set) var marked = DigestSet()
     package internal(set) var report: CollectionReport
@@ -55,26 +54,26 @@ package struct RootMark: Sendable {
         for digest in digests { marked.insert(digest) }
     }
 
-    /// - Parameter keys: what `DigestSet.key` made of digests.
+    /// - Parameter keys: digests' keys, as `DigestSet.key` makes them.
     mutating func insert(keys: [UInt64]) {
         for key in keys { marked.insert(key: key) }
     }
 
-    /// Says how far it is, now and then.
+    /// Reports the progress.
     func advance() { progress(report) }
 }
 
-/// Collects content that nothing refers to, while everything else goes on.
+/// Collects content that nothing refers to, while requests go on.
 ///
-/// It lets the owners of content mark what they refer to, then goes through all blobs and retires those that are not marked
-/// and whose lease is older than the mark's start less the grace period. Writers renew a lease *before* they write a
-/// reference down, so whatever they refer to while the mark runs is younger than that. Nobody is locked out.
+/// It lets the owners of content mark what they refer to, then walks through all blobs and retires those that are not
+/// marked and whose lease is older than the mark's start minus the grace period. Writers renew a lease *before* they
+/// write a reference, so content that they refer to during the mark has a younger lease. Nobody is locked out.
 ///
-/// What a record names that can't be read is not known. Of a manifest's membership it can be told all the same, or more than
-/// that: see `Registry.possibleReferences`. While a record of a droplet, a recipe or a rootfs can't be read, no bytes are
-/// collected that were there when it was written; bytes that came later, an unfinished push's for example, it can't name.
+/// What an unreadable record refers to is unknown. For a manifest's membership `Registry.possibleReferences` gives at
+/// least what it refers to. While a record of a droplet, a recipe or a rootfs can't be read, no bytes are collected
+/// that existed when it was written; it can't name later bytes, such as those of an unfinished push.
 package struct GarbageCollector: Sendable {
-    /// Blobs that are retired at the same time: few, for clients wait behind them.
+    /// How many blobs are retired at the same time: few, since requests wait behind them.
     private static let concurrency = 4
 
     private let owners: ContentOwners
@@ -83,7 +82,7 @@ package struct GarbageCollector: Sendable {
     private let clockSkew: Int64
 
     /// - Parameters:
-    ///   - reading: the store itself: a collection must not push what is in use out of a cache.
+    ///   - reading: the store below the cache, since a collection would evict what is in use.
     ///   - clockSkew: by how much the clocks of this process and of other writers may differ, in nanoseconds.
     package init(
         owners: ContentOwners, blobs: BlobStore, reading: any ObjectStore, clockSkew: Int64 = 60_000_000_000
@@ -94,24 +93,25 @@ package struct GarbageCollector: Sendable {
         self.clockSkew = clockSkew
     }
 
-    /// Collects.
+    /// Runs a collection.
     /// - Parameters:
-    ///   - retired: what owners took out before.
-    ///   - progress: told how far it is, now and then.
+    ///   - retired: what retention removed before, for the report.
+    ///   - dryRun: whether to report what would happen and change nothing.
+    ///   - progress: called regularly with the report so far.
     package func collect(
         after retired: RetirementReport = RetirementReport(), dryRun: Bool = false,
         progress: @escaping @Sendable (CollectionReport) -> Void = { _ in }
     ) async throws -> CollectionReport {
         var report = CollectionReport()
         report.retention = retired
-        // Before the first thing is marked: a lease from then on keeps its blob.
+        // The cutoff is taken before the mark begins, so that a lease that is renewed from now on keeps its blob.
         let cutoff = blobs.now() - blobs.grace - clockSkew
         var mark = RootMark(cutoff: cutoff, isDryRun: dryRun, reading: reading, report, progress)
         for owner in owners.all { try await owner.roots(&mark) }
         report = mark.report
         report.marked = mark.marked.count
         progress(report)
-        // All of them were met by now, at the start or by the mark.
+        // Every unreadable record is known by now, from the start of the server or from the mark.
         let spared = blobs.unreadable.mayNameContentBefore
         try await sweep(except: mark.marked, cutoff: cutoff, sparing: spared, dryRun: dryRun, &report, progress)
         if !dryRun { try await blobs.store.sync() }
@@ -160,7 +160,7 @@ package struct GarbageCollector: Sendable {
     }
 }
 
-/// Deals elements out to a few tasks, for a task of its own would cost more than most of them.
+/// Distributes elements over `width` tasks, because one task per element would cost more than most elements' work.
 func inParallel<Element: Sendable, Value: Sendable>(
     _ elements: [Element], _ width: Int, _ body: @escaping @Sendable ([Element]) async -> Value
 ) async -> [Value] {

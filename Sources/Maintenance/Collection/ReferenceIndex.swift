@@ -1,26 +1,26 @@
 import OCI
 import ObjectStore
 
-/// What repositories' manifests named when a collection last read them: `collection/references/<id>`, so that the next
-/// one reads only repositories that changed since.
+/// The digests that repositories' manifests named when a collection last read them: `collection/references/<id>`. The
+/// next collection reads only repositories that changed since.
 ///
-/// An entry counts as long as its repository's marker is the one that it was made at. Whoever adds or removes a
-/// manifest renews the marker first, and an entry is only made of a marker that nobody relies on any more: see
-/// `Registry.renewMarker`. Entries are in the order of their markers, in frames with a checksum each: a header of 44
-/// bytes, magic (8), length of the entries (4) and their SHA-256 (32), and the entries. Where a frame does not hold, the
-/// index ends. It is never needed: without it all is read.
+/// An entry is valid as long as its repository's marker has the same version. Whoever adds or removes a manifest renews
+/// the marker first, and an entry is only made from a marker so old that no writer relies on it any more: see
+/// `Registry.renewMarker`. Entries are sorted by marker and grouped into frames with a checksum: a header of 44 bytes
+/// with magic (8), length of the entries (4) and their SHA-256 (32), then the entries. At an invalid frame the index
+/// ends. The index only saves time: what is not in it is read again.
 enum ReferenceIndex {
     static let prefix = "collection/references/"
-    /// The number is the format's. Those who wrote beside an index of format 1 relied on markers of before their start,
-    /// which it may have been made of, so it can't be believed.
+    /// The digit is the format's number. An index of format 1 is not used: it may have been made from markers of before
+    /// a server's start, on which writers still relied.
     static let magic = Array("CSTNREF2".utf8)
     static let headerSize = 44
-    /// Entries are gathered into frames of about so many bytes.
+    /// The size of a frame's entries, approximately, in bytes.
     static let targetSize = 256 << 10
-    /// A repository that takes more, in bytes, is not in the index.
+    /// The largest entry, in bytes; a repository with a larger one is left out of the index.
     static let maximumEntry = 64 << 20
 
-    /// The indexes that there are, the newest first. One, unless collectors run at the same time, or a crash left some.
+    /// All indexes, the newest first. There is more than one only if collectors run at the same time, or after a crash.
     static func list(in store: any ObjectStore) async throws(ObjectStoreError) -> [ObjectKey] {
         try await store.list(prefix: prefix, startAfter: nil, limit: 100).sorted { $0.modified > $1.modified }
             .map(\.key)
@@ -40,9 +40,9 @@ struct ReferenceIndexReader {
     private var entries: ArraySlice<RepositoryReferences> = []
     private var isAtEnd = false
 
-    /// - Parameter key: nil: an index without entries.
+    /// - Parameter key: nil for an empty index.
     init(_ key: ObjectKey?, in store: any ObjectStore) async {
-        // Gone since it was listed, if another collector is done: then all is read.
+        // If another collector has deleted the index since it was listed, all repositories are read.
         guard let key else {
             object = nil
             return
@@ -50,7 +50,7 @@ struct ReferenceIndexReader {
         object = try? await store.open(key)
     }
 
-    /// The entry of a marker at this version, if it has one. Markers are to be asked for in ascending order.
+    /// The entry of a marker at this version; nil if there is none. Call it with markers in ascending order.
     mutating func entry(of marker: String, _ version: ObjectVersion) async -> RepositoryReferences? {
         while true {
             while let entry = entries.first {
@@ -90,7 +90,7 @@ struct ReferenceIndexReader {
         }
     }
 
-    /// - Returns: nil if there is less.
+    /// - Returns: nil if the object has fewer bytes.
     private mutating func read(_ count: Int, _ object: any ObjectReader) async -> [UInt8]? {
         var bytes: [UInt8] = []
         while bytes.count < count {
@@ -116,7 +116,7 @@ struct ReferenceIndexWriter {
         object = try await store.writer(for: try ObjectKey(ReferenceIndex.prefix + id), use: .rarely)
     }
 
-    /// Markers come in ascending order.
+    /// Adds an entry. Call it with markers in ascending order.
     mutating func append(_ entry: RepositoryReferences) async throws(ObjectStoreError) {
         guard entry.encodedSize <= ReferenceIndex.maximumEntry else { return }
         entry.encode(into: &pending)
@@ -134,7 +134,7 @@ struct ReferenceIndexWriter {
         try await object.write(frame)
     }
 
-    /// Durable when it returns.
+    /// Writes the last frame. Durable on return.
     mutating func finish() async throws(ObjectStoreError) {
         try await flush()
         _ = try await object.finish()
@@ -143,14 +143,14 @@ struct ReferenceIndexWriter {
     func abort() async { await object.abort() }
 }
 
-/// Puts a new index in the place of those that there are, if it says anything new.
+/// Replaces the existing indexes by a new one, if that has anything new.
 ///
-/// The index saves time and nothing else, so a collection goes on where it can't be written, to a full disk above all.
+/// Because the index only saves time, a collection goes on if the index can't be written to a full store.
 struct ReferenceIndexUpdate {
     private let old: [ObjectKey]
     private let store: any ObjectStore
     private var writer: ReferenceIndexWriter?
-    /// Whether a repository was read.
+    /// Whether any repository was read again.
     var hasChanged = false
 
     init(of old: [ObjectKey], in store: any ObjectStore) async throws(ObjectStoreError) {
@@ -185,13 +185,13 @@ struct ReferenceIndexUpdate {
     }
 }
 
-/// What a repository's manifests name, themselves included, as it was read at one version of the repository's marker.
+/// The manifests of a repository and all that they name, read at one version of the repository's marker.
 struct RepositoryReferences: Hashable, Sendable {
     /// The last component of the marker's key.
     let marker: String
     /// The marker's version before the manifests were read.
     let version: ObjectVersion
-    /// As `DigestSet` keeps them, in ascending order, each once.
+    /// `DigestSet` keys, in ascending order, each once.
     let keys: [UInt64]
 
     init(marker: String, version: ObjectVersion, keys: [UInt64]) {
@@ -217,7 +217,7 @@ struct RepositoryReferences: Hashable, Sendable {
         for key in keys { bytes.append(integer: key) }
     }
 
-    /// Reads an entry; nil if there is none.
+    /// Decodes an entry; nil if the bytes are not a valid one.
     init?(from reader: inout ByteReader) {
         guard let marker = reader.integer(UInt16.self).flatMap({ reader.text(Int($0)) }),
             let token = reader.integer(UInt16.self).flatMap({ reader.text(Int($0)) }),

@@ -51,8 +51,8 @@ package struct AppDroplets: ContentOwner {
         return users
     }
 
-    /// Takes out an app's droplets but for the newest and those that run, and what was remembered of conversions whose
-    /// droplets are gone.
+    /// Removes each app's droplets, except the newest ones and those that run; and the conversions of droplets that are
+    /// gone.
     package func retire(_ retirement: inout Retirement) async throws {
         if let count = retirement.policy.droplets, retirement.report.withheld == nil {
             var last: DropletGUID?
@@ -78,7 +78,7 @@ package struct AppDroplets: ContentOwner {
     }
 }
 
-/// Rootfs versions: their layers, the deltas between them, and what images on them are made of.
+/// Rootfs versions: their layers, the deltas between them, and the layer plans of images on them.
 package struct RootfsVersions: ContentOwner {
     let images: DerivedImages
     private var rootfs: RootfsCatalog { images.rootfs }
@@ -113,7 +113,7 @@ package struct RootfsVersions: ContentOwner {
         return users
     }
 
-    /// Takes out a stack's versions but for the newest, the current one, what one would go back to, and those that run.
+    /// Removes each stack's versions, except the newest ones, the current one, rollback targets and those that run.
     package func retire(_ retirement: inout Retirement) async throws {
         guard let count = retirement.policy.rootfs, retirement.report.withheld == nil else { return }
         for stack in rootfs.stacks {
@@ -121,7 +121,8 @@ package struct RootfsVersions: ContentOwner {
             for variant in try rootfs.versions(stack) where !names.contains(variant.version) {
                 names.append(variant.version)
             }
-            // What is current, and what one would go back to, is not known of a history that can't be read.
+            // If the history can't be read the current version and the rollback targets are unknown, so nothing is
+            // removed.
             do { _ = try await rootfs.storedHistory(stack) } catch ImageError.damaged { continue }
             let needed = rootfs.neededForGoingBack(stack)
             for version in names.dropFirst(max(count, 1)) where !needed.contains(version) {
@@ -136,7 +137,7 @@ package struct RootfsVersions: ContentOwner {
     }
 }
 
-/// Recipes: every layer that they name, and the lifecycle layers that new ones get.
+/// Recipes: every layer that they name, and the lifecycle layers of new recipes.
 package struct ImageRecipes: ContentOwner {
     let images: DerivedImages
 
@@ -157,7 +158,7 @@ package struct ImageRecipes: ContentOwner {
 }
 
 extension RootfsCatalog {
-    /// What is current, what was before it, and what a rollback leads to.
+    /// The current version, the one before it, and the one that a rollback leads to.
     func neededForGoingBack(_ stack: StackName) -> Set<VersionName> {
         var versions = Set((history(stack)?.promotions ?? []).prefix(2).map(\.version))
         if let target = rollbackTarget(stack) { versions.insert(target) }
@@ -166,14 +167,14 @@ extension RootfsCatalog {
 }
 
 extension DerivedImages {
-    /// Whether an image of a droplet, on whatever rootfs, is among digests.
+    /// Whether an image of a droplet, on any rootfs, is among the digests.
     func runs(_ droplet: DropletRecord, _ running: Set<Digest>) -> Bool {
         recipes.recipes(droplet.stack, droplet.architecture).contains {
             running.contains(compose($0, droplet.content).manifestDigest)
         }
     }
 
-    /// Whether an image on a rootfs version, or that itself, is among digests.
+    /// Whether an image on a rootfs version, or its base image, is among the digests.
     func runs(_ stack: StackName, _ version: VersionName, _ running: Set<Digest>) async throws(ImageError) -> Bool {
         guard !running.isEmpty else { return false }
         let recipes = Architecture.allCases.flatMap { self.recipes.recipes(stack, $0) }.filter { $0.version == version }

@@ -6,13 +6,14 @@ import Records
 import Registry
 
 extension PushedRepositories {
-    /// Takes manifests out that no tag needs any more: neither tagged, nor part of an index that stays, nor referring to
-    /// something that stays, nor pushed or asked for by digest within the policy's time, nor running. What refers to
-    /// derived images, in the reserved repositories, stays.
+    /// Removes manifests that nothing needs. A manifest stays if it is tagged, is part of an index that stays, refers
+    /// to a manifest that stays, was pushed or requested by digest within the policy's time, or runs. Referrers of
+    /// derived images, in the reserved repositories, always stay.
     package func retire(_ retirement: inout Retirement) async throws {
-        // What runs by a report that can't be read is not known.
+        // If a cluster's report can't be read it is unknown what runs there, so nothing is removed.
         guard let age = retirement.policy.untagged, retirement.isRunningKnown else { return }
-        // An index comes after its images: they stay for as long as any content does that is on its way.
+        // An index is pushed after its images, so these stay at least for the grace period, like all content of
+        // unfinished pushes.
         let cutoff = registry.now() - max(age, registry.blobs.grace)
         try await registry.records.forEach(RepositoryKeys.catalog) { (key) throws(RegistryError) in
             let marker = String(key.text.dropFirst(RepositoryKeys.catalog.count))
@@ -23,8 +24,9 @@ extension PushedRepositories {
         if !retirement.isDryRun, retirement.report.manifests > 0 { try await registry.records.sync() }
     }
 
-    /// Nothing is taken out of a repository that has a tag or a membership which can't be read: what that needs is not known.
-    /// - Returns: how many were taken out, or would be.
+    /// Removes a repository's untagged manifests. If a tag or a membership can't be read nothing is removed, since it
+    /// is unknown what that record needs.
+    /// - Returns: how many manifests were removed, or would be.
     private func retireUntagged(
         of name: RepositoryName, before cutoff: Int64, _ running: Set<Digest>, _ dryRun: Bool
     ) async throws(RegistryError) -> Int {
@@ -42,7 +44,8 @@ extension PushedRepositories {
         }
         var kept = Set(
             manifests.filter { !$0.value.value.pushed.isOver(before: cutoff) || running.contains($0.key) }.keys)
-        // Tags last: one that came meanwhile rewrote its manifest's membership, which is then another version.
+        // Tags are read last: a push of a tag in between has rewritten its manifest's membership, so that the removal
+        // below fails.
         try await records.forEach(keys.tags) { (key) throws(RegistryError) in
             switch try await records.find(key, as: TagRecord.self) {
             case .missing: return
@@ -52,7 +55,7 @@ extension PushedRepositories {
         }
         guard isReadable else { return 0 }
         do { try await close(&kept, over: manifests.mapValues(\.value)) } catch {
-            // A manifest whose parts are not known: they may be any of the others.
+            // The parts of a kept manifest are unknown, and may be any of the others, so nothing is removed.
             guard case .blob(.damaged(_)) = error else { throw error }
             return 0
         }
@@ -73,7 +76,7 @@ extension PushedRepositories {
         return count
     }
 
-    /// Adds what kept manifests name, and what refers to kept manifests, until nothing is added any more.
+    /// Adds the manifests that kept manifests name, and those that refer to kept manifests, until no more are found.
     private func close(
         _ kept: inout Set<Digest>, over manifests: [Digest: ManifestMembership]
     ) async throws(RegistryError) {

@@ -6,9 +6,9 @@ import Records
 import Registry
 
 extension PushedRepositories {
-    /// Tells a count what each repository holds: its manifests, the blobs that they name and it has, and what was
-    /// pushed within the grace period and waits for its manifest. A blob that no manifest names any more is not paid
-    /// for: garbage collection keeps it only while somebody else does.
+    /// Reports to a count what each repository holds: its manifests, those of its blobs that the manifests name, and
+    /// blobs pushed within the grace period, which may wait for their manifest. Other blobs don't count, since garbage
+    /// collection keeps them only if somebody else refers to them.
     package func usage(_ count: QuotaCount, in reading: any ObjectStore) async throws {
         let records = registry.records.reading(reading)
         var after: String?
@@ -30,7 +30,8 @@ extension PushedRepositories {
         }
     }
 
-    /// - Parameter named: gets what the manifests name.
+    /// Sums up the sizes of a repository's manifests, in bytes.
+    /// - Parameter named: receives the digests that the manifests name.
     private func countManifests(
         of name: RepositoryName, _ records: RecordStore<RegistryError>, into named: inout DigestSet
     ) async throws(RegistryError) -> Int64 {
@@ -40,7 +41,8 @@ extension PushedRepositories {
         while true {
             let page = try await records.list(prefix, after: after, limit: Self.page)
             for key in page {
-                // What is gone since, or can't be read, is left out: verification tells of the latter.
+                // A membership that was deleted meanwhile or can't be read is left out; a verification reports the
+                // latter.
                 guard let membership: StoredRecord<ManifestMembership> = try await records.readable(key),
                     let digest = digest(ending: key)
                 else { continue }

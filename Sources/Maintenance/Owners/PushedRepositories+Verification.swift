@@ -5,7 +5,7 @@ import Records
 import Registry
 
 extension PushedRepositories {
-    /// Holds the records of all repositories against each other.
+    /// Checks the records of all repositories against each other.
     package func verify(_ verification: inout VerificationRun) async throws {
         try await verifyMarkers(&verification)
         var last: RepositoryName?
@@ -39,7 +39,7 @@ extension PushedRepositories {
         }
     }
 
-    /// The repository of a key, and what kind of record it is.
+    /// The repository that a key belongs to, and the kind of the record.
     private static func split(_ key: ObjectKey) -> (name: RepositoryName, kind: String)? {
         let parts = key.text.split(separator: "/").dropFirst()
         guard let index = parts.firstIndex(where: { $0.hasPrefix("_") }),
@@ -72,7 +72,7 @@ extension PushedRepositories {
         verification.note(record, "blob of a repository", .mended)
     }
 
-    /// Looks whether a manifest's subject knows of it.
+    /// Checks a manifest's membership, and that the manifest is listed among its subject's referrers.
     private func verifyManifest(
         _ key: ObjectKey, _ keys: RepositoryKeys, _ verification: inout VerificationRun
     ) async throws(RegistryError) {
@@ -97,8 +97,8 @@ extension PushedRepositories {
         if verification.repairs { try await registry.relink(keys, digest, membership) }
     }
 
-    /// Looks at a record that points to a manifest.
-    /// - Parameter pointsToOne: whether there is that manifest.
+    /// Checks a record that points to a manifest.
+    /// - Parameter pointsToOne: whether that manifest exists.
     private func verify<Value: Record>(
         _ key: ObjectKey, _: Value.Type, _ kind: String, _ verification: inout VerificationRun,
         _ pointsToOne: (Value) async throws(RegistryError) -> Bool
@@ -127,7 +127,7 @@ extension PushedRepositories {
             guard let (name, kind) = Self.split(key), kind == "_manifests", let manifest = digest(ending: key),
                 let membership = try await registry.records.readable(key, as: ManifestMembership.self)
             else { return }
-            // A manifest that can't be read is among the damaged blobs itself.
+            // A manifest that can't be read is itself reported as a damaged blob.
             let named = (try? await registry.references(of: manifest, membership.value)) ?? []
             for digest in Set(named + [manifest]).intersection(digests) {
                 counts[digest, default: 0] += 1

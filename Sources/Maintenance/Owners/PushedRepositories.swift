@@ -4,14 +4,14 @@ import ObjectStore
 package import Records
 package import Registry
 
-/// Repositories that clients push to. What is pushed beside derived images is theirs, too.
+/// Repositories that clients push to, including what they push beside derived images.
 package struct PushedRepositories: ContentOwner {
     static let page = 1000
-    /// Repositories whose manifests are read at the same time.
+    /// How many repositories' manifests are read at the same time.
     private static let repositories = 8
-    /// Repositories whose references are in memory at the same time.
+    /// How many repositories' references are in memory at the same time.
     private static let portion = 128
-    /// The directory is read once for each page.
+    /// Large, since each page of the catalog reads the whole directory.
     private static let catalogPage = 8192
 
     let registry: Registry
@@ -22,8 +22,8 @@ package struct PushedRepositories: ContentOwner {
         [RecordFolder(RepositoryKeys.catalog, [RecordKind("marker", CatalogMarker.self)])]
     }
 
-    /// Marks what repositories have. What the last collection took down of those that did not change since is taken
-    /// from there, and what is now known of those that nobody changes is taken down for the next one.
+    /// Marks what repositories have. References of repositories that have not changed since the last collection come
+    /// from its index; a new index is written for the next one.
     package func roots(_ mark: inout RootMark) async throws {
         let indexes = try await ReferenceIndex.list(in: mark.reading)
         var new = mark.isDryRun ? nil : try await ReferenceIndexUpdate(of: indexes, in: registry.records.store)
@@ -51,7 +51,7 @@ package struct PushedRepositories: ContentOwner {
         try await new?.finish()
     }
 
-    /// Marks what the repositories of some markers have.
+    /// Marks what the repositories of these markers have.
     private func roots(
         of markers: [ObjectInfo], _ mark: inout RootMark, _ old: inout ReferenceIndexReader,
         _ new: inout ReferenceIndexUpdate?
@@ -89,16 +89,16 @@ package struct PushedRepositories: ContentOwner {
         } catch { return .failure(error) }
     }
 
-    /// Reads what a repository's manifests name, themselves included.
-    /// - Parameter marker: as it was before.
-    /// - Returns: nil if it is no repository's.
+    /// Reads the digests of a repository's manifests and all that these name.
+    /// - Parameter marker: the marker before the manifests are read.
+    /// - Returns: nil if the marker stands for no valid repository name.
     private func read(
         _ marker: ObjectInfo, _ cutoff: Int64, _ reading: any ObjectStore
     ) async throws(RegistryError) -> ReadReferences? {
         let text = String(marker.key.text.dropFirst(RepositoryKeys.catalog.count))
         guard let name = RepositoryKeys.repository(of: text) else { return nil }
         let records = registry.records.reading(reading)
-        // Whoever found this version young enough to rely on it is done by now.
+        // A writer that found this version of the marker young enough to rely on it has finished by now.
         var isSettled = false
         if let stored = try await records.readable(marker.key, as: CatalogMarker.self) {
             isSettled = stored.version == marker.version && stored.value.changed.isOver(before: cutoff)
@@ -116,14 +116,15 @@ package struct PushedRepositories: ContentOwner {
                     guard let digest = try? Digest(algorithm, hex: hex) else { continue }
                     let key = try keys.manifest(digest)
                     let membership = try await records.find(key, as: ManifestMembership.self)
-                    // Gone since it was listed.
+                    // The manifest was deleted after the listing.
                     guard membership.isThere else { continue }
                     let references: [Digest]
                     if let membership = membership.readable?.value,
                         let named = try await readableReferences(of: digest, membership)
                     {
                         references = named
-                        // One that names more than its membership says is missing, and may be put back.
+                        // The manifest itself is missing, since it names more than its membership can list. It may be
+                        // pushed again.
                         if membership.references == nil, references.isEmpty { isSettled = false }
                     } else {
                         references = try await registry.possibleReferences(of: digest, keys, in: records)
@@ -140,7 +141,7 @@ package struct PushedRepositories: ContentOwner {
             references: RepositoryReferences(marker: text, version: marker.version, keys: found), isSettled: isSettled)
     }
 
-    /// - Returns: nil if the manifest has to be read for that and can't be.
+    /// - Returns: nil if the manifest has to be read and can't be.
     private func readableReferences(
         of digest: Digest, _ membership: ManifestMembership
     ) async throws(RegistryError) -> [Digest]? {
@@ -152,7 +153,7 @@ package struct PushedRepositories: ContentOwner {
         }
     }
 
-    /// Names only: a look at each object would cost more than the list.
+    /// Lists names only, because the metadata of each object would cost more than the listing.
     private func components(
         below prefix: String, after: String?, in reading: any ObjectStore
     ) async throws(RegistryError) -> [String] {
@@ -162,9 +163,9 @@ package struct PushedRepositories: ContentOwner {
     }
 }
 
-/// What a repository names.
+/// The references of one repository.
 private struct ReadReferences {
     let references: RepositoryReferences
-    /// Nobody changes it who does not renew its marker first: it may be taken down.
+    /// Whether every later change renews the marker first, so that the references may go into the index.
     let isSettled: Bool
 }

@@ -2,15 +2,15 @@ package import Images
 package import OCI
 package import Rootfs
 
-/// How long what was taken in is kept. What is current and what runs stays whatever this says.
+/// How long content is kept. What is current or runs always stays.
 package struct RetentionPolicy: Hashable, Sendable {
-    /// An app's newest droplets; nil: all.
+    /// How many of an app's newest droplets stay; nil: all.
     package var droplets: Int?
-    /// A stack's newest rootfs versions; nil: all.
+    /// How many of a stack's newest rootfs versions stay; nil: all.
     package var rootfs: Int?
-    /// How long manifests stay that no tag needs, in nanoseconds; nil: for ever.
+    /// How long manifests that nothing needs stay, in nanoseconds; nil: forever.
     package var untagged: Int64?
-    /// How old a cluster's report of what runs there may be, in nanoseconds.
+    /// The oldest report of what runs in a cluster that is still trusted, in nanoseconds.
     package var reportAge: Int64
 
     package init(
@@ -23,38 +23,38 @@ package struct RetentionPolicy: Hashable, Sendable {
     }
 }
 
-/// What was taken out, or would be, before content is collected.
+/// What retention removed, or would remove, before content is collected.
 package struct RetirementReport: Hashable, Sendable {
-    /// Why droplets and rootfs versions were left alone; nil if they were not.
+    /// Why droplets and rootfs versions were not considered; nil if they were.
     package internal(set) var withheld: String?
     /// `<guid>/<sha256>`
     package internal(set) var droplets: [String] = []
     /// `<stack>/<version>`
     package internal(set) var rootfs: [String] = []
-    /// How many droplets and rootfs versions are older than the policy wants, and run.
+    /// How many droplets and rootfs versions stay only because they run.
     package internal(set) var pinned = 0
-    /// How many manifests.
+    /// How many manifests were removed.
     package internal(set) var manifests = 0
 
     package init() {}
 }
 
-/// One round of retention: what owners need to know for it, and what they took out.
+/// One run of retention: what owners need to know for it, and what they removed.
 package struct Retirement: Sendable {
     package let policy: RetentionPolicy
-    /// Nothing is changed.
+    /// Whether nothing is to be changed.
     package let isDryRun: Bool
     /// Digests of manifests that run somewhere.
     package let running: Set<Digest>
-    /// Whether every report could be read; else other digests may run too.
+    /// Whether every report could be read; if not, further digests may run too.
     package let isRunningKnown: Bool
     package internal(set) var report = RetirementReport()
 }
 
-/// Retires what nobody needs by the policy.
+/// Removes what the policy no longer wants.
 ///
-/// Without a fresh and complete report from every known cluster no droplet and no rootfs version is retired, and without any
-/// known cluster neither: that nobody said what runs does not mean that nothing does.
+/// No droplet and no rootfs version is removed unless there is at least one cluster, and every cluster has sent a fresh
+/// and complete report of what runs there: a missing report does not mean that nothing runs.
 package struct Retention: Sendable {
     private let images: DerivedImages
     private let pins: RunningImages
@@ -71,7 +71,7 @@ package struct Retention: Sendable {
         self.now = now
     }
 
-    /// Lets owners take out what the policy no longer wants.
+    /// Lets owners remove what the policy no longer wants.
     package func apply(to owners: ContentOwners, dryRun: Bool) async throws -> RetirementReport {
         let clusters = try await pins.clusters()
         var retirement = Retirement(
@@ -82,7 +82,7 @@ package struct Retention: Sendable {
         return retirement.report
     }
 
-    /// Why it is not known what runs; nil if it is.
+    /// Why it is unknown what runs; nil if it is known.
     private func reasonToWait(_ clusters: [ClusterPins]) -> String? {
         guard !clusters.isEmpty else { return "no cluster has reported what runs there" }
         let oldest = now() - policy.reportAge
@@ -94,10 +94,11 @@ package struct Retention: Sendable {
         return nil
     }
 
-    /// Removes a rootfs version because somebody says so: images on it are gone, and its bytes with the next collection.
+    /// Removes a rootfs version at an operator's request: images on it are gone, and the next collection deletes its
+    /// bytes.
     ///
-    /// What is current or known to run is never removed. What one would go back to, and anything while it is not known
-    /// what runs, only by force.
+    /// A version that is current or known to run is never removed. A rollback target, and any version while it is
+    /// unknown what runs, is only removed by force.
     /// - Throws: `.unknownStack`, `.unknownVersion`, `.rootfsInUse`, `.rootfsNeeded`.
     package func remove(_ stack: StackName, _ version: VersionName, force: Bool) async throws(ImageError) {
         guard try await images.rootfs.exists(stack, version) else { throw .unknownVersion(stack, version) }

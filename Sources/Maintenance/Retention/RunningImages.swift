@@ -4,7 +4,7 @@ package import ObjectStore
 package import Records
 package import Rootfs
 
-/// A cluster's name: as a stack's.
+/// A cluster's name, with the same grammar as a stack's.
 package struct ClusterName: Hashable, Sendable, CustomStringConvertible {
     package let text: String
 
@@ -17,16 +17,16 @@ package struct ClusterName: Hashable, Sendable, CustomStringConvertible {
     package var description: String { text }
 }
 
-/// What a cluster said that it runs.
+/// What a cluster reported to run there.
 package struct ClusterPins: Sendable {
     package let cluster: ClusterName
-    /// When its oldest part was reported, in nanoseconds since 1970.
+    /// When the oldest part of the report arrived, in nanoseconds since 1970.
     package let reported: Int64
-    /// Whether every part of the report is there.
+    /// Whether every part of the report is there and readable.
     package let isComplete: Bool
     /// Digests of manifests that run.
     package let digests: [Digest]
-    /// Whether every part can be read that is there; else other digests may run too.
+    /// Whether every part that is there can be read; if not, further digests may run too.
     package let isReadable: Bool
 }
 
@@ -57,7 +57,7 @@ private struct PinShard: JSONRecord {
     }
 }
 
-/// What runs where: `pins/<cluster>/<shard>`, as clusters report it. What runs is never retired.
+/// The images that run, as clusters report them: `pins/<cluster>/<shard>`. They are never retired.
 package struct RunningImages: ContentOwner {
     /// The most digests that one shard of a report may have.
     package static let maximumDigests = 100_000
@@ -67,7 +67,7 @@ package struct RunningImages: ContentOwner {
     private let now: @Sendable () -> Int64
 
     /// - Parameters:
-    ///   - unreadable: told of records that can't be read.
+    ///   - unreadable: collects the records that can't be read.
     ///   - now: nanoseconds since 1970.
     package init(
         store: any ObjectStore, unreadable: UnreadableRecords = UnreadableRecords(),
@@ -77,8 +77,9 @@ package struct RunningImages: ContentOwner {
         self.now = now
     }
 
-    /// Takes one part of a report, durably. It replaces that part of the cluster's last one.
-    /// - Throws: `.unsuitableReport` for more than `maximumDigests` or a shard that is not among `shards`.
+    /// Stores one part of a cluster's report, durably. It replaces the same part of the previous report.
+    /// - Throws: `.unsuitableReport` for too many shards, a shard that is not among them, or more than
+    ///   `maximumDigests`.
     package func report(
         _ cluster: ClusterName, shard: Int, of shards: Int, _ digests: [Digest]
     ) async throws(ImageError) {
@@ -93,7 +94,7 @@ package struct RunningImages: ContentOwner {
         try await reports.sync()
     }
 
-    /// Forgets a cluster that is no more: what ran there may be retired.
+    /// Removes the reports of a cluster that no longer exists: what ran there may be retired.
     package func forget(_ cluster: ClusterName) async throws(ImageError) {
         for key in try await reports.list("pins/\(cluster)/", after: nil, limit: Self.maximumShards) {
             try await reports.remove(key)
@@ -109,7 +110,7 @@ package struct RunningImages: ContentOwner {
         ]
     }
 
-    /// None: images that run are derived, and the retention spares what they are made of.
+    /// Marks nothing: running images are derived, and retention spares what they are made of.
     package func roots(_ mark: inout RootMark) async throws {}
 
     /// The last reports of all clusters.
@@ -133,7 +134,7 @@ package struct RunningImages: ContentOwner {
         }
         var clusters: [ClusterPins] = []
         for (name, parts) in shards.sorted(by: { $0.key < $1.key }) {
-            // The newest part says how many there are; others of an older report may be left over.
+            // The newest part tells how many parts there are; others may be left over from an older report.
             let count = parts.max { $0.part.reported < $1.part.reported }?.part.shards ?? 1
             let current = parts.filter { $0.index < count && $0.part.shards == count }
             let isReadable = !unreadable.contains(name)
@@ -141,7 +142,7 @@ package struct RunningImages: ContentOwner {
                 ClusterPins(
                     cluster: try ClusterName(name), reported: current.map(\.part.reported).min() ?? 0,
                     isComplete: isReadable && current.count == count,
-                    // What an older report named may still run: it is only ever more that stays.
+                    // Digests of an older report count too, since they may still run: too many only keep more.
                     digests: parts.flatMap(\.part.digests), isReadable: isReadable))
         }
         return clusters

@@ -4,31 +4,31 @@ package import ObjectStore
 import Operations
 import Records
 
-/// What a verification found, and did.
+/// What a verification found and repaired.
 package struct VerificationReport: Hashable, Sendable {
     /// A blob whose bytes are not what they should be.
     package struct Damage: Hashable, Sendable {
         package let digest: Digest
         package let reason: String
-        /// What refers to it: manifests as `<repository>@<digest>`, and what else is known of; at most
-        /// `VerificationRun.maximumUsers` of them.
+        /// Names of what refers to it: manifests as `<repository>@<digest>`, and others; at most
+        /// `VerificationRun.maximumUsers`.
         package internal(set) var users: [String] = []
     }
 
     /// A record that can't be read.
     package struct Unreadable: Hashable, Sendable {
-        /// What became of it.
+        /// What the verification did with it.
         package enum Outcome: String, Hashable, Sendable {
-            /// It stays, and what it may name too.
+            /// It stays, and so does all content that it may name.
             case kept
-            /// What it said is known from others, and was written down again.
+            /// It was written again from what other records say.
             case mended
-            /// It was moved to `quarantine/`, where nobody looks for it but an operator.
+            /// It was moved to `quarantine/`, for an operator to inspect.
             case setAside = "set aside"
         }
 
         package let key: String
-        /// `tag`, `droplet` …
+        /// For example `tag` or `droplet`.
         package let kind: String
         package let reason: String
         package internal(set) var outcome: Outcome
@@ -36,37 +36,37 @@ package struct VerificationReport: Hashable, Sendable {
 
     package internal(set) var blobs = 0
     package internal(set) var bytes: Int64 = 0
-    /// At most `VerificationRun.maximumDamages` of them.
+    /// The first `VerificationRun.maximumDamages` of them.
     package internal(set) var damages: [Damage] = []
     package internal(set) var damagedCount = 0
     package internal(set) var repositories = 0
     /// Repositories that the catalog does not list.
     package internal(set) var unlisted = 0
-    /// Tags and referrers that point to nothing.
+    /// Tags and referrers that point to a manifest which does not exist.
     package internal(set) var dangling = 0
-    /// Manifests that are missing among the referrers of their subject.
+    /// Manifests that are not listed among the referrers of their subject.
     package internal(set) var unlinked = 0
-    /// Bytes that nothing names: left by uploads that did not come to their end.
+    /// Objects below `data/` that no record names, left behind by interrupted uploads.
     package internal(set) var orphans = 0
     package internal(set) var orphanBytes: Int64 = 0
-    /// Records that can't be read, or could not be before a repair.
+    /// How many records can't be read, or could not be read before a repair.
     package internal(set) var unreadable = 0
-    /// At most `VerificationRun.maximumDamages` of them.
+    /// The first `VerificationRun.maximumDamages` of them.
     package internal(set) var unreadableRecords: [Unreadable] = []
-    /// Whether what can be repaired was.
+    /// Whether the verification repaired what it can.
     package internal(set) var isRepaired = false
 
     package init() {}
 }
 
-/// A verification that is under way: what owners need to know for it, and what they found.
+/// A verification under way: what owners need to know for it, and what they found.
 package struct VerificationRun: Sendable {
     package static let maximumDamages = 1000
     package static let maximumUsers = 20
 
-    /// Read past any cache: what is on the disk is the question.
+    /// A store without a cache, because the bytes on disk are to be checked.
     package let reading: any ObjectStore
-    /// Whether records that can be corrected are.
+    /// Whether to repair records.
     package let repairs: Bool
     package internal(set) var report = VerificationReport()
     private let records: RecordStore<ObjectStoreError>
@@ -83,10 +83,10 @@ package struct VerificationRun: Sendable {
         report.isRepaired = repairs
     }
 
-    /// Says how far it is, now and then.
+    /// Reports the progress.
     func advance() { progress(report) }
 
-    /// Looks at each record of some folders, and deals with those that can't be read.
+    /// Checks each record of some folders, and handles those that can't be read as `setAside` does.
     mutating func check(_ folders: [RecordFolder]) async throws(ObjectStoreError) {
         for (record, kind) in try await unreadable(in: folders) { try await setAside(record, kind) }
     }
@@ -104,7 +104,8 @@ package struct VerificationRun: Sendable {
         return found
     }
 
-    /// Deals with a record that can't be read, and that nobody can write again: a repair sets it aside.
+    /// Handles a record that can't be read and can't be written again: a repair moves it to `quarantine/` if it is
+    /// damaged.
     mutating func setAside(_ record: UnreadableRecord, _ kind: String) async throws(ObjectStoreError) {
         let isGone = repairs ? try await records.setAside(record) : false
         note(record, kind, isGone ? .setAside : .kept)
@@ -125,16 +126,16 @@ package struct VerificationRun: Sendable {
     }
 }
 
-/// Reads everything again, at a limited rate: content is hashed, and records are held against each other.
+/// Reads everything again, at a limited rate: content is hashed, and records are checked against each other.
 ///
-/// A damaged blob is quarantined: nobody gets it any more, and pushing it again makes it whole. Everything goes on
-/// meanwhile.
+/// A damaged blob is quarantined: it is not served until it is pushed again. Requests go on meanwhile.
 ///
-/// A record that can't be read is reported; a repair deals with those that are damaged. What others know is written down
-/// again: a marker, what a repository has of a blob, a manifest's membership (from the manifest, with the generation that
-/// its tags have), a referrer (from the manifest), the record of a blob whose bytes are found. What nobody else knows (a tag,
-/// a droplet, a recipe, a rootfs version) is set aside: it is moved to `quarantine/`, it protects nothing any more, and who
-/// wants it back uploads, imports or pushes it again. What a newer version of Cistern wrote is never touched.
+/// A record that can't be read is reported; a repair handles damaged ones. If other records tell its content, it is
+/// written again: a marker, a repository's membership of a blob, a manifest's membership (from the manifest, with the
+/// generation that its tags name), a referrer (from the manifest), the record of a blob whose bytes are found. Any
+/// other (a tag, a droplet, a recipe, a rootfs version) is set aside: moved to `quarantine/`, so that it protects
+/// nothing any more; to restore it, upload, import or push it again. Records of a newer version of Cistern are never
+/// touched.
 package struct Verifier: Sendable {
     private static let page = 1000
 
@@ -142,7 +143,7 @@ package struct Verifier: Sendable {
     private let blobs: BlobStore
     private let reading: any ObjectStore
 
-    /// - Parameter reading: the store itself: what is on the disk is the question.
+    /// - Parameter reading: the store below the cache, because the bytes on disk are to be checked.
     package init(owners: ContentOwners, blobs: BlobStore, reading: any ObjectStore) {
         self.owners = owners
         self.blobs = blobs
@@ -151,15 +152,15 @@ package struct Verifier: Sendable {
 
     /// Verifies everything.
     /// - Parameters:
-    ///   - rate: how many bytes a second are read at most.
-    ///   - repair: corrects records that can be corrected, and deletes bytes that nothing names.
-    ///   - progress: told how far it is, now and then.
+    ///   - rate: how many bytes are read per second at most.
+    ///   - repair: whether to repair records, and to delete bytes that no record names.
+    ///   - progress: called regularly with the report so far.
     package func verify(
         rate: Int64, repair: Bool, progress: @escaping @Sendable (VerificationReport) -> Void = { _ in }
     ) async throws -> VerificationReport {
         let records = RecordStore<ObjectStoreError>(blobs.store, unreadable: blobs.unreadable)
         var verification = VerificationRun(records, reading: reading, repairs: repair, progress)
-        // Bytes that are younger may get their record yet.
+        // Younger bytes may belong to an upload whose record is not written yet.
         let before = blobs.now() - blobs.grace
         var named = DigestSet()
         var unreadable: [UnreadableRecord] = []
@@ -201,7 +202,7 @@ package struct Verifier: Sendable {
             verification.add(.init(digest: digest, reason: reason))
         }
         if case .quarantined = condition { verification.add(.init(digest: digest, reason: "quarantined before")) }
-        // Which bytes it names.
+        // The bytes that the record names are no orphans.
         if let record = try await blobs.unreadableRecord(of: digest, in: reading) {
             unreadable.append(record)
         } else if let name = try await blobs.bytesName(of: digest, in: reading) {
@@ -209,7 +210,7 @@ package struct Verifier: Sendable {
         }
     }
 
-    /// Whether it is not that it was deleted, or pushed again, while it was read.
+    /// Checks again whether a blob is damaged, since it may have been deleted or pushed again while it was read.
     private func isStillDamaged(_ digest: Digest) async throws(BlobError) -> Bool {
         let condition = try await blobs.check(digest, in: reading) { _ in }
         if case .damaged = condition { return true }
@@ -232,8 +233,8 @@ package struct Verifier: Sendable {
         }
     }
 
-    /// Finds bytes that no record names. A repair deletes them, unless a record can't be read that may name them; and it
-    /// looks among them for the bytes of such records.
+    /// Finds bytes that no record names. A repair uses them for damaged records that they match, and deletes the others
+    /// unless any blob's record can't be read, since that may name them.
     private func verifyData(
         _ named: DigestSet, _ unreadable: [UnreadableRecord], before: Int64, _ verification: inout VerificationRun
     ) async throws {
@@ -266,7 +267,7 @@ package struct Verifier: Sendable {
     }
 }
 
-/// Keeps reading to a rate.
+/// Limits the rate of reading by pausing.
 private struct Pacer {
     private let rate: Int64
     private let start = ContinuousClock.now

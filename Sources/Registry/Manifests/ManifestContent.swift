@@ -1,19 +1,20 @@
 import JSON
 import OCI
 
-/// What the registry reads in a manifest that is pushed.
+/// What the registry reads from a pushed manifest.
 struct ManifestContent: Sendable {
     /// The largest manifest that is taken, in bytes (OCI distribution specification, "Pushing Manifests").
     static let maximumSize = 4 << 20
 
     let mediaType: String
     let subject: Digest?
-    /// As the referrers list shows it.
+    /// The type that the referrers list shows: the manifest's own, or the config's media type.
     let artifactType: MediaType?
     let annotations: [String: String]
-    /// What must not be missing if the repository ever had it.
+    /// Digests that the push requires to be stored if the repository has a record of them; foreign layers are not
+    /// required.
     let requirements: Set<Digest>
-    /// Everything that it names, subject excepted.
+    /// All digests that the manifest names, except its subject.
     let references: [Digest]
 
     /// - Parameter contentType: the sender's Content-Type, if any.
@@ -61,8 +62,8 @@ struct ManifestContent: Sendable {
         references = index.manifests.map(\.digest).unique
     }
 
-    /// A type that is not known: kept as it is. Whatever looks like a digest in it is taken for a reference, so that
-    /// nothing that it may mean is collected.
+    /// Reads a manifest of an unknown media type. Every string that parses as a digest counts as a reference, so that
+    /// no content that the manifest may depend on is collected.
     private init(other json: JSONValue?, _ type: MediaType) {
         var digests: [Digest] = []
         if let json { Self.collect(json, into: &digests) }
@@ -75,7 +76,7 @@ struct ManifestContent: Sendable {
         references = digests.unique.filter { $0 != subject }
     }
 
-    /// Whatever looks like a digest in a document; nothing if it is none.
+    /// Every string in a JSON document that parses as a digest; none if the bytes are no JSON.
     static func digests(in bytes: [UInt8]) -> [Digest] {
         var digests: [Digest] = []
         if let json = try? JSONValue(parsing: bytes) { collect(json, into: &digests) }

@@ -25,7 +25,7 @@ extension Registry {
         return StoredManifest(digest: digest, mediaType: membership.mediaType, bytes: bytes)
     }
 
-    /// What a manifest request without a body is answered by: the lease is renewed, nothing is read.
+    /// Answers a HEAD request for a manifest: renews leases and does not read the manifest.
     /// - Throws: `.unknownManifest`.
     public func manifestInfo(
         _ name: RepositoryName, _ reference: Reference
@@ -38,7 +38,7 @@ extension Registry {
         return (Descriptor(mediaType: type, digest: digest, size: membership.size), membership.mediaType)
     }
 
-    /// Takes a manifest from a repository, with the tags that point to it and its place among the referrers
+    /// Removes a manifest from a repository, with the tags that point to it and its entry among its subject's referrers
     /// ("Deleting Manifests").
     /// - Throws: `.unknownManifest`.
     public func deleteManifest(_ name: RepositoryName, _ digest: Digest) async throws(RegistryError) {
@@ -47,7 +47,8 @@ extension Registry {
         let found = try await records.find(key, as: ManifestMembership.self)
         guard found.isThere else { throw .unknownManifest(name, .digest(digest)) }
         try await renewMarker(keys)
-        // Without its membership the manifest is gone: tags and referrers name its generation. The rest removes those records.
+        // Removing the membership deletes the manifest, since tags and referrers name its generation. The rest cleans
+        // those up.
         try await records.remove(key)
         quotas.removed()
         if let manifest = found.readable?.value {
@@ -59,7 +60,7 @@ extension Registry {
         try await records.sync()
     }
 
-    /// Removes what a generation of a manifest left among its subject's referrers.
+    /// Removes the referrer record that a manifest of this generation left at its subject.
     package func removeReferrer(
         _ digest: Digest, of subject: Digest, _ generation: String, _ keys: RepositoryKeys
     ) async throws(RegistryError) {
@@ -73,7 +74,7 @@ extension Registry {
     /// - Throws: `.unknownManifest`.
     public func deleteTag(_ name: RepositoryName, _ tag: Tag) async throws(RegistryError) {
         let key = try RepositoryKeys(name: name).tag(tag)
-        // A tag whose record can't be read resolves to nothing, so there is no manifest to ask for before it is removed.
+        // A tag whose record can't be read can't be resolved, so it is removed without looking for its manifest.
         if case .unreadable = try await records.find(key, as: TagRecord.self) {
         } else {
             _ = try await resolve(name, .tag(tag))
@@ -82,7 +83,8 @@ extension Registry {
         try await records.sync()
     }
 
-    /// The manifest that a reference stands for.
+    /// The digest and membership of the manifest that a reference stands for.
+    /// - Throws: `.unknownManifest`.
     func resolve(
         _ name: RepositoryName, _ reference: Reference
     ) async throws(RegistryError) -> (Digest, ManifestMembership) {
@@ -100,7 +102,7 @@ extension Registry {
         }
     }
 
-    /// A manifest's membership, if it is of that generation.
+    /// A manifest's membership; nil if it is missing, can't be read or has another generation.
     package func membership(
         _ keys: RepositoryKeys, _ digest: Digest, _ generation: String
     ) async throws(RegistryError) -> ManifestMembership? {
@@ -110,7 +112,7 @@ extension Registry {
         return stored.value
     }
 
-    /// Everything that a repository's manifest names.
+    /// All digests that a repository's manifest names, except its subject.
     /// - Throws: `.blob` if the manifest itself has to be read and can't be.
     package func references(
         of digest: Digest, _ membership: ManifestMembership
@@ -125,9 +127,9 @@ extension Registry {
         return try ManifestContent(bytes, contentType: membership.mediaType).references
     }
 
-    /// Everything that a repository's manifest may name, where its membership or the manifest itself can't be read, and more:
-    /// whatever looks like a digest in the manifest's bytes; without these all blobs that the repository has, for nobody
-    /// gets any others from it.
+    /// All digests that a manifest may name, for a manifest that can't be read or whose membership can't be read: every
+    /// string in the manifest that parses as a digest. If its bytes can't be read, it is every blob of the repository,
+    /// since the repository serves no others.
     package func possibleReferences(
         of manifest: Digest, _ keys: RepositoryKeys, in records: RecordStore<RegistryError>
     ) async throws(RegistryError) -> [Digest] {
@@ -151,7 +153,8 @@ extension Registry {
                 guard let tag: StoredRecord<TagRecord> = try await records.readable(key), tag.value.digest == digest,
                     tag.value.generation == generation
                 else { continue }
-                // The tag is only removed in this version: another one points to a manifest that was pushed meanwhile.
+                // The version is the condition: a tag that changed meanwhile points to a manifest that was pushed
+                // since.
                 _ = try await records.remove(key, version: tag.version)
             }
             guard let last = page.last else { return }
@@ -159,7 +162,8 @@ extension Registry {
         }
     }
 
-    /// A manifest that somebody asks for by digest, or names in an index, is as good as pushed anew.
+    /// Renews the lease of a manifest's membership, because a request by digest or an index that names it counts like a
+    /// push.
     func touch(_ keys: RepositoryKeys, _ digest: Digest) async throws(RegistryError) {
         do {
             try await records.update(try keys.manifest(digest), as: ManifestMembership.self) { found in
@@ -169,7 +173,8 @@ extension Registry {
                 return .write(membership)
             }
         } catch .unreadable {
-            // Nothing is retired from a repository that has such a record.
+            // The record can't be renewed, which does no harm: retention retires nothing from a repository with such a
+            // record.
         }
     }
 }

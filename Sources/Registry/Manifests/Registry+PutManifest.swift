@@ -3,7 +3,7 @@ public import OCI
 import ObjectStore
 import Records
 
-/// What came of a manifest's push.
+/// The result of a manifest's push.
 public struct PushedManifest: Sendable {
     public let digest: Digest
     public let subject: Digest?
@@ -13,13 +13,14 @@ extension Registry {
     /// The most tags that one push may set.
     public static let maximumTags = 64
 
-    /// Takes a manifest into a repository, byte for byte, and points tags to it ("Pushing Manifests").
+    /// Stores a manifest in a repository, byte for byte, and points tags to it ("Pushing Manifests").
     /// - Parameters:
     ///   - reference: a tag, or the digest that the bytes must have.
     ///   - tags: more tags, at most `maximumTags`.
     ///   - contentType: the sender's Content-Type.
-    /// - Throws: `.invalidManifest`, `.mismatch`, `.tooLarge`; `.missingContent` for what the repository had and
-    ///   has no longer. What it never had may be named: it may be elsewhere, or come later.
+    /// - Throws: `.invalidManifest`, `.mismatch`, `.tooLarge`; `.missingContent` for content that the repository has a
+    ///   record of but that is lost. Content that the repository never had may be named: it may be elsewhere or be
+    ///   pushed later.
     public func putManifest(
         _ name: RepositoryName, _ reference: Reference, tags: [Tag] = [], contentType: String?, _ bytes: [UInt8]
     ) async throws(RegistryError) -> PushedManifest {
@@ -39,7 +40,8 @@ extension Registry {
         let content = try ManifestContent(bytes, contentType: contentType)
         let keys = RepositoryKeys(name: name)
         let reservation = try await reservation(for: name, digest, bytes.count)
-        // Leases are renewed first, so that a collector that does not see the links below yet leaves the content alone.
+        // Leases are renewed before the links below are written, so that a collector that has not seen the links keeps
+        // the content.
         try await require(content, keys)
         _ = try await RegistryError.ofBlobs(await blobs.put(bytes, digest.algorithm))
         try await renewMarker(keys)
@@ -54,13 +56,14 @@ extension Registry {
         return PushedManifest(digest: digest, subject: content.subject)
     }
 
-    /// Whether a manifest refers to another one.
+    /// Whether a manifest has a subject.
     /// - Throws: `.invalidManifest`.
     public static func refers(_ bytes: [UInt8], contentType: String?) throws(RegistryError) -> Bool {
         try ManifestContent(bytes, contentType: contentType).subject != nil
     }
 
-    /// Renews everything that a manifest names and the repository has: from now on it is referred to.
+    /// Renews the leases of all content that a manifest names and the repository has.
+    /// - Throws: `.missingContent` if required content is lost.
     private func require(_ content: ManifestContent, _ keys: RepositoryKeys) async throws(RegistryError) {
         var missing: [Digest] = []
         for digest in content.references {
@@ -74,7 +77,7 @@ extension Registry {
         if !missing.isEmpty { throw .missingContent(missing) }
     }
 
-    /// Holds a manifest's bytes, unless the repository has it.
+    /// Reserves a manifest's bytes in the quotas, unless the repository has the manifest already.
     private func reservation(
         for name: RepositoryName, _ digest: Digest, _ size: Int
     ) async throws(RegistryError) -> QuotaReservation {
@@ -87,7 +90,7 @@ extension Registry {
         return reservation
     }
 
-    /// Writes the membership, or finds it.
+    /// Writes a manifest's membership, or renews the one that is there.
     /// - Returns: its generation.
     private func join(
         _ keys: RepositoryKeys, _ digest: Digest, _ content: ManifestContent, size: Int,

@@ -3,18 +3,18 @@ package import OCI
 package import ObjectStore
 package import Records
 
-/// That a repository has a manifest: `repositories/<name>/_manifests/<algorithm>/<hex>`.
+/// The record that a repository has a manifest: `repositories/<name>/_manifests/<algorithm>/<hex>`.
 package struct ManifestMembership: JSONRecord, Hashable {
     package var mediaType: String
     /// In bytes.
     package var size: Int64
-    /// Another one each time that the manifest comes back after it was deleted, so that tags from before stay gone.
+    /// A new value each time the manifest is pushed again after a deletion, so that older tags don't point to it.
     package var generation: String
     package var subject: Digest?
-    /// When somebody last pushed it, asked for it by digest or named it in an index: a lease on its place here.
+    /// When the manifest was last pushed, requested by digest or named in an index: a lease on this membership.
     package var pushed: Lease
-    /// All content that the manifest names, so that a collector need not read the manifest itself; nil if that is more
-    /// than `maximumReferences`: pulls must not pay for what only collectors want.
+    /// All digests that the manifest names, so that a collector need not read the manifest; nil if there are more than
+    /// `maximumReferences`, because each pull reads this record and only collectors need the list.
     package var references: [Digest]?
 
     package static let maximumReferences = 64
@@ -58,7 +58,7 @@ package struct ManifestMembership: JSONRecord, Hashable {
     }
 }
 
-/// That a repository has a blob: `repositories/<name>/_blobs/<algorithm>/<hex>`.
+/// The record that a repository has a blob: `repositories/<name>/_blobs/<algorithm>/<hex>`.
 package struct BlobMembership: JSONRecord, Hashable {
     /// In bytes.
     package var size: Int64
@@ -73,10 +73,10 @@ package struct BlobMembership: JSONRecord, Hashable {
     package var json: JSONValue { ["size": .integer(size)] }
 }
 
-/// What a tag points to: `repositories/<name>/_tags/<tag>`.
+/// The record of a tag's target: `repositories/<name>/_tags/<tag>`.
 package struct TagRecord: JSONRecord, Hashable {
     package var digest: Digest
-    /// Of the membership that it points to: if that has another one by now, the tag is gone.
+    /// The generation of the membership that the tag points to. If the membership has another one now, the tag is gone.
     package var generation: String
 
     package init(digest: Digest, generation: String) {
@@ -94,7 +94,7 @@ package struct TagRecord: JSONRecord, Hashable {
     package var json: JSONValue { ["digest": .string(digest.description), "generation": .string(generation)] }
 }
 
-/// A manifest that refers to another one: `repositories/<name>/_referrers/<subject>/<digest>`.
+/// The record of a manifest that refers to another one: `repositories/<name>/_referrers/<subject>/<digest>`.
 package struct ReferrerRecord: JSONRecord, Hashable {
     package var descriptor: Descriptor
     package var generation: String
@@ -114,14 +114,14 @@ package struct ReferrerRecord: JSONRecord, Hashable {
     package var json: JSONValue { ["descriptor": descriptor.json, "generation": .string(generation)] }
 }
 
-/// A repository exists: `catalog/<escaped name>`.
+/// The record that a repository exists: `catalog/<escaped name>`.
 package struct CatalogMarker: JSONRecord, Hashable {
     /// When its manifests were last about to change, give or take a quarter of the grace period.
     package var changed: Lease
 
     package init(changed: Lease) { self.changed = changed }
 
-    /// A marker of before these had a time is as old as can be.
+    /// A marker without a time, as earlier versions wrote it, counts as infinitely old.
     package init?(_ json: JSONValue, at key: ObjectKey) {
         guard json.object != nil else { return nil }
         changed = Lease(json["changed"]?.integer ?? 0)

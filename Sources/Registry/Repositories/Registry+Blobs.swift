@@ -4,7 +4,7 @@ import ObjectStore
 import Records
 
 extension Registry {
-    /// A blob of a repository, whose lease is renewed: who asks is likely to rely on it next.
+    /// Finds a blob of a repository and renews its lease, since the client is likely to rely on the blob next.
     /// - Throws: `.unknownBlob`.
     public func blob(_ name: RepositoryName, _ digest: Digest) async throws(RegistryError) -> Blob {
         guard try await has(name, digest) else { throw .unknownBlob(name, digest) }
@@ -24,8 +24,8 @@ extension Registry {
         }
     }
 
-    /// A URL by which a blob of a repository can be read from the store itself.
-    /// - Returns: nil if the store gives none.
+    /// A URL by which a client reads a blob of a repository directly from the store.
+    /// - Returns: nil if the store offers no such URLs, or the blob's content is inside its record.
     /// - Throws: `.unknownBlob`.
     public func presignedURL(
         _ name: RepositoryName, _ digest: Digest, lifetime: Duration
@@ -37,9 +37,9 @@ extension Registry {
         }
     }
 
-    /// Gives a repository a blob that another one has ("Mounting a blob from another repository").
-    /// - Parameter source: asked before: whether its caller may read it is not known here.
-    /// - Returns: nil if the source does not have it.
+    /// Adds a blob of another repository to a repository ("Mounting a blob from another repository").
+    /// - Parameter source: the caller must have checked that the client may read this repository.
+    /// - Returns: nil if the source does not have the blob.
     public func mount(
         _ digest: Digest, from source: RepositoryName, to name: RepositoryName
     ) async throws(RegistryError) -> Blob? {
@@ -51,7 +51,7 @@ extension Registry {
         return blob
     }
 
-    /// Takes a blob from a repository. Its bytes stay for as long as others have it.
+    /// Removes a blob from a repository. Its bytes stay as long as other repositories have it.
     /// - Throws: `.unknownBlob`.
     public func deleteBlob(_ name: RepositoryName, _ digest: Digest) async throws(RegistryError) {
         let key = try RepositoryKeys(name: name).blob(digest)
@@ -61,8 +61,8 @@ extension Registry {
         try await records.sync()
     }
 
-    /// Makes a blob, which is in the blob store, one of a repository.
-    /// - Parameter reservation: holds its bytes.
+    /// Adds a blob that is in the blob store to a repository.
+    /// - Parameter reservation: holds the blob's bytes in the quotas.
     func link(
         _ blob: Blob, to name: RepositoryName, _ reservation: QuotaReservation
     ) async throws(RegistryError) {
@@ -70,7 +70,8 @@ extension Registry {
         let key = try keys.blob(blob.digest)
         let membership = BlobMembership(size: blob.size)
         var isNew = false
-        // The repository has the blob even if a later step fails. The commit comes last, when a count can find the repository.
+        // The repository has the blob even if a later step fails. The commit waits for the marker, by which a count
+        // finds the repository.
         defer { if isNew { reservation.commit(blob.size) } else { reservation.release() } }
         do {
             try await records.update(key, as: BlobMembership.self, replacingDamaged: true) { found in
@@ -78,14 +79,14 @@ extension Registry {
                 return found?.value == membership ? .keep : .write(membership)
             }
         } catch {
-            // A record of a newer Cistern says just that the repository has the blob.
+            // A record that a newer Cistern wrote also means that the repository has the blob.
             guard case .unreadable = error else { throw error }
         }
         try await mark(keys)
         try await records.sync()
     }
 
-    /// Whether there is a membership: what can't be read says as much as any other.
+    /// Whether a repository has a blob. A membership that can't be read counts too.
     func has(_ name: RepositoryName, _ digest: Digest) async throws(RegistryError) -> Bool {
         try await records.find(try RepositoryKeys(name: name).blob(digest), as: BlobMembership.self).isThere
     }

@@ -3,10 +3,10 @@ public import OCI
 import ObjectStore
 import Records
 
-/// A part of a list.
+/// A page of a list.
 public struct Page<Element: Sendable>: Sendable {
     public let elements: [Element]
-    /// What to go on after, if there is more.
+    /// Where the next page begins: after this text; nil on the last page.
     public let next: String?
 
     public init(elements: [Element], next: String?) {
@@ -16,15 +16,16 @@ public struct Page<Element: Sendable>: Sendable {
 }
 
 extension Registry {
-    /// The most that one list gives.
+    /// The most elements that one page has.
     public static let maximumPage = 1000
-    /// No list is larger than a manifest may be, in bytes: clients take no more. One element it has at least.
+    /// The largest page of referrers, in bytes: clients accept no larger index than a manifest. It has at least one
+    /// element.
     static let maximumPageSize = ManifestContent.maximumSize
 
     /// A repository's tags in byte order ("Listing Tags").
     /// - Parameters:
     ///   - last: only tags after this text.
-    ///   - limit: at most so many; `maximumPage` bounds it.
+    ///   - limit: at most this many, and at most `maximumPage`.
     /// - Throws: `.unknownRepository`.
     public func tags(
         _ name: RepositoryName, after last: String?, limit: Int
@@ -39,8 +40,8 @@ extension Registry {
         }
     }
 
-    /// Manifests whose subject is a digest, whether that is there or not ("Listing Referrers").
-    /// - Parameter artifactType: only those of this type.
+    /// The manifests whose subject is a digest, even if the subject does not exist ("Listing Referrers").
+    /// - Parameter artifactType: if not nil, only manifests of this type.
     public func referrers(
         _ name: RepositoryName, of subject: Digest, artifactType: String?, after last: String?,
         limit: Int = maximumPage
@@ -60,8 +61,8 @@ extension Registry {
         }
     }
 
-    /// The names of repositories that were pushed to.
-    /// - Parameter wanted: which of them. Names are gone through by the thousand, however few are wanted of them.
+    /// The names of repositories with pushed content, in order.
+    /// - Parameter wanted: selects the names. Keys are listed by the thousand, even if few of the names are wanted.
     public func catalog(
         after last: String?, limit: Int, where wanted: (RepositoryName) -> Bool = { _ in true }
     ) async throws(RegistryError) -> Page<RepositoryName> {
@@ -77,10 +78,11 @@ extension Registry {
         try await records.find(try RepositoryKeys(name: name).marker(), as: CatalogMarker.self).isThere
     }
 
-    /// Goes through the keys below a prefix until enough of them gave an element.
+    /// Lists the keys below a prefix until the page is full.
     /// - Parameters:
-    ///   - listing: how many keys are asked for at a time; one more than are wanted unless given.
-    ///   - isFull: whether the element that was read last is one too many.
+    ///   - listing: how many keys to list at a time; nil: one more than `limit`.
+    ///   - element: the page's element for a key; nil if the key has none.
+    ///   - isFull: whether the element returned last no longer fits into the page.
     private func page<Element: Sendable>(
         of prefix: String, after last: String?, limit: Int, listing: Int? = nil,
         _ element: (ObjectKey) async throws(RegistryError) -> Element?, isFull: () -> Bool = { false }

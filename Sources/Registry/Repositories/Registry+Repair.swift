@@ -3,11 +3,11 @@ package import OCI
 import ObjectStore
 package import Records
 
-/// What verification writes again from what others know.
+/// Damaged records that verification writes again from other records.
 extension Registry {
-    /// Writes a manifest's damaged membership again: from the manifest itself, and with the generation that those have who
-    /// point to it, if they agree.
-    /// - Returns: nil if that can't be read either.
+    /// Writes a manifest's damaged membership again: from the manifest's bytes, with the generation that its tags name
+    /// if they agree on one.
+    /// - Returns: nil if the manifest can't be read, or the record was changed meanwhile.
     package func mend(
         _ record: UnreadableRecord, _ keys: RepositoryKeys, _ digest: Digest
     ) async throws(RegistryError) -> ManifestMembership? {
@@ -33,7 +33,7 @@ extension Registry {
         return membership
     }
 
-    /// Writes down again that a manifest refers to its subject.
+    /// Writes the referrer record of a manifest that has a subject again.
     package func relink(
         _ keys: RepositoryKeys, _ digest: Digest, _ membership: ManifestMembership
     ) async throws(RegistryError) {

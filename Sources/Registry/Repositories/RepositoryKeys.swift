@@ -2,7 +2,7 @@ package import OCI
 package import ObjectStore
 import Records
 
-/// Where a repository's records are in the store.
+/// The keys of a repository's records.
 package struct RepositoryKeys: Sendable {
     package let name: RepositoryName
 
@@ -36,10 +36,10 @@ package struct RepositoryKeys: Sendable {
     /// One marker for each repository, so that listing them scans nothing else.
     package func marker() throws(RegistryError) -> ObjectKey { try key(Self.catalog + Self.component(name)) }
 
-    /// A repository name as one component: `!` is in no name and sorts before everything that is.
+    /// A repository name as one key component: `!` occurs in no name and sorts before all characters that do.
     static func component(_ name: RepositoryName) -> String { replace(name.text, "/", by: "!") }
 
-    /// The repository of a marker.
+    /// The repository that a marker stands for.
     package static func repository(of marker: String) -> RepositoryName? {
         try? RepositoryName(parsing: replace(marker, "!", by: "/"))
     }

@@ -21,7 +21,7 @@ public struct UploadID: Hashable, Sendable, CustomStringConvertible {
 
     private init(text: String) { self.text = text }
 
-    /// What a client names; whether there is such an upload is another question.
+    /// Parses an upload's name from a request; such an upload need not exist.
     public init?(parsing text: String) {
         guard text.utf8.count == 36, text.utf8.allSatisfy({ "0123456789abcdef-".utf8.contains($0) }) else { return nil }
         self.text = text
@@ -30,10 +30,10 @@ public struct UploadID: Hashable, Sendable, CustomStringConvertible {
     public var description: String { text }
 }
 
-/// Whose an upload is: to everybody else it is not there.
+/// The repository and user that an upload belongs to. For others the upload does not exist.
 public struct UploadOwner: Hashable, Sendable {
     let repository: RepositoryName
-    /// The name's bytes: what only looks alike is another user.
+    /// The bytes of the user's name, since Swift treats canonically equivalent strings as equal.
     let user: [UInt8]
 
     public init(repository: RepositoryName, user: String) {
@@ -42,11 +42,11 @@ public struct UploadOwner: Hashable, Sendable {
     }
 }
 
-/// An upload's bytes so far. One request at a time has it.
+/// The bytes of an upload so far. One request at a time owns the session.
 struct UploadSession: Sendable {
     let id: UploadID
     let owner: UploadOwner
-    /// Of the repository's quotas: given back when nobody has the session any more.
+    /// Reserved in the repository's quotas; given back when the last reference to the session is gone.
     let reservation: QuotaReservation
     var ingest: BlobIngest
 
@@ -63,20 +63,19 @@ struct UploadSession: Sendable {
 
 /// Blob uploads under way ("Pushing blobs" and "Pushing a blob in chunks").
 ///
-/// They live in this process: a restart forgets them, and their clients begin again. Bytes are hashed and written as
-/// they come; what is not finished within `Limits.lifetime` after its last byte is thrown away. An upload that nothing
-/// comes for holds no file open.
+/// Uploads live in this process: after a restart clients begin again. Bytes are hashed and written as they arrive; an
+/// upload that is idle for `Limits.lifetime` is thrown away. An idle upload holds no file open.
 ///
-/// Nobody locks others out: when all places are taken, somebody with fewer uploads gets the place that the user with most
-/// of them has left alone for longest.
+/// No user can lock out others: when all places are taken, a user with fewer uploads gets the place of the longest idle
+/// upload of the user who has most.
 public final class UploadSessions: Sendable {
     public struct Limits: Sendable {
-        /// Uploads under way, of everybody; and more of operators when these are taken.
+        /// The most uploads under way, of all users; operators may take `reserve` more.
         public var total = 2048
         public var reserve = 128
-        /// Of one user.
+        /// The most uploads of one user.
         public var ofOneUser = 1024
-        /// How long an upload rests before it is forgotten.
+        /// How long an upload may be idle before it is thrown away.
         public var lifetime: Duration = .seconds(3600)
         /// The largest blob, in bytes.
         public var size: Int64 = 64 << 30
@@ -102,7 +101,8 @@ public final class UploadSessions: Sendable {
             return entry.session
         }
 
-        /// The upload whose place somebody gets who has so many; nil if nobody has more than one more.
+        /// The upload that gives its place to a user who has `own` uploads: the longest idle one of the user who has
+        /// most. nil if that user does not have at least two more, or if requests write to all of them.
         func place(forOneWith own: Int) -> UploadID? {
             let most = ofUser.max { one, other in
                 one.value == other.value
@@ -115,7 +115,7 @@ public final class UploadSessions: Sendable {
     }
 
     private struct Entry {
-        /// nil while a request has it.
+        /// nil while a request owns the session.
         var session: UploadSession?
         let owner: UploadOwner
         var received: Int64
@@ -127,7 +127,7 @@ public final class UploadSessions: Sendable {
     private let now: @Sendable () -> ContinuousClock.Instant
     private let state = Mutex(State())
 
-    /// - Parameter now: the clock that lifetimes are counted by.
+    /// - Parameter now: the clock that measures lifetimes.
     public init(
         registry: Registry, limits: Limits = Limits(),
         now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
@@ -137,12 +137,12 @@ public final class UploadSessions: Sendable {
         self.now = now
     }
 
-    /// Uploads under way.
+    /// How many uploads are under way.
     public var count: Int { state.withLock { $0.entries.count } }
 
     /// Begins an upload.
     /// - Parameters:
-    ///   - algorithm: of the digest that it will be finished with; another one costs a second reading.
+    ///   - algorithm: of the digest that the upload will be finished with; for another one the bytes are read again.
     ///   - usesReserve: whether the places that are kept for operators may be taken.
     /// - Throws: `.tooManyUploads`.
     public func begin(
@@ -169,20 +169,20 @@ public final class UploadSessions: Sendable {
         return id
     }
 
-    /// Bytes that were received up to now.
+    /// How many bytes were received so far.
     /// - Throws: `.unknownUpload`.
     public func received(_ id: UploadID, _ owner: UploadOwner) throws(RegistryError) -> Int64 {
         guard let entry = state.withLock({ $0.entries[id] }), entry.owner == owner else { throw .unknownUpload }
         return entry.received
     }
 
-    /// Adds bytes at the end. What came before the sender broke off is kept.
+    /// Appends bytes to an upload. What arrived before the sender broke off is kept.
     /// - Parameters:
-    ///   - chunk: where the sender says that the bytes belong.
-    ///   - length: how many the sender says that there are, if it does: room for them is held before they are taken.
-    /// - Returns: bytes received up to now.
-    /// - Throws: `.unknownUpload`, `.busyUpload`, `.outOfOrder`, `.sizeMismatch`, `.tooLarge`, `.input`; `.blob` with
-    ///   `.overQuota`, after which nothing is kept.
+    ///   - chunk: the position of the bytes as the sender states it; nil: at the end.
+    ///   - length: how many bytes the sender announces, if it does: they are reserved in the quotas first.
+    /// - Returns: the bytes received so far.
+    /// - Throws: `.unknownUpload`, `.busyUpload`, `.outOfOrder`, `.sizeMismatch`, `.input`, `.cancelled`; `.tooLarge`,
+    ///   `.blob` and a `.sizeMismatch` with too many bytes end the upload, and nothing is kept.
     public func append<Body: AsyncSequence>(
         _ id: UploadID, _ owner: UploadOwner, _ chunk: Range<Int64>?, _ body: Body, length: Int64? = nil
     ) async throws(RegistryError) -> Int64 where Body.Element == [UInt8] {
@@ -192,7 +192,7 @@ public final class UploadSessions: Sendable {
         return session.ingest.size
     }
 
-    /// Adds the last bytes, if any, and makes everything a blob of the repository.
+    /// Appends the last bytes, if any, and makes everything a blob of the repository.
     /// - Throws: as `append`; `.mismatch`, after which nothing is kept.
     public func finish<Body: AsyncSequence>(
         _ id: UploadID, _ owner: UploadOwner, _ chunk: Range<Int64>?, _ body: Body, length: Int64? = nil,
@@ -212,7 +212,7 @@ public final class UploadSessions: Sendable {
         await session.ingest.abort()
     }
 
-    /// Throws away what rested for too long. To be called now and then.
+    /// Throws away uploads that have been idle for too long. Call it regularly.
     public func expire() async {
         let limit = now() - limits.lifetime
         let expired = state.withLock { state in
@@ -221,7 +221,7 @@ public final class UploadSessions: Sendable {
         for session in expired { await session?.ingest.abort() }
     }
 
-    /// A blob that comes in a single request.
+    /// Takes a blob that is sent in a single request.
     /// - Throws: `.mismatch`, `.tooLarge`, `.input`; nothing is kept.
     public func take<Body: AsyncSequence>(
         _ owner: UploadOwner, _ body: Body, length: Int64? = nil, as digest: Digest, usesReserve: Bool = false
@@ -244,7 +244,7 @@ public final class UploadSessions: Sendable {
         }
     }
 
-    /// Gives a session back, to rest until the next request.
+    /// Puts a session back, to be idle until the next request.
     private func give(_ session: UploadSession) async throws(RegistryError) {
         do { try await session.ingest.rest() } catch {
             await end(session)
@@ -262,8 +262,8 @@ public final class UploadSessions: Sendable {
         _ = state.withLock { $0.remove(session.id) }
     }
 
-    /// Takes a body's bytes. If the sender is at fault, the session goes back with what it has; if the store is, it is
-    /// over.
+    /// Takes a body's bytes. The session stays if the sender broke off, sent too few bytes or began at the wrong
+    /// position. The upload ends if the sender sent too many bytes, or if the blob store fails.
     private func receive<Body: AsyncSequence>(
         _ body: Body, _ chunk: Range<Int64>?, _ length: Int64?, into session: inout UploadSession
     ) async throws(RegistryError) where Body.Element == [UInt8] {

@@ -7,7 +7,7 @@ import Records
 import Runtime
 import Synchronization
 
-/// What is asked of a delta.
+/// Which delta to compute, and how.
 public struct DeltaRequest: Sendable {
     public let stack: StackName
     public let from: VersionName
@@ -16,7 +16,7 @@ public struct DeltaRequest: Sendable {
     public let times: DeltaTimes
     public let compression: CompressionFormat
     public let by: String
-    /// nil: it is not counted.
+    /// Counts the memory that is used; nil to not count it.
     public let memory: ArchiveMemory?
 
     public init(
@@ -35,17 +35,19 @@ public struct DeltaRequest: Sendable {
 }
 
 extension RootfsCatalog {
-    /// What the layers between the rootfs and a delta have: the droplet's, and the lifecycle's (`LifecycleLayer`).
+    /// The paths of the layers between the rootfs and a delta: the droplet's, and those of `LifecycleLayer`.
     static let covered = ["home/vcap", "lifecycle", "usr/bin/dumb-init"]
 
-    /// Computes the layer that turns one version into another, applies it, compares the trees name by name, and keeps it
-    /// if there is no difference. Durable when it returns; interrupted at any time it leaves nothing that can be seen.
-    /// One is computed at a time. What is there already is not computed again.
+    /// Computes the layer that turns one version into another, applies it, compares the trees name by name, and keeps
+    /// it if there is no difference. Durable on return; an interruption leaves nothing visible. One delta is computed
+    /// at a time. An equal delta that is there already is not computed again.
     ///
-    /// - Parameter progress: told how many more bytes of layers were read, of the old version's layers once and the new one's twice.
+    /// - Parameter progress: told how many more bytes of layers were read. Altogether it reads the layers of the old
+    ///   version once and those of the new one twice.
     /// - Returns: the delta, and whether it is new.
-    /// - Throws: `.unknownStack`, `.unknownVersion`, `.noVariant`, `.versionBlocked`; `.unsuitableDelta` if no such layer can be, or the one
-    ///   computed does not do what it should; `.rejected`, `.blob`, `.store`, `.cancelled`.
+    /// - Throws: `.unknownStack`, `.unknownVersion`, `.noVariant`, `.versionBlocked`; `.unsuitableDelta` if no such
+    ///   layer exists, or if applying the computed one does not give the new version; `.rejected`, `.blob`, `.store`,
+    ///   `.cancelled`.
     public func computeDelta(
         _ request: DeltaRequest, progress: @escaping @Sendable (Int64) -> Void = { _ in }
     ) async throws(ImageError) -> (delta: RootfsDelta, isNew: Bool) {
@@ -63,7 +65,7 @@ extension RootfsCatalog {
         }
     }
 
-    /// Refuses what can be seen at once to be no delta.
+    /// Refuses a request that needs no computation to be seen as impossible.
     /// - Returns: the old version and the new one.
     /// - Throws: `.unknownStack`, `.unknownVersion`, `.noVariant`, `.versionBlocked`, `.unsuitableDelta`.
     @discardableResult
@@ -87,7 +89,7 @@ extension RootfsCatalog {
         return delta
     }
 
-    /// The deltas that lead to a version, by where they begin.
+    /// The deltas that lead to a version, sorted by the version that they start from.
     /// - Throws: `.unknownStack`, `.unknownVersion`.
     public func deltas(_ stack: StackName, to version: VersionName) throws(ImageError) -> [RootfsDelta] {
         guard try versions(stack).contains(where: { $0.version == version }) else {
@@ -110,7 +112,7 @@ extension RootfsCatalog {
         _ progress: @escaping @Sendable (Int64) -> Void
     ) async throws -> RootfsDelta {
         var settings = DeltaSettings(compression: request.compression, times: request.times, covered: Self.covered)
-        // They came in under the limits of their time.
+        // The versions were accepted under the limits of their import, so later limits on size must not refuse them.
         settings.limits.ratio = .max
         settings.limits.inputBytes = .max
         settings.limits.outputBytes = .max
@@ -147,7 +149,8 @@ extension RootfsCatalog {
             times: request.times, computed: Timestamp(nanoseconds: now()), computedBy: request.by)
     }
 
-    /// Writes a delta down, unless one of its versions was removed meanwhile, or the new one blocked. Then its blob is garbage.
+    /// Stores a delta, unless one of its versions was removed or the new one blocked meanwhile; then its blob is
+    /// garbage.
     private func keep(_ delta: RootfsDelta) async throws(ImageError) -> RootfsDelta {
         try await changes.run(cancelled: .cancelled) { () throws(ImageError) in
             _ = try version(delta.stack, delta.from, delta.architecture)
@@ -164,10 +167,10 @@ extension RootfsCatalog {
 }
 
 extension RootfsCatalog {
-    /// What images on a version are made of. With a policy the choice is written down before anybody sees such an image,
-    /// so that no tag that is pinned to the version ever changes its form, whatever deltas there are later.
+    /// The layers that images on a version are made of. With a policy the choice is stored before such an image is
+    /// served, so that an image on a named version never changes its form, whatever deltas are computed later.
     ///
-    /// Where the store takes nothing at the moment, it is the version's own layers, and nothing is written down.
+    /// If the store can't be written at the moment, the form is the version's own layers and is not stored.
     package func form(of version: RootfsVersion, _ policy: DeltaPolicy?) async throws(ImageError) -> LayerPlan {
         if let form = frozenForm(version) { return form }
         let plain = LayerPlan(rootfs: version.layers)
@@ -176,7 +179,8 @@ extension RootfsCatalog {
         let key: ObjectKey
         do { key = try LayerPlan.key(version) } catch { throw .store(error) }
         do throws(ImageError) {
-            // Somebody else may be first. One that is damaged nobody has seen an image of: its recipe would say the same.
+            // Another process may have stored a form first. A damaged form is replaced: no image was made with it, or
+            // its recipe would give the form.
             let stored = try await records.update(key, as: LayerPlan.self, replacingDamaged: true) {
                 $0 == nil ? .write(form) : .keep
             }
@@ -194,10 +198,11 @@ extension RootfsCatalog {
 
     package var allForms: [LayerPlan] { state.withLock { Array($0.forms.values) } }
 
-    /// What nodes have that run the version which was current last, and a delta from it.
+    /// The layers of the version that was current last, and a delta from it; nil if there is no such delta or the
+    /// policy does not allow it.
     private func smallForm(of version: RootfsVersion, _ policy: DeltaPolicy) -> LayerPlan? {
         let promoted = (history(version.stack)?.promotions ?? []).map(\.version)
-        // A version that is promoted is the first one itself.
+        // A promoted version is itself in the history, so it is skipped.
         for earlier in promoted where earlier != version.version {
             guard let old = try? self.version(version.stack, earlier, version.architecture) else { continue }
             guard let delta = try? delta(version.stack, earlier, version.version, version.architecture) else {
@@ -247,8 +252,8 @@ struct StoredLayer: LayerSource {
         func makeAsyncIterator() -> Iterator { Iterator(layer: layer) }
     }
 
-    /// Opens the layer when it is first asked, and closes it at the end; a reader that is dropped before gives up its
-    /// file by itself.
+    /// Opens the layer on the first call of `next` and closes it at the end. A reader that is dropped earlier closes
+    /// its file itself.
     struct Iterator: AsyncIteratorProtocol {
         let layer: StoredLayer
         private var reader: (any ObjectReader)?

@@ -5,27 +5,27 @@ package import ObjectStore
 import Records
 public import Runtime
 
-/// A layer that turns one rootfs version into another: `rootfs/<stack>/<version>/delta-from/<old version>/<architecture>`.
-/// It was applied and compared before it was written down.
+/// A layer that turns one rootfs version into another: `rootfs/<stack>/<version>/delta-from/<from>/<architecture>`. It was
+/// applied and compared before it was stored.
 public struct RootfsDelta: Hashable, Sendable {
     public let stack: StackName
     public let from: VersionName
     public let to: VersionName
     public let architecture: Architecture
     public let layer: LayerReference
-    /// Of the layer's tar, in bytes.
+    /// The size of the layer's tar, in bytes.
     public let uncompressedSize: Int64
-    /// What a node fetches that has nothing of the new version: the sum of its layers, in bytes.
+    /// What a node without any layer of the new version fetches instead: the sum of the version's layers, in bytes.
     public let rootfsSize: Int64
-    /// Names that are new or other than before.
+    /// How many names are new or changed.
     public let changed: Int
-    /// Names that are gone; what lay below them is not counted.
+    /// How many names are gone, without those below a folder that is gone.
     public let gone: Int
     public let times: DeltaTimes
     public let computed: Timestamp
     public let computedBy: String
 
-    /// The part of the new version's layers that the delta is, in hundredths of a percent, rounded up.
+    /// The layer's size as a part of the new version's layers, in hundredths of a percent, rounded up.
     public var share: Int64 {
         guard rootfsSize > 0 else { return 0 }
         return Int64(exactly: (Double(layer.size) * 10_000 / Double(rootfsSize)).rounded(.up)) ?? .max
@@ -38,7 +38,7 @@ public struct RootfsDelta: Hashable, Sendable {
         let architecture: Architecture
     }
 
-    /// What no architecture is called.
+    /// A folder's name that differs from every architecture's.
     static let folder = "delta-from"
 
     var key: Key { Key(stack: stack, from: from, to: to, architecture: architecture) }
@@ -81,11 +81,11 @@ extension RootfsDelta: JSONRecord {
     }
 }
 
-/// When images on a new version are made of an older one's layers and a delta.
+/// When images on a new version are made from an older version's layers and deltas.
 public struct DeltaPolicy: Hashable, Sendable {
-    /// How large all deltas of an image may be together, in percent of the new version's layers.
+    /// The largest sum of an image's deltas, in percent of the size of the new version's layers.
     public let maximumPercent: Int64
-    /// How many there may be.
+    /// The most deltas that an image may have.
     public let maximumLength: Int
 
     public init(maximumPercent: Int64, maximumLength: Int) {
@@ -100,14 +100,15 @@ public struct DeltaPolicy: Hashable, Sendable {
     }
 }
 
-/// What images on a rootfs version are made of, once chosen for ever: `rootfs/<stack>/<version>/form/<architecture>`.
+/// The layers that images on a rootfs version are made of, chosen once and never changed:
+/// `rootfs/<stack>/<version>/form/<architecture>`.
 package struct LayerPlan: Hashable, Sendable {
-    /// Below everything, bottom up.
+    /// The lowest layers, bottom up.
     package let rootfs: [LayerReference]
-    /// On top of everything, bottom up.
+    /// The layers on top of the droplet's, bottom up.
     package let delta: [LayerReference]
 
-    /// What no architecture is called.
+    /// A folder's name that differs from every architecture's.
     static let folder = "form"
 
     static func key(_ version: RootfsVersion) throws(ObjectStoreError) -> ObjectKey {

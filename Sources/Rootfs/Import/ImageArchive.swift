@@ -5,16 +5,16 @@ import Layers
 import OCI
 import ObjectStore
 
-/// The files of a tar that holds an image, by name: read in one pass, since what says which of them are wanted may come
-/// last. Discard it when done.
+/// The files of a tar that holds an image, by name. They are read in one pass, because the file that tells which of
+/// them are needed may come last. Call `discard` when done.
 final class ImageArchive {
     private static let maximumFiles = 10_000
     private static let maximumName = 512
     private static let maximumLinks = 8
-    /// What is kept in memory at most: of one file, and of all.
+    /// The most bytes that are kept in memory: of one file, and of all files together.
     private static let smallFile: Int64 = 4 << 20
     private static let smallFiles: Int64 = 32 << 20
-    /// What a file is remembered with besides its name, in bytes.
+    /// How much memory a file takes besides its name, in bytes.
     private static let recordBytes = 400
 
     private let blobs: BlobStore
@@ -32,16 +32,16 @@ final class ImageArchive {
     private struct Entry {
         let name: String
         var left: Int64
-        /// What the file's name says that its bytes are.
+        /// The digest that the file's name states.
         let promised: Digest?
-        /// nil: the file is kept in the store.
+        /// nil if the file is kept in the store.
         var memory: [UInt8]?
-        /// nil: nothing is promised, and the file is kept in memory.
+        /// nil if the file is kept in memory and its name states no digest.
         var ingest: BlobIngest?
     }
 
-    /// - Throws: `UnsuitableImage`; `ConversionError` for what is no tar; `BlobError`; what the source throws. Nothing is
-    ///   kept then.
+    /// - Throws: `UnsuitableImage`; `ConversionError` if the source is no valid tar; `BlobError`; what the source
+    ///   throws. All staged files are removed then.
     init<Source: AsyncSequence & Sendable>(
         reading source: Source, into blobs: BlobStore, limits: ConversionLimits
     ) async throws where Source.Element == [UInt8] {
@@ -56,7 +56,7 @@ final class ImageArchive {
         }
     }
 
-    /// Removes all that was staged.
+    /// Removes all staged files.
     func discard() async {
         await entry?.ingest?.abort()
         entry = nil
@@ -64,7 +64,7 @@ final class ImageArchive {
         files = [:]
     }
 
-    /// The file of that name, links followed; nil if there is none.
+    /// The file with a name, after following links; nil if there is none.
     func file(_ name: String) -> ArchivedFile? {
         var name = name
         for _ in 0..<Self.maximumLinks {
@@ -75,13 +75,13 @@ final class ImageArchive {
         return nil
     }
 
-    /// The blob of that digest, which its bytes have; nil if there is none.
+    /// The file of a blob, whose bytes were checked against the digest; nil if there is none.
     func blob(_ digest: Digest) -> ArchivedFile? { files[Self.path(digest)] }
 
     static func path(_ digest: Digest) -> String { "blobs/\(digest.algorithm.rawValue)/\(digest.hex)" }
 
     /// A document's bytes.
-    /// - Throws: `UnsuitableImage` if it is not there, or too large.
+    /// - Throws: `UnsuitableImage` if it is missing or too large.
     func document(_ name: String) async throws -> [UInt8] {
         guard let file = file(name) else { throw UnsuitableImage("the archive has no \(name)") }
         guard file.size <= Int64(ImageFinder.maximumDocument) else { throw UnsuitableImage("\(name) is too large") }
@@ -141,7 +141,8 @@ extension ImageArchive {
         if size == 0 { try await end() }
     }
 
-    /// - Throws: `UnsuitableImage` for a blob without a digest.
+    /// The digest that a file's name states; nil if the file is not a blob.
+    /// - Throws: `UnsuitableImage` if a blob's name is no digest.
     private static func promised(_ name: String) throws -> Digest? {
         let parts = name.split(separator: "/")
         guard parts.count == 3, parts[0] == "blobs" else { return nil }
@@ -173,7 +174,8 @@ extension ImageArchive {
         }
     }
 
-    /// A name inside the archive, joined by single slashes.
+    /// A path inside the archive in a canonical form, without `.`, `..` and empty components.
+    /// - Throws: `UnsuitableImage` for an absolute or overlong path, or one that leads out of the archive.
     private static func clean(_ bytes: [UInt8], in folder: String = "") throws(UnsuitableImage) -> String {
         guard bytes.count <= maximumName, bytes.first != UInt8(ascii: "/"), !bytes.contains(0),
             let text = String(validating: bytes, as: UTF8.self)
@@ -192,7 +194,7 @@ extension ImageArchive {
     }
 }
 
-/// A file of an image archive: small ones in memory, others staged.
+/// A file of an image archive: small ones are in memory, others staged in the store.
 enum ArchivedFile: Sendable {
     case memory([UInt8])
     case staged(StagedBlob)
@@ -204,7 +206,7 @@ enum ArchivedFile: Sendable {
         }
     }
 
-    /// All of a document's bytes; the caller knows that there are few.
+    /// All bytes of a file that the caller knows to be small.
     func bytes() async throws -> [UInt8] {
         switch self {
         case .memory(let bytes): return bytes
@@ -250,18 +252,18 @@ struct ArchivedLayer: LayerSource {
     }
 }
 
-/// The image of an archive that is taken, its documents verified and its layers found.
+/// The image that is imported from an archive, with its documents verified and its layers found.
 struct ArchivedImage {
-    /// The manifest's digest; in a docker-archive, which has none, the configuration's.
+    /// The manifest's digest; for a docker-archive, which has no manifest, the configuration's.
     let digest: Digest
-    /// Bottom up. Their diffIDs are checked when they are read.
+    /// Bottom up. Their diffIDs are checked while they are read.
     let layers: [ArchivedLayer]
-    /// What a signature may be of: the manifest, or an index that leads to it. Empty in a docker-archive.
+    /// The documents that a signature may be of: the manifest, and indexes that lead to it. Empty for a docker-archive.
     let signable: [[UInt8]]
 }
 
 extension ArchivedImage {
-    /// From a tar of an OCI layout (OCI image specification, image-layout.md).
+    /// Finds the image in a tar of an OCI layout (OCI image specification, image-layout.md).
     /// - Throws: `UnsuitableImage`, `BlobError`, `ObjectStoreError`.
     init(layout archive: ImageArchive, architecture: Architecture, digest: Digest?) async throws {
         let layout = try? JSONValue(parsing: try await archive.document("oci-layout"))
@@ -296,9 +298,9 @@ extension ArchivedImage {
 extension ArchivedImage {
     private static let maximumImages = 100
 
-    /// From what `docker save` wrote, or skopeo as `docker-archive:`.
-    /// - Parameter wanted: the digest of its configuration, by which docker calls it.
-    /// - Throws: as above.
+    /// Finds the image in a tar as `docker save` writes it, and skopeo for `docker-archive:`.
+    /// - Parameter wanted: the digest of the image's configuration, which is docker's name for the image.
+    /// - Throws: `UnsuitableImage`, `BlobError`, `ObjectStoreError`.
     init(dockerArchive archive: ImageArchive, architecture: Architecture, digest wanted: Digest?) async throws {
         guard let json = try? JSONValue(parsing: try await archive.document("manifest.json")),
             let entries = json.array, entries.count <= Self.maximumImages
@@ -335,7 +337,7 @@ extension ArchivedImage {
     ) async throws -> (Digest, ImageConfig) {
         let bytes = try await archive.document(name)
         let digest = Digest.of(bytes)
-        // Docker calls the file by its digest.
+        // Docker names the configuration's file by its digest.
         let stem = name.hasSuffix(".json") ? name.dropLast(5) : name.split(separator: "/").last ?? ""
         if let named = try? Digest(.sha256, hex: String(stem)), named != digest {
             throw UnsuitableImage("what the archive calls \(named) has other bytes")

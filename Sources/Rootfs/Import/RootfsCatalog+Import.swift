@@ -9,12 +9,12 @@ import Records
 import Runtime
 public import Signatures
 
-/// What comes with a rootfs' bytes.
+/// What an import states about a rootfs besides its bytes.
 public struct RootfsImport: Sendable {
     public let stack: StackName
     public let version: VersionName
     public let architecture: Architecture
-    /// Of the file that comes in; verified before anything is kept.
+    /// Of the imported file; checked before anything is kept. nil: not stated.
     public let checksum: Checksum?
     /// The absolute path of the shell that apps are started with.
     public let shell: String
@@ -40,15 +40,16 @@ public struct RootfsImport: Sendable {
 }
 
 extension RootfsCatalog {
-    /// Takes a rootfs in as one layer: a tar (plain, gzip or zstd), or an image whose layers are flattened. Durable when it
-    /// returns; nothing is visible if it fails. Importing the same under the same name again changes nothing.
+    /// Imports a rootfs as one layer: a tar (plain, gzip or zstd), or an image whose layers are flattened. Durable on
+    /// return; if it fails nothing is visible. Importing the same file again under the same name changes nothing.
     /// - Throws: `.invalidName` for a stack called `current`; `.rootfsExists` if the name has other content;
     ///   `.unsuitableRootfs`, `.unsuitableImage`, `.untrusted`, `.rejected`, `.checksumMismatch`, `.input`, `.blob`,
     ///   `.store`, `.cancelled`.
     public func importRootfs<Source: AsyncSequence & Sendable>(
         _ request: RootfsImport, from source: Source, logger: Logger
     ) async throws(ImageError) -> RootfsVersion where Source.Element == [UInt8] {
-        // It stands for what is promoted, wherever a name is read. A stack of before that has it is read as ever.
+        // `current` stands for the promoted version wherever a name is read. An existing stack of that name is still
+        // read.
         guard request.stack.text != VersionName.reserved else {
             throw .invalidName(what: "stack", text: request.stack.text)
         }
@@ -70,7 +71,7 @@ extension RootfsCatalog {
                 imported: Timestamp(nanoseconds: now()), importedBy: request.by, origin: received.origin))
     }
 
-    /// The package list first: what a crash leaves of it nobody sees.
+    /// Stores the package list first, then the version: a list that a crash leaves without its version is not visible.
     private func keep(_ packages: PackageList, _ version: RootfsVersion) async throws(ImageError) -> RootfsVersion {
         try await changes.run(cancelled: .cancelled) { () throws(ImageError) in
             try await keepPackages(packages, of: version)
@@ -83,7 +84,7 @@ extension RootfsCatalog {
         do { key = try RootfsVersion.key(version.stack, version.version, version.architecture) } catch {
             throw .store(error)
         }
-        // A version stays as it is; importing it again mends a record that is damaged.
+        // A stored version does not change; importing it again replaces a damaged record.
         let stored = try await records.update(key, as: RootfsVersion.self, replacingDamaged: true) {
             $0 == nil ? .write(version) : .keep
         }
@@ -97,26 +98,26 @@ extension RootfsCatalog {
     }
 }
 
-/// Where a rootfs comes from, and who vouches for it.
+/// Where a rootfs comes from, and who signed it.
 public struct RootfsSource: Sendable {
-    /// What the bytes that come in are.
+    /// The format of the imported file.
     public enum Form: String, Sendable, Hashable {
         /// A tar of the files.
         case tar
         /// A tar of an OCI layout.
         case oci
-        /// What `docker save` writes.
+        /// A tar as `docker save` writes it.
         case docker
     }
 
     public var form: Form
-    /// Of the image that is wanted: its manifest's, an index's that leads to it, or in a docker-archive its
-    /// configuration's; nil: the only one that fits.
+    /// The digest of the image to import: of its manifest, of an index that leads to it, or in a docker-archive of its
+    /// configuration; nil if the archive has only one suitable image.
     public var digest: Digest?
-    /// What the sender calls it: a file's name, or `docker://…` for what came from another registry.
+    /// The sender's name for the file, or `docker://…` for an image from another registry.
     public var name: String?
     public var signature: DetachedSignature?
-    /// Who may have signed it.
+    /// The keys by which it may be signed.
     public var trusted: TrustedKeys
     public var mustBeSigned: Bool
 
@@ -132,16 +133,16 @@ public struct RootfsSource: Sendable {
         self.mustBeSigned = mustBeSigned
     }
 
-    /// What a name from another registry begins with.
+    /// How the name of an image from another registry begins.
     public static let registryScheme = "docker://"
 
-    /// - Throws: `.untrusted` if it must be signed and is not.
+    /// - Throws: `.untrusted` if a signature is required and missing.
     func checkIsSigned() throws(ImageError) {
         guard mustBeSigned, signature == nil else { return }
         throw .untrusted("it is not signed (--signature), and here it must be: \(trusted.description)")
     }
 
-    /// What is written down of it.
+    /// The origin that the version's record states.
     func origin(signedBy key: TrustedKey?) -> RootfsOrigin {
         let isRemote = form == .oci && name?.hasPrefix(Self.registryScheme) == true
         return RootfsOrigin(
@@ -149,10 +150,10 @@ public struct RootfsSource: Sendable {
     }
 }
 
-/// A rootfs that was converted and found fit, and is not kept yet.
+/// A rootfs that was converted and found suitable, but is not stored yet.
 struct ReceivedRootfs {
     let converted: ConvertedRootfs<BlobWriter>
-    /// Of the file; of an image its own.
+    /// The digest of the file; for an image, the image's own.
     let source: Digest
     /// Of the file, in bytes.
     let sourceSize: Int64
@@ -160,16 +161,17 @@ struct ReceivedRootfs {
 }
 
 extension RootfsCatalog {
-    /// Reads, verifies and converts what is sent. If it fails, nothing stays.
-    /// - Throws: `ImageError`, and what `imageError` knows.
+    /// Reads, verifies and converts the file that is sent. If it fails, nothing stays.
+    /// - Throws: `ImageError`, and other errors that `imageError` translates.
     func receive<Source: AsyncSequence & Sendable>(
         _ request: RootfsImport, from source: Source
     ) async throws -> ReceivedRootfs where Source.Element == [UInt8] {
         try request.source.checkIsSigned()
-        // Images are signed by their manifests.
+        // The signature of an OCI image is of its manifest and checked later; any other file is verified while it is
+        // read.
         let verifier = request.source.form == .oci ? nil : try await SignatureVerifier(request.source, in: blobs)
         let hashesSHA1 = if case .sha1? = request.checksum { true } else { false }
-        // The file itself is not kept, but for what its signature needs.
+        // The file itself is not kept, except by the verifier if the signature needs it whole.
         let stream = IngestStream(source, into: BlobIngest(into: nil, hashesSHA1: hashesSHA1)) {
             (chunk) throws(BlobError) in try await verifier?.take(chunk)
         }
@@ -219,8 +221,8 @@ extension RootfsCatalog {
         }
     }
 
-    /// Reads the file to its end, and checks what was promised of it.
-    /// - Returns: whose signature the file has.
+    /// Reads the file to its end, and checks the checksum and the signature.
+    /// - Returns: the key that signed the file; nil if the file's own signature is not checked.
     private func finish<Source>(
         _ stream: IngestStream<Source>, _ request: RootfsImport, _ verifier: SignatureVerifier?
     ) async throws -> TrustedKey? {
@@ -262,7 +264,7 @@ extension RootfsCatalog {
 }
 
 extension RootfsRequirements {
-    /// - Throws: `.unsuitableRootfs` with all that is missing.
+    /// - Throws: `.unsuitableRootfs` with everything that is missing.
     fileprivate func check(_ findings: RootfsFindings) throws(ImageError) {
         let missing = missing(in: findings)
         guard missing.isEmpty else { throw .unsuitableRootfs(missing: missing) }

@@ -1,17 +1,17 @@
 import Layers
 import Packages
 
-/// What a root filesystem needs lest no app could be started on it.
+/// What a root filesystem needs so that apps can be started on it.
 struct RootfsRequirements {
     private static let accounts = ["etc/passwd", "etc/group"]
     private static let maximumAccounts = 1 << 20
-    /// Who apps run as: a name, and a number for the user and the group.
+    /// The account that apps run as: its name, and the number of the user and the group.
     private static let account = (name: "vcap", id: "2000")
 
     let shell: String
     let architecture: Architecture
 
-    /// For what is needed, and for what it says of itself.
+    /// The files to look at during the conversion, for the requirements and for the package list.
     var watch: RootfsWatch {
         var files = PackageList.files
         for file in Self.accounts { files[file] = Self.maximumAccounts }
@@ -19,7 +19,7 @@ struct RootfsRequirements {
             files: files, paths: OSRelease.paths, folders: PackageList.folders, programs: [shell])
     }
 
-    /// All that is missing, each in words.
+    /// Everything that is missing, in words.
     func missing(in findings: RootfsFindings) -> [String] {
         var missing: [String] = []
         if let problem = shellProblem(findings.programs[shell]) { missing.append(problem) }
@@ -62,7 +62,7 @@ struct RootfsRequirements {
             .contains { isIt($0.split(separator: ":", omittingEmptySubsequences: false)) }
     }
 
-    /// By `e_machine` (System V ABI).
+    /// The name of a program's machine by `e_machine` (System V ABI).
     private static func name(of program: ELFProgram) -> String {
         switch program.machine {
         case 3: "i386"
@@ -78,7 +78,7 @@ struct RootfsRequirements {
 }
 
 extension Architecture {
-    /// `e_machine` of its programs.
+    /// `e_machine` of the architecture's programs.
     fileprivate var machine: UInt16 {
         switch self {
         case .amd64: 62

@@ -5,11 +5,11 @@ import Runtime
 import Signatures
 import Synchronization
 
-/// Checks a detached signature of a file that goes by: its BLAKE2b is made on the way if that is what was signed; else
-/// the file is kept until it is all there, and mapped, since Ed25519 takes its message whole. Mapped pages are the
-/// system's cache and no memory of this process' own.
+/// Checks a detached signature of a file while it is read. If the signature is of the file's BLAKE2b, that is computed
+/// on the way. Otherwise the file is kept until it is complete, and mapped into memory, because Ed25519 needs the
+/// message as a whole. Mapped pages belong to the system's cache and not to this process' own memory.
 final class SignatureVerifier: Sendable {
-    /// Where the store has no file to map.
+    /// The largest file that is read into memory, if the store has no file to map; in bytes.
     private static let maximumInMemory: Int64 = 64 << 20
     /// MADV_POPULATE_READ
     private static let populateToRead: Int32 = 22
@@ -17,7 +17,7 @@ final class SignatureVerifier: Sendable {
     private let signature: DetachedSignature
     private let trusted: TrustedKeys
     private let hasher: BLAKE2bHasher?
-    /// Where the bytes are kept meanwhile; nil once they are looked at.
+    /// Writes the bytes into the store; nil if they are not needed, or after the check.
     private let kept: Mutex<BlobWriter?>
 
     /// - Returns: nil if there is no signature.
@@ -34,7 +34,7 @@ final class SignatureVerifier: Sendable {
         try await kept.withLock { $0 }?.write(bytes)
     }
 
-    /// Called if there is nothing to check any more, after `signer` too.
+    /// Removes kept bytes. Call it if nothing is left to check; it is harmless after `signer`.
     func abort() async { await takeKept()?.abort() }
 
     private func takeKept() -> BlobWriter? {
@@ -44,7 +44,7 @@ final class SignatureVerifier: Sendable {
         }
     }
 
-    /// Who signed all that was taken.
+    /// The trusted key that signed the bytes taken so far.
     /// - Throws: `.untrusted`, `.blob`, `.store`.
     func signer() async throws(ImageError) -> TrustedKey {
         guard let kept = takeKept() else {
@@ -91,7 +91,8 @@ final class SignatureVerifier: Sendable {
         do { return try verdict.get() } catch { throw .untrusted("\(error)") }
     }
 
-    /// On a thread of its own: it reads the file, perhaps from disk.
+    /// Maps the file and checks the signature, on a thread of its own, because reading the file may block.
+    /// - Returns: nil if the file can't be read.
     private func mapped(_ descriptor: Int32, _ size: Int) async -> Verdict? {
         let (signature, trusted) = (signature, trusted)
         return await withCheckedContinuation { (done: CheckedContinuation<Verdict?, Never>) in
@@ -105,7 +106,8 @@ final class SignatureVerifier: Sendable {
                     return
                 }
                 madvise(start, size, MADV_SEQUENTIAL)
-                // What can't be read is an error here, and would be a signal later (EINVAL: a system that does not know it).
+                // A read error is reported here; later it would be a signal. EINVAL: the kernel does not know
+                // MADV_POPULATE_READ.
                 let isThere = madvise(start, size, Self.populateToRead) == 0 || errno == EINVAL
                 let message = UnsafeRawBufferPointer(start: start, count: size)
                 let verdict = isThere ? Self.check(signature, message, trusted) : nil
