@@ -130,16 +130,11 @@ extension LayerPipeline {
         _ tars: inout Tars, _ memory: ArchiveMemory.Share
     ) async throws {
         while true {
-            switch try rewriter.advance(window.span.extracting(0..<count), position: &position) {
+            switch try step(&rewriter, window, count, &position) {
             case .input, .done: return
             case .block(let output):
-                while tars.layers < rewriter.outputs.count {
-                    try memory.take(ConversionCost.layer(settings.compression))
-                    tars.layers += 1
-                }
-                if tars.blocks < rewriter.outputs.count + Self.blocksUnderWay {
-                    tars.blocks += 1
-                    rewriter.give([UInt8](repeating: 0, count: LayerOutput.blockSize), to: output)
+                if let block = try newBlock(&rewriter, &tars, memory) {
+                    rewriter.give(block, to: output)
                 } else {
                     rewriter.give(try await free.take(), to: output)
                 }
@@ -150,6 +145,26 @@ extension LayerPipeline {
                 await Task.yield()
             }
         }
+    }
+
+    /// A function of its own, since a span that lives in a function which suspends makes the optimizer fail.
+    private func step(
+        _ rewriter: inout TarRewriter, _ window: [UInt8], _ count: Int, _ position: inout Int
+    ) throws(ConversionError) -> TarRewriter.Pause {
+        try rewriter.advance(window.span.extracting(0..<count), position: &position)
+    }
+
+    /// - Returns: nil if all blocks that there may be are under way.
+    private func newBlock(
+        _ rewriter: inout TarRewriter, _ tars: inout Tars, _ memory: ArchiveMemory.Share
+    ) throws -> [UInt8]? {
+        while tars.layers < rewriter.outputs.count {
+            try memory.take(ConversionCost.layer(settings.compression))
+            tars.layers += 1
+        }
+        guard tars.blocks < rewriter.outputs.count + Self.blocksUnderWay else { return nil }
+        tars.blocks += 1
+        return [UInt8](repeating: 0, count: LayerOutput.blockSize)
     }
 
     private func hash(_ block: [UInt8], _ count: Int, _ output: Int, _ tars: inout Tars) {

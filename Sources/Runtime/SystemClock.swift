@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// The system's clocks. Whoever decides by the time takes it as a function, so that tests can hand in their own.

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// How a thread that may take its time gives way to those that may not.
