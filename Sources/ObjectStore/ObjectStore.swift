@@ -15,11 +15,12 @@
 /// - Where a driver can't order writes it makes each one durable before it returns, and `sync()` does nothing.
 /// - A driver may refuse, with `.invalidKey`, a key that continues another object's key with `/`, and the reverse:
 ///   callers must not use both.
-/// - An operation that fails changed nothing that a reader can see, except for `.unknown`: then the change may have been
-///   made, or may be made yet. Whoever gets it reads back what is there before anything is undone or discarded.
-/// - `capabilities` says what a driver can do besides.
+/// - An operation that fails changed nothing that a reader can see, except for `.unknown`: then the change may have
+///   been made, or may be made yet. A caller that gets `.unknown` reads the object back before it undoes or discards
+///   anything.
+/// - `capabilities` says what a driver can do beyond this contract.
 public protocol ObjectStore: Sendable {
-    /// What this store can do besides what each one must.
+    /// What this store can do beyond the contract.
     var capabilities: ObjectStoreCapabilities { get }
 
     /// Writes a small object, at most `ObjectLimits.smallObject` bytes.
@@ -84,7 +85,7 @@ public protocol ObjectStore: Sendable {
 extension ObjectStore {
     public var capabilities: ObjectStoreCapabilities { ObjectStoreCapabilities() }
 
-    /// A store without a cache reads the object each time, so `get` does.
+    /// A store without a cache reads the object each time, so `get` never gives an old copy.
     public func getNow(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject { try await get(key) }
 
     public func presignedURL(for key: ObjectKey, lifetime: Duration) async throws(ObjectStoreError) -> String? { nil }
@@ -141,7 +142,7 @@ extension ObjectStore {
     }
 }
 
-/// What a store can do besides what each one must.
+/// What a store can do beyond the contract that every driver keeps.
 public struct ObjectStoreCapabilities: Hashable, Sendable {
     /// Only this process writes to the store, so what it read stays true until it changes it itself.
     public var exclusive: Bool
@@ -292,6 +293,6 @@ public protocol ObjectWriter: Sendable {
     ///   whole, or never.
     func finish() async throws(ObjectStoreError) -> ObjectInfo
 
-    /// Removes what was written.
+    /// Ends the stream and removes the written bytes. Nothing becomes visible.
     func abort() async
 }

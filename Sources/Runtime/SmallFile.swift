@@ -5,7 +5,7 @@ import Glibc
 /// Nothing here waits for another process: a pipe, a device or a directory in the file's place is refused. Links are
 /// followed, since that is how Kubernetes replaces files.
 package enum SmallFile {
-    /// Why a file was not read; it says nothing of what is in it.
+    /// Why a file was not read. The text repeats nothing of the file's content.
     package struct Failure: Error, Hashable, CustomStringConvertible {
         package let path: String
         package let reason: String

@@ -34,7 +34,7 @@ final class Throttle {
         pthread_getspecific(key).map { Unmanaged<Throttle>.fromOpaque($0).takeUnretainedValue() }
     }
 
-    /// From now on the calling thread may block, and has a throttle until it ends.
+    /// Gives the calling thread a throttle until it ends, which marks it as a thread that may block.
     static func begin() { pthread_setspecific(key, Unmanaged.passRetained(Throttle()).toOpaque()) }
 
     private static let key: pthread_key_t = {

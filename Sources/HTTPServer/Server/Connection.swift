@@ -3,7 +3,7 @@ import NIOCore
 import NIOSSL
 import Synchronization
 
-/// What answering requests needs to know of the connection, or of the stream of HTTP/2, that they came over.
+/// A connection, or a stream of HTTP/2, as far as answering its requests needs to know it.
 final class Connection: Sendable {
     /// How a file's bytes get into this connection. This is decided where the pipeline is built: only a plain one has
     /// the handler that makes file regions, so that none can reach TLS.

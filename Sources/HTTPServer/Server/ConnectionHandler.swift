@@ -330,7 +330,7 @@ enum ConnectionError: Error {
     case cut
     /// The client stopped sending.
     case stalled
-    /// There is no memory left for this body, of what requests may hold.
+    /// There is no memory left for this body in the budget for requests.
     case noMemory
     /// There is no place for another connection.
     case noRoom

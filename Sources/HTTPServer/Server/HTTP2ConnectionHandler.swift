@@ -88,7 +88,7 @@ final class HTTP2ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
             goAway(.noError, context)
             lingerIfIdle(context)
         case ChannelEvent.inputClosed:
-            // Without input no window updates come, so what is still to be sent can't be.
+            // Without input no window updates come, so responses could not be sent to their end.
             context.cut()
         default: context.fireUserInboundEventTriggered(event)
         }

@@ -22,7 +22,7 @@ final class NegotiationHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var timers: [Scheduled<Void>] = []
     private var isDraining = false
 
-    /// - Parameter version: told what was built; it succeeds or fails before this handler is removed.
+    /// - Parameter version: receives what `build` returns; it succeeds or fails before this handler is removed.
     init(
         connection: Connection, limits: ServerLimits, version: EventLoopPromise<ConnectionChannel.Version>,
         build: @escaping Build

@@ -221,7 +221,7 @@ struct RequestHandler: Sendable {
             failure = .clientGone
         } else {
             failure = errors.failure(for: error) ?? .inside(requestID: request.id)
-            // The answer leaves out what the store says about a failure, so the log has it.
+            // The answer leaves out what went wrong inside, so the log has it.
             if failure.status.kind == .serverError {
                 request.logger.error(
                     "a request failed",

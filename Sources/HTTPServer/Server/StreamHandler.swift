@@ -223,7 +223,8 @@ final class StreamHandler: ChannelDuplexHandler, DeadlineKeeper {
         context.write(Self.wrapOutboundOut(payload), promise: promise)
     }
 
-    /// Called when the response is sent. The rest of a body that nobody wants is called off (RFC 9113, section 8.1).
+    /// Called when the response is sent. If the rest of the request's body is not wanted, the stream is reset without
+    /// an error (RFC 9113, section 8.1).
     private func ended(_ context: ChannelHandlerContext) {
         _ = state.responseEnd(now: context.eventLoop.now)
         guard state.isBodyOpen, abandonsBody, context.channel.isActive else { return }

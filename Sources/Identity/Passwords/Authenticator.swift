@@ -45,7 +45,7 @@ public final class Authenticator: Authenticating {
         public var lifetime: Duration = .seconds(600)
         /// How many passwords may be in checking or wait for it; more are turned away.
         public var waiting = 64
-        /// Of those, how many may come from one address.
+        /// How many of those passwords may come from one address.
         public var waitingOfAddress = 8
         /// Wrong passwords that an address may send at once, and how long it then waits for each further one.
         public var failures = 10

@@ -24,7 +24,7 @@ final class PasswordPool: Sendable {
 
     /// - Parameters:
     ///   - threads: how many passwords are checked at once.
-    ///   - maximum: how many may be checked or wait for it.
+    ///   - maximum: how many passwords may be in checking or wait for it.
     ///   - maximumOfAddress: how many of those one address may have.
     init(threads: Int, maximum: Int, maximumOfAddress: Int) {
         count = threads

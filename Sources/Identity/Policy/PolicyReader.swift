@@ -106,7 +106,7 @@ private struct PolicyReader {
         return Policy.RepositoryQuota(repositories: pattern, bytes: size.bytes)
     }
 
-    // MARK: what users and the anonymous have in common
+    // MARK: what users and `anonymous` have in common
 
     /// Reads what a user, or everybody, may do.
     /// - Parameter refuse: returns why these roles can't be given; nil if they can.

@@ -29,7 +29,7 @@ protocol FileSystem: Sendable {
     /// - Throws: EISDIR for a directory.
     func information(of file: Int32) throws(FileSystemError) -> FileInformation
     func look(at path: String) throws(FileSystemError) -> PathState
-    /// Makes a directory. One that exists already is no error.
+    /// Makes a directory, unless it exists.
     func makeDirectory(_ path: String) throws(FileSystemError)
     func removeDirectory(_ path: String) throws(FileSystemError)
     func remove(_ path: String) throws(FileSystemError)
@@ -42,8 +42,8 @@ protocol FileSystem: Sendable {
         of directory: String, _ each: (UnsafeRawBufferPointer, EntryKind) -> Void
     ) throws(FileSystemError)
     func space() throws(FileSystemError) -> FileSystemSpace
-    /// Returns when the disk space of all files is free that were removed or replaced before; a removal does not wait
-    /// for that.
+    /// Returns when the disk space of files that were removed or replaced before is free; a removal does not wait for
+    /// that.
     func settle()
 }
 
@@ -91,6 +91,6 @@ struct FileSystemSpace: Sendable {
 struct FileSystemError: Error, Hashable {
     /// The call's `errno`.
     let code: Int32
-    /// What was tried, such as `opening journal/00`.
+    /// The action that failed, such as `opening journal/00`.
     let action: String
 }

@@ -276,8 +276,7 @@ final class LinuxFileSystem: FileSystem {
         }
     }
 
-    /// Opens a path without updating its access time (O_NOATIME), which only the file's owner may do; others update
-    /// it.
+    /// Opens a path without updating its access time (O_NOATIME), or, for files of another owner, with that.
     private func openToRead(_ path: String, _ flags: Int32) throws(FileSystemError) -> Int32 {
         do throws(FileSystemError) {
             return try openBeneath(path, O_RDONLY | flags | clinux_no_access_time_flag())

@@ -67,10 +67,10 @@ struct PendingChanges {
 }
 
 extension ObjectKey {
-    /// What stands before the last `/`; nil without any.
+    /// The part before the last `/`; nil if there is none.
     var folder: Substring? { text.utf8.lastIndex(of: UInt8(ascii: "/")).map { text[..<$0] } }
 
-    /// What stands behind the last `/`.
+    /// The part after the last `/`.
     var name: String {
         text.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(text[text.utf8.index(after: $0)...]) } ?? text
     }

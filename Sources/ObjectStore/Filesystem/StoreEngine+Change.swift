@@ -142,7 +142,7 @@ extension StoreEngine {
         }
     }
 
-    /// Checks that a new object can get a key.
+    /// Checks that a key is free for a new object.
     /// - Throws: `.exists` if the key has an object; `.invalidKey` if one is above or below it.
     func checkAbsent(_ key: ObjectKey) throws(ObjectStoreError) {
         if try current(key) != nil { throw .exists(key) }
