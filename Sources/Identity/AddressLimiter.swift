@@ -1,17 +1,17 @@
 package import NIOCore
 
-/// How often each address may do something: `burst` times at once, and then once in each `interval`. Of wrong passwords
-/// there is one of these, and of requests another.
+/// A rate limit for each address: `burst` attempts at once, and then one in each `interval`. One limiter counts wrong
+/// passwords, another one requests.
 ///
-/// An attempt is paid for before it is made, so that many at once are no way around it, and can be given back.
-/// Addresses are forgotten when there are too many, the oldest first.
+/// An attempt counts before it is made, so that many at once can't get around the limit, and can be given back. When
+/// there are too many addresses, those that made no attempt for longest are forgotten.
 package struct AddressLimiter {
     let burst: Int
     let interval: TimeAmount
-    /// Addresses that are remembered.
+    /// How many addresses are remembered.
     let maximum: Int
-    /// When an address will owe nothing any more. Written to `young`; when that is full it becomes `old`, and what was
-    /// in `old` and not asked for since is forgotten.
+    /// When all attempts of an address are paid off, at one in each interval. New values go to `young`; when that is
+    /// full it becomes `old`, and the values of the former `old` that did not change since are forgotten.
     private var young: [ClientAddress: NIODeadline] = [:]
     private var old: [ClientAddress: NIODeadline] = [:]
 
@@ -23,8 +23,8 @@ package struct AddressLimiter {
 
     var count: Int { young.count + old.count }
 
-    /// Takes an attempt.
-    /// - Returns: nil, or how long the address has to wait for the next one.
+    /// Counts an attempt.
+    /// - Returns: nil if the attempt is allowed, or how long the address has to wait until it is.
     package mutating func take(_ address: ClientAddress, now: NIODeadline) -> TimeAmount? {
         let owed = max(young[address] ?? old[address] ?? now, now)
         let wait = owed - now + interval - interval * burst

@@ -2,17 +2,18 @@
 public enum AuthenticationError: Error, Hashable, Sendable, CustomStringConvertible {
     /// A line of a password file can't be used; the text says why and repeats no hash.
     case passwordFile(line: Int, reason: String)
-    /// What the policy file says can't be used. The line is 0 where it is about no single one.
+    /// The policy file can't be used. The line is 0 where no single line is wrong.
     case policy(line: Int, reason: String)
     case userName(String)
-    /// The role `cluster` and a cluster's name, which belong together; the name is empty where it is missing.
+    /// The role `cluster` without a valid name of a cluster (empty if it is missing), or a cluster's name without that
+    /// role.
     case clusterName(String)
     /// A password that bcrypt can't hash.
     case password(reason: String)
     case file(path: String, reason: String)
     /// More passwords wait to be checked than the server takes, or takes from one address.
     case overloaded
-    /// Too many wrong passwords came from one address. In seconds.
+    /// Too many wrong passwords came from one address. The time to wait is in seconds.
     case tooManyFailures(retryAfter: Int)
 
     public var description: String {

@@ -1,13 +1,13 @@
 public import NIOCore
 
-/// Where a client is, as limits count it: an IPv4 address, or the /64 that an IPv6 address is in, since that is what
-/// one customer gets. IPv4 in IPv6 (`::ffff:192.0.2.1`) is IPv4.
+/// A client's address as limits count it: an IPv4 address, or the /64 network of an IPv6 address, since providers give
+/// each customer such a network. IPv4 in IPv6 (`::ffff:192.0.2.1`) counts as IPv4.
 public struct ClientAddress: Hashable, Sendable {
     private let network: UInt64
-    /// Tells IPv4, IPv6 and what is neither apart.
+    /// The kind of address: 2 is IPv4, 1 is IPv6, 0 is neither.
     private let rest: UInt64
 
-    /// For those whose address is not to be had; they are counted as one.
+    /// All clients whose address is not known; they are counted as one.
     public static let unknown = ClientAddress(network: 0, rest: 0)
 
     private init(network: UInt64, rest: UInt64) {

@@ -2,12 +2,12 @@ import Glibc
 public import Logging
 public import ServiceLifecycle
 
-/// Takes users, policy, certificates and keys that change while the server runs, without a restart.
+/// Reloads users, policy, certificates and keys when their files change while the server runs.
 ///
-/// It looks at the files once in each interval. Those that belong together are replaced as one step; what can't be used
-/// is logged once, with path and reason, and what was in force stays until the files are good again.
+/// The files are checked once in each interval. Those that belong together are reloaded as one step. If they can't be
+/// used, that is logged once, with path and reason, and what was in force stays until the files are good again.
 public struct CredentialReloader: Service {
-    /// Files that are taken together.
+    /// Files that are reloaded together.
     public struct Group: Sendable {
         let name: String
         let paths: [String]
@@ -23,7 +23,7 @@ public struct CredentialReloader: Service {
         }
     }
 
-    /// What is remembered from one look to the next.
+    /// What is remembered from one check to the next.
     struct Memory {
         fileprivate var groups: [GroupMemory]
         fileprivate var untilRenewal = 0
@@ -33,7 +33,8 @@ public struct CredentialReloader: Service {
         var watch: FileWatch
         var isFirst = true
         var reported: String?
-        /// Looks until files that were no good are tried again: not all that is wrong with a file shows in it.
+        /// How many checks remain until files that could not be used are tried again, though they did not change: the
+        /// reason may lie outside of them.
         var untilRetry: Int?
     }
 
@@ -48,11 +49,11 @@ public struct CredentialReloader: Service {
     /// - Parameters:
     ///   - users: the password file's path.
     ///   - policy: the policy's path.
-    ///   - authenticator: gets both.
-    ///   - onPolicy: gets the policy too, when this starts and with each change.
-    ///   - others: further files that are taken when they change: certificates and their keys.
-    ///   - renew: makes a certificate of the server's own anew when it is time; called when this starts and each hour.
-    ///   - interval: between two looks. A change is in force after one to two of them.
+    ///   - authenticator: gets users and policy.
+    ///   - onPolicy: called with the policy when this starts and after each change.
+    ///   - others: further files to reload when they change: certificates and their keys.
+    ///   - renew: renews the server's own certificate if it is time; called when this starts and each hour.
+    ///   - interval: the time between two checks. A change is in force after one or two intervals.
     public init(
         users: String, policy: String, authenticator: Authenticator,
         onPolicy: @escaping @Sendable (Policy) -> Void = { _ in }, others: [Group] = [],
@@ -83,7 +84,7 @@ public struct CredentialReloader: Service {
 
     var memory: Memory { Memory(groups: groups.map { GroupMemory(watch: FileWatch(paths: $0.paths)) }) }
 
-    /// Looks at all files once.
+    /// Checks all files once and reloads those that changed.
     func look(_ memory: inout Memory) {
         if let renew {
             if memory.untilRenewal == 0 {
@@ -102,7 +103,7 @@ public struct CredentialReloader: Service {
         guard memory.watch.look() || memory.untilRetry == 0 else { return }
         do {
             try group.take()
-            // The first time it is what the server has just started with.
+            // The first time, the files are those that the server has just started with: that is no reload to log.
             if !memory.isFirst { logger.notice("reloaded", metadata: ["what": "\(group.name)"]) }
             (memory.reported, memory.untilRetry) = (nil, nil)
         } catch {
@@ -118,7 +119,7 @@ public struct CredentialReloader: Service {
         memory.isFirst = false
     }
 
-    /// An error says which file it is about.
+    /// Reads the password file. An error names the file.
     private static func htpasswd(_ path: String) throws -> Htpasswd {
         do { return try Htpasswd(path: path) } catch { throw named(error, path) }
     }
@@ -133,13 +134,13 @@ public struct CredentialReloader: Service {
     }
 }
 
-/// Tells when files were replaced, by looking at them now and then. Links are followed, so that a swap of a link is
-/// seen wherever it is in the path.
+/// Finds out that files were replaced, by checking them now and then. Links are followed, so that a replaced link is
+/// noticed wherever it is in the path.
 ///
-/// What has changed is reported at the next look at which it has not changed again, so that files which belong together
-/// and are written one after the other are taken together, and none is taken while it is being written.
+/// A change is reported at the first check that finds nothing new since the check before. So files that belong
+/// together and are written one after the other are reloaded together, and none is read while it is being written.
 struct FileWatch {
-    /// Another file, or the same one with other content.
+    /// Differs if a path leads to another file, or to the same file with other content.
     private struct Fingerprint: Equatable {
         let device: UInt
         let inode: UInt
@@ -153,8 +154,9 @@ struct FileWatch {
 
     init(paths: [String]) { self.paths = paths }
 
-    /// Whether the files are others than those that were reported last, and have been since the last look. What is
-    /// there at first counts as changed.
+    /// Checks the files once.
+    /// - Returns: whether they differ from those that were reported last and have not changed since the last check.
+    ///   The first files count as changed.
     mutating func look() -> Bool {
         let now = paths.map(Self.fingerprint)
         defer { seen = now }

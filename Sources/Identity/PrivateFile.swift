@@ -32,7 +32,7 @@ package enum PrivateFile {
             guard count > 0 else { throw failure(temporary) }
             rest = rest.dropFirst(count)
         }
-        // The umask may have taken bits that others need (a certificate).
+        // The umask may have taken away permissions that `mode` gives to others (for a certificate).
         guard fchmod(descriptor, mode) == 0, fsync(descriptor) == 0 else { throw failure(temporary) }
         guard rename(temporary, path) == 0 else { throw failure(path) }
         renamed = true
@@ -57,7 +57,7 @@ package enum PrivateFile {
         }
     }
 
-    /// Runs something while no other process does so for the same path. The lock lies beside the file.
+    /// Runs the body while no other process does so for the same path. The lock is the file `PATH.lock` beside it.
     static func locked<Result>(
         _ path: String, _ body: () throws(AuthenticationError) -> Result
     ) throws(AuthenticationError) -> Result {

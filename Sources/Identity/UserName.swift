@@ -1,5 +1,5 @@
-/// A user's name, as names are told apart: by their bytes. What only looks alike (`é` as one character and as two) is
-/// another user, where a `String` would be equal.
+/// A user's name. Names are told apart by their bytes: one that only looks alike (`é` as one character and as two) is
+/// another user, though the `String`s are equal.
 public struct UserName: Hashable, Sendable, ExpressibleByStringLiteral, CustomStringConvertible {
     public let text: String
 

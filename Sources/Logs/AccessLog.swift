@@ -2,7 +2,7 @@ import Runtime
 
 /// One line for each request. It has neither header values nor the query, which may carry signatures.
 public struct AccessLog: Sendable {
-    /// The part of a path that is logged, in bytes.
+    /// How much of a path is logged at most, in bytes.
     static let maximumPath = 512
 
     private let sink: LogSink
@@ -13,15 +13,15 @@ public struct AccessLog: Sendable {
         let method: String
         let path: String
         let status: Int
-        /// Of the response's body, in bytes.
+        /// The size of the response's body as it was sent, in bytes.
         let sent: Int64
-        /// Of the request's body, in bytes.
+        /// The size of the request's body as it was received, in bytes.
         let received: Int64
         let nanoseconds: Int64
         let user: String?
         let id: String
         let peer: String
-        /// The response did not get through.
+        /// Whether the response was not sent to its end.
         let wasCut: Bool
 
         package init(

@@ -1,6 +1,6 @@
 import Runtime
 
-/// A log line: one JSON object, built field by field without going through values.
+/// A log line: one JSON object, written field by field without intermediate values.
 struct JSONLine {
     private(set) var bytes: [UInt8] = []
 
@@ -25,7 +25,7 @@ struct JSONLine {
         raw("\"")
     }
 
-    /// At most a number of bytes of a text; what is cut off is marked.
+    /// Adds at most a number of a text's bytes; `…` marks what is cut off.
     mutating func add(_ name: StaticString, _ value: String, atMost maximum: Int) {
         key(name)
         raw("\"")
@@ -43,7 +43,7 @@ struct JSONLine {
         integer(value)
     }
 
-    /// A time in milliseconds with three places.
+    /// Adds a time, given in nanoseconds, as milliseconds with three decimal places.
     mutating func add(_ name: StaticString, milliseconds nanoseconds: Int64) {
         key(name)
         integer(nanoseconds / 1_000_000)
@@ -60,7 +60,7 @@ struct JSONLine {
         raw("\"")
     }
 
-    /// The line with its end.
+    /// The finished line with its line break.
     consuming func finished() -> [UInt8] {
         raw("}\n")
         return bytes

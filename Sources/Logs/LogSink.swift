@@ -4,8 +4,8 @@ import Synchronization
 
 /// Takes log lines without making their writers wait: a thread of its own writes them in batches, at most 20 ms later.
 ///
-/// At most `maximum` bytes wait; what does not fit is counted and reported, so that a stuck reader of the log can't stop
-/// the server. Call `flush` before the process ends.
+/// At most `maximum` bytes wait. Lines that do not fit are dropped, counted and reported, so that a stuck reader of
+/// the log can't stop the server. Call `flush` before the process ends.
 public final class LogSink: Sendable {
     private struct State {
         var lines: [UInt8] = []
@@ -25,12 +25,12 @@ public final class LogSink: Sendable {
 
     /// - Parameters:
     ///   - descriptor: standard error unless told otherwise.
-    ///   - maximum: in bytes.
+    ///   - maximum: how many bytes may wait to be written.
     public convenience init(descriptor: Int32 = 2, maximum: Int = 4 << 20) {
         self.init(maximum: maximum) { Self.writeAll($0, to: descriptor) }
     }
 
-    /// - Parameter write: gets whole lines.
+    /// - Parameter write: called with whole lines.
     init(maximum: Int, write: @escaping @Sendable ([UInt8]) -> Void) {
         self.maximum = maximum
         self.write = write
@@ -39,7 +39,7 @@ public final class LogSink: Sendable {
 
     deinit { thread.shutdownGracefully { _ in } }
 
-    /// Takes lines, with their line breaks.
+    /// Queues lines, each with its line break. They are dropped if they do not fit.
     func append(_ line: some Collection<UInt8>) {
         let mustSchedule = state.withLock { state in
             guard state.lines.count + line.count <= maximum else {
@@ -57,7 +57,7 @@ public final class LogSink: Sendable {
         }
     }
 
-    /// Writes what waits, on the calling thread.
+    /// Writes all queued lines, on the calling thread.
     public func flush() {
         writing.withLock { _ in
             let (lines, lost) = state.withLock { state in

@@ -4,7 +4,8 @@ extension String {
     /// Whether this text's bytes sort before the other's. (`<` compares Unicode's canonical forms.)
     func isByteBefore(_ other: String) -> Bool { utf8.lexicographicallyPrecedes(other.utf8) }
 
-    /// Asked of every pending change by each listing.
+    /// Whether this text's bytes begin with the prefix's. It compares memory directly, since each listing calls it for
+    /// every pending change.
     func hasBytePrefix(_ prefix: String) -> Bool {
         let isPrefix = utf8.withContiguousStorageIfAvailable { bytes in
             prefix.utf8.withContiguousStorageIfAvailable { prefix in

@@ -1,4 +1,4 @@
-/// Takes values off bytes, nil where there are too few.
+/// Reads values from the front of a buffer, one after the other. Each read returns nil if too few bytes are left.
 package struct ByteReader {
     private let source: UnsafeRawBufferPointer
     private var offset = 0
@@ -17,7 +17,8 @@ package struct ByteReader {
         take(MemoryLayout<Value>.size).map { Value(littleEndian: $0.loadUnaligned(as: type)) }
     }
 
-    /// - Returns: nil if there are not so many.
+    /// Reads a number of little-endian integers.
+    /// - Returns: nil if too few bytes are left.
     package mutating func unsignedIntegers(_ count: Int) -> [UInt64]? {
         let size = MemoryLayout<UInt64>.size
         guard count <= (source.count - offset) / size, let bytes = take(count * size) else { return nil }
@@ -28,7 +29,8 @@ package struct ByteReader {
 
     package mutating func bytes(_ count: Int) -> [UInt8]? { take(count).map { [UInt8]($0) } }
 
-    /// - Returns: nil if it is no UTF-8.
+    /// Reads a number of bytes as text.
+    /// - Returns: nil if too few bytes are left or they are not valid UTF-8.
     package mutating func text(_ count: Int) -> String? {
         take(count).flatMap { String(validating: $0, as: UTF8.self) }
     }

@@ -10,7 +10,8 @@ public final class BytesReader: ObjectReader {
         bytes = Mutex(object.bytes)
     }
 
-    /// - Parameter key: where the bytes were found.
+    /// Wraps bytes that no store holds; their version is empty and their time 0.
+    /// - Parameter key: names the bytes in `info` and in errors.
     public convenience init(_ bytes: [UInt8], at key: ObjectKey) {
         let info = ObjectInfo(key: key, size: Int64(bytes.count), version: ObjectVersion(token: ""), modified: 0)
         self.init(StoredObject(info: info, bytes: bytes))

@@ -1,33 +1,34 @@
 import Runtime
 
-/// A store in front of another one that remembers small objects that were read. How long it believes them follows from
-/// what the store inside is (`ObjectStoreCapabilities.exclusive`):
+/// Caches small objects that were read from another store. For how long an entry counts depends on whether that store
+/// is exclusive (`ObjectStoreCapabilities.exclusive`):
 ///
-/// - **exclusive**, where this process alone writes: for as long as there is memory, since nothing else changes them;
-/// - **shared**: up to a maximum age. What another process wrote is seen at the latest when that is over, and a change
-///   reads past what is remembered (`getNow`).
+/// - **exclusive** (only this process writes): until it is evicted, since nobody else changes the object;
+/// - **shared**: up to a maximum age, so another process's write is seen after that time at the latest. A caller that
+///   decides by an object what to write reads it with `getNow`, which does not use the cache.
 ///
-/// What was written through it is seen by its own readers at once, so all of this process' writers must go through it.
-/// What is missing is never remembered. (Streamed objects have new keys.)
+/// A write through this store removes the entry, so that its readers see the write at once. All writers of this
+/// process must therefore use it. Missing objects are not cached. (Streamed objects have new keys, so no entry can be
+/// stale.)
 public final class CachingObjectStore: ForwardingObjectStore {
-    /// Larger objects are read each time, in bytes.
+    /// The largest object that is cached, in bytes.
     static let maximumObject = 64 << 10
 
     private struct Entry {
         let object: StoredObject
-        /// When reading it began.
+        /// When the read of the object began, by the clock `now`.
         let time: Int64
     }
 
     public let base: any ObjectStore
     private let cache: BoundedCache<ObjectKey, Entry>
-    /// In nanoseconds; nil: any.
+    /// For how long an entry counts, in nanoseconds; nil: without limit.
     private let maximumAge: Int64?
     private let now: @Sendable () -> Int64
 
     /// - Parameters:
-    ///   - memory: about how many bytes may be remembered.
-    ///   - maximumAge: for how long objects of a shared store are remembered, in nanoseconds: a second unless given.
+    ///   - memory: about how many bytes the cached objects may take.
+    ///   - maximumAge: for how long an entry of a shared store counts, in nanoseconds; 1 s unless given.
     ///   - now: nanoseconds of a clock that is never set back; the system's unless given.
     public init(
         _ base: any ObjectStore, memory: Int = 24 << 20, maximumAge: Int64 = 1_000_000_000,
@@ -43,7 +44,7 @@ public final class CachingObjectStore: ForwardingObjectStore {
     public func put(
         _ key: ObjectKey, _ bytes: [UInt8], if condition: PutCondition
     ) async throws(ObjectStoreError) -> ObjectVersion {
-        // Whether it succeeded, or failed in a way that leaves it open: what was known may be old.
+        // The entry is removed even if the write failed, since a write whose outcome is unknown may have been made.
         defer { cache.remove(key) }
         return try await base.put(key, bytes, if: condition)
     }
@@ -64,7 +65,7 @@ public final class CachingObjectStore: ForwardingObjectStore {
     private func read(
         _ key: ObjectKey, _ load: (ObjectKey) async throws(ObjectStoreError) -> StoredObject
     ) async throws(ObjectStoreError) -> StoredObject {
-        // Both taken before the read, so that what is written meanwhile makes the read worthless.
+        // Taken before the read: a removal during the read invalidates `mark`, and the entry's age counts from `time`.
         let (mark, time) = (cache.mark, now())
         let object: StoredObject
         do { object = try await load(key) } catch {

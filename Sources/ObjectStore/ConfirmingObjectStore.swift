@@ -1,8 +1,8 @@
-/// A store in front of another one that looks for answers that were lost: where the outcome of a change is unknown, what is
-/// there is read back, and only if that does not show the change does the outcome stay unknown.
+/// Recovers lost answers of another store: where the outcome of a change is unknown, it reads the object back. The
+/// outcome stays unknown only if the object does not show the change.
 ///
-/// A record's bytes must therefore be another's only if they mean the same: who must know its own write from another's of
-/// the same meaning puts something into it that nobody else has.
+/// Equal bytes count as the caller's own write. A caller that must tell its write from another's with the same meaning
+/// puts something unique into the bytes.
 public struct ConfirmingObjectStore: ForwardingObjectStore {
     public let base: any ObjectStore
 
@@ -44,7 +44,8 @@ private struct ConfirmingObjectWriter: ObjectWriter {
     func rest() async throws(ObjectStoreError) { try await base.rest() }
     func abort() async { await base.abort() }
 
-    /// Streamed objects have new names: what is there under one is what was written.
+    /// Finishes the stream. If the outcome is unknown, an object under the key proves that it succeeded, since each
+    /// streamed object has a new key.
     func finish() async throws(ObjectStoreError) -> ObjectInfo {
         do throws(ObjectStoreError) { return try await base.finish() } catch {
             guard error.isOutcomeUnknown, let found = try? await store.head(key) else { throw error }

@@ -1,4 +1,4 @@
-/// A store over another one that makes each call there: it says only what it does otherwise.
+/// A store that forwards each call to another one. A conforming type implements only the calls that it changes.
 public protocol ForwardingObjectStore: ObjectStore {
     var base: any ObjectStore { get }
 }

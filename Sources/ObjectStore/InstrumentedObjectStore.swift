@@ -1,6 +1,6 @@
 import Synchronization
 
-/// The calls of an object store, by which they are counted.
+/// The calls of an object store, its readers and its writers, by which statistics count.
 public enum ObjectOperation: String, Sendable, CaseIterable {
     case put, get, head, delete, list, listComponents, open, read, writer, write, rest, finish, presign, sync
 }
@@ -8,7 +8,7 @@ public enum ObjectOperation: String, Sendable, CaseIterable {
 /// How often a call was made, and how long it took.
 public struct ObjectOperationStatistics: Hashable, Sendable {
     public internal(set) var count = 0
-    /// Those of them that threw.
+    /// How many of the calls threw.
     public internal(set) var failures = 0
     public internal(set) var total = Duration.zero
     public internal(set) var longest = Duration.zero
@@ -16,8 +16,8 @@ public struct ObjectOperationStatistics: Hashable, Sendable {
     public init() {}
 }
 
-/// A store around another one that counts and times calls, and that can make them fail: before they are made, or after,
-/// as where the answer to a call is lost.
+/// A store around another one that counts and times calls. It can also make them fail, either before they are made or
+/// afterwards, as if the answer were lost.
 public final class InstrumentedObjectStore: ObjectStore {
     /// Called before each call; what it throws is thrown instead of making the call. The key is nil for calls that
     /// have none.
@@ -36,7 +36,7 @@ public final class InstrumentedObjectStore: ObjectStore {
     private let base: any ObjectStore
     private let recorder: Recorder
 
-    /// - Parameter loss: asked for each call that is made.
+    /// - Parameter loss: says for each call what becomes of its answer.
     public init(_ base: any ObjectStore, fault: Fault? = nil, loss: Loss? = nil) {
         self.base = base
         recorder = Recorder(fault: fault, loss: loss)
@@ -44,10 +44,10 @@ public final class InstrumentedObjectStore: ObjectStore {
 
     public var capabilities: ObjectStoreCapabilities { base.capabilities }
 
-    /// Makes the calls that are late, in order; how they go nobody learns.
+    /// Makes the calls whose answers are late, in order, and ignores their results.
     public func arrive() async { await recorder.arrive() }
 
-    /// Calls that were made up to now.
+    /// The statistics of all calls up to now.
     public var statistics: [ObjectOperation: ObjectOperationStatistics] { recorder.statistics }
 
     @discardableResult

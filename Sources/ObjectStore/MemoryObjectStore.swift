@@ -5,7 +5,7 @@ import Synchronization
 public final class MemoryObjectStore: ObjectStore {
     fileprivate struct State {
         var objects: [ObjectKey: StoredObject] = [:]
-        /// All keys in order.
+        /// All keys in byte order.
         var keys: [ObjectKey] = []
         var lastModified: Int64 = 0
     }
@@ -15,7 +15,8 @@ public final class MemoryObjectStore: ObjectStore {
     public let capabilities: ObjectStoreCapabilities
 
     /// - Parameters:
-    ///   - exclusive: `false`: several stand for as many processes that share a store.
+    ///   - exclusive: for `capabilities`. With `false`, several caches over this store can stand for processes that
+    ///     share it.
     ///   - now: nanoseconds since 1970; the system's clock unless given.
     public init(exclusive: Bool = true, now: (@Sendable () -> Int64)? = nil) {
         capabilities = ObjectStoreCapabilities(exclusive: exclusive)

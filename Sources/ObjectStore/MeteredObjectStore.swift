@@ -3,12 +3,12 @@ public import Metrics
 /// A store around another one that counts its calls by kind and outcome, and times them: `store_operations` and
 /// `store_operation_duration` with the dimensions `operation` (`ObjectOperation`) and `outcome` (`Outcome`).
 ///
-/// The handles are made once. Without a metrics backend they do nothing.
+/// The metrics' handles are made once. Without a metrics backend they do nothing.
 public struct MeteredObjectStore: ForwardingObjectStore {
     /// How a call ended.
     public enum Outcome: String, Sendable, CaseIterable {
         case ok, missing
-        /// Something else was there than a condition says.
+        /// A condition did not hold: there was an object, or another version of it.
         case conflict
         case full
         /// The answer was lost.
@@ -31,7 +31,7 @@ public struct MeteredObjectStore: ForwardingObjectStore {
     public let base: any ObjectStore
     private let meters: Meters
 
-    /// - Parameter factory: makes the handles.
+    /// - Parameter factory: makes the counters and timers.
     public init(_ base: any ObjectStore, factory: any MetricsFactory = MetricsSystem.factory) {
         self.base = base
         meters = Meters(factory)

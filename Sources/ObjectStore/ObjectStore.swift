@@ -13,13 +13,14 @@
 /// - A streamed object (`writer(for:)`) is durable when `finish()` returns, so a small object that names it may be
 ///   written right after.
 /// - Where a driver can't order writes it makes each one durable before it returns, and `sync()` does nothing.
-/// - Of a key and a longer one that continues it with `/` a driver may take only one, and refuse the other with
-///   `.invalidKey`: nobody may use both.
-/// - An operation that fails changed nothing that a reader can see, except for `.unknown`: then the change may have been
-///   made, or may be made yet. Whoever gets it reads back what is there before anything is undone or discarded.
-/// - What a driver may or may not be able to do it says in `capabilities`.
+/// - A driver may refuse, with `.invalidKey`, a key that continues another object's key with `/`, and the reverse:
+///   callers must not use both.
+/// - An operation that fails changed nothing that a reader can see, except for `.unknown`: then the change may have
+///   been made, or may be made yet. A caller that gets `.unknown` reads the object back before it undoes or discards
+///   anything.
+/// - `capabilities` says what a driver can do beyond this contract.
 public protocol ObjectStore: Sendable {
-    /// What can be asked of this store.
+    /// What this store can do beyond the contract.
     var capabilities: ObjectStoreCapabilities { get }
 
     /// Writes a small object, at most `ObjectLimits.smallObject` bytes.
@@ -33,16 +34,18 @@ public protocol ObjectStore: Sendable {
     /// - Throws: `.missing`; `.tooLarge` for objects over `ObjectLimits.smallObject`, which are read through `open`.
     func get(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject
 
-    /// The same, and never a copy that may be older than the object is: for who decides by it what to write.
+    /// Reads a small object whole, never from a cache that may be out of date: for callers that decide by it what to
+    /// write.
+    /// - Throws: as `get` does.
     func getNow(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject
 
-    /// What is known of an object without reading it.
+    /// An object's size, version and time, without reading its bytes.
     /// - Throws: `.missing`.
     func head(_ key: ObjectKey) async throws(ObjectStoreError) -> ObjectInfo
 
     /// Removes an object. Removing what is not there is no error.
     /// - Parameter version: if given, only this version is removed; `.changed` or `.missing` otherwise. Without the
-    ///   capability `conditionalDelete` it is looked at first and removed then.
+    ///   capability `conditionalDelete`, checking the version and removing the object are two steps.
     func delete(_ key: ObjectKey, ifVersion version: ObjectVersion?) async throws(ObjectStoreError)
 
     /// Keys that begin with a prefix, in the byte order of the whole key.
@@ -52,8 +55,8 @@ public protocol ObjectStore: Sendable {
     ///   - limit: at most this many keys (1 or more); fewer only if there are no more.
     func list(prefix: String, startAfter: String?, limit: Int) async throws(ObjectStoreError) -> [ObjectInfo]
 
-    /// The distinct first components that follow a prefix, whether an object or a folder, in an order of the store's own
-    /// that stays the same from page to page.
+    /// The distinct first components that follow a prefix, whether they name an object or a folder. Their order is the
+    /// store's own, and the same on each page.
     /// - Parameters:
     ///   - prefix: empty or ending with `/`; `.invalidKey` otherwise.
     ///   - startAfter: the last component of the page before.
@@ -69,10 +72,10 @@ public protocol ObjectStore: Sendable {
     /// - Throws: `.exists`.
     func writer(for key: ObjectKey, use: ObjectUse) async throws(ObjectStoreError) -> any ObjectWriter
 
-    /// A URL by which everybody who has it can read an object with GET, whole or a range of it, without any more
-    /// credentials: it is a secret, and its query in no log.
-    /// - Parameter lifetime: how long it is good for; a transfer that began goes on.
-    /// - Returns: nil without the capability `presign`. Whether the object is there is not asked.
+    /// A URL that lets anybody GET an object or a range of it without further credentials: it is a secret, and its
+    /// query must not be logged.
+    /// - Parameter lifetime: how long the URL is valid; a transfer that has begun goes on.
+    /// - Returns: nil without the capability `presign`. A URL does not mean that the object exists.
     func presignedURL(for key: ObjectKey, lifetime: Duration) async throws(ObjectStoreError) -> String?
 
     /// Returns once all that completed before this call is durable (group commit: callers share one flush).
@@ -82,14 +85,14 @@ public protocol ObjectStore: Sendable {
 extension ObjectStore {
     public var capabilities: ObjectStoreCapabilities { ObjectStoreCapabilities() }
 
-    /// What remembers nothing reads all anew.
+    /// A store without a cache reads the object each time, so `get` never gives an old copy.
     public func getNow(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject { try await get(key) }
 
     public func presignedURL(for key: ObjectKey, lifetime: Duration) async throws(ObjectStoreError) -> String? { nil }
 
     /// Reads small objects, several at the same time where that is quicker (`concurrentReads`).
-    /// - Returns: in the order of the keys; nil for what is missing.
-    /// - Throws: as `get` does otherwise, for the first key that fails.
+    /// - Returns: the objects in the order of their keys; nil for each missing one.
+    /// - Throws: what `get` throws, except for `.missing`, for the first key that fails.
     public func get(_ keys: [ObjectKey]) async throws(ObjectStoreError) -> [StoredObject?] {
         guard capabilities.concurrentReads > 1, keys.count > 1 else {
             var objects: [StoredObject?] = []
@@ -133,21 +136,21 @@ extension ObjectStore {
         return objects
     }
 
-    /// Begins a streamed object that is read before long.
+    /// Begins a streamed object that will be read soon.
     public func writer(for key: ObjectKey) async throws(ObjectStoreError) -> any ObjectWriter {
         try await writer(for: key, use: .soon)
     }
 }
 
-/// What a store can do besides what each one must.
+/// What a store can do beyond the contract that every driver keeps.
 public struct ObjectStoreCapabilities: Hashable, Sendable {
-    /// Only this process writes to the store: what it read stays true until it writes something else itself.
+    /// Only this process writes to the store, so what it read stays true until it changes it itself.
     public var exclusive: Bool
-    /// `delete` looks at the version and removes the object as one step. A store without it is for a single writer.
+    /// `delete` checks the version and removes the object in one step. A store that can't must have a single writer.
     public var conditionalDelete: Bool
     /// `presignedURL` gives URLs.
     public var presign: Bool
-    /// How many objects are read at the same time with profit: 1 where a read waits for nothing far away.
+    /// How many objects are worth reading at the same time: 1 where a read does not wait for a network.
     public var concurrentReads: Int
 
     public init(
@@ -160,20 +163,20 @@ public struct ObjectStoreCapabilities: Hashable, Sendable {
     }
 }
 
-/// What becomes of an object after it was written: a hint.
+/// A hint on how an object is used after it was written.
 public enum ObjectUse: Hashable, Sendable {
-    /// It is read before long: memory that holds it is well used.
+    /// It is read soon, so it is worth keeping in the page cache.
     case soon
-    /// It is kept, and hardly ever read: it must not push anything out of memory.
+    /// It is hardly ever read, so it should not displace anything from the page cache.
     case rarely
 }
 
-/// When a `put` may happen.
+/// The condition of a `put`.
 public enum PutCondition: Hashable, Sendable {
     case always
     /// Only if there is no such object: `.exists` otherwise.
     case absent
-    /// Only over this version: `.changed` otherwise, `.missing` if the object is gone.
+    /// Only if the object is this version: `.changed` if it is another one, `.missing` if it is gone.
     case version(ObjectVersion)
 }
 
@@ -221,16 +224,16 @@ public protocol ObjectReader: Sendable {
     /// Bytes from an offset on, at most `maximum` of them; empty only at or after the end.
     func read(at offset: Int64, maximum: Int) async throws(ObjectStoreError) -> [UInt8]
 
-    /// The bytes of a range one after the other, as much of it as there is, in pieces of the reader's choice: for who
-    /// wants most of an object. To be gone through once.
+    /// The bytes of a range in order, up to the object's end, in pieces whose sizes the reader chooses: for callers
+    /// that want most of an object. Iterate over it once only.
     func stream(_ range: Range<Int64>) -> ObjectByteStream
 
     /// Gives up the object's resources. Nothing may be read after it; calling it again does nothing.
     func close() async
 }
 
-/// An open object whose bytes are in a file from offset 0 on, for sendfile and mmap. Asked for
-/// only by who can do without (`reader as? any FileBackedReader`).
+/// An open object whose bytes are in a file from offset 0 on, for sendfile and mmap. Callers ask for it
+/// (`reader as? any FileBackedReader`) and must be able to do without.
 public protocol FileBackedReader: ObjectReader {
     /// Stays open and owned by this reader: duplicate it to keep it longer. nil once it is closed.
     var fileDescriptor: Int32? { get }
@@ -260,7 +263,7 @@ extension ObjectReader {
 public struct ObjectByteStream: AsyncSequence, Sendable {
     /// Gives the next piece, at least a byte of it; nil at the end.
     public typealias Next = () async throws(ObjectStoreError) -> [UInt8]?
-    /// What a reader without a better idea reads at a time, in bytes.
+    /// How many bytes `stream` reads at a time unless a reader has its own way.
     static let pieceSize = 256 << 10
 
     private let begin: @Sendable () -> Next
@@ -278,12 +281,11 @@ public struct ObjectByteStream: AsyncSequence, Sendable {
 
 /// A streamed object being written. Exactly one of `finish` and `abort` ends it; one that is dropped is aborted.
 public protocol ObjectWriter: Sendable {
-    /// Appends bytes, slowing its caller down to what the store takes. They may be gathered: what goes wrong with them
-    /// may be told by a later call, at the latest by `finish`.
+    /// Appends bytes, and returns when the store can take more. They may be buffered, so that an error with them is
+    /// thrown by a later call, at the latest by `finish`.
     func write(_ bytes: [UInt8]) async throws(ObjectStoreError)
 
-    /// Nothing comes for a while: what was written is kept without holding a file open or much memory. Writing just
-    /// goes on.
+    /// Prepares for a pause: what was written is kept, without an open file or much memory. The next `write` goes on.
     func rest() async throws(ObjectStoreError)
 
     /// Makes the object durable and then visible. Callers share flushes.
@@ -291,6 +293,6 @@ public protocol ObjectWriter: Sendable {
     ///   whole, or never.
     func finish() async throws(ObjectStoreError) -> ObjectInfo
 
-    /// Removes what was written.
+    /// Ends the stream and removes the written bytes. Nothing becomes visible.
     func abort() async
 }

@@ -15,7 +15,7 @@ public enum ObjectStoreError: Error, Hashable, Sendable {
     case owned(String)
     /// The store failed, and did not do what was asked.
     case io(String)
-    /// The answer was lost: what was asked may have happened, or may happen yet. Read back before anything is undone.
+    /// The answer was lost: the change may have been made, or may be made yet. Read back before anything is undone.
     case unknown(String)
     /// The caller's task was cancelled, or the store is shut down.
     case cancelled

@@ -1,5 +1,7 @@
 extension PutCondition {
-    /// Checks the condition against what is there.
+    /// Checks the condition.
+    /// - Parameter current: the object's version; nil if there is no object.
+    /// - Throws: `.exists`, `.missing` or `.changed` if the condition does not hold.
     func check(_ key: ObjectKey, current: ObjectVersion?) throws(ObjectStoreError) {
         switch self {
         case .always:

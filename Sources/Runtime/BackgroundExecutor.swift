@@ -1,8 +1,8 @@
 /// Runs tasks that go through a whole store (collections, counts) on threads of its own, where the store's calls may
-/// block: they are then made in place, without a change of threads for each. Who serves clients goes first: where there
-/// are not processors enough these threads rest most of the time (`Throttle`).
+/// block: they are made in place, without a change of threads for each. Clients' requests go first: where there are
+/// not enough processors, these threads rest most of the time (`Throttle`).
 ///
-/// It must live as long as tasks prefer it.
+/// The executor must live as long as tasks prefer it.
 public final class BackgroundExecutor: TaskExecutor {
     private let pool: BlockingPool
 

@@ -1,6 +1,6 @@
-/// A few threads for calls that may block on the disk, so that tasks' own threads never do.
+/// A few threads for calls that may block on the disk, so that the threads that run Swift tasks never do.
 ///
-/// Threads are started when they are first needed. The queue holds at most one piece of work for each waiting task.
+/// Threads are started when they are first needed. A waiting task has at most one piece of work in the queue.
 package final class BlockingPool: Sendable {
     private struct State {
         var work: [@Sendable () -> Void] = []
@@ -28,13 +28,14 @@ package final class BlockingPool: Sendable {
     private let maximumThreads: Int
     private let monitor = Monitor(State(), signals: 1)
 
-    /// - Parameter name: at most 15 bytes.
+    /// - Parameter name: the threads' name, at most 15 bytes.
     package init(name: String, threads: Int) {
         self.name = name
         self.maximumThreads = threads
     }
 
-    /// Runs work on one of the threads and waits for it; in place on a thread that may block.
+    /// Runs work on one of the pool's threads and returns its result. A thread that may block (it has a `Throttle`)
+    /// does the work in place.
     package func run<Value: Sendable, Failure: Error>(
         _ work: @escaping @Sendable () throws(Failure) -> Value
     ) async throws(Failure) -> Value {
@@ -55,7 +56,7 @@ package final class BlockingPool: Sendable {
         return try result.get()
     }
 
-    /// Runs work on one of the threads, at some time.
+    /// Queues work for one of the threads and does not wait for it.
     package func submit(_ work: @escaping @Sendable () -> Void) {
         enum Next { case queued, needsThread, runHere }
         let next: Next = monitor.withLock { state in
@@ -76,7 +77,7 @@ package final class BlockingPool: Sendable {
                 state.threads -= 1
                 return state.threads == 0
             }
-            // Without any thread the work is done here: slow, but done.
+            // The system gives no thread, so the caller does the work: slow, but done.
             if isAlone, let work = monitor.withLock({ $0.take() }) { work() }
         }
     }

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// Values kept in memory up to a bound: when it is reached, what was not used of late goes.
+/// A cache of values up to a bound: when that is reached, values that were not used of late are dropped.
 ///
 /// Two generations instead of a list: a value that is used moves to the young one; when the young one holds half of the
 /// bound, it becomes the old one and the former old one is dropped. Every operation takes constant time.
@@ -20,10 +20,11 @@ package final class BoundedCache<Key: Hashable & Sendable, Value: Sendable>: Sen
     private let maximumCost: Int
     private let state = Mutex(State())
 
-    /// - Parameter maximumCost: in whatever `cost` counts.
+    /// - Parameter maximumCost: the bound of all values' costs together, in the unit of `insert`.
     package init(maximumCost: Int) { self.maximumCost = maximumCost }
 
-    /// A mark to hand to `insert`, so that what was loaded before a removal is not kept after it.
+    /// A mark for `insert`. Take it before loading a value, and the value is not kept if something was removed
+    /// meanwhile.
     package var mark: UInt64 { state.withLock { $0.changes } }
 
     package func value(_ key: Key) -> Value? {

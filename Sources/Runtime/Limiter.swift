@@ -1,12 +1,12 @@
 import Synchronization
 
-/// Lets a number of callers in at a time; others wait in line.
+/// Lets a number of callers run at a time; others wait in the order in which they came.
 package final class Limiter: Sendable {
     private struct State {
         var free: Int
         var next: UInt64 = 0
         var line: [(id: UInt64, continuation: CheckedContinuation<Bool, Never>)] = []
-        /// On their way into the line.
+        /// Callers that have an id, but do not wait in `line` yet.
         var arriving: Set<UInt64> = []
     }
 
@@ -14,7 +14,8 @@ package final class Limiter: Sendable {
 
     package init(_ count: Int) { state = Mutex(State(free: count)) }
 
-    /// - Parameter cancelled: what to throw if the caller was cancelled while it waited.
+    /// Runs the body once there is a place for it.
+    /// - Parameter cancelled: thrown if the calling task is cancelled while it waits.
     package func run<Value, Failure: Error>(
         cancelled: Failure, _ body: () async throws(Failure) -> Value
     ) async throws(Failure) -> Value {
@@ -37,7 +38,7 @@ package final class Limiter: Sendable {
         return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isIn: Bool? = state.withLock { state in
-                    // Gone from the set: cancelled before it came to stand in line.
+                    // The cancellation handler has removed the id before this caller could wait in line.
                     guard state.arriving.remove(id) != nil else { return false }
                     if state.free > 0 {
                         state.free -= 1

@@ -3,7 +3,7 @@ import Glibc
 
 /// State that threads share and wait on: a mutex with condition variables.
 ///
-/// Its waits are for threads that may block. Tasks only take the lock, which nobody may hold during I/O.
+/// `wait` is for threads that may block. Tasks only use `withLock`; nobody may do I/O there, so it never takes long.
 package final class Monitor<State>: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let signals: UnsafeMutablePointer<pthread_cond_t>
@@ -46,11 +46,13 @@ package final class Monitor<State>: @unchecked Sendable {
 
     package enum Wait<Value> {
         case done(Value)
-        /// Ask again after the signal, or at this time of `SystemClock.monotonic()` if there is no signal before.
+        /// Call the body again after the signal, and at this time of `SystemClock.monotonic()` at the latest; nil for
+        /// no such time.
         case until(Int64?)
     }
 
-    /// Waits for the signal until the body is done; it is asked at once, after each signal and when its time has come.
+    /// Calls the body until it is done: at once, after each signal and when its time has come.
+    /// - Returns: the value that the body is done with.
     package func wait<Value>(for signal: Int, _ body: (inout State) -> Wait<Value>) -> Value {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }

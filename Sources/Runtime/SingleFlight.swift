@@ -1,13 +1,14 @@
 import Synchronization
 
-/// Several who want the same thing at once wait for the first one's work instead of doing it again.
+/// Callers that want the same value at the same time wait for the first one's work instead of repeating it.
 package final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sendable {
-    /// nil: nobody works on the key, so whoever asks does.
+    /// The callers that wait for each key's value. A key without an entry is not worked on, so the next caller has to.
     private let waiting = Mutex<[Key: [CheckedContinuation<Value?, Never>]]>([:])
 
     package init() {}
 
-    /// - Throws: what this caller's own work throws. If the one that it waited for failed, it works itself.
+    /// A key's value, from the caller that works on it, or else from this one's own work.
+    /// - Throws: what this caller's own work throws. If the caller that it waited for failed, it does the work itself.
     package func value<Failure: Error>(
         for key: Key, _ work: () async throws(Failure) -> Value
     ) async throws(Failure) -> Value {

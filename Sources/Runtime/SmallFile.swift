@@ -5,7 +5,7 @@ import Glibc
 /// Nothing here waits for another process: a pipe, a device or a directory in the file's place is refused. Links are
 /// followed, since that is how Kubernetes replaces files.
 package enum SmallFile {
-    /// Why a file was not read; it says nothing of what is in it.
+    /// Why a file was not read. The text repeats nothing of the file's content.
     package struct Failure: Error, Hashable, CustomStringConvertible {
         package let path: String
         package let reason: String
@@ -16,7 +16,7 @@ package enum SmallFile {
 
     /// - Parameters:
     ///   - maximum: in bytes; a larger file is an error.
-    ///   - isSecret: nobody but the file's owner may have access to it.
+    ///   - isSecret: whether a file is refused to which others than its owner have access.
     package static func read(_ path: String, maximum: Int, isSecret: Bool = false) throws(Failure) -> [UInt8] {
         // Without O_NONBLOCK, opening a pipe waits until somebody writes to it.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
@@ -30,7 +30,7 @@ package enum SmallFile {
         }
         let tooLarge = "it has more than \(maximum) bytes"
         guard status.st_size <= maximum else { throw failure(path, tooLarge) }
-        // One more than there are, to see whether the file grew meanwhile.
+        // One byte more than the file has, to notice if it grows meanwhile.
         var bytes = [UInt8](repeating: 0, count: min(Int(status.st_size), maximum) + 1)
         var count = 0
         while count < bytes.count {
@@ -49,7 +49,8 @@ package enum SmallFile {
         return Array(bytes[..<count])
     }
 
-    /// As text.
+    /// Reads a file as UTF-8 text.
+    /// - Parameter maximum: in bytes; a larger file is an error.
     package static func text(_ path: String, maximum: Int) throws(Failure) -> String {
         guard let text = String(validating: try read(path, maximum: maximum), as: UTF8.self) else {
             throw failure(path, "it is not UTF-8")

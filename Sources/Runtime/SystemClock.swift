@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 
-/// The system's clocks. Whoever decides by the time takes it as a function, so that tests can hand in their own.
+/// The system's clocks. Code that depends on the time takes a clock as a function, so that tests can pass their own.
 package enum SystemClock {
     /// Nanoseconds since 1970: the clock that people set.
     package static func now() -> Int64 { read(CLOCK_REALTIME) }

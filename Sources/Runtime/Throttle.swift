@@ -1,20 +1,20 @@
 import CLinux
 import Glibc
 
-/// How a thread that may take its time gives way to those that may not.
+/// Makes background threads give way to others where processors are scarce.
 ///
-/// After some milliseconds of work it looks whether it had to wait for a processor. If so it rests several times as long
-/// as it worked. (A lower priority would do less: threads that such a thread happens to start would keep it, and where
-/// a container's time is limited it saves none.)
+/// After some milliseconds of work a thread checks whether it had to wait for a processor. If so, it rests several
+/// times as long as it worked. (A lower priority would do less: threads that such a thread happens to start would
+/// inherit it, and where a container's processor time is limited it saves none.)
 final class Throttle {
-    /// Work after which it looks, in nanoseconds of processor time.
+    /// After how much work the thread checks, in nanoseconds of processor time.
     private static let quantum: Int64 = 4_000_000
-    /// A rest is so many times as long as the work before it. With eight a collection's two threads take a tenth of two
-    /// processors.
+    /// How many times as long as the work before it a rest is. With eight, a collection's two threads take a tenth of
+    /// two processors.
     private static let factor: Int64 = 8
-    /// A thread that waits a twentieth of its working time or more does so for others.
+    /// A thread that waited for a processor for 1/20 of its working time or more competes with others.
     private static let patience: Int64 = 20
-    /// Whoever waits for such a thread waits no longer than that, in nanoseconds.
+    /// The longest rest, in nanoseconds, since a caller may wait for the thread that rests.
     static let longestRest: Int64 = 100_000_000
 
     /// The thread's `schedstat` (proc_pid_schedstat(5)): nanoseconds on a processor, and waiting for one. -1 if the
@@ -30,12 +30,12 @@ final class Throttle {
 
     deinit { if statistics >= 0 { close(statistics) } }
 
-    /// Of the calling thread; nil if that may not block.
+    /// The calling thread's throttle; nil if that thread may not block.
     static var current: Throttle? {
         pthread_getspecific(key).map { Unmanaged<Throttle>.fromOpaque($0).takeUnretainedValue() }
     }
 
-    /// From now on the calling thread may block, and has a throttle until it ends.
+    /// Gives the calling thread a throttle until it ends, which marks it as a thread that may block.
     static func begin() { pthread_setspecific(key, Unmanaged.passRetained(Throttle()).toOpaque()) }
 
     private static let key: pthread_key_t = {
@@ -46,7 +46,7 @@ final class Throttle {
         return key
     }()
 
-    /// Rests if it is time to. The calling thread must be the one that this is the throttle of.
+    /// Rests if the thread has worked enough and had to wait. Call it on the thread whose throttle this is.
     func rest() {
         let work = SystemClock.threadTime() - worked
         guard work >= Self.quantum else { return }
@@ -60,7 +60,8 @@ final class Throttle {
     }
 
     /// How long to rest, in nanoseconds.
-    /// - Parameter waiting: nil if nobody knows: then others may well have waited too.
+    /// - Parameter waiting: how long the thread waited for a processor; nil if that is not known, which counts as too
+    ///   long.
     static func rest(after work: Int64, waiting: Int64?) -> Int64 {
         if let waiting, waiting < work / patience { return 0 }
         return min(min(work, longestRest) * factor, longestRest)

@@ -7,7 +7,7 @@ public struct Timestamp: Hashable, Sendable, Comparable {
         self.seconds = min(max(seconds, -62_167_219_200), 253_402_300_799)
     }
 
-    /// - Parameter nanoseconds: since 1970, as the clocks here give them; what is less than a second is cut off.
+    /// - Parameter nanoseconds: since 1970; what is less than a second is cut off.
     public init(nanoseconds: Int64) {
         self.init(seconds: nanoseconds.dividedRoundingDown(by: 1_000_000_000))
     }

@@ -19,8 +19,8 @@ struct Cistern: AsyncParsableCommand {
 
     /// Exit codes: 0 done, 1 failed, 2 usage.
     static func main() async {
-        // The parser's own flag would answer for every command whose arguments are not complete: a rootfs' version is given
-        // by the same name.
+        // ArgumentParser's own `--version` would also answer for every command with incomplete arguments, and rootfs
+        // commands have an option of that name.
         if CommandLine.arguments.dropFirst() == ["--version"] { return print("0.1.0") }
         do {
             var command = try parseAsRoot()
@@ -52,7 +52,7 @@ struct Cistern: AsyncParsableCommand {
     }
 }
 
-/// Something that went wrong, said so that its reader knows what to do next.
+/// An error whose text tells its reader what to do next.
 struct CommandError: Error, CustomStringConvertible {
     let description: String
     init(_ description: String) { self.description = description }

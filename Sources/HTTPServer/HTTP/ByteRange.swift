@@ -40,7 +40,7 @@ public enum ByteRange: Hashable, Sendable {
 }
 
 extension Request {
-    /// The part that the client asks for; a range on condition of another tag or of a date is ignored (If-Range).
+    /// The part that the client asks for. A range is ignored if its condition (If-Range) is another tag or a date.
     func range(of length: Int64, tag: EntityTag?) -> ByteRange {
         guard method == .get, let header = headers[.range] else { return .whole }
         if let condition = headers[.ifRange], condition != tag?.text { return .whole }
@@ -56,7 +56,7 @@ public struct EntityTag: Hashable, Sendable {
     /// - Parameter opaque: printable ASCII without quotes, for example a digest.
     public init(_ opaque: String) { text = "\"\(opaque)\"" }
 
-    /// The tag is in an If-None-Match list: compared weakly, `*` is every tag.
+    /// Whether an If-None-Match list has the tag, compared weakly, or `*`.
     func isListed(in header: String) -> Bool {
         header.split(separator: ",").contains { item in
             var item = item.drop { $0 == " " }
@@ -68,7 +68,7 @@ public struct EntityTag: Hashable, Sendable {
 }
 
 extension Request {
-    /// The client already has what this tag stands for (If-None-Match): answer 304.
+    /// Whether the client already has what this tag stands for (If-None-Match), so that the answer is 304.
     public func has(_ tag: EntityTag) -> Bool {
         guard method == .get || method == .head, let header = headers[.ifNoneMatch] else { return false }
         return tag.isListed(in: header)

@@ -2,7 +2,7 @@ public import HTTPTypes
 import Identity
 public import JSON
 
-/// An answer that is not a success: what a client is told, and nothing from the inside.
+/// An answer that is not a success: what a client is told, without anything internal.
 public struct HTTPFailure: Error, Sendable {
     public var status: HTTPResponse.Status
     /// The API's own code for it, for example `MANIFEST_UNKNOWN`; empty where the status says it all.
@@ -29,7 +29,7 @@ extension HTTPFailure {
         .unauthorized, "authentication is required", code: "UNAUTHORIZED",
         headers: [.wwwAuthenticate: #"Basic realm="cistern""#])
 
-    /// - Parameter roles: of which one is enough.
+    /// - Parameter roles: the roles of which one is enough.
     static func forbidden(_ roles: some Collection<Role>) -> HTTPFailure {
         let names = roles.map(\.rawValue).sorted().joined(separator: " or ")
         return HTTPFailure(.forbidden, "this needs the role \(names)", code: "DENIED")
@@ -60,7 +60,7 @@ extension HTTPFailure {
             code: "TOOMANYREQUESTS", headers: [.retryAfter: String(seconds)])
     }
 
-    /// What the server may hold for requests is taken.
+    /// The memory or the places that the server has for requests are all taken.
     static let busy = HTTPFailure(
         .serviceUnavailable, "the server has no room for this now: try again", code: "UNAVAILABLE",
         headers: [.retryAfter: "1"])
@@ -74,7 +74,7 @@ extension HTTPFailure {
     static let stalled = HTTPFailure(.requestTimeout, "the body stopped coming", code: "TIMEOUT")
     static let brokenBody = HTTPFailure(.badRequest, "the body is not framed as it should be", code: "SIZE_INVALID")
 
-    /// For the log: nobody reads the answer.
+    /// For the log only: the client is gone and does not read the answer.
     static let clientGone = HTTPFailure(
         .init(code: 499, reasonPhrase: "Client Closed Request"), "the client went away", code: "CANCELED")
 

@@ -4,7 +4,7 @@ struct HeaderParameters: Equatable {
     let value: String
     private(set) var parameters: [String: String] = [:]
 
-    /// - Returns: nil if the text is not built as it should be, or has a parameter twice.
+    /// - Returns: nil if the text is malformed or has a parameter twice.
     init?(_ text: some StringProtocol) {
         var rest = Array(text.utf8)[...]
         let value = Self.trim(Self.take(&rest) { $0 != UInt8(ascii: ";") })
@@ -39,7 +39,8 @@ struct HeaderParameters: Equatable {
                 guard rest.isEmpty || rest.first == UInt8(ascii: ";") else { return nil }
                 return String(validating: bytes, as: UTF8.self)
             case UInt8(ascii: "\\"):
-                // Browsers send Windows paths with single backslashes: only these two are escapes.
+                // Browsers send Windows paths with single backslashes, so a backslash escapes only quotes and
+                // backslashes.
                 if let next = rest.first, next == UInt8(ascii: "\"") || next == UInt8(ascii: "\\") {
                     rest.removeFirst()
                     bytes.append(next)

@@ -1,9 +1,9 @@
 import Glibc
 
-/// Reads multipart/form-data (RFC 7578 in the form of RFC 2046) piece by piece, wherever the pieces are cut: a value
-/// without I/O. It holds a part's header and a boundary's length of bytes, and no more.
+/// Parses multipart/form-data (RFC 7578 in the form of RFC 2046) in pieces, wherever these are cut; it does no I/O. It
+/// buffers at most a part's header, or as many bytes as a boundary has.
 struct MultipartParser {
-    /// Of one part's header, in bytes.
+    /// The largest header of a part, in bytes.
     static let maximumHeader = 16 << 10
     static let maximumParts = 64
 
@@ -16,9 +16,9 @@ struct MultipartParser {
     }
 
     struct Part: Equatable {
-        /// From Content-Disposition.
+        /// The field's name, from Content-Disposition.
         var name: String
-        /// nil for fields that are no files.
+        /// The file's name, from Content-Disposition; nil for fields that are no files.
         var filename: String?
     }
 
@@ -27,7 +27,7 @@ struct MultipartParser {
     private enum State {
         /// Before the first boundary.
         case preamble
-        /// Behind a boundary: the end of its line, or `--`.
+        /// After a boundary, where the end of its line follows, or `--`.
         case boundary
         case header
         case body
@@ -50,10 +50,11 @@ struct MultipartParser {
         buffer = Array("\r\n".utf8)
     }
 
-    /// The closing boundary was seen; what follows it is ignored.
+    /// Whether the closing boundary was seen; what follows it is ignored.
     var isOver: Bool { if case .epilogue = state { true } else { false } }
 
-    /// Takes the next bytes.
+    /// Parses the next bytes.
+    /// - Returns: what these bytes complete, in order.
     mutating func feed(_ bytes: [UInt8]) throws(Malformed) -> [Event] {
         if case .epilogue = state { return [] }
         var input: [UInt8]
@@ -70,7 +71,8 @@ struct MultipartParser {
         return events
     }
 
-    /// - Returns: where to go on; nil if more bytes are needed, which are then kept.
+    /// - Returns: the index at which to go on; nil if more bytes are needed, with those of `input` that are not used
+    ///   up in `buffer`.
     private mutating func step(
         _ input: [UInt8], from start: Int, _ events: inout [Event]
     ) throws(Malformed) -> Int? {
@@ -142,7 +144,8 @@ struct MultipartParser {
         return next
     }
 
-    /// The first place where a pattern stands, or where its beginning stands at the input's end.
+    /// Finds the first place where a pattern stands, or where its beginning stands at the input's end (not `isWhole`);
+    /// the input's end if there is neither.
     private static func search(
         _ input: [UInt8], for pattern: [UInt8], from start: Int
     ) -> (index: Int, isWhole: Bool) {

@@ -6,27 +6,27 @@ import OCI
 /// A request as a route sees it.
 public struct Request: Sendable {
     public let method: HTTPRequest.Method
-    /// The path as it came: still escaped, without the query.
+    /// The path as it was received: still percent-encoded, without the query.
     public let path: String
-    /// The query as it came, without its `?`; empty if there is none.
+    /// The query as it was received, without its `?`; empty if there is none.
     public let queryText: String
     public let headers: HTTPFields
-    /// Names this request in logs and answers: the client's own if it sent a sane one.
+    /// Identifies this request in logs and answers: the client's own id if it sent an acceptable one.
     public let id: String
     /// The client's IP address.
     public let peer: String
     /// The host and port that the client asked for; nil if it did not say.
     public let authority: String?
-    /// What the route's pattern names, unescaped.
+    /// The values of the parameters in the route's pattern, decoded.
     public internal(set) var parameters = Parameters()
-    /// Who asks; nil only in routes that answer those who don't say it.
+    /// The user who sends the request; nil only in routes that answer clients without credentials.
     public internal(set) var principal: Principal?
-    /// What those may do who don't say who they are; nil where nobody asked or they may do nothing.
+    /// What clients without credentials may do; nil if that is nothing, or was not looked up.
     var anonymous: Principal?
     let source: BodySource
     let baseLogger: Logger
 
-    /// A request made up by a test of a route.
+    /// Makes a request for a test of a route.
     public init(
         method: HTTPRequest.Method = .get, target: String, headers: HTTPFields = [:], body: [UInt8] = [],
         parameters: [String: String] = [:], principal: Principal? = nil, anonymous: Principal? = nil,
@@ -68,17 +68,17 @@ public struct Request: Sendable {
         return logger
     }
 
-    /// The first value of a query parameter, unescaped; nil if it is missing.
-    /// - Throws: 400 if one is not escaped as it should be.
+    /// The first value of a query parameter, decoded; nil if it is missing.
+    /// - Throws: 400 if a value's percent-encoding is malformed.
     public func query(_ name: String) throws(HTTPFailure) -> String? {
         try queries(name).first
     }
 }
 
 extension Request {
-    /// All values of a query parameter that may stand there several times, unescaped, in their order; empty for one
-    /// without `=`.
-    /// - Throws: 400 for one that is not escaped as it should be.
+    /// All values of a query parameter that may be given several times, decoded, in their order; one without `=` is
+    /// empty.
+    /// - Throws: 400 if a value's percent-encoding is malformed.
     public func queries(_ name: String) throws(HTTPFailure) -> [String] {
         var values: [String] = []
         for pair in queryText.utf8.split(separator: UInt8(ascii: "&")) {
@@ -94,30 +94,30 @@ extension Request {
 }
 
 extension Request {
-    /// Whether whoever asks has a role everywhere or on this repository.
+    /// Whether the client has a role everywhere or on this repository.
     public func may(_ role: Role, on repository: String) -> Bool {
         (principal ?? anonymous)?.may(role, on: repository) ?? false
     }
 
-    /// Asks for a user, whatever it may do.
-    /// - Throws: 401 for those who don't say who they are.
+    /// Requires a user, whatever it may do.
+    /// - Throws: 401 for clients without credentials.
     @discardableResult
     public func requireUser() throws(HTTPFailure) -> Principal {
         guard let principal else { throw .unauthorized }
         return principal
     }
 
-    /// Asks for a role everywhere or on a repository.
-    /// - Throws: 401 for those who don't say who they are and don't have it, 403 for users without it.
+    /// Requires a role everywhere or on a repository.
+    /// - Throws: 401 for clients without credentials that don't have it, 403 for users without it.
     public func require(_ role: Role, on repository: String) throws(HTTPFailure) {
         guard !may(role, on: repository) else { return }
         try requireUser()
         throw .forbidden(role, on: repository)
     }
 
-    /// Asks for what a row of `AccessTable` says.
-    /// - Parameter repository: which one the path names; nil if it is not known yet.
-    /// - Throws: 401 for those who would have to say who they are, 403 for users who may not.
+    /// Requires what a row of `AccessTable` says.
+    /// - Parameter repository: the one that the path names; nil if it is not known yet, and not to be checked.
+    /// - Throws: 401 for clients that need credentials, 403 for users who may not.
     package func require(_ access: Access, on repository: String? = nil) throws(HTTPFailure) {
         switch access {
         case .open, .anonymous: return

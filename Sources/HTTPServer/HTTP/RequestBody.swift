@@ -7,10 +7,11 @@ enum BodySource: Sendable {
     case bytes([UInt8])
     case network(NetworkBody)
 
-    /// Who sends it is known: what is collected of it is the operators', and not all users'.
+    /// Called once an operator is known to send the body: what is collected of it then counts for operators, and not
+    /// for documents.
     func belongsToOperators() { if case .network(let body) = self { body.memory.move(to: .operators) } }
 
-    /// The request is answered: nothing that was collected of its body is used any more.
+    /// Called once the request is answered: gives back the memory of what was collected, which is no longer used.
     func release() { if case .network(let body) = self { body.memory.release() } }
 }
 
@@ -22,21 +23,21 @@ struct NetworkBody: Sendable {
     let connection: Connection
     let expectsContinue: Bool
     let received: ByteCounter
-    /// Of what is collected.
+    /// The memory that the collected bytes take.
     let memory: Holding
 }
 
-/// Counts what was received, for the log and for bodies that end early.
+/// Counts the received bytes of a body, for metrics and the access log.
 final class ByteCounter: Sendable {
     private let value = Atomic<Int64>(0)
     var count: Int64 { value.load(ordering: .relaxed) }
     func add(_ count: Int) { value.wrappingAdd(Int64(count), ordering: .relaxed) }
 }
 
-/// A request's body as a sequence of chunks, read at the pace of its reader and once only.
+/// A request's body as a sequence of chunks, read at its reader's pace. It can be read once only.
 ///
-/// It ends early only by throwing: `HTTPFailure` 413 over its bound, 408 if the client stopped sending, 400 if it broke
-/// off.
+/// The sequence ends early only by throwing `HTTPFailure`: 413 over its bound, 408 if the client stopped sending, 400
+/// if the body broke off, 503 if there is no memory for it.
 public struct RequestBody: AsyncSequence, Sendable {
     public typealias Element = [UInt8]
 
@@ -108,13 +109,13 @@ public struct RequestBody: AsyncSequence, Sendable {
             } catch let error as CancellationError {
                 throw error
             } catch {
-                // The parser's errors and the socket's.
+                // Errors of the parser or of the socket.
                 throw HTTPFailure.brokenBody
             }
         }
     }
 
-    /// The whole body; its bound is the caller's. Its memory counts until the request is answered.
+    /// Reads the whole body, up to its bound. Its memory is held until the request is answered.
     /// - Throws: 503 if there is no memory for it.
     public func collect() async throws -> [UInt8] {
         var bytes: [UInt8] = []
@@ -122,7 +123,7 @@ public struct RequestBody: AsyncSequence, Sendable {
         for try await chunk in self {
             let count = bytes.count + chunk.count
             if count > room {
-                // As much again, but no more than will come.
+                // Doubles the room, but takes no more than can come.
                 let wanted = Swift.max(count, Swift.min(2 * room, Int(clamping: length ?? maximum)), 16 << 10)
                 if case .network(let body) = source, !body.memory.take(wanted - room) { throw HTTPFailure.busy }
                 room = wanted
@@ -136,7 +137,8 @@ public struct RequestBody: AsyncSequence, Sendable {
 
 extension Request {
     /// The body, of which at most a number of bytes is taken.
-    /// - Throws: 413 at once if the client declared more: it has then not sent anything if it waits to be asked.
+    /// - Throws: 413 at once if the client declared more. A client that waits for `100 Continue` has then not sent
+    ///   anything.
     public func body(maximum: Int64) throws(HTTPFailure) -> RequestBody {
         let body = RequestBody(source: source, maximum: maximum)
         if let length = body.length, length > maximum { throw .tooLarge(maximum: maximum) }

@@ -1,7 +1,7 @@
 public import HTTPTypes
 public import JSON
 
-/// A route's answer. The server adds Content-Length, Date and the request id, and leaves the body away for HEAD.
+/// A route's answer. The server adds Content-Length, Date and the request id, and leaves out the body for HEAD.
 public struct Response: Sendable {
     public var status: HTTPResponse.Status
     public var headers: HTTPFields
@@ -34,7 +34,7 @@ public struct Response: Sendable {
     /// An answer whose bytes are made while they are sent.
     /// - Parameters:
     ///   - length: in bytes, if it is known: exactly so many must be written.
-    ///   - write: is given a function that takes bytes at the client's pace.
+    ///   - write: called with a function that takes bytes at the client's pace.
     public static func stream(
         contentType: String, length: Int64? = nil, headers: HTTPFields = [:],
         _ write: @escaping @Sendable (_ send: ([UInt8]) async throws -> Void) async throws -> Void
@@ -49,7 +49,7 @@ public struct Response: Sendable {
     /// The file is closed when the response is through, however it ends.
     /// - Parameters:
     ///   - tag: what If-None-Match and If-Range are compared with.
-    ///   - headers: sent with all four.
+    ///   - headers: sent with each of these statuses.
     public static func file(
         _ file: ResponseFile, for request: Request, contentType: String, tag: EntityTag? = nil,
         headers: HTTPFields = [:]
@@ -86,7 +86,7 @@ public enum ResponseBody: Sendable {
     case stream(
         length: Int64?, write: @Sendable (_ send: ([UInt8]) async throws -> Void) async throws -> Void)
 
-    /// In bytes; nil if it is not known before it is sent.
+    /// In bytes; nil if it is not known before the body is sent.
     var length: Int64? {
         switch self {
         case .none: 0

@@ -2,8 +2,8 @@ import HTTPTypes
 
 /// The one file that a request uploads, as a sequence of chunks: its whole body, or a field of a form.
 ///
-/// A form's other fields are skipped. The sequence ends only after the form did, so that a reader which came to the end
-/// had all of it; otherwise it throws `HTTPFailure`.
+/// A form's other fields are skipped. The sequence ends only after the form did, so that a reader which reaches the
+/// end has had all of the file; otherwise it throws `HTTPFailure`.
 public struct UploadedFile: AsyncSequence, Sendable {
     public typealias Element = [UInt8]
 
@@ -15,7 +15,7 @@ public struct UploadedFile: AsyncSequence, Sendable {
     let body: RequestBody
     let form: Form
 
-    /// The file's length as the client declared it, in bytes; nil if it did not: a form's is not known.
+    /// The file's length as the client declared it, in bytes; nil if it did not, as for each file in a form.
     public var length: Int64? { if case .none = form { body.length } else { nil } }
 
     public func makeAsyncIterator() -> Iterator { Iterator(body: body.makeAsyncIterator(), form: form) }

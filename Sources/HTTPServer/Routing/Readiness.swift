@@ -4,13 +4,13 @@ import JSON
 import Logging
 import Synchronization
 
-/// Something that must be well for the server to be of use.
+/// A check that must succeed for the server to be ready.
 public struct ReadinessCheck: Sendable {
     public let name: String
     let check: @Sendable () async throws -> String?
 
-    /// - Parameter check: throws if it is not well; what it throws is logged and not shown. What it returns is shown: a
-    ///   word for what is not as it should be though the server is of use, or nil.
+    /// - Parameter check: throws if the server is not ready; the error is logged and not shown. It returns nil, or a
+    ///   word to show for a problem with which the server is ready all the same.
     public init(_ name: String, _ check: @escaping @Sendable () async throws -> String?) {
         self.name = name
         self.check = check
@@ -36,10 +36,10 @@ public struct ReadinessCheck: Sendable {
 }
 
 extension Routes {
-    /// `/healthz`, which says that the process lives, and `/readyz`, which asks some checks: both open to everybody, so
-    /// they tell names and whether they are well, and no more. Answers are kept for a second. A server that drains takes no
-    /// new connections: who asks it learns that without an answer.
-    /// - Parameter checks: asked one after the other; each may take `timeout`.
+    /// `/healthz`, which says that the process lives, and `/readyz`, which runs some checks. Both are open to
+    /// everybody, so they show the checks' names and outcomes, and no more. Outcomes are kept for a second. A server
+    /// that drains accepts no new connections, so a probe learns that without an answer.
+    /// - Parameter checks: run one after the other; each may take `timeout`.
     public static func health(_ checks: [ReadinessCheck], timeout: Duration = .seconds(5)) -> Routes {
         let readiness = Readiness(checks: checks, timeout: timeout)
         var routes = Routes()
@@ -56,7 +56,7 @@ extension Routes {
     }
 }
 
-/// Asks checks, at most once a second and by one asker at a time.
+/// Runs the checks, at most once a second and for one request at a time; others wait for the outcome.
 private actor Readiness {
     struct Answer {
         var isReady = true
@@ -92,7 +92,7 @@ private actor Readiness {
                 answer.isReady = false
             }
         }
-        // Who asked may have gone away, which cancels the checks. The others then ask for themselves.
+        // The client of this request may have gone away, which cancels the checks. Other requests then run them again.
         let isWhole = !Task.isCancelled
         if isWhole { asked = (.now, answer) }
         let others = waiting ?? []

@@ -2,7 +2,8 @@ import OCI
 
 /// A path with parameters: `/droplets/:guid/:hash`, or `/v2/**` for `/v2` and everything below it.
 ///
-/// Text beats a parameter, and a parameter beats `**`. A parameter takes one component, which is not empty.
+/// Where several patterns match, text wins over a parameter, and a parameter over `**`. A parameter takes one
+/// component, which is not empty.
 public struct RoutePattern: Sendable, ExpressibleByStringLiteral {
     enum Component: Hashable, Sendable {
         case text([UInt8])
@@ -26,7 +27,8 @@ public struct RoutePattern: Sendable, ExpressibleByStringLiteral {
         }
     }
 
-    /// - Returns: nil if the path does not fit; parameters that are not escaped as they should be are nil inside.
+    /// - Returns: nil if the path does not match; `.some(nil)` if it does, but a parameter's percent-encoding is
+    ///   malformed.
     func match(_ path: String) -> Parameters?? {
         var parameters: Parameters? = Parameters()
         var rest = path.utf8[...]
@@ -52,7 +54,7 @@ public struct RoutePattern: Sendable, ExpressibleByStringLiteral {
     }
 }
 
-/// What a route's pattern names.
+/// The values of the parameters in a route's pattern.
 public struct Parameters: Sendable {
     private var values: [(name: String, value: String)] = []
 
@@ -61,6 +63,6 @@ public struct Parameters: Sendable {
 
     mutating func add(_ name: String, _ value: String) { values.append((name, value)) }
 
-    /// The value of a name that the pattern has; an empty string for any other.
+    /// The value of a parameter; an empty string if the pattern has none of that name.
     public subscript(_ name: String) -> String { values.first { $0.name == name }?.value ?? "" }
 }

@@ -1,7 +1,7 @@
 public import HTTPTypes
 public import Identity
 
-/// Everything a server answers, or the part of it that one API brings along.
+/// All routes of a server, or those of one API.
 public struct Routes: Sendable {
     public typealias Handler = @Sendable (Request) async throws -> Response
 
@@ -27,12 +27,12 @@ public struct Routes: Sendable {
     private let errors: any ErrorEnvelope
     private let table: AccessTable
     private(set) var routes: [Route] = []
-    /// Routes that the table of roles and routes does not have. A server does not start with them.
+    /// Routes without a row in the table of roles and routes. A server does not start with any.
     private(set) var missingRows: [String] = []
 
     /// - Parameters:
     ///   - errors: how failures of the routes added here are worded.
-    ///   - table: whom they answer.
+    ///   - table: says which clients the routes answer.
     public init(errors: any ErrorEnvelope = PlainErrors(), table: AccessTable = .cistern) {
         self.errors = errors
         self.table = table
@@ -43,7 +43,7 @@ public struct Routes: Sendable {
         routes.map { ($0.method, $0.pattern) }
     }
 
-    /// Adds a route, which answers those whom its row in the table names.
+    /// Adds a route. Its row in the table says which clients it answers.
     /// - Parameter method: nil takes every method. A route for GET answers HEAD too, unless HEAD has its own.
     public mutating func on(
         _ method: HTTPRequest.Method?, _ pattern: RoutePattern, execution: Execution = .pool,
@@ -64,7 +64,7 @@ public struct Routes: Sendable {
 
     public mutating func delete(_ pattern: RoutePattern, _ handler: @escaping Handler) { on(.delete, pattern, handler) }
 
-    /// Adds a route that the table need not have.
+    /// Adds a route for the given clients, which needs no row in the table.
     mutating func on(
         _ method: HTTPRequest.Method?, _ pattern: RoutePattern, access: Access, execution: Execution = .pool,
         _ handler: @escaping Handler
@@ -86,8 +86,8 @@ public struct Routes: Sendable {
         routes.insert(route, at: index)
     }
 
-    /// Text before parameters, component by component; whole paths before `**`; and for the same path HEAD's own route
-    /// before GET's and routes with a method before those without.
+    /// The order in which routes are tried: text before parameters, component by component; whole paths before `**`;
+    /// and for the same path HEAD's own route before GET's, and routes with a method before those without.
     private static func isBefore(_ left: Route, _ right: Route) -> Bool {
         for (one, other) in zip(left.pattern.components, right.pattern.components) where one.rank != other.rank {
             return one.rank < other.rank

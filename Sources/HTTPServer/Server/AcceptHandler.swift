@@ -2,14 +2,15 @@ import Glibc
 import Logging
 import NIOCore
 
-/// Stands at a listening socket and survives errors of accept: it lets another connection make room, and rests a moment.
+/// Keeps a listening socket alive when accepting fails: where descriptors or memory ran out it has another connection
+/// closed, and it pauses for a moment.
 final class AcceptHandler: ChannelDuplexHandler {
     typealias InboundIn = any Channel
     typealias InboundOut = any Channel
     typealias OutboundIn = Never
     typealias OutboundOut = Never
 
-    /// How long accepting rests after it failed.
+    /// How long accepting pauses after it failed.
     static let rest = TimeAmount.milliseconds(100)
 
     private let logger: Logger

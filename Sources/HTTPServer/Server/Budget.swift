@@ -2,23 +2,23 @@ import Synchronization
 
 /// How much memory all requests together may hold, in bytes.
 ///
-/// It is taken before it is used and given back afterwards. It is cut into shares, each of which has a bound of its own:
-/// whatever strangers or users do, what others need is left.
+/// Memory is taken before it is used and given back afterwards. The budget is divided into shares with bounds of their
+/// own: whatever strangers or users do, what others need is left.
 public final class Budget: Sendable {
     public enum Share: Int, CaseIterable, Sendable {
-        /// Connections and requests of those who have not said who they are.
+        /// Connections and requests of strangers, which are clients that have not authenticated.
         case strangers
         /// Connections, requests and answers of users.
         case users
         /// Documents, such as manifests, that users send and that are read whole.
         case documents
-        /// What archives take while they are taken in.
+        /// The buffers of archives while they are converted.
         case archives
-        /// All of that for operators.
+        /// All of the above for operators.
         case operators
     }
 
-    /// What one share has. It lies alone in memory, since several event loops count at once.
+    /// The counters of one share, in an object of their own, since several event loops count at the same time.
     private final class Account: Sendable {
         let bound: Int
         let used = Atomic(0)
@@ -29,10 +29,10 @@ public final class Budget: Sendable {
 
     private let accounts: [Account]
 
-    /// - Parameter bound: of a share.
+    /// - Parameter bound: gives the bytes of a share.
     init(_ bound: (Share) -> Int) { accounts = Share.allCases.map { Account(bound: bound($0)) } }
 
-    /// The bytes that requests may hold.
+    /// Divides a number of bytes into the shares.
     public static func memory(_ bytes: Int) -> Budget {
         Budget { share in
             switch share {
@@ -43,7 +43,7 @@ public final class Budget: Sendable {
         }
     }
 
-    /// Takes some of a share.
+    /// Takes bytes of a share.
     /// - Returns: false if there is not enough left; then nothing was taken.
     public func take(_ amount: Int, of share: Share) -> Bool {
         let account = accounts[share.rawValue]
@@ -56,7 +56,7 @@ public final class Budget: Sendable {
         return true
     }
 
-    /// Takes it though it may be more than there is left: the caller has just made somebody else give up as much.
+    /// Takes bytes of a share even beyond its bound, for a caller that has just closed connections which hold as many.
     func takeAnyway(_ amount: Int, of share: Share) {
         accounts[share.rawValue].used.wrappingAdd(amount, ordering: .relaxed)
     }
@@ -67,10 +67,10 @@ public final class Budget: Sendable {
 
     public func bound(of share: Share) -> Int { accounts[share.rawValue].bound }
 
-    /// What is taken of all shares together.
+    /// The bytes that are taken of all shares together.
     public var used: Int { accounts.reduce(0) { $0 + $1.used.load(ordering: .relaxed) } }
 
-    /// How much less is taken than at most since this was asked last.
+    /// By how many bytes use has fallen from its peak since this was asked last, all shares together.
     func fallen() -> Int {
         accounts.reduce(0) { sum, account in
             let used = account.used.load(ordering: .relaxed)
@@ -86,7 +86,7 @@ public final class Budget: Sendable {
         return true
     }
 
-    /// Of memory, what a pull needs.
+    /// The memory that a pull needs, in bytes.
     private static let ordinary = 256 << 10
 }
 
@@ -106,16 +106,17 @@ final class Holding: Sendable {
         state = Mutex(State(share: share))
     }
 
-    /// Holds nothing yet.
-    /// - Parameter share: what it is of, given what this one is of.
+    /// Another holding of the same budget, which holds nothing yet.
+    /// - Parameter share: gives the new one's share for the share of this one.
     func another(_ share: (Budget.Share) -> Budget.Share) -> Holding { Holding(budget, share(self.share)) }
 
     deinit { release() }
 
     var share: Budget.Share { state.withLock { $0.share } }
-    /// What it holds.
+    /// The bytes that are held.
     var bytes: Int { state.withLock { $0.held } }
 
+    /// Takes bytes of the share.
     /// - Returns: false if there is not enough left, or after `release`.
     func take(_ amount: Int) -> Bool {
         state.withLock { state in
@@ -125,7 +126,7 @@ final class Holding: Sendable {
         }
     }
 
-    /// Takes it though it may be more than there is left (`Budget.takeAnyway`).
+    /// Takes bytes even beyond the share's bound (`Budget.takeAnyway`).
     func takeAnyway(_ amount: Int) {
         state.withLock { state in
             guard !state.isOver else { return }
@@ -142,7 +143,7 @@ final class Holding: Sendable {
         }
     }
 
-    /// From now on all that is held counts for another share. It stays where it is if that has no room.
+    /// Moves all that is held to another share. Does nothing if that has no room for it.
     func move(to share: Budget.Share) {
         state.withLock { state in
             guard state.share != share, !state.isOver, budget.take(state.held, of: share) else { return }
@@ -151,7 +152,7 @@ final class Holding: Sendable {
         }
     }
 
-    /// Gives back all, for ever.
+    /// Gives everything back; nothing can be taken any more.
     func release() {
         state.withLock { state in
             guard !state.isOver else { return }

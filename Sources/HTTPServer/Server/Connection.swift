@@ -3,16 +3,16 @@ import NIOCore
 import NIOSSL
 import Synchronization
 
-/// What routes' answers need of the connection that they go to.
+/// A connection, or a stream of HTTP/2, as far as answering its requests needs to know it.
 final class Connection: Sendable {
-    /// How a file's bytes get into this connection. It is decided where the pipeline is built: only a plain one has the
-    /// handler that makes file regions, so that none can reach TLS.
+    /// How a file's bytes get into this connection. This is decided where the pipeline is built: only a plain one has
+    /// the handler that makes file regions, so that none can reach TLS.
     enum Transfer: Sendable {
         case sendfile
         case chunks
     }
 
-    /// In HTTP/2 this is the request's stream.
+    /// The connection's channel; in HTTP/2, the channel of the request's stream.
     let channel: any Channel
     /// The socket's channel.
     let underlying: any Channel
@@ -20,12 +20,12 @@ final class Connection: Sendable {
     /// The client's IP address.
     let peer: String
     let address: ClientAddress
-    /// What is held for this connection, or for this stream: given back when it closes.
+    /// The memory that is held for this connection, or for this stream. It is given back when that closes.
     let memory: Holding
     let statistics: ServerStatistics
-    /// Makes room; nil where nobody could.
+    /// Closes other connections to make room for this one; nil if none is to be closed.
     private let registry: ConnectionRegistry?
-    /// The connection that a stream belongs to.
+    /// The connection that a stream belongs to; nil for a connection.
     private let parent: Connection?
     private let requests = Atomic(0)
     private let spare = Atomic(false)
@@ -50,7 +50,7 @@ final class Connection: Sendable {
         address = ClientAddress(remote)
     }
 
-    /// A stream of an HTTP/2 connection, whose client it has.
+    /// Describes a stream of an HTTP/2 connection, whose client is the connection's.
     init(stream: any Channel, of connection: Connection) {
         memory = connection.memory.another { $0 }
         parent = connection
@@ -64,7 +64,7 @@ final class Connection: Sendable {
         user.withLock { $0 = connection.certifiedUser }
     }
 
-    /// No request that is read from now on is answered.
+    /// Whether the connection is about to be closed: no request that is read from now on is answered.
     var isClosing: Bool { closing.load(ordering: .relaxed) }
     func markClosing() { closing.store(true, ordering: .relaxed) }
 
@@ -72,29 +72,30 @@ final class Connection: Sendable {
     var certifiedUser: String? { user.withLock { $0 } }
     func markCertified(_ name: String?) { user.withLock { $0 = name } }
 
-    /// Somebody is known to be behind it: what it holds counts for them from now on.
+    /// Called once the sender of a request is known: what the connection holds counts for that share from now on.
     func belongs(to share: Budget.Share) {
         memory.move(to: share)
         parent?.memory.move(to: share)
     }
 
-    /// Takes memory for a request whose head is there. Nobody knows yet who sends it, perhaps an operator: where
-    /// strangers have taken all that is theirs, some of them make room.
+    /// Takes memory for a request whose head was read. It may be an operator's, which nobody knows yet: where
+    /// strangers have taken all that is theirs, connections of some of them are closed to make room.
+    /// - Returns: false if there is no memory.
     func takeForRequest(_ bytes: Int) -> Bool { memory.take(bytes) || registry?.take(bytes, for: self) ?? false }
 
-    /// For a document that a request sends; it is not known yet who that is.
+    /// The memory for a document that a request sends. It is not known yet who sends it.
     func holdingForDocument() -> Holding { memory.another { _ in .documents } }
 
-    /// A request of this connection is worked on or being answered.
+    /// Whether a request of this connection is worked on or being answered.
     var isBusy: Bool { requests.load(ordering: .relaxed) > 0 }
     func begin() { (parent ?? self).requests.wrappingAdd(1, ordering: .relaxed) }
     func end() { (parent ?? self).requests.wrappingSubtract(1, ordering: .relaxed) }
 
-    /// There was no room left for it but what is kept for operators and for health.
+    /// Whether the connection was let in beyond the maximum, in a place that is kept for operators and health.
     var isSpare: Bool { (parent ?? self).spare.load(ordering: .relaxed) }
     func markSpare() { spare.store(true, ordering: .relaxed) }
 
-    /// Ends it at once. TLS would first say goodbye and wait for a client that does not listen.
+    /// Closes the connection at once. A close of TLS would first exchange messages with a client that may not listen.
     func cut() {
         let channel = underlying
         channel.eventLoop.execute {
@@ -106,35 +107,35 @@ final class Connection: Sendable {
         }
     }
 
-    /// Runs what serves this connection, in a task that `cancel` cancels from then on.
+    /// Serves this connection in the calling task, which `cancel` cancels from then on.
     func serve(_ work: () async -> Void) async {
         await withUnsafeCurrentTask { (task: UnsafeCurrentTask?) async in
             server.withLock { $0.task = task }
             if isCancelled.load(ordering: .acquiring) { task?.cancel() }
             await work()
-            // Before the task can be gone.
+            // The reference is removed before the task ends: it must not be used after that.
             server.withLock { $0.task = nil }
         }
     }
 
-    /// The client is gone: nobody wants what is done for it. Called on the event loop.
+    /// Cancels the task that serves this connection, since its client is gone. Called on the event loop.
     func cancel() {
-        // What is cancelled may close the channel, which comes here again.
+        // The cancelled task may close the channel, which calls this again.
         guard !isCancelled.exchange(true, ordering: .acquiringAndReleasing) else { return }
         server.withLock { $0.task?.cancel() }
     }
 
-    /// The task that serves a connection. It is known only while it runs, so that it can be cancelled from any thread.
+    /// The task that serves a connection, known only while it runs. The lock around it lets any thread cancel it.
     private struct Server: @unchecked Sendable {
         var task: UnsafeCurrentTask?
     }
 
-    /// Lets a client that waits for it send its body.
+    /// Sends `100 Continue` if the client waits for that before it sends its body.
     func sendContinue() {
         channel.triggerUserOutboundEvent(SendContinue(), promise: nil)
     }
 
-    /// Hands a file's range to the system, which sends it.
+    /// Sends a range of a file with sendfile.
     func send(_ region: FileRegion) async throws {
         let promise = channel.eventLoop.makePromise(of: Void.self)
         channel.triggerUserOutboundEvent(SendFile(region: region), promise: promise)

@@ -15,19 +15,19 @@ import NIOSSL
 ///     HTTP/2:   NIOSSLServerHandler · NIOHTTP2Handler · HTTP2ConnectionHandler
 ///     and each stream of it: StreamHandler · NIOAsyncChannel
 struct ConnectionChannel: Sendable {
-    /// What a connection takes in memory by being there, in bytes, and an HTTP/2 connection besides, its first
-    /// stream included.
+    /// The memory that an open connection takes, in bytes: without TLS, with it, and with HTTP/2 in addition (its
+    /// first stream included).
     private static let plainBytes = 24 << 10
     private static let secureBytes = 64 << 10
     private static let http2Bytes = (96 << 10) + StreamHandler.bytes
 
     typealias AsyncChannel = NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>
 
-    /// What a connection speaks.
+    /// The version of HTTP that a connection speaks.
     enum Version: Sendable {
         case one(AsyncChannel)
         case two(StreamQueue)
-        /// TLS will tell. What it tells must reach `handle`.
+        /// The TLS handshake will tell. Its result must be passed to `handle`.
         case negotiated(EventLoopFuture<Version>)
     }
 
@@ -48,8 +48,8 @@ struct ConnectionChannel: Sendable {
     let statistics: ServerStatistics
     let logger: Logger
 
-    /// Builds a connection's pipeline. Called on the connection's event loop. What it returns must reach `handle` or
-    /// `refuse`: an asynchronous channel that is let go otherwise ends the process.
+    /// Builds a connection's pipeline. Called on the connection's event loop. The result must be passed to `handle` or
+    /// `refuse`, since NIO ends the process when an asynchronous channel is dropped.
     func setup(_ channel: any Channel) throws -> Accepted {
         let connection: Connection
         let version: Version
@@ -81,7 +81,7 @@ struct ConnectionChannel: Sendable {
         return Accepted(version: version, connection: connection)
     }
 
-    /// Builds the upper end of a pipeline that speaks HTTP/1.1. What it returns must be run.
+    /// Adds the handlers of HTTP/1.1 to a pipeline. The result must be passed to `handle`, as that of `setup`.
     func addHTTP1(_ connection: Connection, since: NIODeadline) throws -> Version {
         let pipeline = connection.channel.pipeline.syncOperations
         let meter = HeadMeterHandler(connection: connection)
@@ -96,7 +96,7 @@ struct ConnectionChannel: Sendable {
                 configuration: .init(isOutboundHalfClosureEnabled: true)))
     }
 
-    /// Builds the upper end of a pipeline that speaks HTTP/2.
+    /// Adds the handlers of HTTP/2 to a pipeline.
     func addHTTP2(_ connection: Connection, since: NIODeadline) throws -> Version {
         guard registry.take(Self.http2Bytes, for: connection) else { throw ConnectionError.noRoom }
         let streams = StreamQueue()
@@ -105,12 +105,12 @@ struct ConnectionChannel: Sendable {
         return .two(streams)
     }
 
-    /// Closes a connection that came in when its listener had already ended.
+    /// Closes a connection that was accepted when its listener had already ended.
     static func refuse(_ accepted: Accepted) {
         switch accepted.version {
         case .one(let channel): Task { try? await channel.executeThenClose { _, _ in } }
         case .two, .negotiated:
-            // What is not negotiated yet won't be.
+            // A handshake that is still under way must not go on (`NegotiationHandler` looks at `isClosing`).
             accepted.connection.markClosing()
             let channel = accepted.connection.channel
             channel.eventLoop.execute { channel.close(promise: nil) }
@@ -136,10 +136,10 @@ struct ConnectionChannel: Sendable {
         }
     }
 
-    /// Serves one request after the other. The task that does so is cancelled when the client goes away.
+    /// Serves one request after the other. The calling task is cancelled when the client goes away.
     private func handle(_ channel: AsyncChannel, _ connection: Connection, _ requestHandler: RequestHandler) async {
         await connection.serve {
-            // What is thrown here is that the client is gone.
+            // An error here means that the client is gone.
             try? await channel.executeThenClose { inbound, outbound in
                 let parts = RequestParts(inbound, memory: connection.memory)
                 do {
@@ -147,12 +147,12 @@ struct ConnectionChannel: Sendable {
                         try await requestHandler.serve(head, parts, outbound, on: connection)
                     }
                 } catch let error as HTTPParserError {
-                    // What came behind the last request is none.
+                    // The bytes after the last request are no valid request.
                     try await outbound.write(contentsOf: Self.refusal(of: error))
                 }
                 outbound.finish()
                 try await channel.channel.closeFuture.get()
-                // Without anybody who might read, the channel would not wait for its client to take the answer.
+                // The channel waits for its client to take the answer only as long as somebody might read from it.
                 withExtendedLifetime(parts) {}
             }
         }
@@ -168,15 +168,15 @@ struct ConnectionChannel: Sendable {
 }
 
 extension ConnectionChannel {
-    /// Builds one connection of each kind, whose client is gone already, and lets it go.
+    /// Serves one connection of each kind, whose client is gone already.
     ///
-    /// What a connection is made of are generic types that the Swift runtime puts together when they are first used. Two
-    /// event loops that do so at the same moment have brought the process down (once in some 700 starts with several
-    /// first clients at once); after a rehearsal on one of them the types are there.
+    /// A pipeline consists of generic types, which the Swift runtime builds when they are first used. Two event loops
+    /// that do so at the same moment have brought the process down (once in some 700 starts with several first clients
+    /// at once). After a rehearsal on one of them the types are there.
     func rehearse(on group: any EventLoopGroup, requestHandler: RequestHandler) async {
         await rehearse(on: group, requestHandler: requestHandler, input: []) { try setup($0) }
         guard case .tls = security else { return }
-        // What a handshake would have led to.
+        // The pipelines that a handshake would have led to.
         await rehearse(on: group, requestHandler: requestHandler, input: []) { channel in
             let connection = Connection(
                 channel: channel, transfer: .chunks, memory: memory, statistics: statistics)
@@ -201,13 +201,13 @@ extension ConnectionChannel {
             channel.eventLoop.makeCompletedFuture { try build(channel) }
         }
         guard let accepted else { return }
-        // In a task of its own, since the one that serves a connection is cancelled when its client goes.
+        // In a child task, since the task that serves a connection is cancelled when the client goes.
         await withDiscardingTaskGroup { tasks in
             tasks.addTask { await handle(accepted, requestHandler: requestHandler) }
         }
     }
 
-    /// What an HTTP/2 client begins with, and a request that no route sees: `GET *`.
+    /// The first bytes of an HTTP/2 client, and a request that is refused before it reaches a route: `GET *`.
     private static let refusedStream: [UInt8] =
         Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + [0, 0, 0, 4, 0, 0, 0, 0, 0]
         + [0, 0, 5, 1, 5, 0, 0, 0, 1] + [0x82, 0x87, 0x04, 0x01, 0x2A]

@@ -4,8 +4,8 @@ import NIOHTTP1
 import NIOHTTPTypes
 import NIOHTTPTypesHTTP1
 
-/// A connection's HTTP/1.1: turns what the parser found into requests and responses into bytes, keeps the deadlines of
-/// `ConnectionState`, answers `Expect: 100-continue` and closes connections so that clients see the answer.
+/// HTTP/1.1 of a connection: turns what the parser found into requests, and responses into bytes; keeps the deadlines
+/// of `ConnectionState`; answers `Expect: 100-continue`; and closes connections so that clients see the answer.
 final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPRequestPart
@@ -21,20 +21,20 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
     private let scheme: String
     var state: ConnectionState
     var timer = DeadlineTimer()
-    /// A head, or a head and body, that is not handed on yet.
+    /// Bytes of the response that are not passed on yet, so that head, small bodies and chunk sizes go out together.
     private var unsent: ByteBuffer?
     private var isChunked = false
     private var isBodiless = false
     private var filesUnderWay = 0
-    /// How many were written to their end.
+    /// How many responses were written to their end.
     private var answers = 0
-    /// What is left in the parser is worth nothing: the answer to the last request is the connection's last.
+    /// The parser failed and reads no more requests, so the answer to the last request is the connection's last.
     private var hasParserFailed = false
     /// There was no memory for the last request's body.
     private var isBodyRefused = false
 
     /// - Parameters:
-    ///   - meter: stands below the parser.
+    ///   - meter: the handler below the parser, which takes memory for what comes in.
     ///   - since: when the connection began.
     init(connection: Connection, meter: HeadMeterHandler, limits: ServerLimits, since: NIODeadline) {
         self.connection = connection
@@ -50,7 +50,7 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
         startTimer(context, by: since + TimeAmount(state.limits.headTime))
     }
 
-    /// The timer may have fired while the channel was still being set up, and found nothing to close.
+    /// Starts the timer again, since it may have fired while the channel was being set up, and found nothing to close.
     func channelActive(context: ChannelHandlerContext) {
         startTimer(context, by: since + TimeAmount(state.limits.headTime))
         context.fireChannelActive()
@@ -86,15 +86,16 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
         }
     }
 
-    /// A client that sends no more is gone, as a rule. One that only said so early gets a moment's time for its answer.
+    /// Cancels the work on a request a moment after its client closed its side of the connection. Most such clients
+    /// are gone, but some wait for their answer.
     private func cancelUnlessAnswered(_ context: ChannelHandlerContext) {
         context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(state.limits.halfClosedTime)) {
             if self.state.isWorking { self.connection.cancel() }
         }
     }
 
-    /// While draining: gives an idle client a moment to send the request that may be on its way. The moment begins
-    /// again with each answer.
+    /// While draining: closes an idle connection after a moment, in which a request that is on its way can come. The
+    /// moment begins again with each answer.
     private func closeIfIdle(_ context: ChannelHandlerContext) {
         let answers = answers
         context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(state.limits.drainIdleTime)) {
@@ -155,7 +156,7 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
         let isChunked = head.headers.contains(name: "transfer-encoding")
         let hasBody = isChunked || (length ?? 0) > 0
         let exchange = ConnectionState.Exchange(
-            // HTTP/1.0 would have to be told that its connection stays.
+            // A client of HTTP/1.0 would have to be told that its connection stays open, so it is closed.
             keepAlive: head.version.minor >= 1 && head.isKeepAlive, isHead: head.method == .HEAD,
             expectsContinue: hasBody && head.version == .http1_1
                 && head.headers.first(name: "expect")?.lowercased() == "100-continue", size: size)
@@ -193,7 +194,7 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
             case .end: writeEnd(context: context)
             }
         }
-        // Nothing above this handler waits for single parts; what the socket takes shows in its writability.
+        // No caller waits for single parts; what the socket takes shows in its writability.
         promise?.succeed()
     }
 
@@ -237,7 +238,7 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
 
     private func writeHead(_ head: HTTPResponse, context: ChannelHandlerContext) {
         var head = head
-        // Where the parser failed between requests, that has an answer of its own, which asks for the close.
+        // Where the parser failed between requests, that gets an answer of its own, which asks for the close.
         let wantsClose =
             isBodyRefused || (hasParserFailed && state.isBodyOpen && state.exchanges.count == 1)
             || head.headerFields[.connection] == "close"
@@ -299,8 +300,8 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
 
     // MARK: closing and time
 
-    /// Ends the connection after what was written: says so to the client and then swallows what still comes for a while,
-    /// since a reset would destroy the answer on its way.
+    /// Closes the connection after what was written: closes the output, and then discards what still comes for a
+    /// while, since a reset would destroy the answer on its way.
     private func close(_ context: ChannelHandlerContext) {
         connection.markClosing()
         meter.isSwallowing = true
@@ -308,7 +309,7 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
         context.flush()
         context.close(mode: .output, promise: nil)
         startTimer(context, by: until)
-        // Whoever still reads this request's body has had it.
+        // A reader of this request's body must not wait any longer: nothing more of it is read.
         context.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
         context.read()
     }
@@ -323,13 +324,13 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
     func giveUp(_ context: ChannelHandlerContext) { context.cut() }
 }
 
-/// Why a connection, or a request's body, ends before its end.
+/// Why a connection, or a request's body, ends early.
 enum ConnectionError: Error {
     /// The client is gone.
     case cut
     /// The client stopped sending.
     case stalled
-    /// What the server may hold for requests is taken: there is none for this body.
+    /// There is no memory left for this body in the budget for requests.
     case noMemory
     /// There is no place for another connection.
     case noRoom
@@ -359,8 +360,8 @@ enum ResponseHeadEncoder {
     }
 }
 
-/// Turns `SendFile` into a file region, which NIO gives to sendfile. It stands in plain pipelines only: under TLS the
-/// event finds no taker and fails with an error, where a file region would end the process.
+/// Turns `SendFile` into a file region, which NIO sends with sendfile. Only plain pipelines have this handler: under
+/// TLS no handler takes the event and it fails, where a file region would end the process.
 final class SendfileHandler: ChannelOutboundHandler {
     typealias OutboundIn = IOData
     typealias OutboundOut = IOData

@@ -3,27 +3,27 @@ import Logging
 import NIOCore
 import Synchronization
 
-/// The connections that are open: lets new ones in, closes others where there is no room for all, and tells them to
+/// The open connections: lets new ones in, closes others where there is no room for all, and tells all of them to
 /// finish.
 ///
-/// Nobody waits to be let in. Where there is no room a stranger's connection is closed: one that has asked for nothing
-/// for a while, or else one of the address that has most; then, of users, one that is idle. So a flood takes its room
-/// from itself.
+/// No connection waits to be let in. Where there is no room, another one is closed: an idle one of a stranger, if
+/// possible one that is older than `prompt`; or else a busy one of a stranger; or else an idle one of a user. Among
+/// these it is the oldest one of the address that has most of them, so a flood takes its room from itself.
 final class ConnectionRegistry: Sendable {
-    /// What is logged of connections that are closed or turned away is logged once in this time.
+    /// Connections that are closed or turned away are logged once in this time at most.
     private static let logged = TimeAmount.seconds(60)
 
-    /// By when a client that wants something has asked for it, as a rule.
+    /// The time in which a client that wants something has asked for it, as a rule.
     private static let prompt = TimeAmount.seconds(2)
 
-    /// Connections that are being closed to make room, at a time.
+    /// How many connections may be closing at a time to make room.
     private static let leaving = 64
 
     private struct Entry {
         let connection: Connection
         let number: Int
         let since: NIODeadline
-        /// It is being closed to make room.
+        /// Whether the connection is being closed to make room.
         var isLeaving = false
     }
 
@@ -35,11 +35,11 @@ final class ConnectionRegistry: Sendable {
         var number = 0
         var nextLog = NIODeadline.uptimeNanoseconds(0)
 
-        /// Chooses a connection that has to go.
+        /// Chooses a connection to be closed, and counts it as leaving.
         /// - Parameters:
-        ///   - evenOfUsers: not only of strangers.
-        ///   - evenSpare: one may go that has a place which is kept for operators.
-        ///   - id: of one that stays.
+        ///   - evenOfUsers: whether an idle connection of a user may be chosen, if there is none of a stranger.
+        ///   - evenSpare: whether a connection may be chosen that has a place which is kept for operators.
+        ///   - id: the id of a connection that stays.
         mutating func victim(
             evenOfUsers: Bool, evenSpare: Bool, but id: ObjectIdentifier? = nil, now: NIODeadline
         ) -> Connection? {
@@ -72,9 +72,9 @@ final class ConnectionRegistry: Sendable {
     private let state = Mutex(State())
 
     /// - Parameters:
-    ///   - maximum: of connections.
-    ///   - spare: how many more may be there, for operators and health; requests of others are refused on them.
-    ///   - maximumOfAddress: of one address; more are closed as they come.
+    ///   - maximum: how many connections may be open.
+    ///   - spare: how many more may be open, for operators and health; requests of others are refused on them.
+    ///   - maximumOfAddress: how many of one address may be open; more are closed as they come.
     init(maximum: Int, spare: Int = 0, maximumOfAddress: Int, logger: Logger) {
         self.maximum = maximum
         self.spare = spare
@@ -85,9 +85,9 @@ final class ConnectionRegistry: Sendable {
     var count: Int { state.withLock { $0.entries.count } }
     var isDraining: Bool { state.withLock { $0.isDraining } }
 
-    /// Takes a new connection in.
-    /// - Parameter bytes: what it takes in memory by being there.
-    /// - Throws: `ConnectionError.noRoom`; it is then to be closed.
+    /// Lets a new connection in.
+    /// - Parameter bytes: the memory that it takes by being open.
+    /// - Throws: `ConnectionError.noRoom`; the connection is then to be closed.
     func add(_ connection: Connection, bytes: Int, now: NIODeadline = .now()) throws(ConnectionError) {
         let channel = connection.channel
         let id = ObjectIdentifier(channel)
@@ -118,12 +118,12 @@ final class ConnectionRegistry: Sendable {
         if isDraining { channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
     }
 
-    /// Connections of strangers that make room for one other, at most.
+    /// How many connections of strangers are closed at most to make room for one other.
     private static let maximumVictims = 16
 
-    /// Takes memory for what any connection needs that is let in.
-    /// - Parameter connection: or a stream.
-    /// - Returns: false if there is none, and there are no strangers' connections that could make room.
+    /// Takes memory for a connection that was let in. If there is none, connections of strangers are closed for it.
+    /// - Parameter connection: a connection, or one of its streams.
+    /// - Returns: false if there is no memory, and closing strangers' connections does not give enough.
     func take(_ bytes: Int, for connection: Connection) -> Bool {
         if connection.memory.take(bytes) { return true }
         guard connection.memory.share == .strangers else { return false }
@@ -150,7 +150,7 @@ final class ConnectionRegistry: Sendable {
         }
     }
 
-    /// The system has no descriptor for another connection.
+    /// Closes a connection, since the system has no descriptor or no memory for another one.
     func makeRoom() {
         state.withLock { $0.victim(evenOfUsers: true, evenSpare: true, now: .now()) }?.cut()
     }

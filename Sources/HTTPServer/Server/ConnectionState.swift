@@ -3,12 +3,12 @@ import NIOCore
 /// What a connection is doing and when it has to be given up: a value without I/O, so that every deadline can be tested
 /// with times and counters that a test makes up.
 struct ConnectionState {
-    /// What is to be known of a request until its response is written.
+    /// What has to be known of a request until its response is written.
     struct Exchange: Equatable {
         var keepAlive: Bool
         var isHead: Bool
         var expectsContinue: Bool
-        /// Of the head, in bytes.
+        /// The size of the head, in bytes.
         var size = 0
     }
 
@@ -21,38 +21,38 @@ struct ConnectionState {
 
     enum Judgement: Equatable {
         case again(NIODeadline)
-        /// The request's body stopped coming: tell whoever reads it.
+        /// The request's body stopped coming: tell its reader.
         case stalled(again: NIODeadline)
         case close
     }
 
-    /// What went over the connection so far, in bytes, and whether the client has yet to take some.
+    /// The bytes that went over the connection so far, and whether the client still has to take some of them.
     struct Progress: Equatable {
         var moved: Int64
         var hasUnsent: Bool
     }
 
-    /// Request bodies that are nearly through are read to their end to keep the connection; larger ones are not.
+    /// If at most so many bytes of a body are left, they are read, to keep the connection; else it is closed.
     static let worthReading: Int64 = 64 << 10
 
     let limits: ServerLimits
     /// Requests whose response is not finished, oldest first (several if the client pipelines).
     private(set) var exchanges: [Exchange] = []
-    /// A request's head came and its end did not.
+    /// Whether a request's head came and its end did not.
     private(set) var isBodyOpen = false
-    /// What is still to come of that body; nil if it is chunked.
+    /// How many bytes of that body are still to come; nil if it is chunked.
     private var bodyLeft: Int64?
     private(set) var received: Int64 = 0
     private(set) var isDraining = false
     private var lingering: (quiet: NIODeadline, end: NIODeadline)?
-    /// The server asked for bytes and has not got any since.
+    /// Whether the server asked for bytes and has not got any since.
     var isReading = false
-    /// The client does not take what is being sent.
+    /// Whether the client does not take what is being sent.
     var isBlocked = false
     private var responseClosing = false
     private var responseStarted = false
     private var waitingSince: NIODeadline
-    /// Since when the oldest of `exchanges` is going on.
+    /// When the oldest of `exchanges` began: when its head came, or the response before it ended.
     private var exchangeSince: NIODeadline
     private var wasServed = false
     private var toldOfStall = false
@@ -66,9 +66,9 @@ struct ConnectionState {
 
     var isIdle: Bool { exchanges.isEmpty && !isBodyOpen }
     var isLingering: Bool { lingering != nil }
-    /// The oldest request has no answer yet.
+    /// Whether the response to the oldest request has not begun.
     var isWorking: Bool { !exchanges.isEmpty && !responseStarted }
-    /// The client waits for `100 Continue` before it sends its body.
+    /// Whether the client waits for `100 Continue` before it sends its body.
     var awaitsContinue: Bool { isBodyOpen && exchanges.last?.expectsContinue == true }
 
     // MARK: what comes in
@@ -92,14 +92,15 @@ struct ConnectionState {
         isBodyOpen = false
     }
 
-    /// The body is wanted, or is coming without being asked for.
+    /// Notes that the client needs no `100 Continue` any more: its body is wanted, or comes without that.
     mutating func stopExpecting() {
         if !exchanges.isEmpty { exchanges[exchanges.count - 1].expectsContinue = false }
     }
 
     // MARK: what goes out
 
-    /// - Parameter wantsClose: whoever answers wants the connection closed.
+    /// Begins a response.
+    /// - Parameter wantsClose: whether the response asks for the connection to be closed.
     /// - Returns: the request that is answered, and whether the connection closes after it.
     mutating func responseHead(wantsClose: Bool) -> (exchange: Exchange, close: Bool) {
         let exchange = exchanges.first ?? Exchange(keepAlive: false, isHead: false, expectsContinue: false)
@@ -111,6 +112,7 @@ struct ConnectionState {
         return (exchange, responseClosing)
     }
 
+    /// Ends a response.
     /// - Returns: whether the connection is to be closed now.
     mutating func responseEnd(now: NIODeadline) -> Bool {
         if !exchanges.isEmpty { exchanges.removeFirst() }
@@ -124,10 +126,10 @@ struct ConnectionState {
 
     // MARK: closing
 
-    /// The server stops: the response that is under way is the last one.
+    /// Notes that the server stops: the response that is under way is the last one.
     mutating func drain() { isDraining = true }
 
-    /// From now on what comes is swallowed.
+    /// Begins to discard what comes, since the connection is being closed.
     /// - Returns: when to check whether that is over.
     mutating func linger(now: NIODeadline) -> NIODeadline {
         let quiet = now + TimeAmount(limits.lingerTime)
@@ -135,14 +137,14 @@ struct ConnectionState {
         return quiet
     }
 
-    /// Something came and was swallowed.
+    /// Notes that something came and was discarded: the client gets more time to read the answer.
     mutating func swallowed(now: NIODeadline) {
         lingering?.quiet = now + TimeAmount(limits.lingerTime)
     }
 
     // MARK: time
 
-    /// What the timer that has just fired means.
+    /// Says what to do when the timer has fired.
     mutating func check(now: NIODeadline) -> Check {
         if let lingering {
             let end = min(lingering.quiet, lingering.end)
@@ -163,7 +165,7 @@ struct ConnectionState {
         let current = progress ?? Progress(moved: received, hasUnsent: isBlocked)
         defer { last = current }
         let next = now + TimeAmount(limits.progressTime)
-        // An idle client that still takes what was sent to it is not idle.
+        // A client that still takes the last response is not idle.
         if isIdle, !current.hasUnsent { return .close }
         let isLate = !isIdle && now >= exchangeSince + TimeAmount(limits.exchangeTime)
         guard last != nil || isLate else { return .again(next) }
@@ -172,7 +174,7 @@ struct ConnectionState {
             return .again(next)
         }
         if isBodyOpen, !isBlocked, !responseStarted, !exchanges.isEmpty {
-            // Whoever reads the body is told once, and answers.
+            // The body's reader gets the error once, and then answers the request.
             defer { toldOfStall = true }
             return toldOfStall ? .again(next) : .stalled(again: next)
         }

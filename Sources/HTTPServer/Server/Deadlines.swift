@@ -1,18 +1,18 @@
 import NIOCore
 
-/// A handler that keeps the deadlines of a `ConnectionState`, of a connection or of a stream: the timer, and what is done
-/// when it fires.
+/// A handler that keeps the deadlines of a `ConnectionState`, for a connection or for a stream: the timer, and what is
+/// done when it fires.
 protocol DeadlineKeeper: AnyObject {
     var state: ConnectionState { get set }
     var timer: DeadlineTimer { get set }
-    /// Whose progress the system tells.
+    /// The socket whose progress the system tells.
     var socket: any Channel { get }
 
     /// What counts as this handler's own progress, given the socket's.
     func progress(_ ofSocket: ConnectionState.Progress?) -> ConnectionState.Progress?
-    /// Gives up whatever it is of.
+    /// Closes the connection, or the stream, at once.
     func giveUp(_ context: ChannelHandlerContext)
-    /// Ends what has done nothing for too long.
+    /// Closes the connection, or the stream, that was idle for too long.
     func endIdle(_ context: ChannelHandlerContext)
 }
 
@@ -26,7 +26,7 @@ extension DeadlineKeeper {
         timer.start(context, by: deadline) { self.timerFired(context) }
     }
 
-    /// The client takes what is sent to it, or not: from then on it must make progress.
+    /// Notes whether the client takes what is sent to it. As soon as it does not, it must make progress again in time.
     func setBlocked(_ isBlocked: Bool, _ context: ChannelHandlerContext) {
         if isBlocked, !state.isBlocked {
             startTimer(context, by: context.eventLoop.now + TimeAmount(state.limits.progressTime))
@@ -61,7 +61,7 @@ struct DeadlineTimer {
     private var deadline = NIODeadline.distantFuture
 
     /// Makes sure that it fires no later than a time.
-    /// - Parameter fire: begins with `fired()`.
+    /// - Parameter fire: called when the time has come; it must call `fired()` first.
     mutating func start(_ context: ChannelHandlerContext, by deadline: NIODeadline, _ fire: @escaping () -> Void) {
         if let scheduled {
             guard deadline < self.deadline else { return }
@@ -71,7 +71,7 @@ struct DeadlineTimer {
         scheduled = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline, fire)
     }
 
-    /// It runs no more.
+    /// Notes that the timer has fired.
     mutating func fired() { scheduled = nil }
 
     mutating func cancel() {
@@ -90,7 +90,7 @@ struct TCPInfo: Sendable {
         )
     /// Offset 120: bytes that the client confirmed.
     var bytesAcknowledged: UInt64
-    /// Offset 128.
+    /// Offset 128: bytes that the client sent.
     var bytesReceived: UInt64
     /// Offset 136.
     private var segments: UInt64

@@ -2,8 +2,8 @@ import Glibc
 
 /// How many descriptors this process may have open.
 public enum DescriptorLimit {
-    /// Takes as many as the system allows: the limit that shells set (often 1,024) is less than the connections that a
-    /// server may have.
+    /// Raises the limit as far as the system allows, to 1,048,576 at most: the limit that shells set (often 1,024) is
+    /// less than the connections that a server may have.
     /// - Returns: how many may be open now.
     @discardableResult
     public static func raise() -> Int {
@@ -18,14 +18,14 @@ public enum DescriptorLimit {
     }
 }
 
-/// What a process's descriptors are for: connections, what their requests open, and the rest, which is the store's and
-/// the process's own.
+/// How a process's descriptors are divided: connections, the files that their requests open, and the rest for the
+/// store and the process itself.
 struct DescriptorPlan {
     /// Open connections, all listeners together.
     let connections: Int
-    /// How many more there may be for operators and health.
+    /// How many more connections there may be for operators and health.
     let spare: Int
-    /// Requests that are worked on or answered: each may have a file open.
+    /// Places for requests that are worked on or answered, each of which may have a file open.
     let requests: RequestSlots
 
     /// - Parameter limit: descriptors that this process may have open.

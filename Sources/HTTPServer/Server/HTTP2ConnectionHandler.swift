@@ -1,14 +1,14 @@
 import NIOCore
 import NIOHTTP2
 
-/// An HTTP/2 connection as a whole: takes its streams in, keeps the deadlines of `ConnectionState` while it has none,
-/// and ends it.
+/// An HTTP/2 connection as a whole: lets its streams in, keeps the deadlines of `ConnectionState` while there are
+/// none, and closes the connection.
 final class HTTP2ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
     typealias InboundIn = HTTP2Frame
     typealias OutboundIn = HTTP2Frame
     typealias OutboundOut = HTTP2Frame
 
-    /// Streams with errors of their own, before the connection is ended for them.
+    /// How many errors of single streams are tolerated before the connection is closed.
     private static let maximumErrors = 100
 
     private let connection: Connection
@@ -40,7 +40,7 @@ final class HTTP2ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
         ]
         configuration.connection.targetWindowSize = 4 * limits.streamWindow
         configuration.connection.maximumBufferedControlFrames = 1000
-        // Clients go on sending for a while on streams that were answered early.
+        // Clients go on sending for a while on streams that were answered early and reset; that must not be an error.
         configuration.connection.maximumRecentlyResetStreams = 4 * limits.streams
         configuration.stream.targetWindowSize = limits.streamWindow
         configuration.stream.outboundBufferSizeHighWatermark = 64 << 10
@@ -75,7 +75,7 @@ final class HTTP2ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         errors += 1
-        // Of what it ends a connection for, the protocol's handler has told the client.
+        // The protocol's handler has told the client of errors for which the connection ends.
         if errors > Self.maximumErrors || !HTTP2StreamErrors.contain(error) { context.cut() }
     }
 
@@ -88,14 +88,14 @@ final class HTTP2ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
             goAway(.noError, context)
             lingerIfIdle(context)
         case ChannelEvent.inputClosed:
-            // Without input there are no windows for what is still to be sent.
+            // Without input no window updates come, so responses could not be sent to their end.
             context.cut()
         default: context.fireUserInboundEventTriggered(event)
         }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        // Frames of the connection itself: the protocol's handler has done what they ask for.
+        // Only frames of the connection itself come here; the protocol's handler has done what they ask for.
         if state.isLingering { state.swallowed(now: context.eventLoop.now) }
     }
 
@@ -105,15 +105,15 @@ final class HTTP2ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
         let loop = stream.eventLoop
         let closed: EventLoopFuture<Void> = loop.makeFailedFuture(ConnectionError.cut)
         guard let context, !state.isLingering else { return closed }
-        // The bound that was announced holds once the client has confirmed it. Streams that it gave up count as long as
-        // they are worked on.
+        // The maximum that was announced holds only once the client has confirmed it, and streams that it gave up
+        // count as long as they are worked on. So twice as many are let in.
         guard streams.count < 2 * state.limits.streams else {
             goAway(.enhanceYourCalm, context)
             context.cut()
             return closed
         }
         let own = Connection(stream: stream, of: connection)
-        // The connection itself has taken what one stream needs.
+        // The memory that the connection has taken includes what its first stream needs.
         guard streams.count == 0 || own.memory.take(StreamHandler.bytes) else {
             return loop.makeFailedFuture(ConnectionError.noRoom)
         }
@@ -147,7 +147,7 @@ final class HTTP2ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
 
     // MARK: closing and time
 
-    /// No stream after those that are there is answered (RFC 9113, section 6.8).
+    /// Tells the client that no stream after those that exist is answered (RFC 9113, section 6.8).
     private func goAway(_ code: HTTP2ErrorCode, _ context: ChannelHandlerContext) {
         guard !wasGoAwaySent else { return }
         wasGoAwaySent = true
@@ -156,8 +156,8 @@ final class HTTP2ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
             Self.wrapOutboundOut(HTTP2Frame(streamID: .rootStream, payload: payload)), promise: nil)
     }
 
-    /// Ends the connection after its last stream, as HTTP/1.1 does: what the client still sends is swallowed, since a
-    /// reset would destroy answers on their way.
+    /// Closes the connection once it has no streams, as HTTP/1.1 does: what the client still sends is discarded, since
+    /// a reset would destroy answers on their way.
     private func lingerIfIdle(_ context: ChannelHandlerContext) {
         guard state.isIdle, !state.isLingering, context.channel.isActive else { return }
         let until = state.linger(now: context.eventLoop.now)
@@ -175,7 +175,7 @@ final class HTTP2ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
     }
 }
 
-/// Errors of one stream, which the protocol's handler has reset for it. All others end the connection.
+/// Tells errors of one stream, which the protocol's handler has reset, from all others, which end the connection.
 private enum HTTP2StreamErrors {
     static func contain(_ error: any Error) -> Bool {
         switch error {

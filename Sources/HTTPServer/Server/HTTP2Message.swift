@@ -9,8 +9,9 @@ enum HTTP2Message {
         case headersTooLarge
     }
 
-    /// What HTTP/1.1 would have made of a request, of whose fields NIO has checked that they may be there.
-    /// - Parameter hasBody: the stream goes on after the fields.
+    /// Turns header fields into a request as HTTP/1.1 would have given it. NIO has checked that the fields are
+    /// allowed.
+    /// - Parameter hasBody: whether the stream goes on after the fields.
     static func request(
         _ headers: HPACKHeaders, hasBody: Bool, limits: ServerLimits
     ) throws(Refusal) -> HTTPRequest {
@@ -24,7 +25,7 @@ enum HTTP2Message {
             case ":path": path = value
             case ":authority": authority = value
             case "host": authority = authority ?? value
-            // Those that come several times say the same.
+            // If the field comes several times, all of them say the same.
             case "content-length": fields[.contentLength] = value
             default:
                 if name.utf8.first == UInt8(ascii: ":") { continue }
@@ -35,7 +36,8 @@ enum HTTP2Message {
         guard fields.count <= limits.headerCount else { throw .headersTooLarge }
         guard let path, path.utf8.first == UInt8(ascii: "/"), let method = method.flatMap({ HTTPRequest.Method($0) })
         else { throw .malformed }
-        // A body without a length is what chunks are in HTTP/1.1, and routes know it by that.
+        // A body without a length is marked as chunked, as in HTTP/1.1: that is how the server knows that there is
+        // one.
         if hasBody, fields[.contentLength] == nil { fields[.transferEncoding] = "chunked" }
         return HTTPRequest(method: method, scheme: "https", authority: authority, path: path, headerFields: fields)
     }
@@ -50,7 +52,7 @@ enum HTTP2Message {
         return headers
     }
 
-    /// HTTP/2 has other means for these (RFC 9113, section 8.2.2).
+    /// HTTP/2 has other means for these fields and forbids them (RFC 9113, section 8.2.2).
     private static func belongsToConnection(_ name: HTTPField.Name) -> Bool {
         name == .connection || name == .transferEncoding || name == .upgrade
     }

@@ -25,11 +25,11 @@ public struct HTTPServer: Service {
 
     /// - Parameters:
     ///   - routes: everything that is served.
-    ///   - authenticator: who is who; asked for every route that is not open.
+    ///   - authenticator: tells users apart; asked for every route that is not open.
     ///   - accessLog: gets one line a request; nil for none.
     ///   - memory: what requests may hold; 503 or a closed connection beyond it.
-    ///   - metrics: makes the handles of what is counted.
-    ///   - onListening: told the addresses once all of them are bound.
+    ///   - metrics: makes the counters and timers.
+    ///   - onListening: called with the addresses once all of them are bound.
     public init(
         listeners: [Listener], limits: ServerLimits = ServerLimits(), memory: Budget = .memory(MemoryLimit.standard),
         routes: Routes, authenticator: any Authenticating, accessLog: AccessLog?, logger: Logger,
@@ -44,7 +44,7 @@ public struct HTTPServer: Service {
 
     /// - Parameters:
     ///   - descriptors: how many this process may have open.
-    ///   - now: what requests of an address are counted by.
+    ///   - now: the clock of the limit on an address's requests.
     init(
         listeners: [Listener], limits: ServerLimits, memory: Budget, routes: Routes,
         authenticator: any Authenticating, accessLog: AccessLog?, logger: Logger,
@@ -69,10 +69,10 @@ public struct HTTPServer: Service {
 
     /// Connections that are open now.
     public var openConnections: Int { registry.count }
-    /// The server was asked to stop.
+    /// Whether the server was asked to stop.
     public var isDraining: Bool { registry.isDraining }
 
-    /// - Throws: `ServerError` if an address can't be had, a certificate can't be used, or a route has no row in the
+    /// - Throws: `ServerError` if an address can't be bound, a certificate can't be used, or a route has no row in the
     ///   table of roles and routes.
     public func run() async throws {
         guard missingRows.isEmpty else { throw ServerError.routes(missingRows) }
@@ -108,7 +108,7 @@ public struct HTTPServer: Service {
         }
     }
 
-    /// Gives memory back to the system after requests held much of it, until it is cancelled.
+    /// Returns memory to the system after requests held much of it, until the task is cancelled.
     private func returnMemory() async {
         while (try? await Task.sleep(for: MemoryLimit.trimInterval)) != nil {
             if memory.fallen() >= MemoryLimit.worthTrimming {
@@ -130,7 +130,7 @@ public struct HTTPServer: Service {
             statistics: statistics, logger: logger)
         await child.rehearse(on: group, requestHandler: requestHandler)
         let (registry, logger) = (registry, logger)
-        // As long as `AcceptHandler` lets it become.
+        // The stream has no bound of its own: `ConnectionRegistry` bounds the connections that `setup` lets in.
         let (connections, accepted) = AsyncStream.makeStream(of: ConnectionChannel.Accepted.self)
         do {
             let channel = try await ServerBootstrap(group: group)
@@ -207,7 +207,7 @@ final class LoopExecutor: TaskExecutor {
     }
 }
 
-/// What a server did since it started.
+/// The counters of a server since it started.
 public final class ServerStatistics: Sendable {
     private let sendfile = Atomic<Int64>(0)
     private let read = Atomic<Int64>(0)
@@ -216,7 +216,7 @@ public final class ServerStatistics: Sendable {
 
     /// Bytes of files that the system was asked to send (sendfile).
     public var sentBySystem: Int64 { sendfile.load(ordering: .relaxed) }
-    /// Bytes of files that were read by this process and written.
+    /// Bytes of files that this process read and wrote in pieces, instead of the system.
     public var sentByReading: Int64 { read.load(ordering: .relaxed) }
 
     func addSystem(_ bytes: Int) { sendfile.wrappingAdd(Int64(bytes), ordering: .relaxed) }

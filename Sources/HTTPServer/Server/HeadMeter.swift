@@ -1,29 +1,31 @@
 import NIOCore
 
-/// How many bytes of heads an HTTP/1.1 connection keeps: of heads that are not whole yet, and of requests that wait for
-/// their answers. A value without I/O.
+/// Counts the bytes of heads that an HTTP/1.1 connection keeps: of heads that are not whole yet, and of requests that
+/// wait for their answers. A value without I/O.
 struct HeadMeter {
-    /// What one byte of a head takes in memory: the buffer that it came in, its place in the parser, its field.
+    /// How many bytes of memory one byte of a head takes: in the buffer that it came in, in the parser, and in its
+    /// field.
     static let factor = 3
     /// What a request takes besides, in bytes.
     static let request = 2 << 10
-    /// What each connection may keep without its being counted, since its own bytes are (`MemoryUse.plain`).
+    /// What each connection may keep uncounted, in bytes, since it has taken memory for being open
+    /// (`ConnectionChannel.plainBytes`).
     static let allowance = factor * (8 << 10) + request
 
-    /// Of the parser, at most.
+    /// How many bytes the parser holds at most.
     private var pending = 0
-    /// Of the bytes that came last, what was not handed on yet.
+    /// How many of the bytes that came last were not handed on yet.
     private var rest = 0
     private var heads = 0
     private var requests = 0
 
-    /// Bytes came in.
+    /// Notes that bytes came in.
     mutating func read(_ count: Int) {
         pending += count
         rest = count
     }
 
-    /// The parser has handed on a head of this size.
+    /// Notes that the parser has handed on a head of this size.
     mutating func head(_ size: Int) {
         rest = max(0, rest - size)
         pending = rest
@@ -31,13 +33,13 @@ struct HeadMeter {
         requests += 1
     }
 
-    /// The parser has handed on a body's bytes.
+    /// Notes that the parser has handed on a body's bytes.
     mutating func body(_ count: Int) {
         rest = max(0, rest - count)
         pending = rest
     }
 
-    /// The oldest request is answered, whose head had this size.
+    /// Notes that the oldest request is answered, whose head had this size.
     mutating func answered(_ size: Int) {
         heads -= size
         requests -= 1
@@ -47,11 +49,12 @@ struct HeadMeter {
     var use: Int { max(0, Self.factor * (pending + heads) + Self.request * requests - Self.allowance) }
 }
 
-/// Bytes came for which there was no memory, and were thrown away: what is left of the request can't be read.
+/// The event that bytes were thrown away for which there was no memory: the rest of the request can't be read.
 struct DroppedBytes {}
 
-/// Sees what comes before the parser does, so that memory for heads is taken before it is used. A connection that finds
-/// none is cut: its request is not even read. A request whose head was read is answered.
+/// Sees what comes before the parser does, so that memory for heads is taken before it is used. If there is none, the
+/// connection is closed without reading the request. But if bytes of a body or after the last request find none, they
+/// are thrown away, so that the request whose head was read is still answered.
 final class HeadMeterHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -59,11 +62,12 @@ final class HeadMeterHandler: ChannelInboundHandler {
     private var meter = HeadMeter()
     private let connection: Connection
     private var taken = 0
-    /// What comes belongs to a request whose head is there.
+    /// Whether what comes is the body of a request whose head was read.
     var isInBody = false
-    /// Nothing that comes is wanted any more: a cut would destroy the answer that is on its way.
+    /// Whether what comes is not wanted any more. The connection stays open, since a cut would destroy the answer on
+    /// its way.
     var isSwallowing = false
-    /// The parser has not had all that came, and gets no more.
+    /// Whether bytes were thrown away: the parser, which lacks them, gets no more.
     private var hasDropped = false
 
     init(connection: Connection) { self.connection = connection }
@@ -84,6 +88,7 @@ final class HeadMeterHandler: ChannelInboundHandler {
         }
     }
 
+    /// Notes that the parser has handed on a head of this size.
     /// - Returns: false if there is no memory for the head.
     func head(_ size: Int) -> Bool {
         meter.head(size)

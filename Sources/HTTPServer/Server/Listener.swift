@@ -3,11 +3,11 @@ public import NIOSSL
 /// An address to serve and how it is secured.
 public struct Listener: Sendable {
     public enum Security: Sendable {
-        /// Plain HTTP: files go out by sendfile. Only for those who ask for it.
+        /// Plain HTTP, where files go out by sendfile. It must be asked for.
         case plain
         /// A certificate and key that stay as they are.
         case tls(TLSConfiguration)
-        /// Those of files, which may be replaced by others while the server runs (`CredentialReloader`).
+        /// A certificate and key from files, which may be replaced while the server runs (`CredentialReloader`).
         case reloading(ServerTLS)
     }
 
@@ -60,13 +60,13 @@ public struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
 
 /// Why the server can't listen.
 public enum ServerError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// Not `HOST:PORT`.
+    /// The text is not `HOST:PORT`.
     case address(String)
-    /// The address can't be had; the text says why.
+    /// The address can't be bound; the text says why.
     case bind(ListenAddress, reason: String)
     /// A certificate or key can't be used; the text says why.
     case tls(String)
-    /// Nobody said whom these routes answer.
+    /// These routes have no row in the table of roles and routes.
     case routes([String])
 
     public var description: String {

@@ -3,14 +3,14 @@ import NIOCore
 import NIOSSL
 import NIOTLS
 
-/// Stands above TLS until the handshake has told who the client is and which HTTP it speaks. Then it builds the rest of
-/// the pipeline, before the first bytes of that HTTP come up, and goes.
+/// Waits above TLS until the handshake has told who the client is and which HTTP it speaks. Then it builds the rest of
+/// the pipeline, before the first bytes of that HTTP arrive, and removes itself.
 final class NegotiationHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
 
-    /// Builds a pipeline's upper end.
+    /// Adds the handlers of HTTP to a pipeline.
     /// - Parameters:
-    ///   - isHTTP2: what was negotiated; HTTP/1.1 without ALPN.
+    ///   - isHTTP2: whether HTTP/2 was negotiated; without ALPN it is HTTP/1.1.
     ///   - since: when the connection began.
     typealias Build = (_ isHTTP2: Bool, _ since: NIODeadline) throws -> ConnectionChannel.Version
 
@@ -22,7 +22,7 @@ final class NegotiationHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var timers: [Scheduled<Void>] = []
     private var isDraining = false
 
-    /// - Parameter version: succeeds or fails before this handler is gone.
+    /// - Parameter version: receives what `build` returns; it succeeds or fails before this handler is removed.
     init(
         connection: Connection, limits: ServerLimits, version: EventLoopPromise<ConnectionChannel.Version>,
         build: @escaping Build
@@ -58,7 +58,7 @@ final class NegotiationHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func negotiated(_ name: String?, _ context: ChannelHandlerContext) {
-        // Who would serve it is gone, or the client shows what it should not have.
+        // Nobody is left to serve the connection, or the client's certificate can't be accepted.
         guard let version, !connection.isClosing, readCertificate(context) else {
             context.cut()
             return
@@ -75,7 +75,7 @@ final class NegotiationHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     /// Takes the user from the certificate that the handshake has verified, or that a resumed session had verified.
-    /// - Returns: false if the certificate is not good any more.
+    /// - Returns: false if the certificate can't be read, or is no longer valid.
     private func readCertificate(_ context: ChannelHandlerContext) -> Bool {
         guard let tls = try? context.pipeline.syncOperations.handler(type: NIOSSLServerHandler.self),
             let certificate = tls.peerCertificate

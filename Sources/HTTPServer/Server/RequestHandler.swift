@@ -8,8 +8,8 @@ import NIOCore
 import Runtime
 import Synchronization
 
-/// Where HTTP ends and routes begin: finds the route, asks who is there, runs the route, turns errors into answers and
-/// writes the log line. Errors become responses here and nowhere else.
+/// Where HTTP ends and routes begin: finds the route, identifies the client, runs the route, turns errors into answers
+/// and writes the log line. Errors become responses here and nowhere else.
 struct RequestHandler: Sendable {
     /// The longest request target, in bytes.
     static let maximumTarget = 8 << 10
@@ -25,9 +25,9 @@ struct RequestHandler: Sendable {
     private let dates = DateCache()
 
     /// - Parameters:
-    ///   - limiter: counts requests by address; nil: nobody does.
+    ///   - limiter: limits requests by address; nil: there is no limit.
     ///   - slots: places for requests that may open files.
-    ///   - metrics: makes the handles.
+    ///   - metrics: makes the counters and timers.
     init(
         routes: Routes, authenticator: any Authenticating, limiter: RequestLimiter? = nil, slots: RequestSlots,
         accessLog: AccessLog?, logger: Logger, metrics: any MetricsFactory
@@ -86,23 +86,23 @@ struct RequestHandler: Sendable {
         try await delivery.send(response, writer)
     }
 
-    /// What a request holds besides its body, and what it is for.
+    /// What a request holds besides its body, and the route that it takes.
     private struct Use {
         var route = RequestMetrics.noRoute
         var slot: RequestSlots.Slot?
-        /// For the answer, in bytes.
+        /// The memory for sending the answer, in bytes.
         var memory = 0
     }
 
-    /// Takes what a known user's request may open.
-    /// - Throws: 503 if there is nothing left for it.
+    /// Takes a place for a request whose sender is known, and counts its memory for that sender's share.
+    /// - Throws: 503 if there is no place for it.
     private func take(_ use: inout Use, for request: Request, _ connection: Connection) throws(HTTPFailure) {
         let principal = request.principal
         let share: Budget.Share =
             principal.map { $0.may(.operator) ? .operators : .users } ?? .strangers
         connection.belongs(to: share)
         if share == .operators { request.source.belongsToOperators() }
-        // Operators have what users have, and what is kept for them besides.
+        // Operators may take the places of users, and those that are kept for operators besides.
         guard !connection.isSpare || share == .operators,
             let slot = slots.take(
                 share == .operators ? [.users, .operators] : [share],
@@ -217,11 +217,11 @@ struct RequestHandler: Sendable {
         } else if let known = turnedAway(error as? AuthenticationError) {
             failure = known
         } else if Task.isCancelled {
-            // The client is gone, and what failed for that is nobody's fault.
+            // The client is gone: the request failed because of that, which is nobody's fault.
             failure = .clientGone
         } else {
             failure = errors.failure(for: error) ?? .inside(requestID: request.id)
-            // Clients are not told what the store says of itself.
+            // The answer leaves out what went wrong inside, so the log has it.
             if failure.status.kind == .serverError {
                 request.logger.error(
                     "a request failed",
@@ -242,12 +242,12 @@ extension HTTPField.Name {
     static let vcapRequestID = HTTPField.Name("X-Vcap-Request-Id") ?? .from
 }
 
-/// How many requests a second a client address may make. What it did not use in the last minute it may make up for, so
+/// Limits how many requests a second a client address makes. It may save up unused requests of the last minute, so
 /// that a rollout's pulls, all behind one NAT address, come through at once.
 final class RequestLimiter: Sendable {
-    /// Addresses that are remembered; those that were forgotten begin anew.
+    /// How many addresses are remembered; an address that was forgotten begins with a minute's requests.
     static let addresses = 16_384
-    /// For how long an address can save up.
+    /// For how many seconds an address can save up requests.
     static let saved: Int64 = 60
 
     private let table: Mutex<AddressLimiter>
@@ -263,7 +263,7 @@ final class RequestLimiter: Sendable {
                 maximum: Self.addresses))
     }
 
-    /// Takes a request.
+    /// Counts a request.
     /// - Throws: 429 with the seconds until the next one is taken.
     func take(_ address: ClientAddress) throws(HTTPFailure) {
         let now = now()
@@ -272,7 +272,7 @@ final class RequestLimiter: Sendable {
     }
 }
 
-/// Names for requests.
+/// Makes ids for requests.
 final class RequestIDs: Sendable {
     static let maximumLength = 128
 
@@ -288,7 +288,7 @@ final class RequestIDs: Sendable {
         prefix + String(counter.wrappingAdd(1, ordering: .relaxed).newValue, radix: 16)
     }
 
-    /// A client's own id is taken if it is printable ASCII without spaces, quotes and backslashes.
+    /// Whether a client's own id is accepted: printable ASCII without spaces, quotes and backslashes.
     static func isSane(_ id: String) -> Bool {
         (1...maximumLength).contains(id.utf8.count)
             && id.utf8.allSatisfy {

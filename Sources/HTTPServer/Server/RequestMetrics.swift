@@ -1,10 +1,10 @@
 import Metrics
 
-/// What is counted of requests, with handles that are made once: by route pattern and status class `http_requests` and
+/// Metrics of requests, with handles that are made once: by route pattern and status class `http_requests` and
 /// `http_request_duration`; of all together `http_requests_in_flight`, `http_request_bytes` and `http_response_bytes`.
 /// Without a metrics backend they do nothing.
 final class RequestMetrics: Sendable {
-    /// For requests that no route takes.
+    /// The name of the route for requests that match none.
     static let noRoute = "none"
 
     private struct Route: Sendable {
@@ -18,7 +18,7 @@ final class RequestMetrics: Sendable {
     private let received: Counter
     private let sent: Counter
 
-    /// - Parameter routes: by `Routes.Route.name`.
+    /// - Parameter routes: the routes' names, as in `Routes.Route.name`.
     init(routes: some Sequence<String>, factory: any MetricsFactory) {
         var made: [String: Route] = [:]
         for name in [Self.noRoute] + routes where made[name] == nil {

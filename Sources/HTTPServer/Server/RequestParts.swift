@@ -4,20 +4,20 @@ import NIOHTTPTypes
 
 /// The requests of one connection, or of one stream of HTTP/2, as their parts come in.
 ///
-/// One task at a time takes parts: the one that serves the connection takes heads, and whoever reads a request's body
-/// takes that, before the request is answered.
+/// One task at a time takes parts: the one that serves the connection takes heads, and a request's reader takes its
+/// body, before the request is answered.
 final class RequestParts: @unchecked Sendable {
     private let iterator: NIOAsyncChannelInboundStream<HTTPRequestPart>.AsyncIterator
     private let memory: Holding
     private var isBodyOpen = false
 
-    /// - Parameter memory: what bodies' bytes were taken from before they came here.
+    /// - Parameter memory: where memory for bodies' bytes was taken when they came; it is given back as they are read.
     init(_ inbound: NIOAsyncChannelInboundStream<HTTPRequestPart>, memory: Holding) {
         self.memory = memory
         iterator = inbound.makeAsyncIterator()
     }
 
-    /// The next request's head; what nobody read of the body before it is dropped.
+    /// The next request's head. What nobody read of the body before it is dropped.
     /// - Returns: nil at the connection's end.
     func nextHead() async throws -> HTTPRequest? {
         while let part = try await next() {
@@ -44,7 +44,7 @@ final class RequestParts: @unchecked Sendable {
     }
 
     private func next() async throws -> HTTPRequestPart? {
-        // A copy is the same sequence.
+        // A copy of the iterator goes on with the same sequence.
         var iterator = iterator
         let part = try await iterator.next()
         if case .body(let buffer)? = part { memory.give(buffer.readableBytes) }

@@ -1,8 +1,9 @@
 import Identity
 import Synchronization
 
-/// Places for requests that are worked on or answered: each may have a file open. Users, strangers and operators have
-/// their own, and while places run short nobody takes more than half of a kind's.
+/// Places for requests that are worked on or answered, each of which may have a file open. Users, strangers and
+/// operators have places of their own. Once three quarters of a kind are taken, a client that holds half of that
+/// kind's number gets no more.
 final class RequestSlots: Sendable {
     /// Who a place is for.
     enum Client: Hashable, Sendable {
@@ -24,10 +25,11 @@ final class RequestSlots: Sendable {
     private let bound: @Sendable (Budget.Share) -> Int
     private let state = Mutex(State())
 
-    /// - Parameter bound: of the strangers', the users' and the operators' places.
+    /// - Parameter bound: gives the number of places of strangers, users and operators.
     init(_ bound: @escaping @Sendable (Budget.Share) -> Int) { self.bound = bound }
 
-    /// - Parameter shares: asked in this order.
+    /// Takes a place.
+    /// - Parameter shares: the kinds of places, tried in this order.
     /// - Returns: nil if there is no place for this client.
     func take(_ shares: [Budget.Share], for client: Client) -> Slot? {
         state.withLock { state in

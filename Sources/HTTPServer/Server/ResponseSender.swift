@@ -9,14 +9,14 @@ import NIOPosix
 struct ResponseSender {
     typealias Writer = NIOAsyncChannelOutboundWriter<HTTPResponsePart>
 
-    /// Parts of files up to this size are copied behind the head.
+    /// Parts of files up to this many bytes are copied behind the head.
     fileprivate static let copied = 16 << 10
     /// How much of a file is read at a time where it can't be left to the system, in bytes.
     fileprivate static let chunk = 64 << 10
 
     let connection: Connection
     let isHead: Bool
-    /// Of the body, in bytes.
+    /// How many bytes of the body were sent.
     private(set) var sent: Int64 = 0
     private(set) var isComplete = false
 
@@ -53,7 +53,8 @@ struct ResponseSender {
         isComplete = true
     }
 
-    /// Large ones go out piece by piece, as the client takes them, so that they are not in memory once more.
+    /// Sends a body that is in memory. A large one is copied piece by piece, as the client takes it, so that it is not
+    /// in memory twice.
     private mutating func send(_ bytes: [UInt8], _ head: HTTPResponse, _ writer: Writer) async throws {
         if bytes.count <= Self.chunk {
             try await writer.write(contentsOf: [.head(head), .body(ByteBuffer(bytes: bytes)), .end(nil)])
@@ -139,18 +140,18 @@ struct ResponseSender {
         try await writer.write(.end(nil))
     }
 
-    /// A file that is shorter than its record must not become a response that never ends.
+    /// Checks a file's size: one that is shorter than its record must not become a response that never ends.
     private static func check(_ descriptor: Int32, holds range: Range<Int64>) throws {
         guard cpread_size(descriptor) >= range.upperBound else { throw ResponseSenderError.fileTooShort }
     }
 
-    /// Reads exactly so many bytes: on the event loop what is in memory, on another thread what comes from the disk.
+    /// Reads exactly `count` bytes: on the event loop what is in memory, on another thread what comes from the disk.
     private static func read(
         _ descriptor: Int32, at offset: Int64, count: Int, _ connection: Connection
     ) async throws -> ByteBuffer {
         var buffer = connection.channel.allocator.buffer(capacity: count)
         if buffer.fill(from: descriptor, at: offset, count: count, mayWait: false) == count { return buffer }
-        // The system may have had a part of it.
+        // A part of the bytes may have been in memory; those are kept.
         let begun = buffer
         return try await NIOThreadPool.singleton.runIfActive {
             var buffer = begun
@@ -165,8 +166,8 @@ struct ResponseSender {
 }
 
 extension ResponseBody {
-    /// What sending it to a client that is slow takes in memory, in bytes; 0 where that is little.
-    /// - Parameter bySystem: files go out without being read.
+    /// How much memory it takes to send the body to a slow client, in bytes; 0 where that is little.
+    /// - Parameter bySystem: whether the system sends files (sendfile), so that they are not read.
     func memory(bySystem: Bool) -> Int {
         let piece = 2 * ResponseSender.chunk
         switch self {
@@ -180,7 +181,7 @@ extension ResponseBody {
         }
     }
 
-    /// It won't be sent.
+    /// Releases a body that won't be sent.
     func discard() async {
         if case .file(let file, _) = self { await file.close() }
     }
@@ -192,6 +193,7 @@ enum ResponseSenderError: Error {
 }
 
 extension ByteBuffer {
+    /// Appends bytes of a file.
     /// - Parameter mayWait: false reads only what the system has in memory.
     /// - Returns: the number of bytes read; 0 at the end, on errors, and where it would have to wait.
     fileprivate mutating func fill(from descriptor: Int32, at offset: Int64, count: Int, mayWait: Bool) -> Int {

@@ -14,31 +14,34 @@ public struct ServerLimits: Hashable, Sendable {
     /// every stretch of this length. What an HTTP/2 client reads counts by whole frames, of 16 KiB at most.
     public var progressTime: Duration = .seconds(30)
     public var progressBytes: Int64 = 1024
-    /// The longest that a request and its response may take a client that is still at it then: one that sends or reads a
-    /// little all the time. The server's own work is not cut short.
+    /// The longest that a request and its response may take while the client still sends or reads, even if it makes
+    /// progress all the time. The server's own work is not cut short.
     public var exchangeTime: Duration = .seconds(6 * 3600)
-    /// How long a request is worked on whose client has closed its side of the connection: most of these are gone.
+    /// How long a request is worked on after its client closed its side of the connection: most such clients are gone.
     public var halfClosedTime: Duration = .seconds(1)
     /// How long running transfers may go on after the server was asked to stop.
     public var drainTime: Duration = .seconds(25)
-    /// How long idle connections are kept after that, so that a request that is on its way is still answered.
+    /// How long idle connections are kept after the server was asked to stop, so that a request that is on its way is
+    /// still answered.
     public var drainIdleTime: Duration = .milliseconds(250)
-    /// A connection that is being closed swallows what its client still sends, so that the client reads the answer
+    /// A connection that is being closed discards what its client still sends, so that the client reads the answer
     /// instead of a reset: until nothing comes for `lingerTime`, and for `lingerMaximum` at most.
     public var lingerTime: Duration = .seconds(2)
     public var lingerMaximum: Duration = .seconds(30)
-    /// Open connections of one listener; more wait in the system's queue.
+    /// Open connections of all listeners together, fewer where the process has few descriptors. For each further one
+    /// another is closed, or it is refused (`ConnectionRegistry`).
     public var connections = 16_384
-    /// Open connections of one listener from one `ClientAddress`; more are closed as they come.
+    /// Open connections from one `ClientAddress`, of all listeners together; more are closed as they come.
     public var connectionsOfAddress = 1024
-    /// Streams that a client may have open on an HTTP/2 connection. It is cut for twice as many that are worked on.
+    /// Streams that a client may have open on an HTTP/2 connection, which is closed if it has twice as many in work.
+    /// On an HTTP/1.1 connection, the requests that may wait for their answers.
     public var streams = 100
     /// What a client may send on a stream before the server has read it, in bytes.
     public var streamWindow = 256 << 10
     /// Streams that a client may open and reset again on a connection within 30 s.
     public var streamResets = 200
-    /// Requests a second of one `ClientAddress`, which can save up a minute's; more are answered 429. Routes that are open
-    /// to everybody are not counted. nil: as many as it likes.
+    /// Requests a second of one `ClientAddress`, which can save up a minute's; more are answered 429. Routes that are
+    /// open to everybody are not counted. nil: no limit.
     public var requestsOfAddress: Int?
 
     public init() {}

@@ -15,32 +15,32 @@ final class StreamHandler: ChannelDuplexHandler, DeadlineKeeper {
     /// Data goes out in frames of this size at most, in bytes, so that a slow client's progress shows.
     static let frameSize = 16 << 10
 
-    /// What a stream takes in memory by being there, a head of ordinary size included, in bytes.
+    /// The memory that an open stream takes, a head of ordinary size included, in bytes.
     static let bytes = 24 << 10
     private static let ordinaryHead = 4 << 10
 
     private let connection: Connection
     var state: ConnectionState
     var timer = DeadlineTimer()
-    /// What is not written yet, since the stream's end may go with it.
+    /// What is held back until the next part comes, since the stream's end may go with it.
     private var unsentHead: HPACKHeaders?
     private var unsentBody: ByteBuffer?
     private var isBodiless = false
     private var wasHeadRead = false
-    /// Nobody wants what the client still sends.
+    /// Whether what the client still sends is discarded.
     private var isSwallowing = false
-    /// The response is out and the request's rest is not wanted.
+    /// Whether the rest of the request's body is not wanted once the response is sent.
     private var abandonsBody = false
-    /// Frames that the connection has not taken yet.
+    /// How many frames the connection has not taken yet.
     private var framesUnderWay = 0
-    /// Of the response, what the connection took, in bytes.
+    /// How many bytes of the response the connection took.
     private var taken: Int64 = 0
-    /// Added to what this stream moved for times when others of the connection had their turn.
+    /// Bytes that count as moved by this stream for times when other streams of the connection had their turn.
     private var excused: Int64 = 0
-    /// What the whole connection had moved when the stream was judged last.
+    /// How many bytes the whole connection had moved when the stream was judged last.
     private var lastOfConnection: Int64?
 
-    /// - Parameter connection: the stream's.
+    /// - Parameter connection: the stream's own, not that of the whole connection.
     init(connection: Connection, limits: ServerLimits) {
         self.connection = connection
         state = ConnectionState(limits: limits, now: connection.channel.eventLoop.now)
@@ -59,7 +59,7 @@ final class StreamHandler: ChannelDuplexHandler, DeadlineKeeper {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        // The connection drains; streams that are there go on.
+        // The event says that the connection drains, but its streams go on.
         if !(event is ChannelShouldQuiesceEvent) { context.fireUserInboundEventTriggered(event) }
     }
 
@@ -69,7 +69,7 @@ final class StreamHandler: ChannelDuplexHandler, DeadlineKeeper {
         state.isReading = false
         switch Self.unwrapInboundIn(data) {
         case .headers(let content):
-            // Trailers have nothing that is wanted, but for the end.
+            // Trailers are ignored, but the end of the stream that may come with them is not.
             if !wasHeadRead { readHead(content.headers, hasBody: !content.endStream, context) }
             if content.endStream { readEnd(context) }
         case .data(let content):
@@ -144,7 +144,7 @@ final class StreamHandler: ChannelDuplexHandler, DeadlineKeeper {
             }
         case .end: writeEnd(context)
         }
-        // Nothing above this handler waits for single parts; what the client takes shows in the stream's writability.
+        // No caller waits for single parts; what the client takes shows in the stream's writability.
         promise?.succeed()
     }
 
@@ -156,7 +156,7 @@ final class StreamHandler: ChannelDuplexHandler, DeadlineKeeper {
 
     func triggerUserOutboundEvent(context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?) {
         guard event is SendContinue else {
-            // Files can't go out through TLS.
+            // The system can't send files through TLS.
             promise?.fail(ChannelError.operationUnsupported)
             return
         }
@@ -189,7 +189,8 @@ final class StreamHandler: ChannelDuplexHandler, DeadlineKeeper {
         writeUnsent(context, isEnd: true)
     }
 
-    /// - Parameter isEnd: nothing comes after it.
+    /// Writes what is held back.
+    /// - Parameter isEnd: whether the stream ends with it.
     private func writeUnsent(_ context: ChannelHandlerContext, isEnd: Bool = false) {
         if let head = unsentHead {
             unsentHead = nil
@@ -222,7 +223,8 @@ final class StreamHandler: ChannelDuplexHandler, DeadlineKeeper {
         context.write(Self.wrapOutboundOut(payload), promise: promise)
     }
 
-    /// The response is out. A body that nobody wants is called off (RFC 9113, section 8.1).
+    /// Called when the response is sent. If the rest of the request's body is not wanted, the stream is reset without
+    /// an error (RFC 9113, section 8.1).
     private func ended(_ context: ChannelHandlerContext) {
         _ = state.responseEnd(now: context.eventLoop.now)
         guard state.isBodyOpen, abandonsBody, context.channel.isActive else { return }
@@ -241,8 +243,9 @@ final class StreamHandler: ChannelDuplexHandler, DeadlineKeeper {
         return ConnectionState.Progress(moved: state.received + taken + excused, hasUnsent: framesUnderWay > 0)
     }
 
-    /// A full connection sends a frame of each stream in turn. While it moves less than one frame for every stream that
-    /// may be open, a stream that got nothing is not to blame.
+    /// Counts a stream as moving while it waits for its turn. A full connection sends a frame of each stream in turn:
+    /// while it moves less than one frame for every stream that may be open, a stream that got nothing is not to
+    /// blame.
     private func excuse(_ ofConnection: ConnectionState.Progress?) {
         guard let ofConnection else { return }
         defer { lastOfConnection = ofConnection.moved }

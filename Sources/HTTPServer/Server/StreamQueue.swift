@@ -3,20 +3,21 @@ import Synchronization
 
 /// The streams of one HTTP/2 connection on their way to the task that serves them.
 ///
-/// A stream comes as a bare channel. Its asynchronous channel is made by the task that then runs it, and by nothing
-/// else: one that is made and not run ends the process. A stream that finds no task is closed.
+/// A stream comes as a plain channel. The task that serves it makes its asynchronous channel, and nothing else does,
+/// since NIO ends the process if one is made and not run. A stream that finds no task is closed.
 final class StreamQueue: Sendable {
     struct Stream: Sendable {
         let connection: Connection
-        /// Lets the stream's first frames in.
+        /// Completed when the stream's first frames may come.
         let ready: EventLoopPromise<Void>
 
-        /// Wraps the stream's channel, which may be closed by now. What it returns must be run.
+        /// Wraps the stream's channel, which may be closed by now. The result must be run.
         func open() async throws -> ConnectionChannel.AsyncChannel {
             let (channel, ready) = (connection.channel, ready)
             return try await channel.eventLoop.submit {
                 do {
-                    // Streams have no half to close: closing the output is the handler's end of stream.
+                    // A stream's output can't be closed by itself: its end is the end of the stream, which its handler
+                    // writes.
                     let wrapped = try ConnectionChannel.AsyncChannel(wrappingChannelSynchronously: channel)
                     ready.succeed()
                     return wrapped
@@ -34,7 +35,7 @@ final class StreamQueue: Sendable {
 
     init() { (streams, continuation) = AsyncStream.makeStream() }
 
-    /// Streams that are being served, those that the client has given up included.
+    /// How many streams are being served or wait for it, those that the client has given up included.
     var count: Int { inService.load(ordering: .relaxed) }
 
     func add(_ stream: Stream) {
@@ -45,7 +46,7 @@ final class StreamQueue: Sendable {
         }
     }
 
-    /// The connection is closed: no stream comes any more.
+    /// Ends the queue, since the connection is closed and no stream comes any more.
     func finish() { continuation.finish() }
 
     /// Serves each stream in a task of its own until the connection is closed.

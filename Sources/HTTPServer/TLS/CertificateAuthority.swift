@@ -5,13 +5,13 @@ import Identity
 import SwiftASN1
 import X509
 
-/// The certificate authority of a data directory, which vouches for this one server.
+/// The certificate authority of a data directory, which signs the certificate of this one server.
 ///
 ///     DIR/tls/ca.pem  ca-key.pem  server.pem  server-key.pem
 ///
-/// What is missing is made. The server's certificate is made again when less than a month is left of it, when it does
-/// not name what it should, or when key or authority are others than its own: its key is kept where possible, so that a
-/// start that is interrupted never leaves a pair that does not fit.
+/// Missing files are made. The server's certificate is made again when less than a month is left of it, when it lacks
+/// a wanted name, or when it does not fit its key or the authority. The key is kept where possible, so that a start
+/// that is interrupted never leaves a pair that does not fit.
 public struct CertificateAuthority: Sendable {
     static let authorityDays = 3650
     /// Under the 398 days that some clients accept at most.
@@ -23,13 +23,13 @@ public struct CertificateAuthority: Sendable {
 
     /// - Parameters:
     ///   - directory: made if it is missing.
-    ///   - now: what the clock says.
+    ///   - now: the current time.
     public init(directory: String, now: Date = Date()) {
         self.directory = directory
         self.now = now
     }
 
-    /// What clients have to trust.
+    /// The path of the certificate that clients have to trust.
     public var authorityPath: String { "\(directory)/ca.pem" }
     public var files: TLSFiles {
         TLSFiles(certificate: "\(directory)/server.pem", key: "\(directory)/server-key.pem")
@@ -148,7 +148,7 @@ public struct CertificateAuthority: Sendable {
     }
 }
 
-/// What a certificate is for, as subject alternative names: clients look at nothing else.
+/// The names that a certificate is for, as subject alternative names: clients look at nothing else.
 struct ServerNames {
     let all: [GeneralName]
 
@@ -164,7 +164,7 @@ struct ServerNames {
 
     func isCovered(by names: [GeneralName]) -> Bool { all.allSatisfy(names.contains) }
 
-    /// The name that this machine gives itself, if it is one that a certificate can carry.
+    /// The name that this machine gives itself; empty if a certificate can't carry it.
     static var machine: String {
         var buffer = [CChar](repeating: 0, count: 256)
         guard gethostname(&buffer, buffer.count - 1) == 0 else { return "" }

@@ -7,8 +7,8 @@ import X509
 
 /// A listener's TLS: certificate, key and clients' authorities, which can be replaced while it serves.
 ///
-/// A handshake takes what is in force when its connection comes in. Connections that are open stay as they are, and
-/// sessions are not resumed across a replacement, so that what was withdrawn is not believed again.
+/// A handshake uses what is in force when its connection comes in. Open connections stay as they are, and sessions are
+/// not resumed across a replacement, so that an authority that was withdrawn is not trusted again.
 public final class ServerTLS: Sendable {
     let files: TLSFiles?
     private let context: Mutex<NIOSSLContext>
@@ -19,7 +19,7 @@ public final class ServerTLS: Sendable {
         context = Mutex(try files.load().context)
     }
 
-    /// One that stays as it is.
+    /// TLS of a configuration that is never replaced.
     public init(_ configuration: TLSConfiguration) throws(ServerError) {
         files = nil
         do {
@@ -31,13 +31,13 @@ public final class ServerTLS: Sendable {
 
     var current: NIOSSLContext { context.withLock { $0 } }
 
-    /// What a reloader watches and reloads; empty if this stays as it is.
+    /// The files that a reloader watches; empty if there are none, because this was made of a configuration.
     public var reloaded: [CredentialReloader.Group] {
         guard let files else { return [] }
         return [CredentialReloader.Group(name: "certificate and key", paths: files.paths) { try self.reload() }]
     }
 
-    /// Takes what the files hold now, as one step.
+    /// Puts in force what the files hold now, as one step.
     /// - Throws: `ServerError.tls`; what was in force then stays.
     func reload() throws(ServerError) {
         guard let files else { return }
@@ -46,9 +46,9 @@ public final class ServerTLS: Sendable {
     }
 }
 
-/// A certificate chain and its key, in files, and whose client certificates are believed.
+/// The files with a certificate chain, its key, and the authorities whose client certificates are accepted.
 public struct TLSFiles: Hashable, Sendable {
-    /// In bytes, for each file.
+    /// The largest size of each file, in bytes.
     static let maximumSize = 1 << 20
 
     /// PEM: the server's certificate first, then those that signed it.
@@ -68,12 +68,12 @@ public struct TLSFiles: Hashable, Sendable {
 
     var paths: [String] { [certificate, key] + (clientAuthority.map { [$0] } ?? []) }
 
-    /// What a listener needs: TLS 1.2 or 1.3 with ciphers that have forward secrecy.
+    /// The configuration of a listener: TLS 1.2 or 1.3 with ciphers that have forward secrecy.
     ///
-    /// ALPN offers HTTP/2 and HTTP/1.1; who does not take part in it speaks HTTP/1.1.
+    /// ALPN offers HTTP/1.1, and HTTP/2 if `offersHTTP2` is set; a client without ALPN speaks HTTP/1.1.
     ///
-    /// With authorities for them, clients are asked for a certificate. Who has none goes on without; one that those
-    /// authorities don't vouch for, or that is not for clients, ends the handshake.
+    /// With `clientAuthority`, clients are asked for a certificate. A client that has none goes on without; a
+    /// certificate that is not signed by those authorities, or that is not for clients, ends the handshake.
     /// - Throws: `ServerError.tls` if a file can't be read or the key is not the certificate's.
     public func configuration() throws(ServerError) -> TLSConfiguration { try load().configuration }
 
@@ -89,7 +89,8 @@ public struct TLSFiles: Hashable, Sendable {
             if let clientAuthority {
                 configuration.trustRoots = .certificates(try Self.certificates(clientAuthority))
                 configuration.certificateVerification = .optionalVerification
-                // So that clients can choose, and those with another authority's certificate don't send it.
+                // Clients learn the accepted authorities, so that they can choose and don't send another authority's
+                // certificate.
                 configuration.sendCANameList = true
             }
             return (configuration, try NIOSSLContext(configuration: configuration))
@@ -114,12 +115,12 @@ public struct TLSFiles: Hashable, Sendable {
     }
 }
 
-/// What a client's certificate, already verified, says of its user.
+/// What a client's certificate, which is verified already, says about its user.
 ///
-/// The name is the subject's common name (CN). A certificate without one has its first URI name (`spiffe://…`), or else
-/// its first DNS name, as its user. A subject with several common names is nobody's.
+/// The name is the subject's common name (CN). A certificate without one has its first URI name (`spiffe://…`), or
+/// else its first DNS name, as its user. A subject with several common names stands for no user.
 struct ClientCertificate: Sendable {
-    /// nil: it names no user.
+    /// nil if the certificate names no user.
     let user: String?
     let notValidAfter: Date
 

@@ -4,18 +4,20 @@ import Synchronization
 
 /// Says who sends a request.
 public protocol Authenticating: Sendable {
-    /// The user, if it can be told without waiting: the way of nearly every request.
+    /// The user of credentials that are remembered, found without waiting; nil if they have to be checked. Nearly
+    /// every request takes this way.
     func known(_ authorization: String) -> Principal?
 
+    /// Checks credentials.
     /// - Parameter address: where they come from.
     /// - Returns: nil if the credentials are not good.
     /// - Throws: `AuthenticationError.overloaded` or `.tooManyFailures`.
     func authenticate(_ authorization: String, from address: ClientAddress) async throws -> Principal?
 
-    /// The user that a verified client certificate names; one that the policy does not name has no roles.
+    /// The user that a verified client certificate names. One that the policy does not name may do what everybody may.
     func certified(_ user: String) -> Principal
 
-    /// What those may do who don't say who they are; nil if that is nothing.
+    /// What clients without credentials may do; nil if that is nothing.
     var anonymous: Principal? { get }
 }
 
@@ -27,29 +29,30 @@ extension Authenticating {
 
 /// Basic authentication against a password file.
 ///
-/// A password is checked once, by bcrypt on threads of its own, and is then known for a while. A wrong one takes as
-/// long for users that don't exist as for those that do. Equal credentials that come at once are checked together.
+/// A password is checked once, by bcrypt on threads of its own, and is then remembered for a while. Checking a wrong
+/// one takes as long for users that don't exist as for those that do. Equal credentials that come at the same time are
+/// checked once.
 ///
-/// Against floods: an address may send some wrong passwords and is then turned away before any work is done
+/// Against floods, an address may send some wrong passwords and is then turned away before any work is done
 /// (`AddressLimiter`), and the passwords of all addresses are checked in a fair order (`PasswordQueue`). Neither
-/// touches credentials that are remembered; those that were remembered for too long are checked again before all
-/// others and whatever else their address did.
+/// affects credentials that are remembered. Those that were remembered for too long are checked again before all
+/// others, whatever else came from their address.
 public final class Authenticator: Authenticating {
     public struct Limits: Sendable {
-        /// Credentials that are remembered.
+        /// How many credentials are remembered.
         public var cached = 4096
-        /// For how long.
+        /// For how long credentials are remembered.
         public var lifetime: Duration = .seconds(600)
-        /// Passwords that may be checked or wait for it; more are turned away.
+        /// How many passwords may be in checking or wait for it; more are turned away.
         public var waiting = 64
-        /// Of those, how many may come from one address.
+        /// How many of those passwords may come from one address.
         public var waitingOfAddress = 8
         /// Wrong passwords that an address may send at once, and how long it then waits for each further one.
         public var failures = 10
         public var failureInterval: Duration = .seconds(1)
-        /// Addresses of which that is remembered.
+        /// For how many addresses wrong passwords are counted.
         public var addresses = 4096
-        /// Threads that check passwords.
+        /// How many threads check passwords.
         public var threads = 1
 
         public init() {}
@@ -58,7 +61,7 @@ public final class Authenticator: Authenticating {
     private struct State {
         var users: Htpasswd
         var principals: Principals
-        /// What was found out under other users or another policy is not remembered.
+        /// Counts replacements of users and policy. The result of a check that began before one is not remembered.
         var generation = 0
         var cache: CredentialCache
         var failures: AddressLimiter
@@ -86,8 +89,8 @@ public final class Authenticator: Authenticating {
                     burst: limits.failures, interval: TimeAmount(limits.failureInterval), maximum: limits.addresses)))
     }
 
-    /// Takes other users and another policy as one step, for all requests from now on. Users whose password stays are
-    /// still known: they get what the new policy gives them, and nobody has to wait for bcrypt.
+    /// Replaces users and policy as one step, for all requests from now on. Users whose password did not change stay
+    /// remembered, with the rights that the new policy gives them, so that nobody has to wait for bcrypt.
     public func replace(users: Htpasswd, policy: Policy) {
         let principals = Principals(policy)
         state.withLock { state in
@@ -136,7 +139,7 @@ public final class Authenticator: Authenticating {
     private struct Attempt {
         let key: CredentialCache.Key
         let address: ClientAddress
-        /// They were good before, and cost their address nothing.
+        /// The credentials were found good before, so the check does not count against their address.
         let wasGood: Bool
     }
 
@@ -157,7 +160,7 @@ public final class Authenticator: Authenticating {
         }
     }
 
-    /// Waits for the same credentials' check that is under way.
+    /// Waits for the check of the same credentials that is under way.
     private func join(
         _ key: CredentialCache.Key, _ authorization: String, _ address: ClientAddress
     ) async throws -> Principal? {
@@ -172,7 +175,7 @@ public final class Authenticator: Authenticating {
         }
         switch joined {
         case .result(let principal): return principal
-        // It ended in between: ask again.
+        // The check ended before this caller could wait for it, so it begins again.
         case .ended:
             if let principal = known(authorization) { return principal }
             return try await authenticate(authorization, from: address)
@@ -189,8 +192,9 @@ public final class Authenticator: Authenticating {
         for resume in waiting { resume(result) }
     }
 
-    /// The costs of hashing for nothing after a password was wrong, so that together with the user's own hash, if there
-    /// is one, it is as much work as the file's most expensive hash. Each step of the cost doubles the work.
+    /// The costs of the hashes that are computed for nothing after a wrong password. Together with the user's own
+    /// hash, if there is one, they are as much work as the file's most expensive hash. Each step of the cost doubles
+    /// the work.
     static func idleCosts(own: Int?, highest: Int) -> [Int] {
         guard let own else { return [highest] }
         return Array(own..<max(own, highest))

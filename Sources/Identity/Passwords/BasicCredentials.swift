@@ -2,14 +2,14 @@ import OCI
 
 /// A user's name and password as HTTP Basic authentication carries them (RFC 7617).
 struct BasicCredentials: Sendable {
-    /// The longest header that is looked at, in bytes.
+    /// The longest header that is read, in bytes.
     static let maximumHeader = 1024
 
     let user: String
     let password: String
 
     /// - Parameter header: the value of Authorization.
-    /// - Returns: nil for other schemes and for what is not built as it should be.
+    /// - Returns: nil for other schemes and malformed values.
     init?(_ header: String) {
         let bytes = header.utf8
         guard bytes.count <= Self.maximumHeader, bytes.count > 6,

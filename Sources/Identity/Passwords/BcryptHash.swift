@@ -3,9 +3,10 @@ import Glibc
 
 /// A bcrypt hash as it stands in a password file: `$2b$10$…`, 60 characters.
 public struct BcryptHash: Hashable, Sendable {
-    /// The work is 2 to the power of this. More than 16 would take seconds a password.
+    /// The costs that are accepted; the work is 2 to the power of the cost. More than 16 would take seconds a
+    /// password.
     public static let costs = 4...16
-    /// bcrypt ignores what follows.
+    /// The longest password, in bytes: bcrypt ignores the bytes that follow.
     public static let maximumPassword = 72
 
     let text: String
@@ -37,13 +38,13 @@ public struct BcryptHash: Hashable, Sendable {
         self = hash
     }
 
-    /// A hash of this cost that no password has: work for users that don't exist.
+    /// A hash of this cost that no password has, to do the same work for users that don't exist.
     static func unmatchable(cost: Int) -> BcryptHash? {
         let cost = cost < 10 ? "0\(cost)" : "\(cost)"
         return BcryptHash("$2b$\(cost)$" + String(repeating: ".", count: 53))
     }
 
-    /// Whether this is the password's hash. Blocks its thread for as long as the cost says.
+    /// Whether this is the password's hash. Blocks the calling thread; the cost says for how long.
     func matches(_ password: String) -> Bool {
         guard let other = Self.crypt(password, setting: text) else { return false }
         let (left, right) = (Array(text.utf8), Array(other.utf8))

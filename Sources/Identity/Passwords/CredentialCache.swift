@@ -1,10 +1,10 @@
 import Crypto
 import NIOCore
 
-/// Credentials that were found good a while ago, so that bcrypt is not paid for each request.
+/// Remembers credentials that were found good, so that bcrypt is not run for each request.
 ///
 /// Keys are HMAC-SHA256 of the whole header under a key that only this process knows, so neither memory nor timing
-/// tells a password.
+/// reveals a password.
 struct CredentialCache {
     /// A header's HMAC.
     struct Key: Hashable, Sendable {
@@ -55,7 +55,7 @@ struct CredentialCache {
         return entry.principal
     }
 
-    /// Whether these credentials were found good, perhaps too long ago to be believed.
+    /// Whether these credentials were found good before, even if their lifetime is over.
     func wasGood(_ key: Key) -> Bool { entries[key] != nil }
 
     mutating func add(_ principal: Principal, for key: Key, now: NIODeadline) {
@@ -68,7 +68,7 @@ struct CredentialCache {
         entries[key] = Entry(principal: principal, expires: now + lifetime)
     }
 
-    /// Gives users other rights, or forgets them where the closure says nil for their name.
+    /// Replaces each user by what the closure returns for its name, or forgets it where that is nil.
     mutating func update(_ principal: (String) -> Principal?) {
         entries = entries.compactMapValues { entry in
             principal(entry.principal.name).map { Entry(principal: $0, expires: entry.expires) }

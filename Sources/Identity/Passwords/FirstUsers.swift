@@ -1,6 +1,6 @@
-/// The users of a new data directory: `operator` and `pull`, each with a password that nobody chose.
+/// The users of a new data directory: `operator` and `pull`, each with a random password.
 public enum FirstUsers {
-    /// What a data directory keeps of users; all of it is readable by its owner only.
+    /// Where a data directory keeps its users; only the owner may read these files.
     public struct Paths: Hashable, Sendable {
         public let users: String
         public let policy: String
@@ -16,9 +16,9 @@ public enum FirstUsers {
         public func password(of user: String) -> String { "\(secrets)/\(user).password" }
     }
 
-    /// Makes users, policy and passwords where there are no users yet. A start that was interrupted is done again from
-    /// the beginning, since the password file comes last.
-    /// - Parameter cost: of the hashes.
+    /// Makes users, policy and passwords if there is no password file. That one is written last, so that a start which
+    /// was interrupted begins again.
+    /// - Parameter cost: the cost of the hashes.
     /// - Returns: the paths of the passwords that were made; empty if there were users.
     public static func prepare(_ paths: Paths, cost: Int = 10) throws(AuthenticationError) -> [String] {
         guard !PrivateFile.exists(paths.users) else { return [] }
@@ -37,7 +37,7 @@ public enum FirstUsers {
         return made
     }
 
-    /// 160 random bits in letters and digits that can't be taken for one another.
+    /// A password of 160 random bits, in letters and digits that can't be confused with one another.
     static func randomPassword() -> String {
         let alphabet = Array("23456789abcdefghijkmnpqrstuvwxyz".utf8)
         var generator = SystemRandomNumberGenerator()

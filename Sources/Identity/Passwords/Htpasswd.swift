@@ -40,14 +40,15 @@ public struct Htpasswd: Sendable {
         if case .other("")? = lines.last { lines.removeLast() }
     }
 
-    /// In the order of the file.
+    /// The users' names in the order of the file.
     public var users: [String] {
         lines.compactMap { if case .user(let name, _) = $0 { name.text } else { nil } }
     }
 
     func hash(of user: String) -> BcryptHash? { hashes[UserName(user)] }
 
-    /// The cost of the hash that takes longest; what checking any password should seem to cost.
+    /// The cost of the hash that takes longest. Checking any password takes as long, so that timing tells nothing
+    /// about users.
     var highestCost: Int { hashes.values.map(\.cost).max() ?? 10 }
 
     /// Adds a user or gives a user another password.
@@ -116,7 +117,7 @@ extension Htpasswd {
         try self.init(parsing: try PrivateFile.read(path, maximum: Self.maximumSize))
     }
 
-    /// Changes a file as one step: others who change it by this function wait, and readers see the old file or the new.
+    /// Changes a file as one step: other callers of this function wait, and readers see the old file or the new one.
     /// - Parameter path: made with mode 0600 if it is missing.
     public static func update<Result>(
         _ path: String, _ change: (inout Htpasswd) throws(AuthenticationError) -> Result

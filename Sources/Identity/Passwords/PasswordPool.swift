@@ -2,9 +2,8 @@ import Glibc
 import NIOPosix
 import Synchronization
 
-/// A few threads of low priority that check passwords, and a bounded, fair queue before them: whoever floods the server
-/// with wrong passwords takes no thread and little time from those who are already known, and one address takes little
-/// from the others.
+/// A few threads of low priority that check passwords, behind a bounded, fair queue. A flood of wrong passwords takes
+/// little time from users who are remembered, and one address takes little from the others.
 final class PasswordPool: Sendable {
     private struct Work: Sendable {
         let run: @Sendable () -> Void
@@ -17,14 +16,15 @@ final class PasswordPool: Sendable {
     }
 
     private let threads: NIOThreadPool
-    /// Gives answers. Whoever goes on with one may start a thread, which would keep the low priority for good.
+    /// Resumes callers. A caller may start a thread, which would inherit the low priority if a checking thread resumed
+    /// it.
     private let answers = NIOThreadPool(numberOfThreads: 1)
     private let count: Int
     private let state: Mutex<State>
 
     /// - Parameters:
     ///   - threads: how many passwords are checked at once.
-    ///   - maximum: how many may be checked or wait for it.
+    ///   - maximum: how many passwords may be in checking or wait for it.
     ///   - maximumOfAddress: how many of those one address may have.
     init(threads: Int, maximum: Int, maximumOfAddress: Int) {
         count = threads
@@ -39,7 +39,8 @@ final class PasswordPool: Sendable {
         answers.shutdownGracefully { _ in }
     }
 
-    /// - Parameter wasGood: the credentials were good before; they are checked first.
+    /// Runs a check on one of the threads.
+    /// - Parameter wasGood: whether the credentials were good before; those are checked first.
     /// - Throws: `AuthenticationError.overloaded` if the queue, or the address's share of it, is full.
     func run<Result: Sendable>(
         for address: ClientAddress, wasGood: Bool, _ work: @escaping @Sendable () -> Result
@@ -71,9 +72,9 @@ final class PasswordPool: Sendable {
         if mustStart { threads.submit { _ in self.work() } }
     }
 
-    /// Checks until nothing waits.
+    /// Checks passwords until none waits.
     private func work() {
-        // On Linux this is the calling thread's own priority.
+        // On Linux this sets the priority of the calling thread alone.
         _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
         while true {
             let next = state.withLock { state in

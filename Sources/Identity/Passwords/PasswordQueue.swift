@@ -1,11 +1,11 @@
 /// Passwords that wait to be checked, in a fair order: addresses take turns, however many passwords each of them sent,
 /// and credentials that were good before come first.
 ///
-/// Who has only a few waiting displaces the last of those who have more when the queue is full.
+/// When the queue is full, the password of an address with few of them displaces the last one of an address with more.
 struct PasswordQueue<Work> {
     enum Added {
         case taken
-        /// Another one had to leave.
+        /// The work was taken, and this other work had to leave the queue for it.
         case displaced(Work)
         case refused
     }
@@ -13,14 +13,15 @@ struct PasswordQueue<Work> {
     private struct Entry {
         let work: Work
         let address: ClientAddress
-        /// Lower ones come first: the turn of the address in which this one is due.
+        /// The round in which this password is checked; lower ones come first. Credentials that were good before have
+        /// 0, others are spread over the rounds to come, one for each password of their address.
         let turn: Int
     }
 
-    /// That wait or are being checked.
+    /// How many passwords may wait or be in checking.
     let maximum: Int
     let maximumOfAddress: Int
-    /// In the order in which they came.
+    /// Passwords that wait, in the order in which they came.
     private var waiting: [Entry] = []
     private var running = 0
     private var held: [ClientAddress: Int] = [:]
@@ -33,7 +34,8 @@ struct PasswordQueue<Work> {
 
     var isEmpty: Bool { waiting.isEmpty }
 
-    /// - Parameter wasGood: the credentials were good before.
+    /// Adds a password to be checked.
+    /// - Parameter wasGood: whether the credentials were good before.
     mutating func add(_ work: Work, from address: ClientAddress, wasGood: Bool) -> Added {
         let count = held[address] ?? 0
         guard wasGood || count < maximumOfAddress else { return .refused }
@@ -50,7 +52,7 @@ struct PasswordQueue<Work> {
         return result
     }
 
-    /// The next one to be checked. `finished` must follow.
+    /// Takes the next password to be checked; nil if none waits. `finished` must follow.
     mutating func next() -> (work: Work, address: ClientAddress)? {
         guard let first = waiting.indices.min(by: { (waiting[$0].turn, $0) < (waiting[$1].turn, $1) }) else {
             return nil

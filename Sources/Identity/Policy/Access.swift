@@ -1,29 +1,29 @@
-/// Whom a route answers. There is no default: each route has a row in `AccessTable`.
+/// Which clients a route answers. There is no default: each route has a row in `AccessTable`.
 ///
 /// A request's user is the one of its Authorization header, or else the one that the client's certificate names.
 public enum Access: Hashable, Sendable {
     /// Everybody, without asking who it is.
     case open
-    /// Everybody, also those who don't say who they are: the route looks up what they may do by itself. Credentials
-    /// that are not good are refused all the same.
+    /// Everybody, also clients without credentials: the route itself checks what they may do. Invalid credentials are
+    /// refused all the same.
     case anonymous
     /// Every known user.
     case authenticated
     /// Users who have one of these roles everywhere.
     case roles(Set<Role>)
-    /// Users who have a role on some repository.
+    /// Users who have a role on at least one repository.
     case somewhere(Role)
     /// The user who is bound to the cluster that the path names, and operators.
     case ownCluster
-    /// Whoever has a role on the repository that the path names, and users who have one of the other roles. What the
-    /// policy gives to everybody counts too.
+    /// Clients that have a role on the repository that the path names, and users who have one of the other roles. What
+    /// the policy gives to everybody counts too.
     case repository(Role, orRoles: Set<Role> = [])
-    /// Whoever has a role on the droplet's repository, `cloudfoundry/<guid>`.
+    /// Clients that have a role on the droplet's repository, `cloudfoundry/<guid>`.
     case droplet(Role)
 
     package static func role(_ role: Role) -> Access { .roles([role]) }
 
-    /// Whether it answers those who don't say who they are, perhaps.
+    /// Whether clients without credentials may be answered.
     package var answersAnonymous: Bool {
         switch self {
         case .open, .anonymous, .repository, .droplet: true
@@ -31,8 +31,8 @@ public enum Access: Hashable, Sendable {
         }
     }
 
-    /// The roles of which one is enough, in `Role`'s order; empty where none is needed. They may have to be had for
-    /// one cluster or repository only.
+    /// The roles of which one is enough, in `Role`'s order; empty where none is needed. It may be enough to have one
+    /// for a single cluster or repository.
     package var roles: [Role] {
         let direct: Set<Role> =
             switch self {
@@ -48,10 +48,10 @@ public enum Access: Hashable, Sendable {
 
 /// Who may use which route: a row for each route of every API.
 ///
-/// `Routes` takes what a route asks for from here, and a server does not start with a route that has no row.
+/// `Routes` finds here what a route asks for, and a server does not start with a route that has no row.
 public struct AccessTable: Sendable {
     public struct Row: Hashable, Sendable {
-        /// `*` stands for all. A row for GET is HEAD's too.
+        /// The method, or `*` for all. A row for GET is also for HEAD.
         public let method: String
         /// As in `RoutePattern`; a repository's name may have several components.
         public let pattern: String
@@ -73,14 +73,14 @@ public struct AccessTable: Sendable {
             rows.map { ("\($0.method) \($0.pattern)", $0.access) }, uniquingKeysWith: { first, _ in first })
     }
 
-    /// nil: there is no such row.
+    /// What a row asks for; nil if there is no such row.
     package func access(_ method: String, _ pattern: String) -> Access? { accesses["\(method) \(pattern)"] }
 
-    /// All of them.
+    /// The rows of all routes.
     ///
-    /// Staging jobs write droplets and, for now, nothing else: what a droplet has is read by whoever may pull its image,
-    /// and deleting one takes an operator, since apps may run from it. A cluster's agent reads manifests, to know what
-    /// a tag stands for, and says what runs in its own cluster.
+    /// Staging jobs write droplets and, for now, nothing else. A droplet can be read by users who may pull its image,
+    /// and deleted by operators alone, since apps may run from it. A cluster's agent reads manifests, to resolve tags,
+    /// and reports what runs in its own cluster.
     public static let cistern = AccessTable(platform + registry + bits + operators)
 
     private static let platform = [
@@ -89,7 +89,7 @@ public struct AccessTable: Sendable {
     ]
 
     private static let registry = [
-        // The route that finds the following ones.
+        // This route dispatches to the following ones.
         Row("*", "/v2/**", .anonymous),
         Row("GET", "/v2/", .authenticated),
         Row("GET", "/v2/_catalog", .somewhere(.pull)),

@@ -1,6 +1,6 @@
 /// A number of bytes as people write it: `1000`, `512MiB`, `100 GiB`. Units are powers of 1024.
 struct ByteSize: Hashable, Sendable, CustomStringConvertible {
-    /// The largest, in bytes.
+    /// The largest size, in bytes.
     static let maximum: Int64 = 1 << 60
 
     private static let units = ["PiB", "TiB", "GiB", "MiB", "KiB"]
@@ -9,7 +9,7 @@ struct ByteSize: Hashable, Sendable, CustomStringConvertible {
 
     init(_ bytes: Int64) { self.bytes = bytes }
 
-    /// - Returns: nil for what is no size from 0 to `maximum`.
+    /// - Returns: nil if the text is not a size from 0 to `maximum`.
     init?(parsing text: String) {
         let digits = text.utf8.prefix { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
         let unit = text.dropFirst(digits.count).drop { $0 == " " }
@@ -22,7 +22,7 @@ struct ByteSize: Hashable, Sendable, CustomStringConvertible {
         bytes = number * factor
     }
 
-    /// In the largest unit of which it is a whole number.
+    /// The size in the largest unit of which it is a whole number.
     var description: String {
         for (index, unit) in Self.units.enumerated() {
             let factor: Int64 = 1 << Int64(10 * (Self.units.count - index))

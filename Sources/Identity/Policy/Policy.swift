@@ -20,18 +20,18 @@ import JSON
 ///       - repositories: "team-a/**"
 ///         bytes: 100GiB
 ///
-/// Users that are not named have no role. What everybody may do without saying who it is, every user may do too.
-/// Unknown keys and roles are errors.
+/// Users that are not named have no role. What `anonymous` may do, every user may do too. Unknown keys and roles are
+/// errors.
 public struct Policy: Hashable, Sendable {
     /// The largest file that is read, in bytes.
     public static let maximumSize = 4 << 20
-    /// The patterns that a user may have.
+    /// How many patterns a user may have.
     public static let maximumPatterns = 1000
 
-    /// The quotas that there may be.
+    /// How many quotas there may be.
     public static let maximumQuotas = 1000
 
-    /// What the repositories of a pattern may hold together.
+    /// How many bytes the repositories of a pattern may hold together.
     public struct RepositoryQuota: Hashable, Sendable {
         public var repositories: RepositoryPattern
         public var bytes: Int64
@@ -42,13 +42,13 @@ public struct Policy: Hashable, Sendable {
         }
     }
 
-    /// What somebody may do.
+    /// What a user, or everybody, may do.
     public struct Grants: Hashable, Sendable {
-        /// Everywhere.
+        /// The roles that are held everywhere.
         public var roles: Set<Role>
-        /// Only `Role.ofRepositories`.
+        /// The roles on the repositories of each pattern; only those of `Role.ofRepositories`.
         public var repositories: [RepositoryPattern: Set<Role>]
-        /// The one that the role `cluster` is for; nil without that role.
+        /// The cluster that the role `cluster` is for; nil without that role.
         public var cluster: String?
 
         public init(
@@ -60,13 +60,14 @@ public struct Policy: Hashable, Sendable {
         }
     }
 
-    /// In byte order of the names when it is written.
+    /// What each user may do. The file has them in byte order of their names.
     public internal(set) var users: [UserName: Grants] = [:]
-    /// Those who don't say who they are: pull on some repositories, and nothing else.
+    /// What clients without credentials may do: pull from some repositories, and nothing else.
     public internal(set) var anonymous = Grants()
-    /// One for each pattern, in the file's order. What several cover is held to all of them.
+    /// At most one for each pattern, in the file's order. A repository that several patterns match is held to all of
+    /// their quotas.
     public internal(set) var quotas: [RepositoryQuota] = []
-    /// The comment lines that the file begins with; empty: the writer's own.
+    /// The comment lines with which the file begins; if there are none, `ownComment` is written.
     var comment: [String] = []
 
     public init() {}
@@ -74,8 +75,8 @@ public struct Policy: Hashable, Sendable {
     /// The roles that a user has everywhere.
     public func roles(of user: String) -> Set<Role> { users[UserName(user)]?.roles ?? [] }
 
-    /// Gives a user other roles everywhere and leaves its repositories as they are; no roles remove the user.
-    /// - Parameter cluster: the one that the role `cluster` is for.
+    /// Replaces the roles that a user has everywhere, and keeps those on repositories. An empty set removes the user.
+    /// - Parameter cluster: the cluster that the role `cluster` is for.
     /// - Throws: `.userName`; `.clusterName` for that role without a cluster's name, or a name without that role.
     public mutating func set(
         _ user: String, _ roles: Set<Role>, cluster: String? = nil
@@ -93,7 +94,7 @@ public struct Policy: Hashable, Sendable {
         users[user]?.cluster = cluster
     }
 
-    /// A user as requests see it; without roles if the policy does not name it.
+    /// A user and what it may do, including what everybody may; nothing more if the policy does not name it.
     func principal(of user: UserName) -> Principal {
         let grants = users[user] ?? Grants()
         let repositories = grants.repositories.merging(anonymous.repositories) { $0.union($1) }
@@ -101,13 +102,14 @@ public struct Policy: Hashable, Sendable {
             name: user.text, roles: grants.roles, repositories: repositories, cluster: grants.cluster)
     }
 
-    /// Those who don't say who they are; nil if they may do nothing.
+    /// What clients without credentials may do; nil if that is nothing.
     var anonymousPrincipal: Principal? {
         anonymous.repositories.isEmpty
             ? nil : Principal(name: "anonymous", roles: [], repositories: anonymous.repositories)
     }
 
-    /// Names come from password files and from certificates, whose names may be URIs.
+    /// Whether a text can be a user's name. Names come from password files and from certificates, where they may be
+    /// URIs.
     package static func isName(_ name: String) -> Bool {
         (1...255).contains(name.utf8.count) && name.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
     }
@@ -125,7 +127,7 @@ public struct Policy: Hashable, Sendable {
         "# Roles: pull, push (pull too), stage, cluster (with the key 'cluster'), operator (everything)."
     ]
 
-    /// As the file has it: all that was read, but of comments only those at the top.
+    /// The policy as the file's text: everything that was read, but of comments only those at the top.
     public var text: String {
         var text = (comment.isEmpty ? Self.ownComment : comment).map { $0 + "\n" }.joined() + "users:\n"
         for (name, grants) in users.sorted(by: { $0.key.text.utf8.lexicographicallyPrecedes($1.key.text.utf8) }) {

@@ -4,7 +4,7 @@ extension Policy {
     /// - Throws: `.policy`, with the line where there is one.
     public init(parsing text: String) throws(AuthenticationError) {
         let reader = try PolicyReader(text)
-        // The parser's nodes know their anchors for as long as it lives.
+        // The nodes find their anchors in the parser, so it must live while they are read.
         self = try withExtendedLifetime(reader.parser) { () throws(AuthenticationError) in try reader.policy() }
         let comment = text.split(separator: "\n").map { $0.hasSuffix("\r") ? $0.dropLast() : $0 }
             .prefix { $0.hasPrefix("#") }.map(String.init)
@@ -12,9 +12,9 @@ extension Policy {
     }
 }
 
-/// Makes a policy of what was written. A top-level key has a function of its own and a line in `policy`.
+/// Makes a policy of a file's text. Each top-level key has a function of its own and a line in `policy`.
 private struct PolicyReader {
-    /// A value and the line that it is about: its key's, or an item's own.
+    /// A value and the line that errors name: that of its key, or an item's own.
     private struct Entry {
         let node: Node
         let line: Int
@@ -106,9 +106,10 @@ private struct PolicyReader {
         return Policy.RepositoryQuota(repositories: pattern, bytes: size.bytes)
     }
 
-    // MARK: what users and the anonymous have in common
+    // MARK: what users and `anonymous` have in common
 
-    /// - Parameter refuse: says why somebody can't have these roles; nil if they can.
+    /// Reads what a user, or everybody, may do.
+    /// - Parameter refuse: returns why these roles can't be given; nil if they can.
     private func grants(
         _ value: Entry, of whom: String, keys: [String],
         refuse: (Set<Role>) -> String? = { _ in nil }
@@ -169,8 +170,8 @@ private struct PolicyReader {
 
     // MARK: YAML
 
-    /// JSON writes characters beyond U+FFFF as two escapes of UTF-16 (RFC 8259, section 7), which YAML does not know: in
-    /// a file that begins as JSON does they become one. Lines stay as they are.
+    /// JSON writes characters beyond U+FFFF as two escapes of UTF-16 (RFC 8259, section 7), which YAML does not know:
+    /// in a file that begins as JSON does, they become one escape. Line numbers stay the same.
     static func joiningSurrogates(_ text: String) -> String {
         let bytes = Array(text.utf8)
         guard bytes.first(where: { !" \t\r\n".utf8.contains($0) }) == UInt8(ascii: "{") else { return text }
@@ -191,7 +192,7 @@ private struct PolicyReader {
                 joined += Array("\\U\(String(repeating: "0", count: 8 - digits.count))\(digits)".utf8)
                 index += 12
             } else {
-                // What an escape is for is no beginning of another.
+                // A backslash that is escaped itself must not be taken for the beginning of another escape.
                 let count = bytes[index] == UInt8(ascii: "\\") ? min(2, bytes.count - index) : 1
                 joined += bytes[index..<index + count]
                 index += count
@@ -200,17 +201,18 @@ private struct PolicyReader {
         return String(decoding: joined, as: UTF8.self)
     }
 
-    /// More is refused before anything is read: what repeats itself could grow without end. Fewer are found then.
+    /// A text that may have more aliases is refused before it is parsed, since aliases of aliases could grow without
+    /// end. With fewer, `check` finds their anchors.
     private static let maximumAliases = 16
 
-    /// The one document of a file; nil for nothing.
+    /// The only document of a file; nil if the file is empty.
     private func document() throws(AuthenticationError) -> Entry? {
         do {
             return try parser.singleRoot().map { Entry(node: $0, line: $0.mark?.line ?? 0) }
         } catch { throw Self.fault(error) }
     }
 
-    /// How many aliases there may be, perhaps some more.
+    /// How many aliases a text has, or perhaps some more than that.
     private static func aliases(in text: String) -> Int {
         text.utf8.split(separator: 0x0A).reduce(0) { count, line in
             var before = UInt8(ascii: " ")
@@ -224,7 +226,7 @@ private struct PolicyReader {
         }
     }
 
-    /// What the parser says, without any of the text.
+    /// The parser's error without any of the file's text, except for a key that appears twice.
     private static func fault(_ error: any Error) -> AuthenticationError {
         switch error as? YamlError {
         case .scanner(_, let problem, let mark, _)?, .parser(_, let problem, let mark, _)?,
@@ -237,7 +239,7 @@ private struct PolicyReader {
         }
     }
 
-    /// A mapping's members in the order of the file; none for nothing.
+    /// A mapping's members in the order of the file; none if the value is null.
     private func members(
         _ entry: Entry, _ reason: String
     ) throws(AuthenticationError) -> [(key: String, value: Entry)] {
@@ -251,15 +253,15 @@ private struct PolicyReader {
             try check(Entry(node: key, line: member.line))
             try check(member)
             guard let name = key.scalar?.string else { throw fault(member, "a key is no text") }
-            // `a` and `"a"` are two keys to the parser. Names that only look alike are refused as well: who reads
-            // the file could not tell which of them is given what.
+            // The parser takes `a` and `"a"` for two keys. Names that only look alike are refused as well, since a
+            // reader of the file could not tell which of them is given what.
             guard keys.insert(name).inserted else { throw fault(member, "'\(name)' appears twice") }
             members.append((name, member))
         }
         return members
     }
 
-    /// A list's items; nil for what is none.
+    /// A list's items; nil if the value is no list.
     private func items(_ entry: Entry) throws(AuthenticationError) -> [Entry]? {
         guard let sequence = entry.node.sequence else { return nil }
         var items: [Entry] = []
@@ -271,7 +273,7 @@ private struct PolicyReader {
         return items
     }
 
-    /// Refuses what can be repeated, and types of other programs.
+    /// Refuses anchors, which aliases would repeat, and tags, which stand for types of other programs.
     private func check(_ entry: Entry) throws(AuthenticationError) {
         guard entry.node.anchor == nil else { throw fault(entry, "anchors and aliases can't be used") }
         guard entry.node.tag.description.hasPrefix("tag:yaml.org,2002:") else {

@@ -6,7 +6,7 @@ public struct Principal: Hashable, Sendable {
     }
 
     public private(set) var name: String
-    /// Those that the user has everywhere.
+    /// The roles that the user has everywhere.
     public let roles: Set<Role>
     /// The cluster that a user of the role `cluster` is bound to.
     public let cluster: String?
@@ -21,7 +21,7 @@ public struct Principal: Hashable, Sendable {
         self.cluster = cluster
         self.roles = roles
         let everywhere = RoleSet(including: roles)
-        // What is allowed everywhere need not be looked for.
+        // Roles that are held everywhere need not be looked for by repository.
         let grants = repositories.map { Grant(pattern: $0, allowed: RoleSet(including: $1).subtracting(everywhere)) }
             .filter { !$0.allowed.isEmpty }.sorted { $0.pattern < $1.pattern }
         self.everywhere = everywhere
@@ -29,7 +29,7 @@ public struct Principal: Hashable, Sendable {
         somewhere = grants.reduce(into: everywhere) { $0.formUnion($1.allowed) }
     }
 
-    /// Another user who may do the same.
+    /// A user of another name who may do the same.
     func named(_ name: String) -> Principal {
         var other = self
         other.name = name
@@ -47,13 +47,13 @@ public struct Principal: Hashable, Sendable {
         return grants.contains { $0.allowed.contains(bit) && $0.pattern.matches(repository) }
     }
 
-    /// Whether the user may say and ask what runs in a cluster. Names are compared by their bytes: what only looks
-    /// alike is another one.
+    /// Whether the user may report and ask what runs in a cluster. Names are compared by their bytes: one that only
+    /// looks alike is another cluster.
     package func maySpeak(for cluster: String) -> Bool {
         may(.operator) || may(.cluster) && self.cluster?.utf8.elementsEqual(cluster.utf8) ?? false
     }
 
-    /// Whether there may be a repository that the user has a role on.
+    /// Whether the user has a role everywhere, or on the repositories of some pattern.
     public func maySomewhere(_ role: Role) -> Bool { somewhere.contains(role.bit) }
 }
 
@@ -67,7 +67,7 @@ struct Principals: Sendable {
         named = Dictionary(uniqueKeysWithValues: policy.users.keys.map { ($0, policy.principal(of: $0)) })
     }
 
-    /// A user that the policy does not name has no roles but what is everybody's.
+    /// A user that the policy does not name may only do what everybody may.
     subscript(name: String) -> Principal {
         named[UserName(name)] ?? anonymous?.named(name) ?? Principal(name: name, roles: [])
     }

@@ -43,7 +43,7 @@ public struct RepositoryPattern: Hashable, Sendable, Comparable, CustomStringCon
         left.text.utf8.lexicographicallyPrecedes(right.text.utf8)
     }
 
-    /// Takes time by the length of the name and the pattern, whatever they are.
+    /// Whether a repository's name matches. Takes at most time in proportion to pattern × name, whatever they contain.
     public func matches(_ repository: String) -> Bool {
         var rest = repository.utf8[...]
         var isFirst = true
@@ -59,7 +59,7 @@ public struct RepositoryPattern: Hashable, Sendable, Comparable, CustomStringCon
         return !rest.isEmpty
     }
 
-    /// Goes back to the last `*` only, which is enough and keeps this from growing beyond pattern × name.
+    /// Backtracks to the last `*` only, which is enough and bounds the time by pattern × name.
     private static func matches(_ pattern: [UInt8], _ name: Substring.UTF8View) -> Bool {
         var (at, place) = (0, name.startIndex)
         var star: (after: Int, place: Substring.UTF8View.Index)?

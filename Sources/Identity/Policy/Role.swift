@@ -11,13 +11,13 @@ public enum Role: String, Hashable, Sendable, CaseIterable, Codable, CustomStrin
     /// Everything.
     case `operator`
 
-    /// The roles that can be had on some repositories only; the others are about more than a repository.
+    /// The roles that can be given on some repositories only; the others concern more than a repository.
     public static let ofRepositories: [Role] = [.pull, .push]
 
     public var description: String { rawValue }
 }
 
-/// Some roles, in a byte.
+/// A set of roles, in a byte.
 struct RoleSet: OptionSet, Hashable, Sendable {
     let rawValue: UInt8
 
@@ -27,7 +27,7 @@ struct RoleSet: OptionSet, Hashable, Sendable {
 extension RoleSet {
     init(_ roles: Set<Role>) { self = roles.reduce(into: []) { $0.formUnion($1.bit) } }
 
-    /// What having some roles includes.
+    /// The given roles, and those that they include.
     init(including roles: Set<Role>) { self = roles.reduce(into: []) { $0.formUnion($1.included) } }
 }
 
@@ -42,7 +42,7 @@ extension Role {
         }
     }
 
-    /// What having this role includes.
+    /// This role, and those that it includes.
     fileprivate var included: RoleSet {
         switch self {
         case .pull, .stage, .cluster: bit

@@ -1,6 +1,7 @@
 import Glibc
 
-/// A directory entry's name where it was read, with a `/` behind it if it is a folder's and compared in whole keys.
+/// A directory entry's name, compared in the buffer it was read into. With `isFolder` it counts as if it ended with
+/// `/`, which is how a folder's name sorts among whole keys.
 struct ChildName {
     private let name: UnsafeRawBufferPointer
     let isFolder: Bool
@@ -38,7 +39,7 @@ struct ChildName {
         other.withBytes { count <= $0.count && compare($0) == 0 }
     }
 
-    /// Compares as much as both have.
+    /// Compares the bytes up to the end of the shorter name, with a result as `memcmp` gives it.
     private func compare(_ other: UnsafeRawBufferPointer) -> Int32 {
         let common = min(name.count, other.count)
         if common > 0, let left = name.baseAddress, let right = other.baseAddress {
@@ -50,7 +51,7 @@ struct ChildName {
     }
 }
 
-/// Bytes that lie in one piece.
+/// Bytes that lie contiguously in memory.
 protocol ContiguousBytes {
     func withBytes<Value>(_ body: (UnsafeRawBufferPointer) -> Value) -> Value
 }

@@ -3,9 +3,10 @@ import Synchronization
 
 /// A streamed object being written to a file in `tmp`.
 final class FileObjectWriter: ObjectWriter {
-    /// So often the kernel is asked to begin writing, so that `finish` has little left to wait for.
+    /// After so many bytes the kernel is asked to begin writing to the disk, so that `finish` has little left to wait
+    /// for.
     private static let writebackStep: Int64 = 8 << 20
-    /// So much is gathered before a thread is woken to write it, in bytes.
+    /// How many bytes are gathered before a thread is woken to write them to the file.
     private static let gathered = 256 << 10
 
     private struct State {
@@ -14,7 +15,7 @@ final class FileObjectWriter: ObjectWriter {
         var hasEnded = false
         /// Bytes in the file.
         var size: Int64 = 0
-        /// What comes next, in order, and how many bytes it is.
+        /// Chunks that are not in the file yet, in order. `pendingCount` is how many bytes they have together.
         var pending: [[UInt8]] = []
         var pendingCount = 0
         var writtenBack: Int64 = 0
@@ -60,8 +61,8 @@ final class FileObjectWriter: ObjectWriter {
         }
         guard count > 0 else { return }
         let file = try await openFile()
-        // A thread may still have what it ran when the task goes on: it must not keep the file, and its space, from
-        // being given up.
+        // The closures capture the descriptor alone: a pool thread may hold one after the task goes on, which must not
+        // keep a removed file and its disk space in use. So this task keeps the file open until it returns.
         defer { withExtendedLifetime(file) {} }
         let (engine, descriptor) = (engine, file.descriptor)
         try await engine.change { () throws(ObjectStoreError) in
@@ -86,7 +87,8 @@ final class FileObjectWriter: ObjectWriter {
             let use = use
             try await engine.writers.run { () throws(ObjectStoreError) in
                 engine.files.startWriteback(descriptor, at: start, count: count)
-                // What was begun two steps ago has most likely arrived; what has not stays until the end.
+                // Bytes whose writing began two steps ago have most likely reached the disk. Pages that have not stay
+                // cached until `finish`.
                 let arrived = start - Self.writebackStep
                 if use == .rarely, arrived > 0 { engine.files.dropFromMemory(descriptor, at: 0, count: arrived) }
             }
@@ -141,7 +143,8 @@ final class FileObjectWriter: ObjectWriter {
             await remove()
             throw error
         }
-        // From here on the file is the journal's: a flush that fails now may yet succeed later.
+        // The journal refers to the file from here on. A later flush may succeed where this one fails, so the outcome
+        // is unknown.
         do throws(ObjectStoreError) { try await engine.flushed(through: sequence) } catch {
             switch error {
             case .io(let reason), .permission(let reason): throw .unknown(reason)
@@ -155,7 +158,8 @@ final class FileObjectWriter: ObjectWriter {
         if end() != nil { await remove() }
     }
 
-    /// - Returns: the bytes in the file; nil if the writer had ended.
+    /// Marks the writer as ended.
+    /// - Returns: the file's size in bytes; nil if the writer had ended before.
     private func end() -> Int64? {
         state.withLock { state in
             guard !state.hasEnded else { return nil }

@@ -1,10 +1,10 @@
 import Glibc
 import Runtime
 
-/// Closes files whose names are gone, on threads of its own: where that gives a file's bytes back a file system may wait
-/// for the disk (ext4 does, with each file, when it is mounted with `discard`).
+/// Closes unlinked files on threads of its own. Closing one frees its blocks, for which a file system may wait for the
+/// disk (ext4 does, with each file, when it is mounted with `discard`).
 final class FileReleaser: Sendable {
-    /// Files that wait; with more, callers close theirs themselves.
+    /// How many files may wait to be closed; beyond that, callers close their files themselves.
     private static let maximum = 256
 
     private let pool = BlockingPool(name: "store-release", threads: 4)
@@ -32,9 +32,9 @@ final class FileReleaser: Sendable {
         for file in files { Glibc.close(file) }
     }
 
-    /// Waits until no file does.
+    /// Returns when no file waits to be closed any more.
     func settle() { waiting.wait(for: 0) { $0 == 0 ? .done(()) : .until(nil) } }
 
-    /// Ends the threads once no file waits.
+    /// Ends the threads once all waiting files are closed.
     func stop() { pool.stop() }
 }

@@ -5,52 +5,55 @@
 protocol FileSystem: Sendable {
     func open(_ path: String, _ access: FileAccess) throws(FileSystemError) -> Int32
     func close(_ file: Int32)
-    /// Fewer bytes than asked for only at the file's end.
+    /// Reads into a buffer.
+    /// - Returns: how many bytes were read, fewer than the buffer takes only at the file's end.
     func read(
         _ file: Int32, at offset: Int64, into buffer: UnsafeMutableRawBufferPointer
     ) throws(FileSystemError) -> Int
-    /// All of the bytes, or an error.
+    /// Writes all of the bytes, or throws.
     func write(_ file: Int32, at offset: Int64, _ bytes: UnsafeRawBufferPointer) throws(FileSystemError)
-    /// Makes room for a file of this size, which it then has.
+    /// Reserves disk space for a file of this size in bytes, and gives the file that size.
     func allocate(_ file: Int32, size: Int64) throws(FileSystemError)
-    /// A hint that these bytes should be on their way to the disk.
+    /// Hints that the kernel should begin writing these bytes to the disk.
     func startWriteback(_ file: Int32, at offset: Int64, count: Int64)
-    /// A hint that these bytes, which are on the disk or on their way, are not read before long.
+    /// Hints that these bytes, which are on the disk or being written to it, won't be read soon and need no memory.
     func dropFromMemory(_ file: Int32, at offset: Int64, count: Int64)
     func setModified(_ file: Int32, nanoseconds: Int64) throws(FileSystemError)
-    /// Makes a file's bytes durable, and its times too unless `dataOnly`. Its name is its directory's matter.
+    /// Makes a file's bytes durable, and its times too unless `dataOnly`. `syncDirectory` makes its name durable.
     func sync(_ file: Int32, dataOnly: Bool) throws(FileSystemError)
     /// Makes a directory's entries durable.
     func syncDirectory(_ path: String) throws(FileSystemError)
     /// Makes everything durable that was done in this file system before.
     func syncAll() throws(FileSystemError)
-    /// EISDIR for a directory.
+    /// An open file's size and time.
+    /// - Throws: EISDIR for a directory.
     func information(of file: Int32) throws(FileSystemError) -> FileInformation
     func look(at path: String) throws(FileSystemError) -> PathState
-    /// A directory that is already there is no error.
+    /// Makes a directory, unless it exists.
     func makeDirectory(_ path: String) throws(FileSystemError)
     func removeDirectory(_ path: String) throws(FileSystemError)
     func remove(_ path: String) throws(FileSystemError)
-    /// Removes files of a directory. What is not there, or a directory itself, is left alone.
+    /// Removes files of a directory. Names that are missing or are directories are skipped.
     func removeIfThere(_ names: [String], in directory: String) throws(FileSystemError)
-    /// Replaces what is at the new path in one step.
+    /// Renames a file and replaces what is at the new path, in one step.
     func rename(_ old: String, to new: String) throws(FileSystemError)
-    /// Calls back with the name of every entry but `.` and `..`, in no order.
+    /// Calls back with the name of every entry but `.` and `..`, in no particular order.
     func entries(
         of directory: String, _ each: (UnsafeRawBufferPointer, EntryKind) -> Void
     ) throws(FileSystemError)
     func space() throws(FileSystemError) -> FileSystemSpace
-    /// Waits until the bytes of all files are free that were removed or replaced before: that may take a while longer.
+    /// Returns when the disk space of files that were removed or replaced before is free; a removal does not wait for
+    /// that.
     func settle()
 }
 
 enum FileAccess: Sendable {
     case read
-    /// A new file, to be written and read; an error if there is one.
+    /// Makes a new file to write and read; fails if there is one.
     case create
-    /// To be written and read, made if there is none.
+    /// Opens a file to write and read, and makes it if there is none.
     case readWrite
-    /// To be written and read; an error if there is none.
+    /// Opens a file to write and read; fails if there is none.
     case existing
 }
 
@@ -66,7 +69,7 @@ enum PathState: Hashable, Sendable {
     /// A symlink, device, socket or pipe: nothing that the store made.
     case foreign
     case missing
-    /// Something above it is no directory.
+    /// A component before the last one is no directory.
     case belowFile
 }
 
@@ -86,8 +89,8 @@ struct FileSystemSpace: Sendable {
 
 /// A system call that failed.
 struct FileSystemError: Error, Hashable {
-    /// errno
+    /// The call's `errno`.
     let code: Int32
-    /// What was tried, such as `opening journal/00`.
+    /// The action that failed, such as `opening journal/00`.
     let action: String
 }

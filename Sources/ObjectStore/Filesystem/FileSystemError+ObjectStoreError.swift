@@ -14,7 +14,7 @@ extension ObjectStoreError {
     }
 }
 
-/// Runs file system calls, their errors made the store's.
+/// Runs file system calls and turns their errors into the store's.
 func withStoreErrors<Value>(
     _ body: () throws(FileSystemError) -> Value
 ) throws(ObjectStoreError) -> Value {

@@ -3,22 +3,22 @@ import Runtime
 
 /// Objects in a directory, for one process at a time.
 ///
-/// Small objects lie as plain files under `objects/`, next to a journal that makes them durable in order. `StoreEngine`
-/// says how.
+/// Each object is a plain file under `objects/`. A journal next to it makes small objects durable in the order in
+/// which they were written; `StoreEngine` says how.
 public final class FilesystemObjectStore: ObjectStore {
     public struct Options: Sendable {
         /// A journal segment's size in bytes.
         public var segmentBytes = 8 << 20
-        /// Segments that may wait for the tree; at their number changes wait.
+        /// How many full segments may wait until their changes are in the tree; with so many, new changes wait.
         public var segments = 4
-        /// Space given up when the disk is full, in bytes; 0 for none.
+        /// The size of the reserve file that is removed when the disk is full, in bytes; 0 for no reserve.
         public var reserveBytes = 32 << 20
-        /// How many bytes and objects may wait to be flushed and applied, in memory.
+        /// How many bytes of content, and how many changes, may wait in memory to be flushed and applied.
         public var pendingBytes = 16 << 20
         public var pendingObjects = 8192
-        /// After this time changes are flushed even if nobody waits for it.
+        /// How long changes may wait before they are flushed, even if no caller waits for that.
         public var flushDelay = Duration.seconds(1)
-        /// Nanoseconds since 1970.
+        /// The store's clock: nanoseconds since 1970.
         public var now: @Sendable () -> Int64 = SystemClock.now
 
         public init() {}
@@ -26,7 +26,7 @@ public final class FilesystemObjectStore: ObjectStore {
 
     let engine: StoreEngine
 
-    /// Opens a directory, which is made if it is not there, in milliseconds whatever it holds.
+    /// Opens a directory, or makes it if it is missing. This takes milliseconds, however many objects there are.
     /// - Throws: `.owned` if another process has it; `.permission`, `.full`; `.io` if its journal is damaged.
     public convenience init(
         root: String, options: Options = Options(), logger: Logger
@@ -41,11 +41,11 @@ public final class FilesystemObjectStore: ObjectStore {
         engine = try StoreEngine(files: files, options: options, logger: logger, ownership: ownership)
     }
 
-    /// A store that was not closed is left as by a crash.
+    /// A store that was not closed is left as after a crash: what was not flushed is lost.
     deinit { engine.abandon() }
 
-    /// Makes everything durable, brings the tree up to date and gives the directory up. Later calls fail with
-    /// `.cancelled`; open readers go on.
+    /// Flushes all changes, applies them to the tree and releases the directory. Later calls fail with `.cancelled`;
+    /// open readers go on.
     public func close() async throws(ObjectStoreError) { try await engine.close() }
 
     public var capabilities: ObjectStoreCapabilities { ObjectStoreCapabilities(exclusive: true) }

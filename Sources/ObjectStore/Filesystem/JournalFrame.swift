@@ -1,6 +1,6 @@
 import OCI
 
-/// A checksummed run of records in the journal; it holds whole or not at all.
+/// A checksummed run of records in the journal: all of its records are valid, or none is.
 ///
 /// Frames are numbered without gaps through all segments. Each begins on a block of its own, so that writing one never
 /// touches what was acknowledged before it. A header of 96 bytes: magic (8), number (8), the number of the last frame
@@ -9,14 +9,14 @@ import OCI
 struct JournalFrame {
     static let blockSize = 4096
     static let headerSize = 96
-    /// Records are gathered into frames of about this size, a larger record gets one of its own.
+    /// Records are gathered into frames of at most so many bytes; a larger record gets one of its own.
     static let targetSize = 1 << 20
     private static let magic = Array("CSTNJRN1".utf8)
 
     let number: UInt64
     let durable: UInt64
     let records: [JournalRecord]
-    /// With its padding.
+    /// In bytes, padding included.
     let size: Int
 
     static func paddedSize(payload: Int) -> Int {

@@ -1,14 +1,14 @@
-/// What a journal says: the last change of each key that its durable frames name.
+/// A journal's content: each key's last change in its valid frames.
 ///
-/// Only the last change counts, so replaying may find the tree in any state between the last checkpoint and now.
+/// Since only a key's last change is replayed, the tree may be in any state between the last checkpoint and now.
 struct JournalContents {
     private(set) var changes: [ObjectKey: JournalRecord.Change] = [:]
-    /// First frames of the segments, oldest first.
+    /// The segments, by the numbers of their first frames, oldest first.
     private(set) var segments: [UInt64] = []
     /// Segments without a single whole frame.
     private(set) var empty: [UInt64] = []
     private(set) var nextFrame: UInt64 = 1
-    /// Something was written after the last whole frame: a flush that never ended.
+    /// Whether something follows the last whole frame: the remains of a flush that was interrupted.
     private(set) var hasTornTail = false
 
     /// Reads all segments, one at a time.
@@ -31,7 +31,8 @@ struct JournalContents {
     ) throws(ObjectStoreError) -> Int {
         var offset = 0
         var count = 0
-        // Frames that the next segment has again were written here in vain: their flush failed.
+        // Frames whose flush failed were written again to the next segment, so reading stops at that segment's first
+        // frame.
         while nextFrame != next, let frame = JournalFrame(UnsafeRawBufferPointer(rebasing: bytes[offset...])),
             frame.number == nextFrame
         {
@@ -44,7 +45,8 @@ struct JournalContents {
             guard nextFrame == next else { throw damaged(segment) }
             return count
         }
-        // A frame that was written when the missing one was known to be durable proves that it was there once.
+        // Each frame names the last durable frame at its time. If that is the missing one or a later one, the journal
+        // is damaged.
         while offset < bytes.count {
             if let frame = JournalFrame(UnsafeRawBufferPointer(rebasing: bytes[offset...])) {
                 if frame.durable >= nextFrame { throw damaged(segment) }
@@ -86,7 +88,7 @@ struct JournalContents {
 }
 
 extension FileSystem {
-    /// A file's first bytes, fewer only if it is shorter.
+    /// Reads `size` bytes of a file from an offset on, fewer only if the file ends before.
     func readAll(_ file: Int32, at offset: Int64 = 0, size: Int64) throws(FileSystemError) -> [UInt8] {
         var failure: FileSystemError?
         let bytes = [UInt8](unsafeUninitializedCapacity: max(0, Int(size))) { (buffer, count) in

@@ -12,7 +12,7 @@ struct JournalRecord: Sendable {
 }
 
 extension JournalRecord.Change {
-    /// What the object is after the change; nil if it is gone.
+    /// The object's size and time after the change; nil if the change deletes it.
     var information: FileInformation? {
         switch self {
         case .put(let bytes, let modified): FileInformation(size: Int64(bytes.count), modified: modified)
@@ -44,8 +44,8 @@ extension JournalRecord {
         }
     }
 
-    /// Kind (1), length of the key (2), key; put: modified (8), length (4), bytes; link: modified (8), size (8), length
-    /// of the name (1), name. Little-endian.
+    /// Appends the record, little-endian, as (with sizes in bytes) kind (1), length of the key (2), key; put: modified
+    /// (8), length (4), bytes; link: modified (8), size (8), length of the name (1), name.
     func encode(into buffer: inout [UInt8]) {
         func header(_ kind: Kind) {
             buffer.append(kind.rawValue)
@@ -69,7 +69,7 @@ extension JournalRecord {
         }
     }
 
-    /// Reads a record; nil if there is none.
+    /// Reads the next record; nil if the bytes hold no valid one.
     init?(from reader: inout ByteReader) {
         guard let kind = reader.integer(UInt8.self).flatMap(Kind.init), let length = reader.integer(UInt16.self),
             let text = reader.text(Int(length)), let key = try? ObjectKey(text)

@@ -1,8 +1,8 @@
-/// The journal's end, where the flusher appends.
+/// Appends to the journal. Only the flusher uses it.
 ///
-/// After a failed write or flush nothing more is appended to that segment: the kernel may have dropped what was dirty
-/// and a later flush that succeeds would say nothing about it. The same records then go, under the same frame numbers,
-/// into a new segment, which makes the failed frames void.
+/// After a failed write or flush nothing more is appended to that segment: the kernel may have dropped its dirty
+/// pages, and a later flush would succeed all the same. The same records then go, under the same frame numbers, into a
+/// new segment, which makes the failed frames void.
 struct JournalWriter {
     struct Sealed {
         let firstFrame: UInt64
@@ -23,7 +23,7 @@ struct JournalWriter {
     private var segment: Segment?
     private var nextFrame: UInt64
     private var lastDurableFrame: UInt64 { nextFrame - 1 }
-    /// A segment that holds nothing acknowledged; it must be gone before another of its name is begun.
+    /// A segment without any acknowledged frame; it must be removed before another one of its name is begun.
     private var void: UInt64?
 
     init(_ files: any FileSystem, segmentBytes: Int, nextFrame: UInt64) {
@@ -33,10 +33,11 @@ struct JournalWriter {
     }
 
     /// Writes records and flushes them.
-    /// - Parameter sequence: the last record's.
-    /// - Returns: The segment that was full before this.
-    /// - Throws: what failed; then none of the records counts as written, and the segment that was sealed is given to
-    ///   the caller by the next `seal()` or `append`.
+    /// - Parameters:
+    ///   - sequence: the sequence number of the last record.
+    ///   - seal: called with the segment to which nothing is appended any more, if there is one, even if this then
+    ///     throws.
+    /// - Throws: what failed; none of the records counts as written then.
     mutating func append(
         _ records: ArraySlice<JournalRecord>, through sequence: UInt64, seal: (Sealed) -> Void
     ) throws(FileSystemError) {
@@ -71,7 +72,8 @@ struct JournalWriter {
         }
     }
 
-    /// Closes the current segment: nothing is appended to it any more.
+    /// Closes the current segment, to which nothing is appended any more.
+    /// - Parameter seal: called with the segment, if it holds acknowledged records.
     mutating func seal(_ seal: (Sealed) -> Void) {
         guard let segment else { return }
         files.close(segment.file)

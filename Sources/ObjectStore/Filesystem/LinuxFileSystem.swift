@@ -13,7 +13,7 @@ final class LinuxFileSystem: FileSystem {
         root = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard root >= 0 else { throw FileSystemError(code: errno, action: "opening \(path)") }
         if made {
-            // Its entry in its parent directory must last as well.
+            // The new directory's entry in its parent must be durable as well.
             let parent = Glibc.openat(root, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
             if parent >= 0 {
                 fsync(parent)
@@ -67,7 +67,8 @@ final class LinuxFileSystem: FileSystem {
         do {
             try check("allocating") { fallocate(file, 0, 0, off_t(size)) }
         } catch let error where error.code == EOPNOTSUPP {
-            // Where room can't be promised a file of this size has to do; writing it may then fail.
+            // This file system can't reserve space, so the file only gets its size, and a later write may find the
+            // disk full.
             try check("allocating") { ftruncate(file, off_t(size)) }
         }
     }
@@ -168,25 +169,26 @@ final class LinuxFileSystem: FileSystem {
         try inParents(old, new, "renaming", replace)
     }
 
-    /// Renames over what may be there, as `renameat` does but without its price: ext4 writes a file's bytes out when it
-    /// replaces another one, each by itself. What makes them durable here is the flush of the whole tree, and until then
-    /// the journal.
+    /// Renames a file over what may be there, as `renameat` does, but without making ext4 write the file's bytes to
+    /// the disk at once, as it does for each rename that replaces a file. The flush of the whole tree makes the bytes
+    /// durable, and until then the journal holds them.
     private func replace(_ parent: Int32, _ name: String, _ newParent: Int32, _ newName: String) -> Int32 {
         func rename(_ flags: UInt32) -> Int32 { clinux_rename(parent, name, newParent, newName, flags) }
         if rename(clinux_rename_new_flag()) == 0 { return 0 }
         if errno == EEXIST, rename(clinux_rename_exchange_flag()) == 0 {
             if unlink(parent, name) == 0 { return 0 }
-            // It was a directory, which stays.
+            // The replaced entry is a directory and can't be unlinked: the exchange is undone.
             let error = errno
             _ = rename(clinux_rename_exchange_flag())
             errno = error
             return -1
         }
-        // Gone meanwhile, or a file system that knows of no flags; other errors come again.
+        // The target is gone meanwhile, or the file system knows no flags: then a plain rename does. Other errors
+        // occur again.
         return renameat(parent, name, newParent, newName)
     }
 
-    /// Takes a file's name away; its bytes are given back by and by.
+    /// Unlinks a file. Its disk space is freed later, by `releaser`.
     private func unlink(_ parent: Int32, _ name: String) -> Int32 {
         var nameless: [Int32] = []
         let result = unlink(parent, name, &nameless)
@@ -196,8 +198,8 @@ final class LinuxFileSystem: FileSystem {
         return result
     }
 
-    /// Takes a file's name away.
-    /// - Parameter nameless: gets the file if its bytes can be given back now, by who closes it.
+    /// Unlinks a file.
+    /// - Parameter nameless: receives a descriptor of the unlinked file; closing it frees the file's disk space.
     private func unlink(_ parent: Int32, _ name: String, _ nameless: inout [Int32]) -> Int32 {
         let file = openat(parent, name, clinux_path_flag() | O_NOFOLLOW | O_CLOEXEC)
         let result = unlinkat(parent, name, 0)
@@ -257,7 +259,7 @@ final class LinuxFileSystem: FileSystem {
         let blocks = status.f_bavail.multipliedReportingOverflow(by: UInt(status.f_frsize))
         return FileSystemSpace(
             bytes: blocks.overflow ? .max : Int64(clamping: blocks.partialValue),
-            // A file system that does not count its files says that it has none at all.
+            // A file system that does not count its inodes reports that it has none at all.
             hasFreeFiles: status.f_files == 0 || status.f_favail > 0,
             isReadOnly: status.f_flag & 1 != 0)
     }
@@ -274,7 +276,7 @@ final class LinuxFileSystem: FileSystem {
         }
     }
 
-    /// Without a write for when it was read, which takes being the owner.
+    /// Opens a path without updating its access time (O_NOATIME), or, for files of another owner, with that.
     private func openToRead(_ path: String, _ flags: Int32) throws(FileSystemError) -> Int32 {
         do throws(FileSystemError) {
             return try openBeneath(path, O_RDONLY | flags | clinux_no_access_time_flag())

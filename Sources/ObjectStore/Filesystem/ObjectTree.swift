@@ -4,8 +4,8 @@ struct ObjectTree {
 
     init(_ files: any FileSystem) { self.files = files }
 
-    /// Writes a file and puts it where the object belongs.
-    /// - Parameter name: for the file in `tmp` that becomes the object.
+    /// Writes an object's bytes to a file in `tmp` and renames that to the object's path.
+    /// - Parameter name: a new name for the file in `tmp`.
     func put(_ bytes: [UInt8], modified: Int64, at key: ObjectKey, by name: String) throws(FileSystemError) {
         let temporary = StorePaths.temporary(name)
         let file = try files.open(temporary, .create)
@@ -25,7 +25,7 @@ struct ObjectTree {
         }
     }
 
-    /// Puts a finished file of `tmp` where the object belongs, unless that was done before.
+    /// Renames a finished file of `tmp` to the object's path. If it is no longer in `tmp`, that was done before.
     func move(_ name: String, to key: ObjectKey) throws(FileSystemError) {
         let temporary = StorePaths.temporary(name)
         if try files.look(at: temporary) != .missing { try place(temporary, at: key) }
@@ -35,7 +35,7 @@ struct ObjectTree {
     func delete(_ keys: [ObjectKey]) throws(FileSystemError) {
         guard let first = keys.first else { return }
         let directory = first.folder.map { "\(StorePaths.objects)/\($0)" } ?? StorePaths.objects
-        // What is replayed is gone already.
+        // A delete that is replayed from the journal may have removed them before.
         try files.removeIfThere(keys.map(\.name), in: directory)
         for folder in first.folders.reversed() {
             do {

@@ -4,9 +4,9 @@
 /// disk before its record would survive a power cut that earlier changes do not. So reads ask here first.
 struct PendingChanges {
     struct Entry {
-        /// Of the last change.
+        /// The last change's sequence number.
         var sequence: UInt64
-        /// Of the first change that is not in the tree; the journal must keep it.
+        /// The sequence number of the first change that is not in the tree; the journal must keep that change.
         var since: UInt64
         var change: JournalRecord.Change
     }
@@ -18,13 +18,15 @@ struct PendingChanges {
 
     private(set) var entries: [ObjectKey: Entry] = [:]
     private var folders: [ObjectKey: Below] = [:]
-    /// Bytes of content.
+    /// The bytes of content that all pending changes keep in memory.
     private(set) var weight = 0
 
     subscript(key: ObjectKey) -> Entry? { entries[key] }
 
-    /// - Parameter since: the change's own sequence number unless given.
-    /// - Returns: The change that this one took the place of.
+    /// Adds a key's change, in place of an earlier one.
+    /// - Parameter since: the first change that the journal must keep, if no earlier one is pending; this change
+    ///   unless given.
+    /// - Returns: the change that was replaced.
     @discardableResult
     mutating func insert(
         _ record: JournalRecord, sequence: UInt64, since: UInt64? = nil
@@ -37,7 +39,7 @@ struct PendingChanges {
         return old?.change
     }
 
-    /// Counts a key's change as not applied since the journal's beginning.
+    /// Makes the journal keep everything from its beginning until this key's change is applied.
     mutating func keepJournal(for key: ObjectKey) { entries[key]?.since = 0 }
 
     @discardableResult
@@ -56,18 +58,19 @@ struct PendingChanges {
         }
     }
 
-    /// How many changes wait for keys that continue this one with `/`.
+    /// How many keys below this one (continuing it with `/`) have a pending change that writes, or deletes, their
+    /// object.
     func below(_ key: ObjectKey) -> Below { folders[key] ?? Below() }
 
-    /// The first change that the journal must keep.
+    /// The sequence number of the first change that the journal must keep; nil if no change is pending.
     var first: UInt64? { entries.values.lazy.map(\.since).min() }
 }
 
 extension ObjectKey {
-    /// What stands before the last `/`; nil without any.
+    /// The part before the last `/`; nil if there is none.
     var folder: Substring? { text.utf8.lastIndex(of: UInt8(ascii: "/")).map { text[..<$0] } }
 
-    /// What stands behind the last `/`.
+    /// The part after the last `/`.
     var name: String {
         text.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(text[text.utf8.index(after: $0)...]) } ?? text
     }

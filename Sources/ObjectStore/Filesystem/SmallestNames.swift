@@ -1,8 +1,8 @@
-/// The smallest names of many, in bounded memory.
+/// Selects the smallest of many names while holding only about twice as many as are wanted.
 struct SmallestNames {
     private let limit: Int
     private var names: [[UInt8]] = []
-    /// Nothing from this name on is wanted.
+    /// Names from this one on are not among the smallest; nil as long as any name may be.
     private var bound: [UInt8]?
 
     init(limit: Int) { self.limit = max(1, limit) }
@@ -20,7 +20,7 @@ struct SmallestNames {
         names.removeSubrange(limit...)
     }
 
-    /// - Returns: At most `limit` names, and whether these are all.
+    /// - Returns: at most `limit` names, and whether these are all that there were.
     consuming func sorted() -> (names: [[UInt8]], isComplete: Bool) {
         if names.count > limit { shrink() }
         names.sort { $0.lexicographicallyPrecedes($1) }

@@ -2,21 +2,21 @@ import Logging
 import Runtime
 import Synchronization
 
-/// The applier: one thread that brings durable changes into the tree, the only one that changes the tree.
+/// The applier: the one thread that changes the tree, where it applies durable changes.
 extension StoreEngine {
     private typealias Ready = (key: ObjectKey, entry: PendingChanges.Entry)
 
-    /// Deletes in one folder that are made together: readers of directories wait for so long.
+    /// How many deletes in one folder are made under one lock, for which readers of directories have to wait.
     private static let deletesAtOnce = 32
 
     private struct Pass {
-        /// One change each, or deletes in one folder.
+        /// Each batch is one change, or some deletes in one folder.
         let batches: [[Ready]]
         let orphans: [String]
         let waiters: [CheckedContinuation<Void, Never>]
     }
 
-    /// Waits for a whole pass of the applier, which applies everything that is durable by now.
+    /// Waits until the applier has made a whole pass, in which it tries to apply everything that is durable by now.
     func passed() async {
         await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
             let hasEnded = monitor.withLock { state in
@@ -42,7 +42,7 @@ extension StoreEngine {
                 failure = failure ?? error
             }
             restoreReserve()
-            // They wait for room.
+            // The waiting changes need disk space, so the space of removed files must be free before they go on.
             if !pass.waiters.isEmpty { files.settle() }
             finish(pass, failure)
             retryTime = failure == nil ? nil : SystemClock.monotonic() + 1_000_000_000
@@ -68,7 +68,8 @@ extension StoreEngine {
         }
     }
 
-    /// Deletes first: they make room, and a key that was deleted may be a folder of one that was written.
+    /// Puts changes in order, deletes first: they free space, and a deleted key may be a folder of one that was
+    /// written.
     private static func inOrder(_ entries: [ObjectKey: PendingChanges.Entry]) -> [[Ready]] {
         var deletes: [Ready] = []
         var others: [Ready] = []
@@ -165,7 +166,7 @@ extension StoreEngine {
 // MARK: Checkpoints
 
 extension StoreEngine {
-    /// Drops the sealed segments of which everything is in the tree, after the tree was flushed.
+    /// Flushes the tree, then drops the sealed segments whose changes are all in it.
     private func dropSegments() throws(ObjectStoreError) {
         if monitor.withLock({ $0.mustLoadAgain }) { try loadAgain() }
         let segments: [JournalWriter.Sealed] = monitor.withLock { state in
@@ -182,7 +183,8 @@ extension StoreEngine {
             throw ObjectStoreError(error)
         }
         do throws(FileSystemError) {
-            // Oldest first, each for good before the next: a gap would bring back what a later segment deleted.
+            // The oldest goes first, durably: one that outlived a newer segment would bring back objects which that
+            // one deleted.
             for segment in segments {
                 try files.removeIfThere(StorePaths.segment(segment.firstFrame))
                 try files.syncDirectory(StorePaths.journal)
@@ -194,13 +196,15 @@ extension StoreEngine {
         }
     }
 
-    /// After a flush of the tree failed nobody knows what of it is on disk, and the kernel may have dropped what was
-    /// not. The journal has it all, so everything it holds is applied once more.
+    /// Loads all changes of the journal again, to apply them once more. After a failed flush of the tree nobody knows
+    /// what of it is on disk, since the kernel may have dropped dirty pages, but the journal still has it all.
     private func loadAgain() throws(ObjectStoreError) {
-        // The flusher may be appending meanwhile, which can look like damage: then the next pass tries again.
+        // The flusher may append meanwhile, which can look like damage: then this throws, and the next pass tries
+        // again.
         let journal = try JournalContents(files)
         monitor.withLock { state in
-            // Only this thread takes changes out of the overlay: a key that isn't there has not changed since.
+            // Only this thread removes changes from the overlay, so a key that is not in it was not changed since the
+            // journal was read.
             state.load(journal)
             state.mustLoadAgain = false
             state.needsPass = true

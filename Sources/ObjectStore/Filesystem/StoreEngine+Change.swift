@@ -1,16 +1,16 @@
 import Runtime
 import Synchronization
 
-/// Puts, deletes and finished streams: checked against what is there and taken in one step.
+/// Puts, deletes and finished streams: each is checked against the objects that exist and accepted in one step.
 extension StoreEngine {
-    /// What came of trying a change.
+    /// The outcome of an attempt to make a change.
     enum Attempt<Value: Sendable>: Sendable {
         case done(Value)
-        /// The journal failed before; it must be written anew first.
+        /// The journal could not be written; that must succeed before changes are accepted again.
         case journalFailed
         /// Too much is pending.
         case crowded
-        /// The disk is full, unless pending deletes help.
+        /// The disk is full; applying pending deletes may free space.
         case full
     }
 
@@ -50,8 +50,9 @@ extension StoreEngine {
         }
     }
 
-    /// Checks what stands in the way of a change.
-    /// - Parameter bytes: new content that will stay; nil for a delete, which a full disk must not stop.
+    /// Checks whether a change can be accepted now.
+    /// - Parameter bytes: how much content the change adds; nil for changes that a full disk must not stop.
+    /// - Returns: why the change has to wait; nil if it can be accepted.
     private func obstacle<Value>(bytes: Int?) throws(ObjectStoreError) -> Attempt<Value>? {
         let obstacle: Attempt<Value>? = try monitor.withLock { (state) throws(ObjectStoreError) in
             guard state.phase == .open else { throw .cancelled }
@@ -95,7 +96,7 @@ extension StoreEngine {
 
     func delete(_ key: ObjectKey, ifVersion version: ObjectVersion?) throws(ObjectStoreError) -> Attempt<Void> {
         if let obstacle: Attempt<Void> = try obstacle(bytes: nil) { return obstacle }
-        // Who knows its version has just read it.
+        // A caller that knows the version has just read the object, so the directories are in memory.
         if version == nil { warm(key) }
         return try changing.withLock { (_) throws(ObjectStoreError) in
             let current = try current(key)
@@ -108,12 +109,12 @@ extension StoreEngine {
         }
     }
 
-    /// Takes a file of `tmp`, durable but for its name, as an object.
-    /// - Returns: What must be durable before the object is.
+    /// Makes an object of a file in `tmp`, whose bytes must be durable already.
+    /// - Returns: the change's sequence number: the object is durable once the journal is flushed up to it.
     func link(
         _ name: String, _ information: FileInformation, to key: ObjectKey
     ) throws(ObjectStoreError) -> Attempt<UInt64> {
-        // Its bytes are on disk already, the rest is as small as a delete.
+        // The bytes are on disk already; what is left to write is as small as for a delete.
         if let obstacle: Attempt<UInt64> = try obstacle(bytes: nil) { return obstacle }
         warm(key)
         return try changing.withLock { (_) throws(ObjectStoreError) in
@@ -124,10 +125,10 @@ extension StoreEngine {
         }
     }
 
-    /// Whether new things are taken.
+    /// Whether the store accepts changes: it is neither closing nor closed.
     var isOpen: Bool { monitor.withLock { $0.phase == .open } }
 
-    /// Writes a part of a stream if there is room for it.
+    /// Runs `write` if the store is open and the disk has room for a number of bytes.
     func admitting<Value: Sendable>(
         _ bytes: Int, _ write: () throws(FileSystemError) -> Value
     ) throws(ObjectStoreError) -> Attempt<Value> {
@@ -141,7 +142,8 @@ extension StoreEngine {
         }
     }
 
-    /// - Throws: `.exists`, `.invalidKey` if the key can't be written as a new one.
+    /// Checks that a key is free for a new object.
+    /// - Throws: `.exists` if the key has an object; `.invalidKey` if one is above or below it.
     func checkAbsent(_ key: ObjectKey) throws(ObjectStoreError) {
         if try current(key) != nil { throw .exists(key) }
         try checkConflicts(key)
@@ -164,19 +166,19 @@ extension StoreEngine {
             let sequence = state.append(JournalRecord(key: key, change: change(modified)), at: SystemClock.monotonic())
             return (modified, sequence, isFirst)
         }
-        // The flusher waits without a time while there is nothing to flush.
+        // While the queue is empty, the flusher sleeps without a deadline, so it must be woken.
         if isFirst { monitor.wake(Signal.flusher) }
         return (modified, sequence)
     }
 
-    /// Gets the key's directories into memory before the lock is taken.
+    /// Looks the key up, so that its directories are in memory before the lock `changing` is taken.
     private func warm(_ key: ObjectKey) {
-        // What is pending is looked at no further.
+        // A key with a pending change won't be looked up in the tree.
         guard monitor.withLock({ $0.overlay[key] }) == nil else { return }
         _ = try? files.look(at: StorePaths.object(key))
     }
 
-    /// What is there for a change to meet: streamed objects that are becoming durable included.
+    /// A key's object as changes see it, including a streamed one that is not durable yet; nil if there is none.
     private func current(_ key: ObjectKey) throws(ObjectStoreError) -> FileInformation? {
         if let entry = monitor.withLock({ $0.overlay[key] }) { return entry.change.information }
         switch try look(at: key) {
@@ -190,10 +192,11 @@ extension StoreEngine {
         try withStoreErrors { () throws(FileSystemError) in try files.look(at: StorePaths.object(key)) }
     }
 
-    /// Checks that a key that is not there may be: no object is above or below it.
+    /// Checks that no object's key is above or below a new key.
+    /// - Throws: `.invalidKey` if one is.
     private func checkConflicts(_ key: ObjectKey) throws(ObjectStoreError) {
         let folders = key.folders
-        // Asked before the tree: what leaves the overlay has been applied.
+        // The overlay is read before the tree: a change that leaves it in between is in the tree.
         let gone: Set<ObjectKey> = try monitor.withLock { (state) throws(ObjectStoreError) in
             if state.overlay.below(key).live > 0 { throw .invalidKey(key.text) }
             var gone: Set<ObjectKey> = []

@@ -1,7 +1,7 @@
 import Logging
 import Runtime
 
-/// The flusher: one thread that makes the queue durable, each time for everybody who waits.
+/// The flusher: the one thread that writes the queue to the journal and flushes it, for all waiting callers at once.
 extension StoreEngine {
     private var flushDelay: Int64 {
         let (seconds, attoseconds) = options.flushDelay.components
@@ -10,7 +10,7 @@ extension StoreEngine {
 
     private struct Batch {
         let records: [JournalRecord]
-        /// The last record's.
+        /// The sequence number of the last record.
         let sequence: UInt64
     }
 
@@ -75,7 +75,7 @@ extension StoreEngine {
     }
 
     private func tryToWrite(_ batch: Batch, to journal: inout JournalWriter) throws(FileSystemError) {
-        // Streamed objects' bytes are durable; their names in `tmp`, by which the journal knows them, must be too.
+        // The bytes of streamed objects are durable; their names in `tmp`, to which the journal refers, must be too.
         let hasLinks = batch.records.contains { record in
             if case .link = record.change { true } else { false }
         }
@@ -105,7 +105,7 @@ extension StoreEngine {
         logger.error("the journal can't be written", metadata: ["error": "\(error)"])
         let (flushed, room) = monitor.withLock { state in
             state.suspect = failure
-            // The next try is made for whoever waits then, or after the usual delay.
+            // The flusher tries again when a caller waits for it, or after the usual delay.
             state.queuedSince = SystemClock.monotonic()
             if state.phase == .closing {
                 state.phase = .abandoned

@@ -1,14 +1,14 @@
 import Runtime
 import Synchronization
 
-/// Listings: the tree and what is pending, merged.
+/// Listings: the tree, merged with the pending changes.
 extension StoreEngine {
     private static let largestChunk = 8192
 
-    /// Blocks.
+    /// Lists objects as `ObjectStore.list` does. Reads the disk: call it on a thread that may block.
     func list(prefix: String, startAfter: String?, limit: Int) throws(ObjectStoreError) -> [ObjectInfo] {
         guard limit > 0 else { return [] }
-        // Taken before the tree is read: what leaves the overlay later is in the tree.
+        // The pending changes are read before the tree: a change that leaves the overlay later is in the tree.
         let pending = try pendingChanges { key in
             key.hasBytePrefix(prefix) && startAfter.map { $0.isByteBefore(key) } ?? true
         }
@@ -37,7 +37,7 @@ extension StoreEngine {
         }
     }
 
-    /// Blocks.
+    /// Lists components as `ObjectStore.listComponents` does. Reads the disk: call it on a thread that may block.
     func listComponents(
         below prefix: String, startAfter: String?, limit: Int
     ) throws(ObjectStoreError) -> [String] {
@@ -73,7 +73,7 @@ extension StoreEngine {
                 merged.insert(component)
             }
             for component in merged.sorted() where names.count < limit {
-                // Something below it is being deleted: what else is there?
+                // A pending delete is below this component, so it counts only if another object is below it as well.
                 if doubtful.contains(component), try !holdsObjects(prefix + component.text) { continue }
                 names.append(component)
             }
@@ -96,7 +96,7 @@ extension StoreEngine {
         var smallest = SmallestNames(limit: limit)
         do throws(FileSystemError) {
             try readDirectory(StorePaths.objects + "/" + prefix) { (bytes, kind) in
-                // Components sort by their own bytes, folders' as well.
+                // Components sort by their own bytes: a folder's has no `/` at its end.
                 let name = ChildName(bytes, isFolder: false)
                 guard kind != .foreign, after.map({ name.isAfter($0) }) ?? true, smallest.wouldTake(name),
                     String(validating: bytes, as: UTF8.self) != nil
@@ -117,7 +117,8 @@ extension StoreEngine {
         try tree.read { () throws(FileSystemError) in try files.entries(of: path, each) }
     }
 
-    /// Pending changes of the keys that are wanted, as readers see them; nil is a key that is gone.
+    /// The pending changes of wanted keys, as readers see them: `information` is nil where the object is gone, or
+    /// hidden until it is durable.
     private func pendingChanges(
         _ isWanted: (String) -> Bool
     ) throws(ObjectStoreError) -> [(key: ObjectKey, information: FileInformation?)] {

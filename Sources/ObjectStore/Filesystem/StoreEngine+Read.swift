@@ -16,7 +16,8 @@ extension StoreEngine {
         }
     }
 
-    /// An object that is in memory, or nil if the tree must be asked, which may block.
+    /// An object whose bytes are in memory; nil if the tree has to be read, which may block.
+    /// - Throws: `.missing` if the key's object is deleted; `.cancelled` if the store is closed.
     func findInMemory(_ key: ObjectKey) throws(ObjectStoreError) -> StoredObject? {
         switch try pending(key) {
         case .gone:
@@ -29,9 +30,10 @@ extension StoreEngine {
         }
     }
 
-    /// Blocks.
+    /// Finds an object's bytes, or opens its file. Reads the disk: call it on a thread that may block.
     func find(_ key: ObjectKey) throws(ObjectStoreError) -> Found {
-        // A streamed object may move from `tmp` to the tree between two looks, and then be deleted.
+        // Between two lookups a streamed object may move from `tmp` to the tree and be deleted there, so they are
+        // repeated.
         for _ in 0..<3 {
             if let object = try findInMemory(key) { return .bytes(object) }
             var paths = [StorePaths.object(key)]
@@ -51,13 +53,13 @@ extension StoreEngine {
             let file = OpenFile(try files.open(path, .read), files)
             return (file, try files.information(of: file.descriptor))
         } catch {
-            // A directory is a key's folder and no object.
+            // A directory is the folder of other keys, not an object.
             if error.isMissing || error.isDirectory { return nil }
             throw ObjectStoreError(error)
         }
     }
 
-    /// Blocks.
+    /// An object's size, version and time. Reads the disk: call it on a thread that may block.
     func head(_ key: ObjectKey) throws(ObjectStoreError) -> ObjectInfo {
         switch try pending(key) {
         case .gone:
@@ -72,7 +74,7 @@ extension StoreEngine {
         }
     }
 
-    /// Blocks.
+    /// Reads a small object whole. Reads the disk: call it on a thread that may block.
     func get(_ key: ObjectKey) throws(ObjectStoreError) -> StoredObject {
         switch try find(key) {
         case .bytes(let object):

@@ -2,9 +2,9 @@ import Logging
 import Runtime
 import Synchronization
 
-/// Living with a full disk: a reserve is given up so that deletes and the journal go on, and made again later.
+/// Handling a full disk: a reserve file is removed so that deletes and the journal go on, and made again later.
 extension StoreEngine {
-    /// What a change needs beyond its own bytes, for directories and the like.
+    /// How many bytes a change needs beyond its content, for directories and the like.
     private static let slack: Int64 = 64 << 10
 
     /// Checks that there is room for new content, the reserve not counted.
@@ -16,14 +16,15 @@ extension StoreEngine {
         if !space.hasFreeFiles || space.bytes < Int64(bytes) + Self.slack + missing { throw .full }
     }
 
-    /// How often the reserve was given up: asked before something is tried that may need it.
+    /// How often the reserve was given up. Read this before an attempt that may need the reserve, for `giveUpReserve`.
     var reservesGivenUp: Int { monitor.withLock { $0.reservesGivenUp } }
 
-    /// - Parameter count: `reservesGivenUp` before the attempt that found no room.
-    /// - Returns: Whether there is more room than that attempt found: the reserve's, given up by this call or, the flusher
-    ///   and the applier being two, by the other one meanwhile.
+    /// Frees the reserve's space after an attempt found the disk full.
+    /// - Parameter count: `reservesGivenUp` before that attempt.
+    /// - Returns: whether it is worth trying again: this call gave the reserve up, or the other thread (of flusher and
+    ///   applier) has done so since the attempt began.
     func giveUpReserve(since count: Int) -> Bool {
-        // The second waits until the first has really made room.
+        // A second caller waits until the first one has really freed the space.
         givingUpReserve.withLock { _ in
             let (had, given) = monitor.withLock { state in
                 let had = state.hasReserve

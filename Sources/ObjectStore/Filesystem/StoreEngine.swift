@@ -2,13 +2,13 @@ import Logging
 import Runtime
 import Synchronization
 
-/// The filesystem driver's inside.
+/// The filesystem driver's implementation.
 ///
-/// A change is checked and taken into `StoreState` (overlay and queue). The *flusher* thread writes the queue to the
-/// journal and flushes it, for all that wait at once. The *applier* thread then brings durable changes into the tree,
-/// and drops journal segments once the tree is flushed as well. Calls that may block run on the two pools.
+/// A change is checked and put into `StoreState` (overlay and queue). The *flusher* thread writes the queue to the
+/// journal and flushes it, once for all callers that wait. The *applier* thread then applies durable changes to the
+/// tree, and drops journal segments once the tree is flushed as well. Calls that may block run on the two pools.
 final class StoreEngine: Sendable {
-    /// Conditions of the monitor.
+    /// The monitor's condition variables.
     enum Signal {
         static let flusher = 0
         static let applier = 1
@@ -21,14 +21,15 @@ final class StoreEngine: Sendable {
     let monitor: Monitor<StoreState>
     /// Held while the reserve is being removed.
     let givingUpReserve = Mutex(())
-    /// Held from checking a change's condition until it is taken, so that of two changes one sees the other. Looking
-    /// at the tree meanwhile costs microseconds, once its directories are in memory.
+    /// Held from checking a change's condition until the change is queued, so that of two concurrent changes one sees
+    /// the other. Looking at the tree meanwhile takes microseconds, since `warm` has brought its directories into
+    /// memory.
     let changing = Mutex<Void>(())
     let tree = TreeLock()
     let readers = BlockingPool(name: "store-read", threads: 4)
     let writers = BlockingPool(name: "store-write", threads: 8)
     let ownership: Ownership?
-    /// Makes names in `tmp` unlike those of earlier processes.
+    /// Makes names in `tmp` differ from those of earlier processes.
     private let token: String
     private let temporaryNames = Atomic<UInt64>(0)
 
@@ -86,7 +87,7 @@ final class StoreEngine: Sendable {
         if isNew { try files.syncDirectory("") }
     }
 
-    /// Versions need times to the nanosecond.
+    /// Checks that the file system keeps times to the nanosecond, which objects' versions are made of.
     private static func checkTimes(_ files: any FileSystem) throws(ObjectStoreError) {
         let kept = try withStoreErrors { () throws(FileSystemError) in
             let file = try files.open(StorePaths.lock, .readWrite)
@@ -98,7 +99,7 @@ final class StoreEngine: Sendable {
         guard kept else { throw .io("this file system does not keep times to the nanosecond, which the store needs") }
     }
 
-    /// What earlier processes left in `tmp`, but for what the journal still needs.
+    /// The files that earlier processes left in `tmp`, without those that the journal still needs.
     private static func leftovers(
         _ files: any FileSystem, keeping overlay: PendingChanges
     ) throws(ObjectStoreError) -> [String] {
@@ -145,14 +146,15 @@ extension StoreEngine {
 }
 
 extension StoreState {
-    /// Takes what the journal says for changes that are not in the tree yet, which many will be.
+    /// Adds the journal's changes as pending ones. The tree may have many of them, but nobody knows which.
     mutating func load(_ journal: JournalContents) {
         for (key, change) in journal.changes {
             if overlay[key] == nil {
                 overlay.insert(JournalRecord(key: key, change: change), sequence: durable, since: 0)
                 lastModified = max(lastModified, change.information?.modified ?? 0)
             } else {
-                // A newer change, perhaps not durable yet: until it is applied the journal must keep this one.
+                // A newer change is pending, perhaps not durable yet: until it is applied, the journal must keep this
+                // one.
                 overlay.keepJournal(for: key)
             }
         }

@@ -2,7 +2,7 @@
 ///
 ///     lock               held by the owner, whose process it names
 ///     reserve            space given up when the disk is full
-///     tmp/<token>-<n>    what is being written; removed at the next start
+///     tmp/<token>-<n>    files being written; the next start removes those that the journal does not name
 ///     journal/<frame>    segments of the journal, named by their first frame in 16 hexadecimal digits
 ///     objects/<key>      each object's bytes and nothing else
 enum StorePaths {

@@ -2,9 +2,9 @@
 struct StoreState {
     enum Phase {
         case open
-        /// Being closed: what is there is flushed and applied, nothing new is taken.
+        /// Being closed: pending changes are flushed and applied, new ones are refused.
         case closing
-        /// Given up without more work: the journal has what was promised.
+        /// Given up without more work: everything that was acknowledged as durable is in the journal.
         case abandoned
     }
 
@@ -14,46 +14,49 @@ struct StoreState {
     var overlay = PendingChanges()
     var lastModified: Int64 = 0
 
-    // Sequence numbers are given in the order in which changes are made and end with the process.
+    // Sequence numbers count changes in their order. They are not stored: each process begins anew.
 
     /// Changes that the journal does not hold durably yet, in order; the last one is `lastSequence`.
     var queue: [JournalRecord] = []
-    /// When the first of them came, in `SystemClock.monotonic()`'s time.
+    /// Since when the queue waits: when its first change came or the last flush ended, in `SystemClock.monotonic()`'s
+    /// time.
     var queuedSince: Int64 = 0
     var lastSequence: UInt64 = 1
-    /// The journal holds everything up to here.
+    /// The journal durably holds every change up to this sequence number.
     var durable: UInt64 = 1
-    /// Why the journal could not be written the last time. No change is taken before a new segment was.
+    /// Why the journal could not be written the last time; nil if it could. Meanwhile no change is accepted.
     var suspect: ObjectStoreError?
     var flushWaiters: [(sequence: UInt64, continuation: FlushWaiter)] = []
     var flusherHasEnded = false
 
     /// Segments to which nothing is appended any more, oldest first.
     var sealed: [JournalWriter.Sealed] = []
-    /// Files in `tmp` that no object will be made of, each with the change that made it so.
+    /// Files in `tmp` whose change was replaced before it was applied, each with the sequence number of the change
+    /// that replaced it. They are removed once that change is durable.
     var orphans: [(sequence: UInt64, name: String)] = []
     var hasReserve = false
     var reservesGivenUp = 0
-    /// Why a change could not be applied to the tree in the last pass.
+    /// Why a change could not be applied to the tree in the last pass; nil if all could.
     var stuck: ObjectStoreError?
-    /// The tree could not be flushed: what the journal holds must be applied again before any of it is dropped.
+    /// Whether the tree could not be flushed: the journal's changes must then be applied again before any of it is
+    /// dropped.
     var mustLoadAgain = false
     var needsPass = false
     var passWaiters: [CheckedContinuation<Void, Never>] = []
-    /// Changes that came while too much was pending.
+    /// Callers whose changes wait until less is pending.
     var roomWaiters: [CheckedContinuation<Void, Never>] = []
     var applierHasEnded = false
     var closeWaiters: [CheckedContinuation<Void, Never>] = []
-    /// What went wrong while closing.
+    /// Why the store could not be closed properly.
     var closeFailure: ObjectStoreError?
 }
 
-/// What a reader finds of a key that has a pending change.
+/// A key's pending change as a reader sees it.
 enum Pending {
     case none
     case gone
     case bytes([UInt8], modified: Int64)
-    /// A streamed object that still has its name in `tmp`.
+    /// A streamed object that may still have its name in `tmp`.
     case file(name: String, FileInformation)
 }
 
@@ -72,7 +75,7 @@ extension StoreState {
         }
     }
 
-    /// The time of a change: later than every one before, so that it tells versions apart.
+    /// A time for a change, in nanoseconds since 1970: later than every one before, so that it tells versions apart.
     mutating func stamp(_ now: Int64) -> Int64 {
         lastModified = max(now, lastModified + 1)
         return lastModified
@@ -90,8 +93,8 @@ extension StoreState {
 }
 
 extension ObjectInfo {
-    /// An object's version is its size and time to the nanosecond, which the store sets and no two writes share. So it
-    /// costs no reading, outlives restarts, and comes back when the journal is replayed.
+    /// An object's version is its size and its time to the nanosecond, which the store sets and no two writes share.
+    /// So it is known without reading the object, outlives restarts, and is the same after the journal was replayed.
     init(key: ObjectKey, _ information: FileInformation) {
         let token = String(information.modified, radix: 36) + "-" + String(information.size, radix: 36)
         self.init(

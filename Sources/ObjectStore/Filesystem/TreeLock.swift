@@ -1,7 +1,7 @@
 import Glibc
 
-/// Held by the one who changes the tree, for each change, or by any number of those who read a directory: where a file
-/// system takes a name out and puts it back when a file is replaced, who reads meanwhile would miss it.
+/// A readers–writer lock: the applier holds it alone for each change of the tree, and readers of directories share it.
+/// Some file systems take a name out and put it back when a file is replaced, and a reader would miss that name.
 final class TreeLock: @unchecked Sendable {
     private let lock: UnsafeMutablePointer<pthread_rwlock_t>
 
@@ -10,7 +10,7 @@ final class TreeLock: @unchecked Sendable {
         lock.initialize(to: pthread_rwlock_t())
         var attributes = pthread_rwlockattr_t()
         pthread_rwlockattr_init(&attributes)
-        // Readers that come one after the other must not keep the applier out.
+        // Readers that follow one another without a pause must not keep the applier out.
         pthread_rwlockattr_setkind_np(&attributes, Int32(PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP))
         pthread_rwlock_init(lock, &attributes)
         pthread_rwlockattr_destroy(&attributes)

@@ -1,14 +1,14 @@
-/// The objects of the tree in the byte order of their keys, reading only the directories that are needed.
+/// Goes through the tree's objects in the byte order of their keys, and reads only the directories that are needed.
 ///
 /// A directory's children are compared with a `/` behind directories' names, as in whole keys: `a-b/x` comes before
 /// `a/x`. Of each directory on the way at most `chunk` children are in memory; the rest is read again later.
 struct TreeWalker {
     private struct Level {
-        /// Of the directory, `""` or ending with `/`.
+        /// The directory's path below `objects`: `""`, or ending with `/`.
         let path: [UInt8]
-        /// Children to come, the next one last.
+        /// The children still to be visited, in reverse: the next one is last.
         var children: [[UInt8]]
-        /// The child after which the next chunk begins; nil if there is none.
+        /// The child after which the next chunk begins; nil if this is the last chunk.
         var more: [UInt8]?
     }
 
@@ -30,16 +30,16 @@ struct TreeWalker {
         self.startAfter = startAfter.map { Array($0.utf8) }
         self.chunk = chunk
         let folder = self.prefix.prefix(through: (self.prefix.lastIndex(of: UInt8(ascii: "/")) ?? -1))
-        // Only beginnings of keys are looked for: nothing else may become a path.
+        // A prefix with which no key can begin finds nothing, and must not become a path.
         if folder.isEmpty || (try? ObjectKey(String(decoding: folder.dropLast(), as: UTF8.self))) != nil {
             try enter(Array(folder), after: nil)
         }
     }
 
-    /// The next object's key.
+    /// The next object's key; nil at the end.
     mutating func next() throws(FileSystemError) -> ObjectKey? {
         while let last = levels.indices.last {
-            // In place: a copy of the level would be one of all its children.
+            // Changed in place: a copy of the level would copy all of its children.
             guard let child = levels[last].children.popLast() else {
                 let level = levels.removeLast()
                 if let more = level.more { try enter(level.path, after: more) }
@@ -63,7 +63,8 @@ struct TreeWalker {
         do {
             try read(StorePaths.objects + "/" + String(decoding: path, as: UTF8.self)) { (bytes, kind) in
                 if kind == .foreign { return }
-                // A large directory has many names for each that is wanted: nothing is allocated for the others.
+                // A large directory may have many names for each wanted one: nothing is allocated for the unwanted
+                // ones.
                 let child = ChildName(bytes, isFolder: kind == .directory)
                 if after.map({ child.isAfter($0) }) ?? true, children.wouldTake(child), filter.wants(child) {
                     children.insert(child)
@@ -77,14 +78,14 @@ struct TreeWalker {
     }
 }
 
-/// Which children of a directory may be or lead to something that is looked for.
+/// Selects the children of a directory that may be, or lead to, wanted objects.
 private struct ChildFilter {
-    /// What is left of the prefix below the directory.
+    /// The part of the prefix that lies below the directory.
     private let prefix: ArraySlice<UInt8>
-    /// What is left of the start below the directory; nil if all children come after it.
+    /// The part of `startAfter` that lies below the directory; nil if all children come after it.
     private let startAfter: ArraySlice<UInt8>?
 
-    /// nil if there can be no such child.
+    /// nil if no child of the directory can be wanted.
     init?(_ path: [UInt8], prefix: [UInt8], startAfter: [UInt8]?) {
         if prefix.starts(with: path) {
             self.prefix = prefix[path.count...]

@@ -6,11 +6,12 @@ import Layers
 import OCI
 import Transfer
 
-/// What a file is, found out from the names in it: only an image has no others than these.
+/// The form of a file to import, found out from the names in it: only an image has no other names than some that are
+/// known.
 enum SourceForm {
     case tar, oci, docker
 
-    /// The content type by which the server is told.
+    /// The content type that tells the server the form.
     var contentType: String {
         switch self {
         case .tar: "application/octet-stream"
@@ -23,8 +24,8 @@ enum SourceForm {
         let form: SourceForm
     }
 
-    /// Reads as little as it takes: of a root filesystem's tar its beginning. What can't be read counts as one: the
-    /// server says what is wrong with it.
+    /// Finds out a file's form. Of a root filesystem's tar only the beginning is read. A file that can't be read
+    /// counts as a tar: the server says what is wrong with it.
     static func detect(_ file: UploadFile) async -> SourceForm {
         var isDocker = false
         do {
@@ -41,7 +42,7 @@ enum SourceForm {
         return isDocker ? .docker : .tar
     }
 
-    /// `blobs/…`, `<id>/layer.tar`, `<id>.json` and the like.
+    /// Whether an image may have a name: `blobs/…`, `<id>/layer.tar`, `<id>.json` and the like.
     private static func isOfImage(_ name: [Substring]) -> Bool {
         if name.count == 1, ["index.json", "manifest.json", "repositories"].contains(name[0]) { return true }
         if name[0] == "blobs" { return name.count <= 3 }
@@ -52,7 +53,7 @@ enum SourceForm {
     }
 }
 
-/// How a registry is asked that an image comes from.
+/// Options for the registry that an image comes from.
 struct SourceOptions: ParsableArguments {
     @Option(help: "Who asks the registry that the image comes from.")
     var sourceUser: String?
@@ -66,7 +67,7 @@ struct SourceOptions: ParsableArguments {
     @Flag(help: "Ask that registry without TLS.")
     var plainHttp = false
 
-    /// Whether a user comes without a password, or the reverse.
+    /// Whether a user is given without a password, or the reverse.
     var isHalf: Bool { (sourceUser == nil) != (sourcePasswordFile == nil) }
 
     var isEmpty: Bool { sourceUser == nil && sourcePasswordFile == nil && sourceCa == nil && !plainHttp }
@@ -78,7 +79,7 @@ struct SourceOptions: ParsableArguments {
     }
 }
 
-/// A tar of an OCI layout with one image, made while it is sent: no copy of it lies anywhere.
+/// A tar of an OCI layout with one image. It is made while it is sent, and no copy of it is stored.
 struct ImageStream: AsyncSequence, Sendable {
     typealias Element = [UInt8]
 
@@ -89,7 +90,7 @@ struct ImageStream: AsyncSequence, Sendable {
     }
 
     fileprivate struct Member: Sendable {
-        /// With everything before the content.
+        /// The bytes of the tar that precede the content.
         let header: [UInt8]
         let size: Int64
         let content: Content
@@ -178,11 +179,11 @@ struct ImageStream: AsyncSequence, Sendable {
 struct LayoutDirectory {
     let path: String
 
-    /// Whether there is one.
+    /// Whether a directory is an OCI layout.
     static func isThere(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path + "/oci-layout") }
 
     /// Reads and checks the documents of the image for an architecture.
-    /// - Parameter digest: of the wanted one; nil: the only one.
+    /// - Parameter digest: the wanted image's digest; nil for the only image.
     func image(architecture: String, digest: Digest?) async throws -> FoundImage {
         let index: Index
         do {

@@ -78,8 +78,9 @@ struct OperationCommand: AsyncParsableCommand {
 extension ServerClient {
     /// Follows an operation to its end and shows how far it is.
     ///
-    /// It takes as long as it takes. A server that can't be reached is asked again for a minute: it may be starting. Who
-    /// interrupts this is told how to go on, for the operation does.
+    /// There is no time limit. If the server can't be reached, it may be starting, so it is asked again for a minute.
+    /// The operation goes on when this is interrupted (SIGINT): the user is told how to follow it again, and the
+    /// process exits with 130.
     func follow(_ operation: Operation) async throws -> Operation {
         let bar = ProgressBar("\(operation.kind) \(operation.what)", total: operation.progress?.total ?? 0)
         defer { bar.clear() }
@@ -145,8 +146,8 @@ extension ServerOptions {
 }
 
 extension Operation {
-    /// What came of it.
-    /// - Throws: `CommandError` if it did not come to its end.
+    /// The report of an operation that is done.
+    /// - Throws: `CommandError` if the operation failed, was cancelled or was interrupted.
     func result<Report: Model>() throws -> Report {
         switch state {
         case .done: return try Report(json: report.json)
@@ -157,7 +158,7 @@ extension Operation {
         }
     }
 
-    /// What it is about, as in `cflinuxfs4 2`.
+    /// What the operation works on, as in `cflinuxfs4 2`.
     var what: String {
         ["stack", "from", "version"].compactMap { parameters[$0] }.joined(separator: " ")
     }

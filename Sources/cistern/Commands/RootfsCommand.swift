@@ -56,7 +56,7 @@ struct RootfsShowCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "show", abstract: "Show one version, or what of a stack is current.")
 
-    /// How much of a stack's history the screen has.
+    /// How many promotions of a stack's history are shown.
     private static let shownPromotions = 20
 
     @OptionGroup var server: ServerOptions
@@ -79,7 +79,7 @@ struct RootfsShowCommand: AsyncParsableCommand {
         }
     }
 
-    /// What is current, for whom, how it came to that, and how to go back.
+    /// The current version, how many droplets get it, how it came to be current, and how to go back.
     private static func text(of current: Current) -> String {
         let last = current.history.first
         var fields = Fields()

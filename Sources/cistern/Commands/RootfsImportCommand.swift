@@ -137,7 +137,7 @@ extension RootfsCommand {
             }
         }
 
-        /// The signature as the server takes it.
+        /// The header with the signature file in Base64; no header without a signature.
         private func signatureHeader() throws -> [String: String] {
             guard let signature else { return [:] }
             let file = try UploadFile(path: signature)

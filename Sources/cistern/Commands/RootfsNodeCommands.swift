@@ -3,7 +3,7 @@ import OCI
 import OperatorModel
 import Transfer
 
-// What is inside versions, and what they cost a node.
+// Commands that show what versions contain, and what they cost a node.
 
 struct RootfsDeltaCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -166,7 +166,7 @@ struct RootfsDiffCommand: AsyncParsableCommand {
     }
 }
 
-/// What is said beneath a list that may lack something.
+/// The note beneath a list of packages that may be incomplete; empty if it is complete.
 private func gaps(_ isComplete: Bool) -> String {
     isComplete ? "" : "\nNot all entries of the package database could be read: packages may be missing here.\n"
 }

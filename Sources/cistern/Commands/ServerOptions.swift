@@ -50,7 +50,7 @@ struct ServerOptions: ParsableArguments {
         return answer
     }
 
-    /// Has the server do something that it answers nothing to.
+    /// Sends a request whose answer does not matter, and prints a text, or the answer as JSON if that is wanted.
     func change(
         _ method: ServerClient.HTTPMethod, _ path: String, printing text: String
     ) async throws {
@@ -62,7 +62,7 @@ struct ServerOptions: ParsableArguments {
     }
 }
 
-/// A file with a password or a token in its one line.
+/// A file whose one line is a password or a token.
 enum PasswordFile {
     private static let maximumSize = 16 << 10
 
@@ -85,6 +85,6 @@ func apiPath(_ components: String..., query: [String: String?] = [:]) -> String 
 }
 
 extension String {
-    /// As one component of a URL's path or one value of its query.
+    /// The text, percent-encoded as one component of a URL's path or one value of its query.
     var urlComponent: String { PercentEncoding.encode(self) }
 }

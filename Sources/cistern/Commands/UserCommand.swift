@@ -34,10 +34,12 @@ struct UserCommand: AsyncParsableCommand {
             }
             let hash = try BcryptHash(password: password)
             let paths = FirstUsers.Paths(data: data)
-            // First, since it knows what can be a name: what a policy names may also be a certificate's.
+            // The password file comes first, since it is stricter about names: a name in the policy may also be a
+            // certificate's.
             try Htpasswd.update(paths.users) { (users) throws(AuthenticationError) in try users.set(name, hash) }
             try Policy.update(paths.policy) { (policy) throws(AuthenticationError) in
-                // Who has roles on some repositories only keeps them, and gets none everywhere unasked.
+                // Without `--role`, a user with roles on some repositories only keeps those, and gets no role
+                // everywhere.
                 if roles.isEmpty, let grants = policy.users[UserName(name)], grants.roles.isEmpty { return }
                 try policy.set(name, roles.isEmpty ? [.pull] : Set(roles), cluster: cluster)
             }

@@ -1,6 +1,6 @@
 import Foundation
 
-/// What lies where in a server's data directory.
+/// The paths in a server's data directory.
 struct DataDirectory: Sendable {
     let path: String
 
@@ -9,9 +9,9 @@ struct DataDirectory: Sendable {
     var users: String { path + "/users.htpasswd" }
     var policy: String { path + "/policy.yaml" }
     var secrets: String { path + "/secrets" }
-    /// What is served, one URL a line: there while the server runs.
+    /// The file with the served URLs, one a line. It exists while the server runs.
     var address: String { path + "/address" }
-    /// Public keys whose signatures of a rootfs count.
+    /// The directory with the public keys whose signatures of a rootfs count.
     var trust: String { path + "/trust" }
     var authority: String { tls + "/ca.pem" }
 

@@ -10,7 +10,7 @@ import Registry
 import Rootfs
 import Runtime
 
-/// Verifies the store of a server that does not run, or does not start. It owns the store meanwhile, as a server does.
+/// Verifies the store of a server that does not run, or does not start. Meanwhile it owns the store, as a server does.
 struct OfflineVerification {
     let directory: DataDirectory
 
@@ -50,6 +50,6 @@ struct OfflineVerification {
             .verify(rate: rate, repair: repair, progress: progress)
     }
 
-    /// What would be logged is in the report.
+    /// The log is discarded, since the report says the same.
     private typealias Silent = SwiftLogNoOpLogHandler
 }

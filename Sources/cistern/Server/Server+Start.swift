@@ -6,14 +6,16 @@ import Logging
 import ObjectStore
 
 extension Server {
-    /// Who may do what; a first start makes an operator and a pull user.
+    /// Makes the authenticator of the data directory's users and policy. A first start makes an operator and a pull
+    /// user.
     func makeAuthenticator() throws -> Authenticator {
         let paths = FirstUsers.Paths(data: directory.path)
         for path in try FirstUsers.prepare(paths) { writeToStandardError("made a password: \(path)\n") }
         return Authenticator(users: try Htpasswd(path: paths.users), policy: try Policy(path: paths.policy))
     }
 
-    /// The given certificate, or one of an authority of this directory's own; nil if nothing is served with TLS.
+    /// The TLS of the given certificate, or of one by the data directory's own authority; nil if nothing is served
+    /// with TLS.
     func makeTLS() throws -> ServerTLS? {
         guard !settings.listen.isEmpty else { return nil }
         if let files = settings.tlsFiles { return try serverTLS(files.certificate, files.key) }
@@ -31,7 +33,8 @@ extension Server {
                 offersHTTP2: settings.offersHTTP2))
     }
 
-    /// Takes users, policy, certificate and key that were replaced, and renews a certificate of our own in time.
+    /// Makes the service that reloads users, policy, certificate and key when their files change, and renews the
+    /// server's own certificate in time.
     func makeReloader(
         _ authenticator: Authenticator, _ quotas: QuotaLedger, _ tls: ServerTLS?, _ logger: Logger
     ) -> CredentialReloader {
@@ -47,13 +50,14 @@ extension Server {
             renew: renew, logger: logger)
     }
 
-    /// Says that nobody is redirected, where that is wanted and the store can't.
+    /// Logs a warning if redirects are wanted, but the store can't make URLs for them.
     func warnOfRedirects(_ store: any ObjectStore, _ logger: Logger) {
         guard settings.redirects, !store.capabilities.presign else { return }
         logger.warning("this store gives no URLs: blobs are sent by the server itself, whatever 'redirects' says")
     }
 
-    /// Whether the store takes what is written. One that is full does not, but it still serves and deletes.
+    /// A check that the store can be written. A full one can't, but it counts as ready, since it still serves and
+    /// deletes.
     func storeCheck(_ store: any ObjectStore) -> ReadinessCheck {
         ReadinessCheck("store") {
             let key = try ObjectKey("health/probe")
@@ -68,7 +72,7 @@ extension Server {
         }
     }
 
-    /// Says where the server is and what to type next, and writes the addresses down for programs.
+    /// Prints the addresses and what to type next, and writes the addresses to a file for programs.
     func announce(_ addresses: [BoundAddress], _ logger: Logger) {
         let text = addresses.map { "\($0)\n" }.joined()
         do { try Data(text.utf8).write(to: URL(fileURLWithPath: directory.address), options: .atomic) } catch {

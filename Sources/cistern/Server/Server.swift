@@ -49,11 +49,11 @@ struct Server {
         _ files: FilesystemObjectStore, _ authenticator: Authenticator, _ tls: ServerTLS?, _ logSink: LogSink,
         _ logger: Logger
     ) async throws {
-        // This process owns the directory, so what it read stays true.
+        // This process owns the directory, so what it has read stays true.
         let store = CachingObjectStore(ConfirmingObjectStore(MeteredObjectStore(files)))
         let unreadable = UnreadableRecords(logger: logger)
         let quotas = QuotaLedger(storeLimit: settings.storeBytes, interval: settings.countInterval)
-        // Changes come from the reloader; what is in force now must be before the first request.
+        // The reloader delivers changes; the quotas of now must be in force before the first request.
         quotas.replace(try Policy(path: FirstUsers.Paths(data: directory.path).policy).quotas.map(Quota.init))
         let unlimited = BlobStore(
             store: store, now: SystemClock.now, grace: settings.collectionGrace, unreadable: unreadable)
@@ -71,7 +71,8 @@ struct Server {
             store: store, blobs: blobs, unreadable: unreadable, logger: logger, now: SystemClock.now)
         try await rootfs.migrate()
         var layers: [Architecture: LifecycleLayer] = [:]
-        // Nothing is counted yet, and without these nothing is served.
+        // The lifecycle layers are installed without the limit: the store's content is not counted yet, and no image
+        // can be served without them.
         for (architecture, launch) in try lifecycle.launch() {
             layers[architecture] = try await LifecycleLayer.install(launch: launch, in: unlimited, store: store)
         }
@@ -128,7 +129,7 @@ struct Server {
     }
 }
 
-/// Does the long work that is asked for.
+/// Runs operations, the long work that clients ask for.
 struct BackgroundOperations: Service {
     let operations: OperationRunner
 
@@ -138,7 +139,8 @@ struct BackgroundOperations: Service {
         } onGracefulShutdown: {
             operations.stop()
         }
-        // Work ends before it is this service's turn to, and a service that ends before its turn brings all others down.
+        // The work ends (`OperationsEnd`) before it is this service's turn to stop, and a service that returns before
+        // its turn brings all others down.
         try? await gracefulShutdown()
     }
 }

@@ -17,7 +17,8 @@ enum ConfigurationFile {
     }
 }
 
-/// Where the programs of the lifecycle layer are: given, or beside `cistern` for the machine's own architecture.
+/// The directories with the lifecycle layer's programs: those that are given, or that of `cistern` for the machine's
+/// own architecture.
 struct LifecyclePrograms: Sendable {
     /// The largest program that is taken, in bytes.
     static let maximumSize = 64 << 20
@@ -25,7 +26,7 @@ struct LifecyclePrograms: Sendable {
     private let directories: [Architecture: String]
 
     /// - Parameter given: texts of the form `ARCH=DIR`.
-    /// - Throws: `CommandError` for any other.
+    /// - Throws: `CommandError` for a text of another form.
     init(_ given: [String]) throws {
         var directories: [Architecture: String] = [:]
         for text in given {
@@ -69,7 +70,7 @@ struct LifecyclePrograms: Sendable {
 }
 
 extension SigningKey {
-    /// How many keys there may be: the one in use, and those that verifiers still know.
+    /// How many keys there may be: the current one, and earlier ones that verifiers still trust.
     private static let maximumCount = 4
     private static let maximumSize = 64 << 10
 

@@ -11,13 +11,13 @@ import OperatorAPI
 import Rootfs
 import Signatures
 
-/// What the server runs with, checked before anything starts.
+/// The server's settings, checked before anything starts.
 struct ServerSettings: Sendable {
     let listen: [ListenAddress]
     let plainListen: [ListenAddress]
-    /// Certificate and key files; nil: they are made.
+    /// The files of certificate and key; nil: the server makes its own.
     let tlsFiles: (certificate: String, key: String)?
-    /// Whose client certificates are taken for users; nil: nobody's.
+    /// The file with the authorities whose client certificates name users; nil: clients are not asked for one.
     let clientAuthority: String?
     let offersHTTP2: Bool
     let layout: DropletLayout
@@ -27,22 +27,22 @@ struct ServerSettings: Sendable {
     let limits: ConversionLimits
     let conversions: Int
     let connectionsOfAddress: Int
-    /// A second; nil: any number.
+    /// How many requests a second an address may make; nil: any number.
     let requestsOfAddress: Int?
     /// What requests may hold, in bytes.
     let memoryBytes: Int
-    /// nil: what there is room for.
+    /// The most bytes of content in the store; nil: what there is room for.
     let storeBytes: Int64?
     let countInterval: Duration
     let redirects: Bool
-    /// nil: garbage is collected only when somebody asks.
+    /// The time between collections; nil: garbage is collected only when somebody asks.
     let collectionInterval: Duration?
     /// In nanoseconds.
     let collectionGrace: Int64
     let retention: RetentionPolicy
-    /// nil: images have no deltas, but for those that had them already.
+    /// When new images get deltas; nil: never, but images that have them keep them.
     let deltas: DeltaPolicy?
-    /// What provenance is signed with; without any it is not signed.
+    /// The keys that provenance is signed with; without any it is not signed.
     let signingKeys: [SigningKey]
     let rootfsMustBeSigned: Bool
     let drainTime: Duration
@@ -120,7 +120,7 @@ struct ServerSettings: Sendable {
     }
 }
 
-/// What each part of the server is told of the settings.
+/// The settings in the form that each part of the server takes.
 extension ServerSettings {
     /// - Parameter memory: what requests may hold; archives have a share of it.
     func bits(_ memory: Budget) -> BitsAPI.Settings {
@@ -129,7 +129,8 @@ extension ServerSettings {
             defaultStack: defaultStack, defaultArchitecture: defaultArchitecture)
     }
 
-    /// Droplets that are converted at the same time: no more than can all be large at once. Others wait.
+    /// How many droplets are converted at the same time: no more than the memory for archives allows if all of them
+    /// are large. Others wait.
     func conversions(_ memory: Budget) -> Int {
         let cost = 2 * ConversionLimits.leastMemory(layout.compression)
         return max(1, min(conversions, memory.bound(of: .archives) / cost))
@@ -146,7 +147,7 @@ extension ServerSettings {
 
     /// - Parameters:
     ///   - trust: the directory of the trusted keys, read whenever a rootfs is imported.
-    ///   - memory: as above.
+    ///   - memory: what requests may hold; archives and operators have shares of it.
     func operators(trust: String, _ memory: Budget) -> OperatorAPI.Settings {
         OperatorAPI.Settings(
             maximumRootfs: maximumUpload, limits: limits(memory, [.archives, .operators]),

@@ -4,7 +4,7 @@ import Yams
 
 /// A setting of the server: how it is called in the file, the environment and on the command line.
 struct Setting: Hashable, Sendable {
-    /// In the file, as in `layers.mode`.
+    /// Its name in the file, as in `layers.mode`.
     let key: String
     let fallback: String
     let help: String
@@ -105,7 +105,8 @@ struct Setting: Hashable, Sendable {
     ]
 }
 
-/// Where settings come from: flags before the environment before the file before what is built in.
+/// Finds the values of settings: flags win over the environment, the environment over the file, and the file over what
+/// is built in.
 struct SettingsSource {
     private let reader: ConfigReader
 
@@ -128,7 +129,7 @@ struct SettingsSource {
     }
 
     /// The value that is in force.
-    /// - Throws: `CommandError` naming the setting if the text is not one.
+    /// - Throws: `CommandError` that names the setting, if the text is no value for it.
     func value<Value>(_ setting: Setting, _ parse: (String) -> Value?) throws -> Value {
         let text = text(setting)
         guard let value = parse(text) else {
@@ -150,7 +151,7 @@ struct SettingsSource {
             })
     }
 
-    /// A file's settings by key.
+    /// Reads a file's settings, by key.
     private static func read(_ path: String) throws -> [String: String] {
         let file = try ConfigurationFile.read(path)
         let root: Any?
@@ -179,7 +180,7 @@ struct SettingsSource {
         case let text as String: values[prefix] = text
         case let number as Int: values[prefix] = String(number)
         case let flag as Bool:
-            // YAML takes `off` for false, which not every setting is.
+            // YAML takes `off` for false, but some settings have it as a word.
             let isOnOff = Setting.all.contains { $0.key == prefix && $0.fallback == "off" }
             values[prefix] = isOnOff ? (flag ? "on" : "off") : String(flag)
         case is NSNull: values[prefix] = ""

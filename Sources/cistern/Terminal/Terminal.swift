@@ -27,7 +27,7 @@ private func oneDecimal(_ value: Double) -> String {
     return "\(tenths / 10).\(tenths % 10)"
 }
 
-/// Replaces what could move a terminal's cursor or colour its text.
+/// Replaces characters that could move a terminal's cursor or color its text.
 func printable(_ text: String) -> String {
     String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 32 || $0.value == 127 ? "\u{FFFD}" : $0 }))
 }
@@ -38,14 +38,14 @@ struct Fields {
 
     private(set) var text = ""
 
-    /// Nothing is added for nil or an empty value.
+    /// Adds a line, unless the value is nil or empty.
     mutating func add(_ name: String, _ value: String?) {
         guard let value, !value.isEmpty else { return }
         let padding = String(repeating: " ", count: max(1, Self.width - name.count))
         text += name + padding + printable(value) + "\n"
     }
 
-    /// A line for each layer, bottom up.
+    /// Adds a line for each layer, bottom up.
     mutating func add(_ layers: [Layer]) {
         for layer in layers { add("layer", "\(layer.digest) \(byteCount(layer.size))") }
     }
@@ -111,7 +111,7 @@ final class ProgressBar: Sendable {
         if progress.total != nil { show(progress.done) } else { note(progress.text) }
     }
 
-    /// Says how far something is whose end is not known.
+    /// Shows a text in place of the bar, for work whose end is not known.
     func note(_ text: String) {
         guard isTerminal else { return }
         state.withLock { $0.isDrawn = true }
