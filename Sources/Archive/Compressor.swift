@@ -104,7 +104,7 @@ struct ZstdEncoder: ~Copyable {
     private let scratch: UnsafeMutableRawBufferPointer
 
     init() throws(ArchiveError) {
-        guard let context = ZSTD_createCCtx() else { throw .tooLarge("no memory for zstd") }
+        guard let context = ZSTD_createCCtx() else { throw .noMemory }
         // Level 3's parameters for streams of unknown length, written out so that a library can't change them.
         let parameters: [(ZSTD_cParameter, Int32)] = [
             (ZSTD_c_compressionLevel, 3), (ZSTD_c_windowLog, 21), (ZSTD_c_chainLog, 16), (ZSTD_c_hashLog, 17),

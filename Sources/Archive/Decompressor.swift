@@ -152,7 +152,7 @@ struct ZstdDecoder: ~Copyable {
     private let expected: UnsafeMutablePointer<Int>
 
     init(maximumWindow: Int) throws(ArchiveError) {
-        guard let context = ZSTD_createDCtx() else { throw .tooLarge("no memory for zstd") }
+        guard let context = ZSTD_createDCtx() else { throw .noMemory }
         let log = Int32(Int.bitWidth - 1 - max(maximumWindow, 1 << 10).leadingZeroBitCount)
         ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, min(log, 27))
         self.context = context

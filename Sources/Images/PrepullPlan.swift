@@ -38,7 +38,7 @@ public struct PrepullPlan: Sendable {
     public var pulledBytes: Int64 { ([lifecycle] + delta).totalSize }
 
     /// Whether pulling the base helps nodes that run images on the previous version.
-    public var helpsPrevious: Bool { known.map { known in rootfs.contains { !known.contains($0) } } ?? true }
+    public var helpsPrevious: Bool { known.map { known in rootfs.contains { !known.contains($0) } } ?? false }
 }
 
 extension DerivedImages {

@@ -283,6 +283,8 @@ extension EntryRules {
     }
 
     private static func ownerTag(_ entry: TarEntry) -> UInt16 {
-        UInt16(truncatingIfNeeded: entry.userID &* 31 &+ entry.groupID)
+        // A hash that spreads: with a small factor neighboring owners, such as 0:31 and 1:0, would be equal.
+        let mixed = UInt64(bitPattern: entry.userID) &* 0x9E37_79B9_7F4A_7C15 &+ UInt64(bitPattern: entry.groupID)
+        return UInt16(truncatingIfNeeded: (mixed &* 0xD6E8_FEB8_6659_FD93) >> 48)
     }
 }

@@ -50,6 +50,10 @@ public struct MeteredObjectStore: ForwardingObjectStore {
         try await meters.measure(.get) { () async throws(ObjectStoreError) in try await base.get(key) }
     }
 
+    public func getNow(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject {
+        try await meters.measure(.get) { () async throws(ObjectStoreError) in try await base.getNow(key) }
+    }
+
     public func head(_ key: ObjectKey) async throws(ObjectStoreError) -> ObjectInfo {
         try await meters.measure(.head) { () async throws(ObjectStoreError) in try await base.head(key) }
     }

@@ -18,7 +18,7 @@ extension OperatorAPI {
             OperatorRoute(
                 .get, "/api/v1/rootfs/:stack/:version/delta",
                 "A delta that leads to a version; without `from`, all of them.", queries: [from, .architecture],
-                answers: [200: .json(.either(Delta.schema, Deltas.schema))], refusals: [400, 404]
+                answers: [200: .json { .either(Delta.schema, Deltas.schema) }], refusals: [400, 404]
             ) { request in
                 let (stack, version) = (try request.stack(), try request.version())
                 guard let from = try request.query("from") else {
@@ -31,7 +31,7 @@ extension OperatorAPI {
                 .post, "/api/v1/rootfs/:stack/:version/delta",
                 "Begins to compute the layer that turns one version into another, and to compare every name.",
                 queries: [
-                    .init(name: from.name, schema: from.schema, summary: from.summary, isRequired: true),
+                    .init(name: from.name, schema: from.schema(), summary: from.summary, isRequired: true),
                     .architecture,
                     .init(
                         name: "times", schema: Delta.Times.schema,

@@ -20,9 +20,9 @@ extension OperatorAPI {
                 answers: [200: .model(Current.self)], refusals: [400, 404]
             ) { request in
                 let stack = try request.stack()
-                var current = try current(of: stack)
+                var (current, generation) = try current(of: stack)
                 current.droplets = try await dropletsOnCurrent(of: stack)
-                return answer(current, stack)
+                return answer(current, generation)
             },
             OperatorRoute(
                 .put, "/api/v1/rootfs/:stack/current",
@@ -62,19 +62,23 @@ extension OperatorAPI {
         ]
     }
 
-    private func current(of stack: StackName) throws(ImageError) -> Current {
-        let version = try rootfs.current(stack)
-        let promotions = rootfs.history(stack)?.promotions ?? []
-        return Current(
+    /// - Returns: what is current, and the promotion that it became so by.
+    private func current(of stack: StackName) throws(ImageError) -> (Current, generation: Int64) {
+        guard let history = rootfs.history(stack) else {
+            _ = try rootfs.versions(stack)
+            throw .nothingPromoted(stack)
+        }
+        let (version, promotions) = (history.current, history.promotions)
+        let current = Current(
             stack: stack.text, version: version.text, state: rootfs.availability(stack, version).model,
             since: promotions.first?.at.model, rollback: rootfs.rollbackTarget(stack)?.text,
             history: promotions.map(\.model))
+        return (current, history.generation)
     }
 
     /// Answers with an ETag that changes with every promotion, so that `If-Match` refuses a change after another one.
-    private func answer(_ current: Current, _ stack: StackName) -> Response {
-        let generation = rootfs.history(stack)?.generation ?? 0
-        return .model(current, headers: [.eTag: EntityTag(String(generation)).text])
+    private func answer(_ current: Current, _ generation: Int64) -> Response {
+        .model(current, headers: [.eTag: EntityTag(String(generation)).text])
     }
 
     /// Makes a change and answers with the version that is current afterwards.
@@ -91,7 +95,7 @@ extension OperatorAPI {
             // With the header the status is 412 (RFC 9110, section 13.1.1); without it, it is 409.
             throw HTTPFailure(.preconditionFailed, "\(error)", code: "promoted-meanwhile")
         }
-        var current = try current(of: stack)
+        var (current, generation) = try current(of: stack)
         current.warnings = []
         if let state = rootfs.versionState(stack, version), state.availability == .deprecated {
             current.warnings = [
@@ -100,7 +104,7 @@ extension OperatorAPI {
             request.logger.warning(
                 "a deprecated rootfs is current", metadata: ["stack": "\(stack)", "version": "\(version)"])
         }
-        return answer(current, stack)
+        return answer(current, generation)
     }
 
     /// The request's condition: `If-Match`, or else `expect`, the version that the client expects to be current; nil if

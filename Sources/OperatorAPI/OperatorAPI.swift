@@ -70,15 +70,15 @@ public struct OperatorAPI: Sendable {
 
     /// All routes below `/api/v1/`, including that of the OpenAPI document.
     var table: [OperatorRoute] {
-        func document(_ bytes: [UInt8]) -> OperatorRoute {
-            OperatorRoute(
-                .get, "/api/v1/openapi.json", "This document.",
-                answers: [200: .json([String: JSONValue].schema)]
-            ) { _ in .bytes(bytes, contentType: "application/json") }
-        }
         let routes =
             versionRoutes + promotionRoutes + [importRoute] + deltaRoutes + dropletRoutes + clusterRoutes + storeRoutes
             + operationRoutes
-        return routes + [document(OpenAPIDocument.json(routes + [document([])]).canonicalBytes)]
+        return routes + [Self.document(of: routes)]
+    }
+
+    private static func document(of routes: [OperatorRoute]) -> OperatorRoute {
+        OperatorRoute(
+            .get, "/api/v1/openapi.json", "This document.", answers: [200: .json { [String: JSONValue].schema }]
+        ) { _ in .json(OpenAPIDocument.json(routes + [document(of: routes)])) }
     }
 }

@@ -7,19 +7,30 @@ import OperatorModel
 /// A route of the operators' API, with its description in the OpenAPI document.
 struct OperatorRoute: Sendable {
     enum Content: Sendable {
-        case json(Schema)
+        /// Schemas are made when the document is asked for: making them takes a fifth of the server's start.
+        case json(@Sendable () -> Schema)
         /// Bytes, of one of these media types.
         case file([String])
         case nothing
 
-        static func model<Value: Model>(_: Value.Type) -> Content { .json(Value.schema) }
+        static func model<Value: Model>(_: Value.Type) -> Content { .json { Value.schema } }
     }
 
     struct Query: Sendable {
         let name: String
-        let schema: Schema
+        let schema: @Sendable () -> Schema
         let summary: String
-        var isRequired = false
+        let isRequired: Bool
+
+        init(
+            name: String, schema: @autoclosure @escaping @Sendable () -> Schema, summary: String,
+            isRequired: Bool = false
+        ) {
+            self.name = name
+            self.schema = schema
+            self.summary = summary
+            self.isRequired = isRequired
+        }
 
         static let architecture = Query(
             name: "arch", schema: ArchitectureName.schema, summary: "The architecture; amd64 without it.")
@@ -104,8 +115,8 @@ extension OperatorRoute {
     }
 
     fileprivate var schemas: [Schema] {
-        queries.map(\.schema)
-            + ([body] + Array(answers.values)).compactMap { if case .json(let schema)? = $0 { schema } else { nil } }
+        queries.map { $0.schema() }
+            + ([body] + Array(answers.values)).compactMap { if case .json(let schema)? = $0 { schema() } else { nil } }
     }
 
     /// The route's part of the document.
@@ -160,7 +171,7 @@ extension OperatorRoute {
 extension OperatorRoute.Query {
     fileprivate var json: JSONValue {
         [
-            "name": .string(name), "in": "query", "required": .bool(isRequired), "schema": schema.json,
+            "name": .string(name), "in": "query", "required": .bool(isRequired), "schema": schema().json,
             "description": .string(summary),
         ]
     }
@@ -169,7 +180,7 @@ extension OperatorRoute.Query {
 extension OperatorRoute.Content {
     fileprivate var json: JSONValue? {
         switch self {
-        case .json(let schema): ["application/json": ["schema": schema.json]]
+        case .json(let schema): ["application/json": ["schema": schema().json]]
         case .file(let types): .object(Dictionary(uniqueKeysWithValues: types.map { ($0, [:]) }))
         case .nothing: nil
         }

@@ -78,9 +78,8 @@ enum RegistryFailure: Error, Hashable {
     case manifestUnknown(String)
     case manifestInvalid(String)
     case manifestBlobUnknown([Digest])
-    case manifestTooLarge(maximum: Int64)
     case blobUnknown(Digest)
-    case blobTooLarge(maximum: Int64)
+    case tooLarge(maximum: Int64)
     case uploadUnknown
     case uploadInvalid(String)
     case uploadBusy
@@ -105,7 +104,7 @@ enum RegistryFailure: Error, Hashable {
             .badRequest
         case .nameUnknown, .manifestUnknown, .manifestBlobUnknown, .blobUnknown, .uploadUnknown, .unknownEndpoint:
             .notFound
-        case .manifestTooLarge, .blobTooLarge: .contentTooLarge
+        case .tooLarge: .contentTooLarge
         case .uploadBusy: .conflict
         case .outOfOrder: .rangeNotSatisfiable
         case .denied: .forbidden
@@ -136,7 +135,7 @@ enum RegistryFailure: Error, Hashable {
         case .uploadUnknown: "BLOB_UPLOAD_UNKNOWN"
         case .uploadInvalid, .uploadBusy, .outOfOrder: "BLOB_UPLOAD_INVALID"
         case .digestInvalid: "DIGEST_INVALID"
-        case .sizeInvalid, .manifestTooLarge, .blobTooLarge: "SIZE_INVALID"
+        case .sizeInvalid, .tooLarge: "SIZE_INVALID"
         case .denied, .overStoreLimit: "DENIED"
         case .paginationInvalid, .unsupported, .unknownEndpoint: "UNSUPPORTED"
         case .tooManyRequests: "TOOMANYREQUESTS"
@@ -152,9 +151,8 @@ enum RegistryFailure: Error, Hashable {
         case .manifestUnknown(let reason), .manifestInvalid(let reason): reason
         case .manifestBlobUnknown(let digests):
             "this repository no longer has \(digests.prefix(5).map(\.description).joined(separator: ", ")): push it again"
-        case .manifestTooLarge(let maximum): "a manifest has at most \(maximum) bytes"
         case .blobUnknown(let digest): "this repository has no blob \(digest)"
-        case .blobTooLarge(let maximum): "a blob has at most \(maximum) bytes"
+        case .tooLarge(let maximum): "a blob has at most \(maximum) bytes"
         case .uploadUnknown: "there is no such upload: begin it again"
         case .uploadInvalid(let reason): reason
         case .uploadBusy: "another request writes to this upload"
@@ -196,8 +194,7 @@ enum RegistryFailure: Error, Hashable {
         case .tooManyUploads: self = .tooManyRequests("\(error)")
         case .mismatch(let announced, _): self = .digestInvalid(announced.description)
         case .sizeMismatch: self = .sizeInvalid("\(error)")
-        case .tooLarge(let maximum):
-            self = .blobTooLarge(maximum: maximum)
+        case .tooLarge(let maximum): self = .tooLarge(maximum: maximum)
         case .invalidManifest(let reason): self = .manifestInvalid(reason)
         case .missingContent(let digests): self = .manifestBlobUnknown(digests)
         case .contended, .cancelled, .blob(.uncounted), .blob(.contended): self = .unavailable("\(error)")

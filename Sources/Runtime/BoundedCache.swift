@@ -1,33 +1,45 @@
-import Synchronization
+package import Synchronization
 
 /// A cache of values up to a bound: when that is reached, values that were not used of late are dropped.
 ///
 /// Two generations instead of a list: a value that is used moves to the young one; when the young one holds half of the
 /// bound, it becomes the old one and the former old one is dropped. Every operation takes constant time.
+///
+/// Its code is inlinable, since it is on the way of every request, and generic code of another module is slow.
 package final class BoundedCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
-    private struct Entry {
-        let value: Value
-        let cost: Int
+    @usableFromInline struct Entry {
+        @usableFromInline let value: Value
+        @usableFromInline let cost: Int
+
+        @inlinable init(value: Value, cost: Int) {
+            self.value = value
+            self.cost = cost
+        }
     }
 
-    private struct State {
-        var young: [Key: Entry] = [:]
-        var old: [Key: Entry] = [:]
-        var youngCost = 0
-        var changes: UInt64 = 0
+    @usableFromInline struct State {
+        @usableFromInline var young: [Key: Entry] = [:]
+        @usableFromInline var old: [Key: Entry] = [:]
+        @usableFromInline var youngCost = 0
+        @usableFromInline var changes: UInt64 = 0
+
+        @inlinable init(changes: UInt64 = 0) { self.changes = changes }
     }
 
-    private let maximumCost: Int
-    private let state = Mutex(State())
+    @usableFromInline let maximumCost: Int
+    @usableFromInline let state: Mutex<State>
 
     /// - Parameter maximumCost: the bound of all values' costs together, in the unit of `insert`.
-    package init(maximumCost: Int) { self.maximumCost = maximumCost }
+    package init(maximumCost: Int) {
+        self.maximumCost = maximumCost
+        state = Mutex(State())
+    }
 
     /// A mark for `insert`. Take it before loading a value, and the value is not kept if something was removed
     /// meanwhile.
-    package var mark: UInt64 { state.withLock { $0.changes } }
+    @inlinable package var mark: UInt64 { state.withLock { $0.changes } }
 
-    package func value(_ key: Key) -> Value? {
+    @inlinable package func value(_ key: Key) -> Value? {
         state.withLock { state in
             if let entry = state.young[key] { return entry.value }
             guard let entry = state.old.removeValue(forKey: key) else { return nil }
@@ -37,7 +49,7 @@ package final class BoundedCache<Key: Hashable & Sendable, Value: Sendable>: Sen
     }
 
     /// Keeps a value, unless something was removed since the mark was taken.
-    package func insert(_ value: Value, for key: Key, cost: Int, since mark: UInt64? = nil) {
+    @inlinable package func insert(_ value: Value, for key: Key, cost: Int, since mark: UInt64? = nil) {
         state.withLock { state in
             guard mark == nil || mark == state.changes else { return }
             remove(key, from: &state)
@@ -45,20 +57,20 @@ package final class BoundedCache<Key: Hashable & Sendable, Value: Sendable>: Sen
         }
     }
 
-    package func remove(_ key: Key) {
+    @inlinable package func remove(_ key: Key) {
         state.withLock { state in
             state.changes &+= 1
             remove(key, from: &state)
         }
     }
 
-    package func removeAll() {
+    @inlinable package func removeAll() {
         state.withLock { state in
             state = State(changes: state.changes &+ 1)
         }
     }
 
-    private func add(_ entry: Entry, _ key: Key, to state: inout State) {
+    @inlinable func add(_ entry: Entry, _ key: Key, to state: inout State) {
         if state.youngCost + entry.cost > maximumCost / 2, !state.young.isEmpty {
             state.old = state.young
             state.young = [:]
@@ -68,7 +80,7 @@ package final class BoundedCache<Key: Hashable & Sendable, Value: Sendable>: Sen
         state.youngCost += entry.cost
     }
 
-    private func remove(_ key: Key, from state: inout State) {
+    @inlinable func remove(_ key: Key, from state: inout State) {
         if let entry = state.young.removeValue(forKey: key) { state.youngCost -= entry.cost }
         state.old.removeValue(forKey: key)
     }

@@ -210,8 +210,10 @@ final class DownloadFile {
         self.path = path
         temporary = "\(path).part-\(getpid())"
         guard access(path, F_OK) != 0 else { throw .file(path: path, reason: "it is there already") }
-        descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else { throw .file(path: path, reason: Self.lastError) }
+        // The properties are set when the file is ours, so that a failure releases nothing and `deinit` does not run.
+        let file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+        guard file >= 0 else { throw .file(path: path, reason: Self.lastError) }
+        descriptor = file
     }
 
     deinit {

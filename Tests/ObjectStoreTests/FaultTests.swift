@@ -60,6 +60,22 @@ struct FaultTests {
         try await reopened.close()
     }
 
+    @Test("After a write of a streamed object failed, nothing that lacks its bytes becomes an object")
+    func streamed() async throws {
+        let files = SimulatedFileSystem()
+        let store = try Self.open(files)
+        let key = try ObjectKey("streamed")
+        let writer = try await store.writer(for: key, use: .soon)
+        files.setFault(Self.failing(.write, "tmp", ENOSPC))
+        // More than what is gathered in memory.
+        await #expect(throws: ObjectStoreError.full) { try await writer.write([UInt8](repeating: 1, count: 1 << 20)) }
+        files.setFault(nil)
+        await #expect(throws: ObjectStoreError.self) { try await writer.write([UInt8](repeating: 2, count: 1 << 20)) }
+        await #expect(throws: ObjectStoreError.self) { _ = try await writer.finish() }
+        await #expect(throws: ObjectStoreError.missing) { _ = try await store.head(key) }
+        try await store.close()
+    }
+
     @Test(
         "After a flush of the journal failed its segment is not written again, since what the kernel dropped stays lost"
     )

@@ -29,17 +29,18 @@ public struct RoutePattern: Sendable, ExpressibleByStringLiteral {
 
     /// - Returns: nil if the path does not match; `.some(nil)` if it does, but a parameter's percent-encoding is
     ///   malformed.
-    func match(_ path: String) -> Parameters?? {
+    func match(_ path: UnsafeBufferPointer<UInt8>) -> Parameters?? {
+        let slash = UInt8(ascii: "/")
         var parameters: Parameters? = Parameters()
-        var rest = path.utf8[...]
+        var position = 0
         for component in components {
-            guard rest.first == UInt8(ascii: "/") else { return nil }
-            rest = rest.dropFirst()
-            let end = rest.firstIndex(of: UInt8(ascii: "/")) ?? rest.endIndex
-            let part = rest[..<end]
-            rest = rest[end...]
+            guard position < path.count, path[position] == slash else { return nil }
+            let start = position + 1
+            position = start
+            while position < path.count, path[position] != slash { position += 1 }
+            let part = path[start..<position]
             switch component {
-            case .text(let text): guard part.elementsEqual(text) else { return nil }
+            case .text(let text): guard part.count == text.count, part.elementsEqual(text) else { return nil }
             case .parameter(let name):
                 guard !part.isEmpty else { return nil }
                 if let value = PercentEncoding.decode(part) {
@@ -49,7 +50,7 @@ public struct RoutePattern: Sendable, ExpressibleByStringLiteral {
                 }
             }
         }
-        guard rest.isEmpty || (takesRest && rest.first == UInt8(ascii: "/")) else { return nil }
+        guard position == path.count || (takesRest && path[position] == slash) else { return nil }
         return .some(parameters)
     }
 }

@@ -5,7 +5,8 @@ public import Identity
 public struct Routes: Sendable {
     public typealias Handler = @Sendable (Request) async throws -> Response
 
-    struct Route: Sendable {
+    /// A class, so that looking at each route for a match copies nothing of it.
+    final class Route: Sendable {
         let pattern: RoutePattern
         /// nil: every method.
         let method: HTTPRequest.Method?
@@ -15,6 +16,19 @@ public struct Routes: Sendable {
         let handler: Handler
         /// For metrics: `GET /droplets/:guid`.
         let name: String
+
+        init(
+            _ method: HTTPRequest.Method?, _ pattern: RoutePattern, access: Access, execution: Execution,
+            errors: any ErrorEnvelope, _ handler: @escaping Handler
+        ) {
+            self.pattern = pattern
+            self.method = method
+            self.access = access
+            self.execution = execution
+            self.errors = errors
+            self.handler = handler
+            name = "\(method?.rawValue ?? "*") \(pattern.text)"
+        }
     }
 
     enum Match {
@@ -69,10 +83,7 @@ public struct Routes: Sendable {
         _ method: HTTPRequest.Method?, _ pattern: RoutePattern, access: Access, execution: Execution = .pool,
         _ handler: @escaping Handler
     ) {
-        let route = Route(
-            pattern: pattern, method: method, access: access, execution: execution, errors: errors, handler: handler,
-            name: "\(method?.rawValue ?? "*") \(pattern.text)")
-        insert(route)
+        insert(Route(method, pattern, access: access, execution: execution, errors: errors, handler))
     }
 
     /// Adds the routes of an API, which keep their own wording of failures.
@@ -108,6 +119,11 @@ public struct Routes: Sendable {
     }
 
     func match(_ method: HTTPRequest.Method, _ path: String) -> Match {
+        var path = path
+        return path.withUTF8 { match(method, $0) }
+    }
+
+    private func match(_ method: HTTPRequest.Method, _ path: UnsafeBufferPointer<UInt8>) -> Match {
         var others: [HTTPRequest.Method] = []
         var errors: (any ErrorEnvelope)?
         for route in routes {

@@ -197,7 +197,7 @@ package struct Verifier: Sendable {
             verification.report.bytes += Int64(count)
             try await pacer.pay(count)
         }
-        if case .damaged(let reason) = condition, try await isStillDamaged(digest) {
+        if case .damaged(let reason) = condition, try await isStillDamaged(digest, &pacer) {
             _ = try? await blobs.quarantine(digest)
             verification.add(.init(digest: digest, reason: reason))
         }
@@ -211,8 +211,10 @@ package struct Verifier: Sendable {
     }
 
     /// Checks again whether a blob is damaged, since it may have been deleted or pushed again while it was read.
-    private func isStillDamaged(_ digest: Digest) async throws(BlobError) -> Bool {
-        let condition = try await blobs.check(digest, in: reading) { _ in }
+    private func isStillDamaged(_ digest: Digest, _ pacer: inout Pacer) async throws(BlobError) -> Bool {
+        let condition = try await blobs.check(digest, in: reading) { (count) throws(BlobError) in
+            try await pacer.pay(count)
+        }
         if case .damaged = condition { return true }
         return false
     }

@@ -13,6 +13,8 @@ final class FileObjectWriter: ObjectWriter {
         /// nil while the writer rests, and once it has ended.
         var file: OpenFile?
         var hasEnded = false
+        /// Bytes were lost, so whatever is written after them must not become an object.
+        var hasFailed = false
         /// Bytes in the file.
         var size: Int64 = 0
         /// Chunks that are not in the file yet, in order. `pendingCount` is how many bytes they have together.
@@ -40,9 +42,12 @@ final class FileObjectWriter: ObjectWriter {
     }
 
     func write(_ bytes: [UInt8]) async throws(ObjectStoreError) {
-        guard !Task.isCancelled, engine.isOpen else { throw .cancelled }
+        guard !Task.isCancelled, engine.isOpen else {
+            state.withLock { $0.hasFailed = true }
+            throw .cancelled
+        }
         let isEnough: Bool? = state.withLock { state in
-            guard !state.hasEnded else { return nil }
+            guard !state.hasEnded, !state.hasFailed else { return nil }
             state.pending.append(bytes)
             state.pendingCount += bytes.count
             return state.pendingCount >= Self.gathered
@@ -52,6 +57,13 @@ final class FileObjectWriter: ObjectWriter {
     }
 
     private func writePending() async throws(ObjectStoreError) {
+        do throws(ObjectStoreError) { try await writeGathered() } catch {
+            state.withLock { $0.hasFailed = true }
+            throw error
+        }
+    }
+
+    private func writeGathered() async throws(ObjectStoreError) {
         let (offset, chunks, count) = state.withLock { state in
             defer {
                 state.pending = []
@@ -97,8 +109,8 @@ final class FileObjectWriter: ObjectWriter {
 
     /// The file, opened again after a rest.
     private func openFile() async throws(ObjectStoreError) -> OpenFile {
-        let (file, hasEnded) = state.withLock { ($0.file, $0.hasEnded) }
-        if hasEnded { throw .io("\(key) is no longer being written") }
+        let (file, isOver) = state.withLock { ($0.file, $0.hasEnded || $0.hasFailed) }
+        if isOver { throw .io("\(key) is no longer being written") }
         if let file { return file }
         let (engine, path) = (engine, StorePaths.temporary(name))
         let opened = try await engine.writers.run { () throws(ObjectStoreError) in

@@ -8,6 +8,8 @@ struct Setting: Hashable, Sendable {
     let key: String
     let fallback: String
     let help: String
+    /// Whether its flag may be repeated: the values are joined by commas.
+    var isList = false
 
     /// `CISTERN_` and the key in capitals.
     var variable: String { "CISTERN_" + key.uppercased().replacing(".", with: "_").replacing("-", with: "_") }
@@ -15,9 +17,11 @@ struct Setting: Hashable, Sendable {
     var flag: String { "--" + key.replacing(".", with: "-") }
 
     static let listen = Setting(
-        key: "listen", fallback: "127.0.0.1:8443", help: "addresses to serve with TLS, HOST:PORT, separated by commas")
+        key: "listen", fallback: "127.0.0.1:8443", help: "addresses to serve with TLS, HOST:PORT, separated by commas",
+        isList: true)
     static let plainListen = Setting(
-        key: "plain-listen", fallback: "", help: "addresses to serve without TLS, HOST:PORT, separated by commas")
+        key: "plain-listen", fallback: "", help: "addresses to serve without TLS, HOST:PORT, separated by commas",
+        isList: true)
     static let certificate = Setting(
         key: "tls.certificate", fallback: "", help: "a PEM file with the certificate chain; empty: one is made")
     static let privateKey = Setting(key: "tls.key", fallback: "", help: "a PEM file with the certificate's key")

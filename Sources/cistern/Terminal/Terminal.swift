@@ -27,9 +27,9 @@ private func oneDecimal(_ value: Double) -> String {
     return "\(tenths / 10).\(tenths % 10)"
 }
 
-/// Replaces characters that could move a terminal's cursor or color its text.
+/// Replaces characters that could move a terminal's cursor or color its text: the C0 and C1 controls and DEL.
 func printable(_ text: String) -> String {
-    String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 32 || $0.value == 127 ? "\u{FFFD}" : $0 }))
+    String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 32 || (127...159).contains($0.value) ? "\u{FFFD}" : $0 }))
 }
 
 /// Names and values, one a line, the values in a column.
@@ -75,25 +75,28 @@ struct Table {
 /// A progress bar on standard error, drawn only if that is a terminal.
 final class ProgressBar: Sendable {
     private struct State {
+        var total: Int64
         var lastPercent: Int64 = -1
         var isDrawn = false
     }
 
     private let title: String
-    private let total: Int64
     private let isTerminal = isatty(STDERR_FILENO) == 1
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
     init(_ title: String, total: Int64) {
         self.title = printable(title)
-        self.total = max(total, 1)
+        state = Mutex(State(total: max(total, 1)))
     }
 
     /// Draws the bar if a further percent is done.
-    func show(_ done: Int64) {
+    /// - Parameter total: what is to be done, if that is known only now.
+    func show(_ done: Int64, of total: Int64? = nil) {
         guard isTerminal else { return }
-        let percent = min(100, done * 100 / total)
         let text: String? = state.withLock { state in
+            if let total { state.total = max(total, 1) }
+            let total = state.total
+            let percent = Int64(min(100, Double(done) / Double(total) * 100))
             guard percent > state.lastPercent else { return nil }
             state.lastPercent = percent
             state.isDrawn = true
@@ -108,7 +111,7 @@ final class ProgressBar: Sendable {
     /// Shows how far an operation is.
     func show(_ progress: Operation.Progress?) {
         guard let progress else { return note("under way") }
-        if progress.total != nil { show(progress.done) } else { note(progress.text) }
+        if let total = progress.total { show(progress.done, of: total) } else { note(progress.text) }
     }
 
     /// Shows a text in place of the bar, for work whose end is not known.

@@ -57,6 +57,19 @@ extension ServerTests {
             #expect(settings["layers.compression"] == "gzip" && settings["drain-seconds"] == "25")
         }
 
+        @Test("Each flag that the README names is taken, in both of its forms, and --help says what it is for")
+        func flags() async throws {
+            let defaults = try Self.settings(try await Self.serve(["--print-config"]))
+            let documented = try Self.documented()
+            let apart = documented.flatMap { [$0.flag, defaults[$0.key] ?? ""] }
+            let together = documented.map { "\($0.flag)=\(defaults[$0.key] ?? "")" }
+            for arguments in [apart, together] {
+                #expect(try Self.settings(try await Self.serve(arguments + ["--print-config"])) == defaults)
+            }
+            let help = try await run("cistern", ["serve", "--help"])
+            for (_, flag, _) in documented { #expect(help.output.contains("\(flag)\n"), "\(flag)") }
+        }
+
         @Test(
             "Flags beat the environment, which beats the file",
             arguments: [
