@@ -24,7 +24,8 @@ struct ServeCommand: AsyncParsableCommand {
     var lifecycle: [String] = []
 
     /// Flags of settings. They are not declared one by one, so that a setting is described in one place alone.
-    @Argument(parsing: .allUnrecognized, help: ArgumentHelp("A setting, as listed above.", valueName: "--setting value"))
+    @Argument(
+        parsing: .allUnrecognized, help: ArgumentHelp("A setting, as listed above.", valueName: "--setting value"))
     var settings: [String] = []
 
     /// The values of settings that flags give, by the settings' keys. A list's flag may be repeated.

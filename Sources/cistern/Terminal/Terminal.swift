@@ -29,7 +29,9 @@ private func oneDecimal(_ value: Double) -> String {
 
 /// Replaces characters that could move a terminal's cursor or color its text: the C0 and C1 controls and DEL.
 func printable(_ text: String) -> String {
-    String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 32 || (127...159).contains($0.value) ? "\u{FFFD}" : $0 }))
+    String(
+        String.UnicodeScalarView(
+            text.unicodeScalars.map { $0.value < 32 || (127...159).contains($0.value) ? "\u{FFFD}" : $0 }))
 }
 
 /// Names and values, one a line, the values in a column.
