@@ -1,3 +1,5 @@
+import Glibc
+
 /// Reads values from the front of a buffer, one after the other. Each read returns nil if too few bytes are left.
 package struct ByteReader {
     private let source: UnsafeRawBufferPointer
@@ -49,5 +51,23 @@ extension [UInt8] {
             do throws(Failure) { return .success(try body(bytes)) } catch { return .failure(error) }
         }
         return try result.get()
+    }
+}
+
+extension String {
+    /// Whether this text's bytes sort before the other's. (`<` compares Unicode's canonical forms.)
+    func isByteBefore(_ other: String) -> Bool { utf8.lexicographicallyPrecedes(other.utf8) }
+
+    /// Whether this text's bytes begin with the prefix's. It compares memory directly, since each listing calls it for
+    /// every pending change.
+    func hasBytePrefix(_ prefix: String) -> Bool {
+        let isPrefix = utf8.withContiguousStorageIfAvailable { bytes in
+            prefix.utf8.withContiguousStorageIfAvailable { prefix in
+                guard prefix.count <= bytes.count else { return false }
+                guard let start = bytes.baseAddress, let other = prefix.baseAddress else { return prefix.isEmpty }
+                return memcmp(start, other, prefix.count) == 0
+            }
+        }
+        return isPrefix.flatMap { $0 } ?? utf8.starts(with: prefix.utf8)
     }
 }

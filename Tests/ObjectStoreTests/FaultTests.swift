@@ -72,7 +72,7 @@ struct FaultTests {
         files.setFault(nil)
         await #expect(throws: ObjectStoreError.self) { try await writer.write([UInt8](repeating: 2, count: 1 << 20)) }
         await #expect(throws: ObjectStoreError.self) { _ = try await writer.finish() }
-        await #expect(throws: ObjectStoreError.missing) { _ = try await store.head(key) }
+        await #expect(throws: ObjectStoreError.missing(key)) { _ = try await store.head(key) }
         try await store.close()
     }
 

@@ -1,3 +1,8 @@
+import CLinux
+import Glibc
+import Identity
+import Synchronization
+
 /// What a client may take up: sizes, counts and times.
 public struct ServerLimits: Hashable, Sendable {
     /// One header field or the request line, in bytes.
@@ -45,4 +50,164 @@ public struct ServerLimits: Hashable, Sendable {
     public var requestsOfAddress: Int?
 
     public init() {}
+}
+
+/// How many descriptors this process may have open.
+public enum DescriptorLimit {
+    /// Raises the limit as far as the system allows, to 1,048,576 at most: the limit that shells set (often 1,024) is
+    /// less than the connections that a server may have.
+    /// - Returns: how many may be open now.
+    @discardableResult
+    public static func raise() -> Int {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }
+        if limit.rlim_cur < limit.rlim_max {
+            var raised = limit
+            raised.rlim_cur = min(limit.rlim_max, 1 << 20)
+            if setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &raised) == 0 { limit = raised }
+        }
+        return Int(clamping: limit.rlim_cur)
+    }
+}
+
+/// How a process's descriptors are divided: connections, the files that their requests open, and the rest for the
+/// store and the process itself.
+struct DescriptorPlan {
+    /// Open connections, all listeners together.
+    let connections: Int
+    /// How many more connections there may be for operators and health.
+    let spare: Int
+    /// Places for requests that are worked on or answered, each of which may have a file open.
+    let requests: RequestSlots
+
+    /// - Parameter limit: descriptors that this process may have open.
+    init(limit: Int) {
+        let left = limit - min(128, limit / 4)
+        let (connections, tenth) = (max(1, left * 2 / 5), max(1, left / 10))
+        self.connections = connections
+        spare = min(32, tenth / 2)
+        requests = RequestSlots { share in
+            switch share {
+            case .users: connections
+            case .operators: min(32, tenth / 2)
+            default: tenth
+            }
+        }
+    }
+}
+
+/// How much memory this process may have, how much of it requests get, and how unused memory goes back to the system.
+public enum MemoryLimit {
+    /// How often the server checks whether requests gave back much memory.
+    static let trimInterval: Duration = .seconds(2)
+    /// How much they must have given back for the memory to be returned to the system, in bytes.
+    static let worthTrimming = 8 << 20
+
+    /// What requests may hold unless a setting says it, in bytes: half of what the process may have, and 64 MiB at
+    /// least. The rest is for the program, the store's cache, the conversions' own buffers, and the system's buffers
+    /// for sockets and files.
+    public static var standard: Int { max(64 << 20, available / 2) }
+
+    /// The memory that the process may have, in bytes: the control group's limit, or else all of the machine's.
+    private static var available: Int {
+        let pages = sysconf(Int32(_SC_PHYS_PAGES))
+        let machine = pages > 0 ? pages * sysconf(Int32(_SC_PAGESIZE)) : 1 << 30
+        return min(machine, limitOfGroups(at: "/proc/self/cgroup", mount: "/sys/fs/cgroup") ?? machine)
+    }
+
+    /// The least limit, in bytes, of the control groups, version 2 and 1, that the process is in.
+    /// - Returns: nil if there is none.
+    static func limitOfGroups(at path: String, mount: String) -> Int? {
+        var limits: [Int] = []
+        for line in (text(path) ?? "").split(separator: "\n") {
+            let parts = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+            guard parts.count == 3 else { continue }
+            let isSecond = parts[1].isEmpty
+            guard isSecond || parts[1].split(separator: ",").contains("memory") else { continue }
+            let root = isSecond ? mount : mount + "/memory"
+            let file = isSecond ? "memory.max" : "memory.limit_in_bytes"
+            // A container may see its own group as the root, whatever its path says, so all groups above are tried.
+            var folder = parts[2][...]
+            while true {
+                if let limit = text(root + folder + "/" + file).flatMap({ Int($0.filter { $0 != "\n" }) }) {
+                    limits.append(limit)
+                }
+                guard let slash = folder.lastIndex(of: "/"), !folder.isEmpty else { break }
+                folder = folder[..<slash]
+            }
+        }
+        // Version 1 reports a number larger than any memory where there is no limit.
+        return limits.filter { $0 < 1 << 60 }.min()
+    }
+
+    private static func text(_ path: String) -> String? {
+        guard let file = fopen(path, "re") else { return nil }
+        defer { fclose(file) }
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        let count = fread(&bytes, 1, bytes.count, file)
+        return String(decoding: bytes[..<count], as: UTF8.self)
+    }
+
+    /// Makes the allocator return large blocks to the system. By default it raises its thresholds as soon as the first
+    /// one is freed, and then keeps them.
+    public static func prepareAllocator() {
+        mallopt(M_MMAP_THRESHOLD, 1 << 20)
+        mallopt(M_TRIM_THRESHOLD, 4 << 20)
+    }
+
+    /// Returns to the system what the allocator holds unused.
+    static func trim() { malloc_trim(0) }
+}
+
+/// Places for requests that are worked on or answered, each of which may have a file open. Users, strangers and
+/// operators have places of their own. Once three quarters of a kind are taken, a client that holds half of that
+/// kind's number gets no more.
+final class RequestSlots: Sendable {
+    /// Who a place is for.
+    enum Client: Hashable, Sendable {
+        case user(UserName)
+        case stranger(ClientAddress)
+    }
+
+    /// A place that was taken: give it back once.
+    struct Slot: Sendable {
+        fileprivate let share: Budget.Share
+        fileprivate let client: Client
+    }
+
+    private struct State {
+        var used: [Budget.Share: Int] = [:]
+        var ofClient: [Client: Int] = [:]
+    }
+
+    private let bound: @Sendable (Budget.Share) -> Int
+    private let state = Mutex(State())
+
+    /// - Parameter bound: gives the number of places of strangers, users and operators.
+    init(_ bound: @escaping @Sendable (Budget.Share) -> Int) { self.bound = bound }
+
+    /// Takes a place.
+    /// - Parameter shares: the kinds of places, tried in this order.
+    /// - Returns: nil if there is no place for this client.
+    func take(_ shares: [Budget.Share], for client: Client) -> Slot? {
+        state.withLock { state in
+            let own = state.ofClient[client, default: 0]
+            let share = shares.first { share in
+                let (used, bound) = (state.used[share, default: 0], max(1, bound(share)))
+                return used < bound && (used < bound - bound / 4 || own < bound / 2)
+            }
+            guard let share else { return nil }
+            state.used[share, default: 0] += 1
+            state.ofClient[client] = own + 1
+            return Slot(share: share, client: client)
+        }
+    }
+
+    func give(_ slot: Slot) {
+        state.withLock { state in
+            state.used[slot.share, default: 1] -= 1
+            let own = state.ofClient[slot.client, default: 1] - 1
+            state.ofClient[slot.client] = own > 0 ? own : nil
+        }
+    }
 }

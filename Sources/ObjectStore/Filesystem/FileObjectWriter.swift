@@ -110,7 +110,7 @@ final class FileObjectWriter: ObjectWriter {
     /// The file, opened again after a rest.
     private func openFile() async throws(ObjectStoreError) -> OpenFile {
         let (file, isOver) = state.withLock { ($0.file, $0.hasEnded || $0.hasFailed) }
-        if isOver { throw .io("\(key) is no longer being written") }
+        if isOver { throw engine.isOpen ? .io("\(key) is no longer being written") : .cancelled }
         if let file { return file }
         let (engine, path) = (engine, StorePaths.temporary(name))
         let opened = try await engine.writers.run { () throws(ObjectStoreError) in

@@ -39,7 +39,9 @@ extension ServerTests {
                         #expect(reasons.count - 3 == Set(reasons).subtracting(["imported"]).count, "each is there once")
                         let image = try await server.client.get(
                             "/v2/cloudfoundry/app/manifests/\(droplet.sha256)", as: "operator")
-                        #expect(image["Docker-Content-Digest"] == digests[current["version"]?.string ?? ""])
+                        #expect(
+                            image["Docker-Content-Digest"] == digests[current["version"]?.string ?? ""],
+                            "KILL_SEED=\(seed), before round \(number): \(current), \(image.text), of \(digests)")
                         return try await Self.rotate(server, moment, steps, "round \(number)")
                     }
                     tried.formUnion(round.tried)
