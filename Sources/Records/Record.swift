@@ -50,6 +50,9 @@ package protocol JSONRecord: Record {
     /// The highest format number that this binary reads.
     static var newestFormat: Int64 { get }
 
+    /// Members of earlier formats that this one has not: they are not carried over.
+    static var formerMembers: Set<String> { get }
+
     /// - Returns: nil if the document is not a record of this kind.
     init?(_ json: JSONValue, at key: ObjectKey)
 
@@ -58,6 +61,7 @@ package protocol JSONRecord: Record {
 
 extension JSONRecord {
     package static var newestFormat: Int64 { 1 }
+    package static var formerMembers: Set<String> { [] }
 
     package static func decode(_ bytes: [UInt8], at key: ObjectKey) throws(RecordFault) -> Self {
         guard let json = try? JSONValue(parsing: bytes) else { throw .damaged }
@@ -72,7 +76,10 @@ extension JSONRecord {
         guard let old, let stored = try? JSONValue(parsing: old), case .object(let before) = stored,
             case .object(let own)? = Self(stored, at: key)?.json, case .object(var members) = json
         else { return json.canonicalBytes }
-        for (name, value) in before where own[name] == nil && members[name] == nil { members[name] = value }
+        for (name, value) in before
+        where own[name] == nil && members[name] == nil && !Self.formerMembers.contains(name) {
+            members[name] = value
+        }
         return JSONValue.object(members).canonicalBytes
     }
 }

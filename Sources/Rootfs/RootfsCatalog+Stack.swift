@@ -309,7 +309,11 @@ extension RootfsCatalog {
                 metadata: ["stack": "\(stack)"])
         }
         // A failure does no harm: the objects say the same as the record, and the next change tries again.
-        do throws(ImageError) { try await removeFormerStates(of: stack) } catch {}
+        do throws(ImageError) { try await removeFormerStates(of: stack) } catch {
+            logger?.warning(
+                "states in the form of before can't be removed; the next change tries again",
+                metadata: ["stack": "\(stack)", "reason": "\(error)"])
+        }
         return record
     }
 

@@ -184,9 +184,14 @@ struct StackRecord: Hashable, Sendable {
 
 extension StackRecord: JSONRecord {
     static var newestFormat: Int64 { 2 }
+    static var formerMembers: Set<String> { ["history"] }
 
     init?(_ json: JSONValue, at key: ObjectKey) {
-        guard let promotions = json["history"]?.elements(PromotionHistory.Promotion.init(json:)),
+        // Format 2 has another name for the history than format 1, whose readers look at no format number: they
+        // find no history, refuse the record, and can't write it over without the states. The first stores of
+        // format 2 have the old name.
+        guard
+            let promotions = (json["promotions"] ?? json["history"])?.elements(PromotionHistory.Promotion.init(json:)),
             let generation = json["generation"]?.integer, (0..<Int64.max).contains(generation),
             promotions.isEmpty == (generation == 0)
         else { return nil }
@@ -203,7 +208,7 @@ extension StackRecord: JSONRecord {
     var json: JSONValue {
         var json: [String: JSONValue] = [
             "format": .integer(Self.newestFormat), "generation": .integer(history?.generation ?? 0),
-            "history": .array((history?.promotions ?? []).map(\.json)),
+            "promotions": .array((history?.promotions ?? []).map(\.json)),
             "states": .object(Dictionary(uniqueKeysWithValues: states.map { ($0.key.text, $0.value.json) })),
         ]
         if let history { json["version"] = .string(history.current.text) }

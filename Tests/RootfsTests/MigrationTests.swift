@@ -184,6 +184,8 @@ struct MigrationTests {
             parsing: try await house.store.get(try ObjectKey("rootfs/\(Self.stack)/current")).bytes)
         #expect(record["format"] == 2 && record["later"] == [.number("1.50")])
         #expect(record["states"]?["1"]?["until"] == 7)
+        // The version before takes a record with this member for its own, and writes it over without the states.
+        #expect(record["history"] == nil)
 
         let again = try await Self.catalog(house.store, house, lines)
         try await again.migrate()

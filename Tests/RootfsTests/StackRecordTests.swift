@@ -185,7 +185,7 @@ struct StackRecordTests {
         try await set(house, "3", .deprecated)
         var members = try #require(try await stored().object)
         members["later"] = ["a": [.number("1.50")]]
-        for (list, name) in [("history", "wave"), ("states", "until")] {
+        for (list, name) in [("promotions", "wave"), ("states", "until")] {
             switch members[list] {
             case .array(let elements):
                 members[list] = .array(
@@ -202,7 +202,7 @@ struct StackRecordTests {
         try await set(again, "1", .blocked)
         let now = try await stored()
         #expect(now["later"] == ["a": [.number("1.50")]])
-        #expect(now["history"]?.array?.last?["wave"] == 7 && now["states"]?["3"]?["until"] == 7)
+        #expect(now["promotions"]?.array?.last?["wave"] == 7 && now["states"]?["3"]?["until"] == 7)
         #expect(now["version"] == "2" && now["format"] == 2)
     }
 
