@@ -79,6 +79,11 @@ struct EntryPolicy: Sendable {
         if prefix.isEmpty { return name }
         return name.isEmpty ? prefix : prefix + [EntryName.slash] + name
     }
+
+    /// The clean name of what is written under a name: `place` backwards.
+    func archived(_ written: [UInt8]) -> [UInt8] {
+        prefix.isEmpty || !written.starts(with: prefix) ? written : Array(written.dropFirst(prefix.count + 1))
+    }
 }
 
 /// Names inside an archive, brought into one form: components joined by single slashes, none at either end.

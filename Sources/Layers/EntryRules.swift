@@ -20,6 +20,9 @@ struct EntryRules {
     /// How many bytes are taken for each implied directory, besides its name.
     private static let impliedBytes = 96
 
+    /// The user and group ids that there are. For chown(2), 2^32 - 1 means "as it is", which would be root's.
+    private static let ids: Range<Int64> = 0..<4_294_967_295
+
     let policy: EntryPolicy
     private let limits: ConversionLimits
     private let memory: ArchiveMemory.Share
@@ -111,6 +114,8 @@ extension EntryRules {
         if let owner = policy.owner {
             entry.userID = owner.id
             entry.groupID = owner.id
+        } else if !Self.ids.contains(entry.userID) || !Self.ids.contains(entry.groupID) {
+            throw ConversionError(.invalid, "an owner that no system has", entry: original.name)
         }
         entry.userName = policy.owner?.name ?? []
         entry.groupName = policy.owner?.name ?? []

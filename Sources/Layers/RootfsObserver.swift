@@ -91,8 +91,11 @@ struct RootfsObserver {
         folderBytes = folders.map { _ in 0 }
     }
 
-    mutating func entry(_ entry: TarEntry, name: [UInt8]) throws(ConversionError) {
-        try programs?.entry(entry, name: name)
+    /// - Parameters:
+    ///   - name: the entry's clean name in the archive.
+    ///   - target: what a hard link leads to, likewise.
+    mutating func entry(_ entry: TarEntry, name: [UInt8], target: [UInt8]) throws(ConversionError) {
+        try programs?.entry(entry, name: name, target: target)
         switch entry.kind {
         case .file:
             guard let limit = wanted[name] ?? folderLimit(name, entry.size) else { return }
@@ -114,7 +117,7 @@ struct RootfsObserver {
             }
             symbolicLinks[name] = entry.linkName
         case .hardLink:
-            if wanted[name] != nil { hardLinks[name] = entry.linkName }
+            if wanted[name] != nil { hardLinks[name] = target }
         default: return
         }
     }
@@ -229,14 +232,14 @@ struct RootfsPrograms {
 
     init(memory: ArchiveMemory.Share) { self.memory = memory }
 
-    mutating func entry(_ entry: TarEntry, name: [UInt8]) throws(ConversionError) {
+    mutating func entry(_ entry: TarEntry, name: [UInt8], target: [UInt8]) throws(ConversionError) {
         open = nil
         switch entry.kind {
         case .file where entry.mode & 0o111 != 0 && entry.size > 0:
             open = name
             head.removeAll(keepingCapacity: true)
         case .hardLink:
-            if let program = programs[entry.linkName] { try keep(program, name) }
+            if let program = programs[target] { try keep(program, name) }
         default: break
         }
     }

@@ -154,7 +154,8 @@ struct TarRewriter {
     private mutating func begin(_ original: TarEntry) throws(ConversionError) {
         entryName = original.name
         guard let placed = try rules.place(original) else { return }
-        try observer?.entry(placed.entry, name: placed.name)
+        try observer?.entry(
+            placed.entry, name: placed.name, target: rules.policy.archived(placed.entry.linkName))
         guard placed.entry.size <= limits.outputBytes - outputBytes else {
             throw ConversionError(.tooLarge, "the layers are larger than allowed", entry: entryName)
         }

@@ -37,9 +37,10 @@ public struct ImageFinder {
         search.waiting = (named.isEmpty ? entries : named).reversed().map { (descriptor: $0, path: []) }
         var found: [FoundImage] = []
         while let (descriptor, path) = search.waiting.popLast() {
-            guard search.seen.insert(descriptor.digest).inserted else { continue }
             let isWanted =
                 digest == nil || digest == descriptor.digest || path.contains { $0.descriptor.digest == digest }
+            // A document that is found outside the wanted index may stand inside it, too.
+            guard search.seen[isWanted ? 1 : 0].insert(descriptor.digest).inserted else { continue }
             switch descriptor.mediaType {
             case .ociIndex, .dockerManifestList:
                 guard path.count < Self.maximumDepth else { throw UnsuitableImage("the indexes nest too deep") }
@@ -61,7 +62,8 @@ public struct ImageFinder {
     private struct Search {
         /// The descriptors that are still to be looked at, the next one last, each with the documents that lead to it.
         var waiting: [(descriptor: Descriptor, path: [FoundImage.Document])] = []
-        var seen: Set<Digest> = []
+        /// The digests that were looked at: outside the wanted index, and inside it.
+        var seen: [Set<Digest>] = [[], []]
         var documents = 0
         var bytes: Int64 = 0
         var told: [String] = []

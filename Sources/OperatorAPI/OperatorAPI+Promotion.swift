@@ -111,10 +111,13 @@ extension OperatorAPI {
     /// none.
     private static func expectation(
         _ request: Request, _ wanted: ChangeRequest
-    ) throws(ImageError) -> PromotionExpectation? {
+    ) throws -> PromotionExpectation? {
         guard let header = request.headers[.ifMatch], header != "*" else {
             guard let version = wanted.expect else { return nil }
             return .version(try VersionName(version))
+        }
+        guard wanted.expect == nil else {
+            throw HTTPFailure(.badRequest, "give `expect` or If-Match, not both", code: "invalid-body")
         }
         // A tag that this server never made has no number, and 0 is no promotion's, so it matches nothing.
         return .generation(Int64(header.filter { $0 != "\"" }) ?? 0)

@@ -42,7 +42,7 @@ public final class SigningKey: @unchecked Sendable {
     /// - Returns: the signature's 64 bytes.
     /// - Throws: `.signing` if libcrypto fails, for example for lack of memory.
     public func signature(of content: [UInt8]) throws(SignatureError) -> [UInt8] {
-        let context = EVP_MD_CTX_new()
+        guard let context = EVP_MD_CTX_new() else { throw .signing("signing finds no memory") }
         defer { EVP_MD_CTX_free(context) }
         var signature = [UInt8](repeating: 0, count: Ed25519.signatureLength)
         var length = signature.count
@@ -63,13 +63,11 @@ enum Ed25519 {
 
     static func isValid(_ signature: [UInt8], of message: UnsafeRawBufferPointer, by key: [UInt8]) -> Bool {
         guard signature.count == signatureLength, key.count == keyLength,
-            let context = EVP_MD_CTX_new(),
             let publicKey = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nil, key, key.count)
         else { return false }
-        defer {
-            EVP_PKEY_free(publicKey)
-            EVP_MD_CTX_free(context)
-        }
+        defer { EVP_PKEY_free(publicKey) }
+        guard let context = EVP_MD_CTX_new() else { return false }
+        defer { EVP_MD_CTX_free(context) }
         guard EVP_DigestVerifyInit(context, nil, nil, nil, publicKey) == 1 else { return false }
         let nothing: [UInt8] = [0]
         return nothing.withUnsafeBufferPointer { nothing in

@@ -81,14 +81,8 @@ public struct ServerClient: Sendable {
         do {
             response = try await http.execute(request, timeout: deadline)
             body = try await response.body.collect(upTo: Self.maximumAnswer)
-        } catch let error as TransferError {
-            throw error
-        } catch let error as UnsuitableImage {
-            throw error
-        } catch is CancellationError {
-            throw CancellationError()
         } catch {
-            throw TransferError.connection(server: connection.url, reason: reason(error))
+            throw failure(error)
         }
         let json = body.readableBytes == 0 ? nil : try? JSONValue(parsing: body.readableBytesView)
         guard (200..<300).contains(response.status.code) else {
@@ -120,8 +114,14 @@ public struct ServerClient: Sendable {
             String.UnicodeScalarView(text.unicodeScalars.prefix(maximum).filter { $0.value >= 32 && $0.value != 127 }))
     }
 
+    /// What is thrown for an error of a request or of one of its bodies.
+    private func failure(_ error: any Error) -> any Error {
+        if error is TransferError || error is UnsuitableImage || error is CancellationError { return error }
+        return TransferError.connection(server: connection.url, reason: reason(error))
+    }
+
     /// Why there is no answer, and what the user can check.
-    func reason(_ error: any Error) -> String {
+    private func reason(_ error: any Error) -> String {
         let text = String(describing: error)
         return if text.contains("CERTIFICATE_VERIFY_FAILED") {
             connection.authorityFile == nil
@@ -167,7 +167,7 @@ extension ServerClient {
         let target = try DownloadFile(path: file)
         let response: HTTPClientResponse
         do { response = try await http.execute(request("GET", path), timeout: .hours(24)) } catch {
-            throw TransferError.connection(server: connection.url, reason: reason(error))
+            throw failure(error)
         }
         guard response.status == .ok else {
             let body = try? await response.body.collect(upTo: 64 << 10)
@@ -186,10 +186,8 @@ extension ServerClient {
                 size += Int64(buffer.readableBytes)
                 progress(size)
             }
-        } catch let error as TransferError {
-            throw error
         } catch {
-            throw TransferError.connection(server: connection.url, reason: reason(error))
+            throw failure(error)
         }
         guard hasher.finish() == announced else {
             throw TransferError.unexpected("the bytes received are not \(announced): try again")

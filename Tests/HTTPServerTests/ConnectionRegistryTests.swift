@@ -65,6 +65,20 @@ struct ConnectionRegistryTests {
         #expect(harness.memory.used == 2500 && one.channel.isActive)
     }
 
+    @Test("Nobody is closed for a request that would not get its memory by that, and who stays can be closed later")
+    func vain() throws {
+        // Strangers have 3,000 bytes.
+        let harness = Harness(maximum: 3, bytes: 16_000)
+        let others = try (0..<2).map { _ in try harness.open("192.0.2.2") }
+        let one = try harness.open("192.0.2.1")
+        #expect(!one.takeForRequest(2500))
+        harness.loop.run()
+        for other in others { #expect(other.channel.isActive) }
+        #expect(one.takeForRequest(2000))
+        harness.loop.run()
+        #expect(!others.contains { $0.channel.isActive } && one.channel.isActive)
+    }
+
     @Test("A flood makes room for others: of the address with most connections the oldest goes")
     func flood() throws {
         let harness = Harness(maximum: 10)

@@ -7,6 +7,7 @@ struct HandMadeTar {
     struct Header {
         var name: [UInt8]
         var mode = "0000644"
+        var userID = Array("0003720".utf8)
         var size = ""
         var mtime = "14541300000"
         var type: Character = "0"
@@ -29,7 +30,7 @@ struct HandMadeTar {
         }
         put(header.name.prefix(100), 0)
         put(header.mode.utf8, 100)
-        put("0003720".utf8, 108)
+        put(header.userID, 108)
         put("0003720".utf8, 116)
         let octal = String(content.count, radix: 8)
         let size = String(repeating: "0", count: 11 - octal.count) + octal

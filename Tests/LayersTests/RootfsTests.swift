@@ -83,7 +83,7 @@ struct RootfsTests {
             kind: .symbolicLink, name: Array("link".utf8), linkName: [UInt8](repeating: 0x74, count: 4000), mode: 0o777,
             modified: TarTime(seconds: 0))
         var taken = 0
-        while taken < 5000, (try? observer.entry(link, name: link.name)) != nil { taken += 1 }
+        while taken < 5000, (try? observer.entry(link, name: link.name, target: [])) != nil { taken += 1 }
         #expect(areFollowed ? taken < 5000 && taken > 4000 : taken == 5000)
     }
 
@@ -100,6 +100,22 @@ struct RootfsTests {
         #expect(try await findings(4096).keys.allSatisfy { $0.hasPrefix("usr/lib/") })
         let full = try await findings(520)
         #expect(full.count == 1 && full["usr/lib"] == .tooLarge(522))
+    }
+
+    @Test(
+        "is refused if an entry's owner can't be given to its file, which would be root's then",
+        arguments: ["4294967295", "99999999999", nil])
+    func owners(_ id: String?) async throws {
+        let tar = HandMadeTar.make { tar in
+            if let id { tar.pax([("gid", id)]) }
+            var file = HandMadeTar.Header("./bin/su")
+            if id == nil { file.userID = [UInt8](repeating: 255, count: 8) }
+            tar.add(file, content: [1])
+        }
+        let error = await #expect(throws: ConversionError.self) {
+            try await convertRootfs(Chunks(tar), sink: MemorySink())
+        }
+        #expect(error?.fault == .invalid && error?.reason.contains("owner") == true)
     }
 
     @Test(

@@ -17,7 +17,7 @@ import NIOSSL
 struct ConnectionChannel: Sendable {
     /// The memory that an open connection takes, in bytes: without TLS, with it, and with HTTP/2 in addition (its
     /// first stream included).
-    private static let plainBytes = 24 << 10
+    private static let plainBytes = HeadMeter.allowance
     private static let secureBytes = 64 << 10
     private static let http2Bytes = (96 << 10) + StreamHandler.bytes
 

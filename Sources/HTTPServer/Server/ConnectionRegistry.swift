@@ -63,6 +63,22 @@ final class ConnectionRegistry: Sendable {
             leaving += 1
             return chosen.value.connection
         }
+
+        /// Chooses connections of strangers to be closed that hold this much memory together; none if it takes too
+        /// many.
+        mutating func victims(_ bytes: Int, maximum: Int, but id: ObjectIdentifier) -> [Connection] {
+            var (victims, freed) = ([Connection](), 0)
+            while freed < bytes, victims.count < maximum,
+                let victim = victim(evenOfUsers: false, evenSpare: true, but: id, now: .now())
+            {
+                victims.append(victim)
+                freed += victim.memory.bytes
+            }
+            if freed >= bytes { return victims }
+            for victim in victims { entries[ObjectIdentifier(victim.channel)]?.isLeaving = false }
+            leaving -= victims.count
+            return []
+        }
     }
 
     private let maximum: Int
@@ -128,14 +144,9 @@ final class ConnectionRegistry: Sendable {
         if connection.memory.take(bytes) { return true }
         guard connection.memory.share == .strangers else { return false }
         let id = ObjectIdentifier(connection.underlying)
-        var freed = 0
-        for _ in 0..<Self.maximumVictims where freed < bytes {
-            guard let victim = state.withLock({ $0.victim(evenOfUsers: false, evenSpare: true, but: id, now: .now()) })
-            else { break }
-            freed += victim.memory.bytes
-            victim.cut()
-        }
-        guard freed >= bytes else { return false }
+        let victims = state.withLock { $0.victims(bytes, maximum: Self.maximumVictims, but: id) }
+        guard !victims.isEmpty else { return false }
+        for victim in victims { victim.cut() }
         connection.memory.takeAnyway(bytes)
         return true
     }

@@ -8,8 +8,7 @@ struct HeadMeter {
     static let factor = 3
     /// What a request takes besides, in bytes.
     static let request = 2 << 10
-    /// What each connection may keep uncounted, in bytes, since it has taken memory for being open
-    /// (`ConnectionChannel.plainBytes`).
+    /// What each connection may keep uncounted, in bytes, since it takes as much by being open.
     static let allowance = factor * (8 << 10) + request
 
     /// How many bytes the parser holds at most.

@@ -50,7 +50,10 @@ extension RegistryClient {
             }
             switch response.status.code {
             case 200:
-                let body = try await response.body.collect(upTo: Self.maximumTokenAnswer)
+                let body: ByteBuffer
+                do { body = try await response.body.collect(upTo: Self.maximumTokenAnswer) } catch {
+                    throw failure(error)
+                }
                 let json = try? JSONValue(parsing: body.readableBytesView)
                 guard let token = json?["token"]?.string ?? json?["access_token"]?.string, !token.isEmpty,
                     token.utf8.allSatisfy({ $0 > 32 && $0 < 127 })

@@ -56,7 +56,7 @@ public struct RemoteBlob: AsyncSequence, Sendable {
                     failures = 0
                     return bytes
                 } catch {
-                    guard RegistryClient.mayGetBetter(error) else { throw error }
+                    guard RegistryClient.mayGetBetter(error) else { throw client.failure(error) }
                     try await failed(error)
                 }
             }

@@ -206,9 +206,20 @@ struct DerivedReferrerTests {
             ([("deps/0/config.yml", "name: " + String(repeating: "x", count: 70_000))], []),
         ] as [([(String, String)], [String])])
     func buildpacks(_ files: [(String, String)], _ expected: [String]) async throws {
+        try await Self.check(files.map { .file("./" + $0.0, $0.1) }, expected)
+    }
+
+    @Test("a buildpack's name is read through a hard link, too")
+    func hardLinked() async throws {
+        try await Self.check(
+            [.file("./deps/0/config.yml", "name: apt"), .hardLink("./deps/1/config.yml", to: "./deps/0/config.yml")],
+            ["apt ", "apt "])
+    }
+
+    private static func check(_ files: [TestTar.Entry], _ expected: [String]) async throws {
         let (house, _) = try await Self.filled()
         let tar = TestTar(
-            [.directory("./app"), .file("./app/x", "x")] + files.map { .file("./" + $0.0, $0.1) })
+            [.directory("./app"), .file("./app/x", "x")] + files)
         let droplet = try await house.upload("staged", tar)
         #expect(droplet.content.buildpacks.map { "\($0.name) \($0.version)" } == expected)
         let again = try await Self.house(store: house.store)

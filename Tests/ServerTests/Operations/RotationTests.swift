@@ -70,6 +70,9 @@ extension ServerTests {
                 #expect(said.contains("on 2") && said.contains("operator promoted") && said.contains("mine"), "\(said)")
                 let matched = try await Self.put(world, "tiny/current", #"{"version":"1"}"#, ["If-Match": tag])
                 #expect(matched.status == 412 && matched.json["error"]?.string == said)
+                let both = try await Self.put(
+                    world, "tiny/current", #"{"version":"1","expect":"1"}"#, ["If-Match": first["ETag"] ?? ""])
+                #expect(both.status == 400)
                 #expect(try await Self.rollBack(world, #"{"expect":"1"}"#).status == 409)
                 let now = try #require(first["ETag"])
                 let again = try await Self.put(world, "tiny/current", #"{"version":"1"}"#, ["If-Match": now])
