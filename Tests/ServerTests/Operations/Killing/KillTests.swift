@@ -7,9 +7,7 @@ extension ServerTests {
     struct KillTests {
         private static let rounds = 200
 
-        @Test(
-            "Killed at any moment of an upload, 200 times over, it has every acknowledged droplet whole",
-            .timeLimit(.minutes(8)))
+        @Test("Killed at any moment of an upload, 200 times over, it has every acknowledged droplet whole")
         func survives() async throws {
             let seed = UInt64(ProcessInfo.processInfo.environment["KILL_SEED"] ?? "") ?? 19
             var random = SeededRandom(seed: seed)

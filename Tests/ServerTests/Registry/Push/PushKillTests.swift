@@ -11,9 +11,7 @@ extension ServerTests {
         /// Far longer than a push takes here, and short enough that garbage of early rounds goes in later ones.
         private static let arguments = ["--gc-grace-seconds", "10"]
 
-        @Test(
-            "Killed at any moment of pushes and collections, 200 times over, it has all that was acknowledged, whole",
-            .timeLimit(.minutes(8)))
+        @Test("Killed at any moment of pushes and collections, 200 times over, it has all that was acknowledged, whole")
         func survives() async throws {
             let seed = UInt64(ProcessInfo.processInfo.environment["KILL_SEED"] ?? "") ?? 23
             var random = SeededRandom(seed: seed)
