@@ -40,6 +40,7 @@ let package = Package(
     products: [
         .executable(name: "cistern", targets: ["cistern"]),
         .executable(name: "launch", targets: ["launch"]),
+        .executable(name: "stage-build", targets: ["stage-build"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -64,6 +65,7 @@ let package = Package(
         .systemLibrary(name: "CCrypt", pkgConfig: "libcrypt", providers: [.apt(["libcrypt-dev"])]),
         .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "CPread"),
+        .systemLibrary(name: "CLibYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .systemLibrary(name: "CLibcrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
 
         .target(name: "JSON", swiftSettings: strict),
@@ -116,7 +118,9 @@ let package = Package(
             ], swiftSettings: strict),
         .target(name: "CLauncher"),
         .target(name: "Launcher", dependencies: ["CLauncher", "JSON"], swiftSettings: strict),
-        .target(name: "Staging", dependencies: ["JSON"], swiftSettings: strict),
+        .target(
+            name: "Staging", dependencies: ["Archive", "CLibYAML", "CLinux", "JSON", "Launcher", "Runtime"],
+            swiftSettings: strict),
         .target(
             name: "Transfer",
             dependencies: ["JSON", "OCI", "OperatorModel", asyncHTTPClient, nioCore, nioHTTP1, nioSSL, logging],
@@ -127,6 +131,9 @@ let package = Package(
             linkerSettings: [
                 .unsafeFlags(["-static-executable", "-Xlinker", "-s", "-Xlinker", "--gc-sections"])
             ]),
+        .executableTarget(
+            name: "stage-build", dependencies: ["Staging"], swiftSettings: strict,
+            linkerSettings: [.unsafeFlags(["-static-stdlib", "-Xlinker", "-s", "-Xlinker", "--gc-sections"])]),
         .target(name: "Logs", dependencies: ["Runtime", logging, nioPosix], swiftSettings: strict),
         .target(
             name: "Identity",
@@ -281,6 +288,9 @@ let package = Package(
             ], swiftSettings: strict),
         .testTarget(
             name: "TransferTests", dependencies: ["JSON", "OCI", "TestSupport", "Transfer"], swiftSettings: strict),
+        .testTarget(
+            name: "StagingTests", dependencies: ["Archive", "JSON", "Launcher", "Staging", "TestSupport"],
+            swiftSettings: strict),
         .testTarget(name: "LauncherTests", dependencies: ["JSON", "Launcher"], swiftSettings: strict),
         .testTarget(
             name: "ErrorStatusTests",

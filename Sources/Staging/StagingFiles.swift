@@ -27,6 +27,8 @@ public struct StagingFiles: Hashable, Sendable {
     public var app: String { workspace + "/app.zip" }
     /// The build cache of the build before, a gzipped tar; absent if there is none.
     public var oldCache: String { workspace + "/cache.tgz" }
+    /// The variables that the buildpacks see, `[{"name","value"}]` in JSON; absent if the task has none.
+    public var environment: String { workspace + "/environment.json" }
     /// The droplet, a gzipped tar.
     public var droplet: String { output + "/droplet.tgz" }
     /// What the controller wants to know of the build, in JSON; written when the build fails, too.
