@@ -63,3 +63,6 @@ static inline int clinux_signal_descriptor(const sigset_t *signals) {
 static inline int clinux_close_on_exec(unsigned int first) {
     return (int)syscall(SYS_close_range, first, ~0U, 4U);
 }
+
+/// Keeps others of the same user from reading this process's memory and environment (PR_SET_DUMPABLE).
+static inline int clinux_hide_memory(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }

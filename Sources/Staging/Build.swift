@@ -19,7 +19,7 @@ package struct BuildPlaces: Hashable, Sendable {
     package var result: String
     package var newCache: String
 
-    package init(_ files: StagingFiles = StagingFiles(), work: String = "/tmp") {
+    package init(_ files: StagingFiles = StagingFiles(), work: String = "/tmp/staging") {
         app = files.app
         buildpacks = files.buildpacks
         oldCache = files.oldCache

@@ -14,7 +14,7 @@ package enum StageBuild {
           --buildpacks DIR    buildpacks and their list config.json (/var/lib/buildpacks)
           --workspace DIR     what was downloaded: app.zip, cache.tgz, environment.json (/recipe_workspace)
           --output DIR        gets droplet.tgz, result.json and cache.tgz (/out)
-          --work DIR          where the build works: DIR/app, DIR/cache, DIR/contents, DIR/home, DIR/tmp (/tmp)
+          --work DIR          where the build works: DIR/app, DIR/cache, DIR/contents, DIR/home, DIR/tmp (/tmp/staging)
           --environment FILE  variables for the buildpacks, [{"name","value"}] (WORKSPACE/environment.json)
 
         The variables EIRINI_BUILDPACKS_DIR, EIRINI_WORKSPACE_DIR, EIRINI_OUTPUT_DROPLET_LOCATION,
@@ -100,6 +100,8 @@ package enum StageBuild {
         // Nothing that this process was given but its standard streams is for the buildpacks.
         _ = clinux_close_on_exec(3)
         _ = clinux_adopt_orphans()
+        // Buildpacks run as the same user: what else is in this process's environment is not theirs to read.
+        _ = clinux_hide_memory()
         var limit = rlimit()
         if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 {
             let old = limit
