@@ -5,7 +5,8 @@ import Glibc
 ///
 /// Names are relative; `.` and empty parts are dropped. Absolute names, `..`, NUL, and names that lead through anything
 /// but a directory are refused, so that nothing is ever written through a symbolic link. A symbolic link is kept if
-/// its target stays below the directory; a hard link's target must be a regular file below it. Directories that have no
+/// its target stays below the directory, or anyway where that is allowed; a hard link's target must be a regular file
+/// below it. Directories that have no
 /// entry of their own get mode 0755. Everything belongs to the process's user; set-user-ID and set-group-ID bits are
 /// dropped, and a directory always keeps its owner's permissions, so that it can be removed.
 ///
@@ -31,6 +32,7 @@ public struct DirectoryWriter: ~Copyable {
 
     private let limits: Limits
     private let replaces: Bool
+    private let allowsOutwardLinks: Bool
     private let root: Int32
     /// The directory that was used last, open; `root` itself if `parentParts` is empty.
     private var parent: Int32
@@ -64,24 +66,32 @@ public struct DirectoryWriter: ~Copyable {
     ///   - path: an existing directory, usually an empty one.
     ///   - replacesExisting: whether a file or link takes the place of one with the same name. Otherwise the second is
     ///     refused. Directories may come several times; the last one's mode and time count.
+    ///   - allowsOutwardLinks: whether symbolic links may lead out of the directory. Nothing is written through them,
+    ///     but whoever reads the tree later must not follow them.
     /// - Throws: `ArchiveError.Fault.system` if the directory can't be opened.
-    public init(path: String, replacesExisting: Bool = false, limits: Limits = Limits()) throws(ArchiveError) {
+    public init(
+        path: String, replacesExisting: Bool = false, allowsOutwardLinks: Bool = false, limits: Limits = Limits()
+    ) throws(ArchiveError) {
         let opened = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard opened >= 0 else { throw .system(errno, "the directory can't be opened") }
         root = opened
         parent = opened
         self.limits = limits
         replaces = replacesExisting
+        self.allowsOutwardLinks = allowsOutwardLinks
     }
 
     /// - Parameter descriptor: an open directory; it is duplicated, and stays the caller's.
-    public init(descriptor: Int32, replacesExisting: Bool = false, limits: Limits = Limits()) throws(ArchiveError) {
+    public init(
+        descriptor: Int32, replacesExisting: Bool = false, allowsOutwardLinks: Bool = false, limits: Limits = Limits()
+    ) throws(ArchiveError) {
         let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
         guard copy >= 0 else { throw .system(errno, "the directory can't be used") }
         root = copy
         parent = copy
         self.limits = limits
         replaces = replacesExisting
+        self.allowsOutwardLinks = allowsOutwardLinks
     }
 
     deinit {
@@ -168,7 +178,8 @@ public struct DirectoryWriter: ~Copyable {
         }
     }
 
-    /// Creates a symbolic link whose target stays below the directory; what it names need not exist.
+    /// Creates a symbolic link whose target stays below the directory, unless it may lead out; what it names need not
+    /// exist.
     public mutating func makeSymbolicLink(
         _ name: [UInt8], target: [UInt8], modified: TarTime? = nil
     ) throws(ArchiveError) {
@@ -268,6 +279,7 @@ public struct DirectoryWriter: ~Copyable {
             throw .invalid("a symbolic link without a target", entry: name)
         }
         guard target.count <= limits.nameLength else { throw .tooLarge("the link's target is too long", entry: name) }
+        if allowsOutwardLinks { return false }
         guard target.first != UInt8(ascii: "/") else { throw .invalid("a symbolic link to an absolute path", entry: name) }
         var level = depth
         var wentDown = false

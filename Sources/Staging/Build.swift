@@ -172,7 +172,7 @@ package struct Build {
         if FileTree.exists(places.oldCache) {
             do {
                 _ = try DirectoryUnpacker.unpack(
-                    tar: places.oldCache, into: places.cache, limits: limits, cancellation: cancellation)
+                    places.oldCache, into: places.cache, limits: limits, cancellation: cancellation)
             } catch {
                 if error.kind == .cancelled { throw error }
                 log.warn("the build cache is not used: \(error)")
@@ -190,7 +190,7 @@ package struct Build {
                 places.app, into: places.buildDirectory, limits: limits, cancellation: cancellation)
         } else {
             skipped = try DirectoryUnpacker.unpack(
-                tar: places.app, into: places.buildDirectory, limits: limits, cancellation: cancellation)
+                places.app, into: places.buildDirectory, limits: limits, cancellation: cancellation)
         }
         if skipped > 0 { log.warn("the app has \(skipped) devices, pipes or sockets, which are left out") }
         return Int64(time(nil))
