@@ -51,11 +51,11 @@ struct Buildpack: Hashable {
 
 /// The directories in which buildpacks keep what may save time in the next build: `final` for the last one, and for
 /// each of the others one that is named by the buildpack's key.
-enum BuildCache {
+package enum BuildCache {
     static let final = "final"
 
     /// The name of the directory of a buildpack: the XXH64 of its key, 16 hex digits.
-    static func name(key: String) -> String {
+    package static func name(key: String) -> String {
         let hex = String(xxHash64(Array(key.utf8)), radix: 16)
         return String(repeating: "0", count: 16 - hex.count) + hex
     }

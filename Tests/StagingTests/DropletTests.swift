@@ -5,8 +5,6 @@ import Testing
 
 @Suite("Droplets")
 struct DropletTests {
-    private let releases = "echo 'default_process_types: {web: run}'"
-
     @Test("Equal content gives equal bytes, whenever it was built")
     func equalBytes() async throws {
         try await withBuildWorld { world in
@@ -52,7 +50,7 @@ struct DropletTests {
                     "drwxr-xr-x 2000/2000 0 \(made) ./deps/",
                     "drwxr-xr-x 2000/2000 0 \(made) ./logs/",
                     "drwxr-xr-x 2000/2000 0 \(made) ./profile.d/",
-                    "-rw-r--r-- 2000/2000 47 \(made) ./staging_info.yml",
+                    "-rw-r--r-- 2000/2000 56 \(made) ./staging_info.yml",
                     "drwxr-xr-x 2000/2000 0 \(made) ./tmp/",
                 ])
             #expect(outcome.log.contains("left out, for it is a device, a pipe or a socket: ./app/pipe"))
