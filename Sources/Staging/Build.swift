@@ -13,7 +13,8 @@ package struct BuildPlaces: Hashable, Sendable {
     /// The build cache of the build before; what is missing or not readable is an empty one.
     package var oldCache: String
     /// Where the build makes its directories: `app`, `cache`, `contents`, `home` and `tmp`. The same path for each build
-    /// gives the same droplets, since buildpacks write it down in files. What has these names is removed before and after.
+    /// gives the same droplets, since buildpacks write it down in files. Nothing may have these names before; all of it is
+    /// removed afterwards.
     package var work: String
     package var droplet: String
     package var result: String
@@ -53,6 +54,8 @@ package struct Build {
     private let scripts: ScriptRunner
     private let cancellation: Cancellation
     private var result = StagingResult()
+    /// Whether what is in the work directory was made by this build.
+    private var ownsWork = false
 
     /// - Parameters:
     ///   - environment: of the buildpacks' programs, and nothing but it.
@@ -80,8 +83,16 @@ package struct Build {
     /// - Throws: why there is no droplet.
     package mutating func run() throws(BuildError) {
         do throws(BuildError) {
-            for path in [places.droplet, places.result, places.newCache] { try FileTree.remove(path) }
-            for path in places.worked { try FileTree.remove(path) }
+            for path in [places.droplet, places.result, places.newCache] {
+                if let slash = path.lastIndex(of: "/"), slash > path.startIndex {
+                    try FileTree.makeDirectory(String(path[..<slash]))
+                }
+                try FileTree.remove(path)
+            }
+            for path in places.worked where FileTree.isTaken(path) {
+                throw BuildError(.other, "\(path) exists already: another build may be at work there", phase: .prepare)
+            }
+            ownsWork = true
             try build()
             try WholeFile.write(result.json.canonicalBytes, to: places.result)
         } catch {
@@ -96,6 +107,7 @@ package struct Build {
     }
 
     private func cleanUp() {
+        guard ownsWork else { return }
         for path in places.worked { try? FileTree.remove(path) }
     }
 
@@ -182,8 +194,8 @@ package struct Build {
         try BuildCache.prepare(places.cache, keys: keys)
     }
 
-    /// - Returns: the second in which the build begins; what is changed from then on is made by the build.
-    private func unpackApp() throws(BuildError) -> Int64 {
+    /// - Returns: when the build begins, by the file system's clock: what is changed from then on is made by the build.
+    private func unpackApp() throws(BuildError) -> TarTime {
         let skipped: Int
         if FileTree.isDirectory(places.app) {
             skipped = try DirectoryUnpacker.copy(
@@ -193,7 +205,11 @@ package struct Build {
                 places.app, into: places.buildDirectory, limits: limits, cancellation: cancellation)
         }
         if skipped > 0 { log.warn("the app has \(skipped) devices, pipes or sockets, which are left out") }
-        return Int64(time(nil))
+        let mark = places.contents + "/.started"
+        try WholeFile.write([], to: mark)
+        guard let status = FileTree.status(mark) else { throw .system("look at", mark, errno) }
+        try FileTree.remove(mark)
+        return status.modified
     }
 
     private func makeDeps(count: Int) throws(BuildError) {
@@ -403,7 +419,7 @@ package struct Build {
 
     // MARK: What comes out
 
-    private func writeDroplet(_ stagingInfo: [UInt8], started: Int64) throws(BuildError) {
+    private func writeDroplet(_ stagingInfo: [UInt8], started: TarTime) throws(BuildError) {
         let file = try TarFile(places.droplet, cancellation: cancellation)
         // One walk: a hard link may lead from one of the directories to another.
         var walk = FileTree.Walk(limits: limits, cancellation: cancellation)
@@ -422,7 +438,7 @@ package struct Build {
         let file = try TarFile(places.newCache, cancellation: cancellation)
         var walk = FileTree.Walk(limits: limits, cancellation: cancellation)
         // Times are kept: build tools compare them.
-        try file.append(places.cache, prefix: ".", walk: &walk, keepsTimesBefore: .max)
+        try file.append(places.cache, prefix: ".", walk: &walk, keepsTimesBefore: TarTime(seconds: .max))
         try file.finish()
     }
 }

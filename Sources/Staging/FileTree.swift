@@ -136,8 +136,7 @@ package enum FileTree {
             TarEntry(
                 kind: kind, name: name, mode: status.st_mode & 0o7777, userID: Int64(status.st_uid),
                 groupID: Int64(status.st_gid),
-                modified: TarTime(
-                    seconds: Int64(status.st_mtim.tv_sec), nanoseconds: Int32(clamping: status.st_mtim.tv_nsec)))
+                modified: status.modified)
         }
     }
 
@@ -186,6 +185,12 @@ package enum FileTree {
 
     static func exists(_ path: String) -> Bool { status(path) != nil }
 
+    /// Whether there is anything with this name, a link that leads nowhere included.
+    static func isTaken(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0
+    }
+
     /// What a path, or the link there, leads to; nil if there is nothing.
     static func status(_ path: String) -> stat? {
         var status = stat()
@@ -220,5 +225,12 @@ package enum FileTree {
         guard unlinkat(directory, name, AT_REMOVEDIR) == 0 || errno == ENOENT else {
             throw .system("remove", path, errno)
         }
+    }
+}
+
+extension stat {
+    /// The time of the last modification.
+    var modified: TarTime {
+        TarTime(seconds: Int64(st_mtim.tv_sec), nanoseconds: Int32(clamping: st_mtim.tv_nsec))
     }
 }

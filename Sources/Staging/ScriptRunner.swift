@@ -76,8 +76,8 @@ struct ScriptRunner {
                 if count < 0 && errno == EINTR { continue }
                 if count < 0 && errno == EAGAIN { return }
                 guard count > 0 else { return atEnd = true }
+                isTooMuch = count > limit - bytes.count
                 bytes += piece[..<count].prefix(limit - bytes.count)
-                isTooMuch = bytes.count == limit
             }
         }
     }

@@ -28,6 +28,8 @@ package enum StageBuild {
     struct Invocation: Hashable {
         var places = BuildPlaces()
         var environmentFile: String
+        /// Whether an argument named the file, so that it has to be there.
+        var needsEnvironmentFile: Bool
         var isHelp = false
 
         /// - Throws: a sentence for the person who typed it.
@@ -35,6 +37,7 @@ package enum StageBuild {
             var values: [String: String] = [:]
             var rest = arguments.dropFirst()
             environmentFile = ""
+            needsEnvironmentFile = false
             while let option = rest.popFirst() {
                 if option == "--help" || option == "-h" {
                     isHelp = true
@@ -68,6 +71,7 @@ package enum StageBuild {
                 output("EIRINI_OUTPUT_BUILD_ARTIFACTS_CACHE", &places.newCache)
             }
             environmentFile = values["--environment"] ?? files.environment
+            needsEnvironmentFile = values["--environment"] != nil
             for path in [places.app, places.buildpacks, places.work, places.droplet, places.result, places.newCache]
             where !path.hasPrefix("/") {
                 throw UsageError(message: "\(path): paths have to be absolute")
@@ -119,7 +123,7 @@ package enum StageBuild {
         do throws(BuildError) {
             let places = invocation.places
             let variables =
-                FileTree.exists(invocation.environmentFile)
+                invocation.needsEnvironmentFile || FileTree.exists(invocation.environmentFile)
                 ? try BuildEnvironment.Variable.read(invocation.environmentFile) : []
             let environment = BuildEnvironment.make(
                 own: own, requested: variables, home: places.home, temporary: places.temporary,

@@ -51,16 +51,16 @@ final class TarFile {
     /// Appends a directory and all below it.
     /// - Parameters:
     ///   - prefix: the directory's name in the archive, without a slash at the end.
-    ///   - keepsTimesBefore: files that were last changed before this second keep their time; nil: none does.
+    ///   - keepsTimesBefore: files that were last changed before that keep their time, in whole seconds; nil: none does.
     func append(
-        _ directory: String, prefix: String, walk: inout FileTree.Walk, keepsTimesBefore: Int64?
+        _ directory: String, prefix: String, walk: inout FileTree.Walk, keepsTimesBefore: TarTime?
     ) throws(BuildError) {
         try walk.visit(directory, prefix: Array(prefix.utf8)) { (item) throws(BuildError) in
             var item = item
-            let time = item.entry.modified.seconds
+            let time = item.entry.modified
             let keepsTime = item.entry.kind == .file || item.entry.kind == .hardLink
             if keepsTime, let keepsTimesBefore, time < keepsTimesBefore {
-                item.entry.modified = TarTime(seconds: time)
+                item.entry.modified = TarTime(seconds: time.seconds)
             } else {
                 item.entry.modified = TarTime(seconds: Self.constantTime)
             }

@@ -73,7 +73,11 @@ struct BuildWorld {
         for path in [self.app, workspace, self.buildpacks, output] {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         }
-        for (name, text) in app { try put(text, at: self.app + "/" + name) }
+        for (name, text) in app {
+            try put(text, at: self.app + "/" + name)
+            try FileManager.default.setAttributes(
+                [.modificationDate: Date(timeIntervalSince1970: 1_600_000_000)], ofItemAtPath: self.app + "/" + name)
+        }
         var list: [BuildpackList.Buildpack] = []
         for (index, buildpack) in buildpacks.enumerated() {
             let place = "bp\(index)"
@@ -155,4 +159,11 @@ struct BuildWorld {
 /// Gives a world to the body and removes it afterwards.
 func withBuildWorld<Value>(_ body: (BuildWorld) async throws -> Value) async throws -> Value {
     try await withTemporaryDirectory { try await body(BuildWorld(directory: $0)) }
+}
+
+/// Whether a process runs, whose id a script wrote down. One that is dead and that nobody has reaped does not.
+func isRunning(_ text: some StringProtocol) -> Bool {
+    let id = text.trimmingCharacters(in: .whitespacesAndNewlines)
+    guard let status = try? String(contentsOfFile: "/proc/\(id)/stat", encoding: .utf8) else { return false }
+    return status.split(separator: ")").last?.split(separator: " ").first.map { !["Z", "X"].contains($0) } ?? false
 }

@@ -6,11 +6,6 @@ import Testing
 
 @Suite("The buildpacks' processes")
 struct ProcessTests {
-    private func processExists(_ text: String?) -> Bool {
-        guard let text, let process = pid_t(text.trimmingCharacters(in: .whitespacesAndNewlines)) else { return false }
-        return kill(process, 0) == 0
-    }
-
     @Test("What a program leaves running neither holds up the build nor lives on")
     func leftBehind() async throws {
         try await withBuildWorld { world in
@@ -29,7 +24,7 @@ struct ProcessTests {
             #expect(ContinuousClock.now - start < .seconds(60))
             for name in ["detect", "compile", "release"] {
                 let text = try String(contentsOfFile: "\(world.directory)/\(name).pid", encoding: .utf8)
-                try await waitUntil("\(name)'s process is gone") { !processExists(text) }
+                try await waitUntil("\(name)'s process is gone") { !isRunning(text) }
             }
         }
     }
@@ -56,7 +51,7 @@ struct ProcessTests {
             #expect(ended.error?.kind.exitCode == 143)
             #expect(ended.result?["failure"]?["phase"] == "compile")
             let text = try String(contentsOfFile: pid, encoding: .utf8)
-            try await waitUntil("the process is gone") { !processExists(text) }
+            try await waitUntil("the process is gone") { !isRunning(text) }
             #expect(try FileManager.default.contentsOfDirectory(atPath: world.work) == [])
             #expect(try FileManager.default.contentsOfDirectory(atPath: world.output) == ["result.json"])
         }
