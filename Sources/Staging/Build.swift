@@ -12,9 +12,9 @@ package struct BuildPlaces: Hashable, Sendable {
     package var buildpacks: String
     /// The build cache of the build before; what is missing or not readable is an empty one.
     package var oldCache: String
-    /// Where the build makes its directories: `app`, `cache`, `contents`, `home` and `tmp`. The same path for each build
-    /// gives the same droplets, since buildpacks write it down in files. Nothing may have these names before; all of it is
-    /// removed afterwards.
+    /// Where the build makes its directories: `app`, `cache`, `contents`, `home` and `tmp`. The same path for each
+    /// build gives the same droplets, since buildpacks write it down in files. Nothing may have these names before; all
+    /// of it is removed afterwards.
     package var work: String
     package var droplet: String
     package var result: String
@@ -42,7 +42,8 @@ package struct BuildPlaces: Hashable, Sendable {
     var worked: [String] { [buildDirectory, cache, contents, home, temporary] }
 }
 
-/// The buildpack lifecycle: an app and buildpacks go in, a droplet comes out. It blocks, and runs one program at a time.
+/// The buildpack lifecycle: an app and buildpacks go in, a droplet comes out. It blocks, and runs one program at a
+/// time.
 ///
 /// The rules are those of `cloudfoundry/buildpackapplifecycle`; the article "Staging" has them.
 package struct Build {
@@ -286,7 +287,7 @@ package struct Build {
         for buildpack in buildpacks where !buildpack.has(.supply) {
             throw BuildError(
                 .supply,
-                "the buildpack \(buildpack.name) can't supply others: it has no bin/supply, and only the last one may lack it",
+                "the buildpack \(buildpack.name) has no bin/supply, which only the last one may lack",
                 phase: .supply, buildpack: buildpack.name)
         }
         for (index, buildpack) in buildpacks.enumerated() {

@@ -9,8 +9,8 @@ import JSON
 package enum DirectoryUnpacker {
     /// Unpacks an archive: a zip, or a tar that may be compressed.
     ///
-    /// In a zip, a symbolic link that leads out of it is refused, for whoever uploaded it may be anybody. In a tar, which
-    /// is a build cache or the work of a person on this machine, it is kept and never followed.
+    /// In a zip, a symbolic link that leads out of it is refused, for whoever uploaded it may be anybody. In a tar,
+    /// which is a build cache or the work of a person on this machine, it is kept and never followed.
     /// - Parameters:
     ///   - path: a regular file; no link is followed.
     ///   - ratio: how many times its compressed size an archive may grow to, 64 MiB aside.

@@ -17,8 +17,8 @@ package enum FileTree {
 
     /// Something that a walk comes to.
     struct Item {
-        /// As in an archive, the name from the tree's top with that prefix; a directory's ends with a slash. Sizes, modes,
-        /// owners and times are the file's.
+        /// As in an archive, the name from the tree's top with that prefix; a directory's ends with a slash. Size, mode,
+        /// owner and time are the file's.
         var entry: TarEntry
         /// Its directory, open only during the visit.
         fileprivate let directory: Int32

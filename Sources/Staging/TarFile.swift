@@ -6,8 +6,8 @@ import Glibc
 /// The same entries give the same bytes: names are sorted by the caller, owners are always 2000, times come from a
 /// `TimeRule`, and the compressor is fed pieces of one size.
 final class TarFile {
-    /// The time that entries get which the build made: 1980-01-01T00:00:01Z, the earliest that zip archives can hold, and
-    /// the one that Cloud Native Buildpacks use.
+    /// The time that entries get which the build made: 1980-01-01T00:00:01Z. Zip archives can hold it, and Cloud Native
+    /// Buildpacks use it.
     static let constantTime: Int64 = 315_532_801
     /// The user and the group of every entry.
     private static let owner: Int64 = 2000
@@ -51,7 +51,7 @@ final class TarFile {
     /// Appends a directory and all below it.
     /// - Parameters:
     ///   - prefix: the directory's name in the archive, without a slash at the end.
-    ///   - keepsTimesBefore: files that were last changed before that keep their time, in whole seconds; nil: none does.
+    ///   - keepsTimesBefore: files that were last changed before that keep their time, in whole seconds; nil: none do.
     func append(
         _ directory: String, prefix: String, walk: inout FileTree.Walk, keepsTimesBefore: TarTime?
     ) throws(BuildError) {

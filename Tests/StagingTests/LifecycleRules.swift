@@ -327,7 +327,8 @@ extension LifecycleRule {
                     "a", skipsDetect: true,
                     [
                         "supply":
-                            "echo 'processes: [{type: web, command: a}, {type: worker, command: a}, {type: x, command: a}]' > $3/$4/launch.yml"
+                            "printf 'processes:\\n- {type: web, command: a}\\n- {type: worker, command: a}\\n"
+                            + "- {type: x, command: a}\\n' > $3/$4/launch.yml"
                     ]),
                 FakeBuildpack("b", skipsDetect: true, ["finalize": "exit 0", "release": releases]),
             ]

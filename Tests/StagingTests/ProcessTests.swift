@@ -35,9 +35,10 @@ struct ProcessTests {
     func cancelled(prefix: String) async throws {
         try await withBuildWorld { world in
             let pid = world.directory + "/pid"
+            let compile = "sleep 600 & echo $! > \(pid).new; mv \(pid).new \(pid); while :; do wait; done"
             try await world.write(buildpacks: [
                 FakeBuildpack(
-                    "b", ["detect": "exit 0", "compile": prefix + "sleep 600 & echo $! > \(pid).new; mv \(pid).new \(pid); while :; do wait; done"])
+                    "b", ["detect": "exit 0", "compile": prefix + compile])
             ])
             var ends: [Int32] = [-1, -1]
             try #require(pipe(&ends) == 0)
