@@ -43,10 +43,10 @@ struct ProcessTests {
             var ends: [Int32] = [-1, -1]
             try #require(pipe(&ends) == 0)
             let (readEnd, writeEnd) = (ends[0], ends[1])
-            defer { close(readEnd) }
+            defer { ends.forEach { close($0) } }
             async let outcome = world.build(cancellation: Cancellation(descriptor: readEnd))
             try await waitUntil("compile runs") { FileManager.default.fileExists(atPath: pid) }
-            close(writeEnd)
+            try #require(write(writeEnd, "x", 1) == 1)
             let ended = try await outcome
             #expect(ended.error?.kind == .cancelled)
             #expect(ended.error?.kind.exitCode == 143)
