@@ -40,6 +40,7 @@ let package = Package(
     products: [
         .executable(name: "cistern", targets: ["cistern"]),
         .executable(name: "launch", targets: ["launch"]),
+        .executable(name: "stage-build", targets: ["stage-build"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -60,10 +61,13 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CCrypt", pkgConfig: "libcrypt", providers: [.apt(["libcrypt-dev"])]),
         .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "CPread"),
+        .systemLibrary(name: "CLibYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .systemLibrary(name: "CLibcrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
 
         .target(name: "JSON", swiftSettings: strict),
@@ -71,7 +75,8 @@ let package = Package(
         .target(name: "OperatorModel", dependencies: ["JSON", "OCI"], swiftSettings: strict),
         .target(name: "Runtime", dependencies: ["CLinux"], swiftSettings: strict),
         .target(name: "Signatures", dependencies: ["OCI", "CLibcrypto", "Runtime"], swiftSettings: strict),
-        .target(name: "Archive", dependencies: ["CISAL", "CZstd"], swiftSettings: strict),
+        .target(
+            name: "Archive", dependencies: ["CArchive", "CISAL", "CLinux", "CZlib", "CZstd"], swiftSettings: strict),
         .target(
             name: "ObjectStore", dependencies: ["CLinux", "OCI", "Runtime", logging, metrics], swiftSettings: strict),
         .target(name: "Records", dependencies: ["JSON", "ObjectStore", logging], swiftSettings: strict),
@@ -117,6 +122,9 @@ let package = Package(
         .target(name: "CLauncher"),
         .target(name: "Launcher", dependencies: ["CLauncher", "JSON"], swiftSettings: strict),
         .target(
+            name: "Staging", dependencies: ["Archive", "CLibYAML", "CLinux", "JSON", "Launcher", "Runtime"],
+            swiftSettings: strict),
+        .target(
             name: "Transfer",
             dependencies: ["JSON", "OCI", "OperatorModel", asyncHTTPClient, nioCore, nioHTTP1, nioSSL, logging],
             swiftSettings: strict),
@@ -126,6 +134,9 @@ let package = Package(
             linkerSettings: [
                 .unsafeFlags(["-static-executable", "-Xlinker", "-s", "-Xlinker", "--gc-sections"])
             ]),
+        .executableTarget(
+            name: "stage-build", dependencies: ["Staging"], swiftSettings: strict,
+            linkerSettings: [.unsafeFlags(["-static-stdlib", "-Xlinker", "-s", "-Xlinker", "--gc-sections"])]),
         .target(name: "Logs", dependencies: ["Runtime", logging, nioPosix], swiftSettings: strict),
         .target(
             name: "Identity",
@@ -204,7 +215,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "RecordsTests", dependencies: ["JSON", "ObjectStore", "Records"], swiftSettings: strict),
         .testTarget(name: "SignaturesTests", dependencies: ["Signatures", "TestSupport"], swiftSettings: strict),
-        .testTarget(name: "ArchiveTests", dependencies: ["Archive"], swiftSettings: strict),
+        .testTarget(name: "ArchiveTests", dependencies: ["Archive", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "LayersTests", dependencies: ["Archive", "Layers", "OCI"], swiftSettings: strict),
         .target(
             name: "ImagesTesting",
@@ -280,6 +291,9 @@ let package = Package(
             ], swiftSettings: strict),
         .testTarget(
             name: "TransferTests", dependencies: ["JSON", "OCI", "TestSupport", "Transfer"], swiftSettings: strict),
+        .testTarget(
+            name: "StagingTests", dependencies: ["Archive", "JSON", "Launcher", "Staging", "TestSupport"],
+            swiftSettings: strict),
         .testTarget(name: "LauncherTests", dependencies: ["JSON", "Launcher"], swiftSettings: strict),
         .testTarget(
             name: "ErrorStatusTests",

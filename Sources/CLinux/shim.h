@@ -5,12 +5,16 @@
 #include <linux/openat2.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 extern int syncfs(int descriptor);
+extern int pipe2(int descriptors[2], int flags);
 extern int fallocate(int descriptor, int mode, off_t offset, off_t length);
 extern int sync_file_range(int descriptor, off_t offset, off_t length, unsigned int flags);
 
@@ -22,6 +26,20 @@ static inline int clinux_open_beneath(int directory, const char *path, int flags
     how.mode = mode;
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
     return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+}
+
+/// Whether what a path below a directory leads to, symlinks followed, lies below that directory as well (openat2(2)).
+///
+/// Returns 0 if so; else an errno: EXDEV if it leads out of the directory, ENOENT or ELOOP if it leads nowhere.
+static inline int clinux_leads_beneath(int directory, const char *path) {
+    struct open_how how;
+    memset(&how, 0, sizeof how);
+    how.flags = 010000000 /* O_PATH */ | O_CLOEXEC;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+    int found = (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+    if (found < 0) return errno;
+    close(found);
+    return 0;
 }
 
 /// renameat2(2), for flags that glibc's header shows only with _GNU_SOURCE.
@@ -43,3 +61,22 @@ static inline unsigned int clinux_start_writeback_flag(void) { return 2; }
 extern int pthread_setname_np(pthread_t thread, const char *name);
 /// A thread's name for `ps` and debuggers, at most 15 bytes.
 static inline void clinux_name_thread(pthread_t thread, const char *name) { pthread_setname_np(thread, name); }
+
+/// pidfd_open(2): a descriptor that is readable once the process has ended; -1 where the kernel has none.
+static inline int clinux_process_descriptor(pid_t process) { return (int)syscall(SYS_pidfd_open, process, 0); }
+
+/// Makes this process the parent of all its descendants whose own parents end (PR_SET_CHILD_SUBREAPER).
+static inline int clinux_adopt_orphans(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }
+
+/// signalfd(2), closed on exec, not blocking.
+static inline int clinux_signal_descriptor(const sigset_t *signals) {
+    return signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/// Marks every descriptor from a number on to be closed on exec (close_range(2), CLOSE_RANGE_CLOEXEC).
+static inline int clinux_close_on_exec(unsigned int first) {
+    return (int)syscall(SYS_close_range, first, ~0U, 4U);
+}
+
+/// Keeps others of the same user from reading this process's memory and environment (PR_SET_DUMPABLE).
+static inline int clinux_hide_memory(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }

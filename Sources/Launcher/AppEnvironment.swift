@@ -129,7 +129,7 @@ enum VCAPApplication {
 }
 
 /// DATABASE_URL, which the platform derives from the bound services for frameworks that look only there.
-enum DatabaseURL {
+package enum DatabaseURL {
     /// The URL schemes of databases, and the schemes by which the frameworks know them.
     private static let schemes = [
         "mysql": "mysql2", "mysql2": "mysql2", "postgres": "postgres", "postgresql": "postgres",
@@ -137,7 +137,7 @@ enum DatabaseURL {
 
     /// The first `credentials.uri` of a database in VCAP_SERVICES, services in the byte order of their labels, with
     /// its scheme as frameworks expect it. Nil if there is none or the text is no JSON object.
-    static func first(in services: String) -> String? {
+    package static func first(in services: String) -> String? {
         guard let services = (try? JSONValue(parsing: services))?.object else { return nil }
         let labels = services.keys.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
         return labels.lazy

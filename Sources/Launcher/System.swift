@@ -2,7 +2,7 @@ import CLauncher
 import Glibc
 
 /// The system calls of the launcher, without any decisions.
-enum System {
+package enum System {
     struct Failure: Error, Hashable {
         let code: Int32
         var reason: String { String(cString: strerror(code)) }
@@ -10,8 +10,8 @@ enum System {
 
     // MARK: This process
 
-    static var arguments: [SystemText] { texts(cistern_arguments()) }
-    static var environment: [SystemText] { texts(cistern_environment()) }
+    package static var arguments: [SystemText] { texts(cistern_arguments()) }
+    package static var environment: [SystemText] { texts(cistern_environment()) }
     static var isProcessOne: Bool { getpid() == 1 }
 
     private static func texts(_ array: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?) -> [SystemText] {
@@ -22,7 +22,7 @@ enum System {
         return texts
     }
 
-    static func write(_ text: String, to descriptor: Int32) {
+    package static func write(_ text: String, to descriptor: Int32) {
         var rest = Array(text.utf8)[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }

@@ -2,7 +2,7 @@ import Foundation
 
 /// Runs blocking work (waiting for a process, reading a pipe) on a thread of its own, so that tests running at the same
 /// time keep theirs.
-func onThread<Value: Sendable>(_ work: @escaping @Sendable () throws -> Value) async throws -> Value {
+package func onThread<Value: Sendable>(_ work: @escaping @Sendable () throws -> Value) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
         Thread.detachNewThread {
             continuation.resume(with: Result(catching: work))

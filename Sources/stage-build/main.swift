@@ -1,0 +1,5 @@
+import Staging
+
+import func Glibc.exit
+
+exit(StageBuild.run())
