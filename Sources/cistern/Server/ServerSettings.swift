@@ -66,7 +66,12 @@ struct ServerSettings: Sendable {
         offersHTTP2 = try source.value(.http2, Bool.init(_:))
         layout = DropletLayout(
             mode: try source.value(.layersMode, LayerMode.init(rawValue:)),
-            compression: try source.value(.layersCompression, CompressionFormat.init(name:)))
+            compression: try source.value(.layersCompression, CompressionFormat.init(name:)),
+            level: try source.value(.layersLevel, CompressionLevel.init(rawValue:)))
+        guard layout.level == .fast || layout.compression == .gzip else {
+            throw CommandError(
+                "\(Setting.layersLevel.key) \(layout.level.rawValue) goes with \(Setting.layersCompression.key) gzip")
+        }
         defaultStack = try source.value(.defaultStack) { try? StackName($0) }
         defaultArchitecture = try source.value(.defaultArchitecture) { try? Architecture($0) }
         maximumUpload = try source.value(.maximumDroplet) { Self.number($0, 1...(1 << 50)) }

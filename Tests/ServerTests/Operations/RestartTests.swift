@@ -56,6 +56,46 @@ extension ServerTests {
             }
         }
 
+        @Test("Another layers.level is for what is converted from then on; what was uploaded keeps its image")
+        func level() async throws {
+            try await withTemporaryDirectory { directory in
+                let data = directory + "/data"
+                let lines = (0..<4000).map { "line \($0) of \($0 % 17): something that compresses\n" }
+                let droplet = Droplet(lines.joined())
+                func image(_ guid: String, _ world: World) async throws -> Image {
+                    try await world.upload(droplet, guid: guid)
+                    return try await Image(droplet.sha256, of: "cloudfoundry/\(guid)", from: world.client)
+                }
+                let fast = try await World.with(data: data, ["--stack", "tiny"]) { world in
+                    try await world.server.importTinyRootfs()
+                    return try await image("first", world)
+                }
+                let small = try await World.with(data: data, ["--stack", "tiny", "--layers-level", "small"]) { world in
+                    #expect(try await image("first", world).digest == fast.digest)
+                    let small = try await image("second", world)
+                    #expect(small.config["rootfs"]?["diff_ids"] == fast.config["rootfs"]?["diff_ids"])
+                    #expect(small.layerDigests.dropLast() == fast.layerDigests.dropLast())
+                    let sizes = [small, fast].compactMap { $0.layers.last?["size"]?.integer }
+                    #expect(sizes.count == 2 && sizes[0] < sizes[1])
+                    try await small.verifyLayers(all: false, from: world.client)
+                    let layer = try #require(small.layerDigests.last)
+                    let bytes = try await world.client.get(
+                        "/v2/cloudfoundry/second/blobs/\(layer)", as: "pull"
+                    ).body
+                    try Data(bytes).write(to: URL(fileURLWithPath: directory + "/layer"))
+                    let unpacked = try await runSuccessfully("sh", ["-c", "gzip -dc layer | sha256sum"], directory: directory)
+                    let diffID = small.config["rootfs"]?["diff_ids"]?.array?.last?.string
+                    #expect(diffID.map { unpacked.output.hasPrefix($0.dropFirst("sha256:".count)) } == true)
+                    return small
+                }
+                try await World.with(data: data, ["--stack", "tiny"]) { world in
+                    #expect(try await image("first", world).digest == fast.digest)
+                    #expect(try await image("second", world).digest == small.digest)
+                    #expect(try await image("third", world).layerDigests == fast.layerDigests)
+                }
+            }
+        }
+
         @Test("A second server refuses the directory, says whose it is and disturbs nobody")
         func owned() async throws {
             try await World.with { world in
