@@ -22,6 +22,9 @@ struct Setting: Hashable, Sendable {
     static let plainListen = Setting(
         key: "plain-listen", fallback: "", help: "addresses to serve without TLS, HOST:PORT, separated by commas",
         isList: true)
+    static let publicAddress = Setting(
+        key: "public-address", fallback: "",
+        help: "how nodes and clients call the registry in printed references, HOST[:PORT]; empty: as the request did")
     static let certificate = Setting(
         key: "tls.certificate", fallback: "", help: "a PEM file with the certificate chain; empty: one is made")
     static let privateKey = Setting(key: "tls.key", fallback: "", help: "a PEM file with the certificate's key")
@@ -102,7 +105,7 @@ struct Setting: Hashable, Sendable {
 
     /// All settings, in the order in which they are shown.
     static let all = [
-        listen, plainListen, certificate, privateKey, clientAuthority, http2, redirects, layersMode, layersCompression,
+        listen, plainListen, publicAddress, certificate, privateKey, clientAuthority, http2, redirects, layersMode, layersCompression,
         layersLevel, defaultStack, defaultArchitecture, maximumDroplet, maximumUnpacked, maximumEntries, conversions,
         connectionsOfAddress, requestsOfAddress, memoryBytes, storeBytes, countInterval, collectionInterval,
         collectionGrace,

@@ -77,6 +77,10 @@ extension ServerTests {
                 ("layers.compression", "CISTERN_LAYERS_COMPRESSION", "--layers-compression", ["none", "zstd", "gzip"]),
                 ("layers.level", "CISTERN_LAYERS_LEVEL", "--layers-level", ["small", "fast", "small"]),
                 ("listen", "CISTERN_LISTEN", "--listen", ["127.0.0.1:1", "[::1]:2", "0.0.0.0:3"]),
+                (
+                    "public-address", "CISTERN_PUBLIC_ADDRESS", "--public-address",
+                    ["localhost", "registry.example:5000", "[::1]:80"]
+                ),
                 ("stack", "CISTERN_STACK", "--stack", ["one", "two", "three"]),
                 ("limits.entries", "CISTERN_LIMITS_ENTRIES", "--limits-entries", ["1", "2", "3"]),
                 ("limits.droplet-bytes", "CISTERN_LIMITS_DROPLET_BYTES", "--limits-droplet-bytes", ["1", "2", "3"]),
@@ -157,7 +161,9 @@ extension ServerTests {
             "A bad value is refused, names the setting and says what it takes",
             arguments: [
                 ("--listen", "nowhere"), ("--listen", "127.0.0.1:99999"), ("--listen", ":1"), ("--plain-listen", "x"),
-                ("--layers-mode", "double"), ("--layers-level", "tiny"),
+                ("--public-address", "https://registry.example"), ("--public-address", "registry.example/path"),
+                ("--public-address", "registry"), ("--public-address", "registry.example:0"),
+                ("--public-address", "registry.example:70000"), ("--layers-mode", "double"), ("--layers-level", "tiny"),
                 ("--layers-compression", "bzip2"), ("--stack", "../x"), ("--stack", ""), ("--architecture", "pdp11"),
                 ("--limits-droplet-bytes", "0"), ("--limits-droplet-bytes", "-1"),
                 ("--limits-droplet-bytes", "99999999999999999999"),

@@ -96,6 +96,20 @@ extension ServerTests {
             }
         }
 
+        @Test("References that are printed begin with the public address, whatever the request called the server")
+        func publicAddress() async throws {
+            try await World.with(["--stack", "tiny", "--public-address", "registry.example:5000"]) { world in
+                try await world.server.importTinyRootfs(version: "1")
+                let droplet = Droplet("public")
+                try await world.upload(droplet, guid: "app")
+                let shown = try await world.client.get("/api/v1/droplets/app/\(droplet.sha256)", as: "operator").json
+                #expect(
+                    shown["image"]?.string == "registry.example:5000/cloudfoundry/app:\(droplet.sha256)")
+                let prepull = try await world.client.get("/api/v1/rootfs/tiny/1/prepull", as: "operator")
+                #expect(prepull.text.contains("\"registry.example:5000/cistern/tiny"), "\(prepull.text)")
+            }
+        }
+
         @Test("A second server refuses the directory, says whose it is and disturbs nobody")
         func owned() async throws {
             try await World.with { world in
