@@ -214,9 +214,8 @@ public struct ZipReader: ~Copyable {
         default: throw .invalid("it is neither a file, a directory nor a symbolic link", entry: name)
         }
         if kind == .directory, name.last != UInt8(ascii: "/") { name.append(UInt8(ascii: "/")) }
-        // What is not ASCII has been re-encoded by libarchive, where it is marked as UTF-8.
         let own = archive_entry_pathname(found).map { Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))) } ?? []
-        if !record.hasUnicodeName, own.allSatisfy({ $0 < 0x80 }), name.allSatisfy({ $0 < 0x80 }), own != name {
+        if !record.hasUnicodeName, disagree(own, name) {
             throw .invalid("the zip's directory and the entry itself have different names", entry: name)
         }
         let mode = record.unixMode == 0 ? 0o755 : record.unixMode & 0o1777
@@ -229,6 +228,15 @@ public struct ZipReader: ~Copyable {
             modified: TarTime(
                 seconds: Int64(archive_entry_mtime(found)), nanoseconds: Int32(archive_entry_mtime_nsec(found))),
             size: kind == .file ? archive_entry_size(found) : 0)
+    }
+
+    /// Whether two names of one entry differ. What is not ASCII has been re-encoded by libarchive where it is marked as
+    /// UTF-8, and it takes more backslashes for separators than `ZipDirectory` does.
+    private static func disagree(_ own: [UInt8], _ name: [UInt8]) -> Bool {
+        guard own.allSatisfy({ $0 < 0x80 }), name.allSatisfy({ $0 < 0x80 }) else { return false }
+        let backslash = UInt8(ascii: "\\")
+        let slash = UInt8(ascii: "/")
+        return !own.map { $0 == backslash ? slash : $0 }.elementsEqual(name.map { $0 == backslash ? slash : $0 })
     }
 
     /// Other methods than these take up to gigabytes of memory to decode, and no zip that matters here uses them.

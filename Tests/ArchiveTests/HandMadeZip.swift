@@ -40,21 +40,38 @@ struct HandMadeZip {
         var directory: [UInt8] = []
         for entry in entries {
             let offset = entry.offset ?? UInt32(output.count)
-            let common =
-                Self.number(entry.flags, 2) + Self.number(entry.method, 2) + Self.time
-                + Self.number(entry.crc ?? Self.crc(entry.content), 4) + Self.number(entry.content.count, 4)
-                + Self.number(entry.size ?? UInt32(entry.content.count), 4)
+            var common = Self.number(entry.flags, 2)
+            common += Self.number(entry.method, 2)
+            common += Self.time
+            common += Self.number(entry.crc ?? Self.crc(entry.content), 4)
+            common += Self.number(entry.content.count, 4)
+            common += Self.number(entry.size ?? UInt32(entry.content.count), 4)
             let localName = entry.localName ?? entry.name
-            output += [0x50, 0x4b, 3, 4, 20, 0] + common + Self.number(localName.count, 2)
-            output += Self.number(entry.extra.count, 2) + localName + entry.extra + entry.content
-            directory += [0x50, 0x4b, 1, 2, 20, entry.system, 20, 0] + common + Self.number(entry.name.count, 2)
-            directory += Self.number(entry.extra.count, 2) + [0, 0, 0, 0, 0, 0]
-            directory += Self.number(entry.mode << 16, 4) + Self.number(offset, 4) + entry.name + entry.extra
+            output += [0x50, 0x4b, 3, 4, 20, 0]
+            output += common
+            output += Self.number(localName.count, 2)
+            output += Self.number(entry.extra.count, 2)
+            output += localName
+            output += entry.extra
+            output += entry.content
+            directory += [0x50, 0x4b, 1, 2, 20, entry.system, 20, 0]
+            directory += common
+            directory += Self.number(entry.name.count, 2)
+            directory += Self.number(entry.extra.count, 2)
+            directory += [0, 0, 0, 0, 0, 0]
+            directory += Self.number(entry.mode << 16, 4)
+            directory += Self.number(offset, 4)
+            directory += entry.name
+            directory += entry.extra
         }
         let start = output.count
         output += directory
-        output += [0x50, 0x4b, 5, 6, 0, 0, 0, 0] + Self.number(entries.count, 2) + Self.number(entries.count, 2)
-        output += Self.number(directory.count, 4) + Self.number(start, 4) + [0, 0]
+        output += [0x50, 0x4b, 5, 6, 0, 0, 0, 0]
+        output += Self.number(entries.count, 2)
+        output += Self.number(entries.count, 2)
+        output += Self.number(directory.count, 4)
+        output += Self.number(start, 4)
+        output += [0, 0]
         return output
     }
 

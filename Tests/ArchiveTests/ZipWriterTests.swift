@@ -95,10 +95,11 @@ struct ZipWriterTests {
     func refused() throws {
         var bytes: [UInt8] = []
         let good = ZipEntry(kind: .file, name: [65], mode: 0o644, modified: Self.time, size: 2)
-        for change: (inout ZipEntry) -> Void in [
+        let changes: [(inout ZipEntry) -> Void] = [
             { $0.name = [] }, { $0.name = [65, 0] }, { $0.size = -1 }, { $0.linkName = [66] },
             { $0.kind = .directory }, { $0.name = [UInt8](repeating: 65, count: 1 << 16) },
-        ] {
+        ]
+        for change in changes {
             var entry = good
             change(&entry)
             var writer = try ZipWriter()
