@@ -102,7 +102,7 @@ struct DirectoryWriterTests {
         try await withTemporaryDirectory { place in
             _ = try await runSuccessfully("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", place])
             var writer = try DirectoryWriter(path: place)
-            do {
+            do throws(ArchiveError) {
                 try Self.file("big", String(repeating: "x", count: 1 << 20), in: &writer)
                 Issue.record("it was written")
             } catch { #expect(error.fault == .system(ENOSPC)) }

@@ -39,7 +39,9 @@ struct UnpackedTree {
             entries[path] = "dir \(mode)"
             try add(openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), prefix: path + "/")
         case S_IFLNK:
-            let count = bytes.withUnsafeMutableBytes { readlinkat(directory, name, $0.baseAddress, $0.count) }
+            var target = [CChar](repeating: 0, count: 100)
+            let count = readlinkat(directory, name, &target, target.count)
+            bytes = target.map { UInt8(bitPattern: $0) }
             entries[path] = "link -> " + String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
         default:
             let file = openat(directory, name, O_RDONLY | O_NOFOLLOW)

@@ -103,18 +103,18 @@ struct ZipWriterTests {
             var entry = good
             change(&entry)
             var writer = try ZipWriter()
-            do {
+            do throws(ArchiveError) {
                 try writer.begin(entry, into: &bytes)
                 Issue.record("\(entry) was taken")
             } catch { #expect(error.fault == .invalid) }
         }
         var writer = try ZipWriter()
         try writer.begin(good, into: &bytes)
-        do {
+        do throws(ArchiveError) {
             try writer.end(into: &bytes)
             Issue.record("a short entry was taken")
         } catch { #expect(error.fault == .invalid) }
-        do {
+        do throws(ArchiveError) {
             try Self.write([1, 2, 3], to: &writer, into: &bytes)
             Issue.record("a long entry was taken")
         } catch { #expect(error.fault == .invalid) }
