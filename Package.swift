@@ -127,6 +127,12 @@ let package = Package(
             linkerSettings: [
                 .unsafeFlags(["-static-executable", "-Xlinker", "-s", "-Xlinker", "--gc-sections"])
             ]),
+        .executableTarget(
+            name: "stage-download",
+            dependencies: ["Transfer", asyncHTTPClient, nioCore], swiftSettings: strict,
+            linkerSettings: [
+                .unsafeFlags(["-static-executable", "-Xlinker", "-s", "-Xlinker", "--gc-sections"])
+            ]),
         .target(name: "Logs", dependencies: ["Runtime", logging, nioPosix], swiftSettings: strict),
         .target(
             name: "Identity",
@@ -282,6 +288,7 @@ let package = Package(
         .testTarget(
             name: "TransferTests", dependencies: ["JSON", "OCI", "TestSupport", "Transfer"], swiftSettings: strict),
         .testTarget(name: "LauncherTests", dependencies: ["JSON", "Launcher"], swiftSettings: strict),
+        .testTarget(name: "StagingTests", dependencies: ["JSON", "Staging"], swiftSettings: strict),
         .testTarget(
             name: "ErrorStatusTests",
             dependencies: [
