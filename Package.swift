@@ -40,6 +40,8 @@ let package = Package(
     products: [
         .executable(name: "cistern", targets: ["cistern"]),
         .executable(name: "launch", targets: ["launch"]),
+        .executable(name: "stage-download", targets: ["stage-download"]),
+        .executable(name: "stage-upload", targets: ["stage-upload"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -119,7 +121,10 @@ let package = Package(
         .target(name: "Staging", dependencies: ["JSON"], swiftSettings: strict),
         .target(
             name: "Transfer",
-            dependencies: ["JSON", "OCI", "OperatorModel", asyncHTTPClient, nioCore, nioHTTP1, nioSSL, logging],
+            dependencies: [
+                "Archive", "CLinux", "JSON", "OCI", "OperatorModel", "Runtime", "Staging", asyncHTTPClient, nioCore,
+                nioHTTP1, nioPosix, nioSSL, logging,
+            ],
             swiftSettings: strict),
 
         .executableTarget(
@@ -127,12 +132,8 @@ let package = Package(
             linkerSettings: [
                 .unsafeFlags(["-static-executable", "-Xlinker", "-s", "-Xlinker", "--gc-sections"])
             ]),
-        .executableTarget(
-            name: "stage-download",
-            dependencies: ["Transfer", asyncHTTPClient, nioCore], swiftSettings: strict,
-            linkerSettings: [
-                .unsafeFlags(["-static-executable", "-Xlinker", "-s", "-Xlinker", "--gc-sections"])
-            ]),
+        .executableTarget(name: "stage-download", dependencies: ["Staging", "Transfer"], swiftSettings: strict),
+        .executableTarget(name: "stage-upload", dependencies: ["Staging", "Transfer"], swiftSettings: strict),
         .target(name: "Logs", dependencies: ["Runtime", logging, nioPosix], swiftSettings: strict),
         .target(
             name: "Identity",
@@ -286,7 +287,8 @@ let package = Package(
                 logging,
             ], swiftSettings: strict),
         .testTarget(
-            name: "TransferTests", dependencies: ["JSON", "OCI", "TestSupport", "Transfer"], swiftSettings: strict),
+            name: "TransferTests", dependencies: ["JSON", "OCI", "Staging", "TestSupport", "Transfer"],
+            swiftSettings: strict),
         .testTarget(name: "LauncherTests", dependencies: ["JSON", "Launcher"], swiftSettings: strict),
         .testTarget(name: "StagingTests", dependencies: ["JSON", "Staging"], swiftSettings: strict),
         .testTarget(

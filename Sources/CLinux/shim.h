@@ -43,3 +43,8 @@ static inline unsigned int clinux_start_writeback_flag(void) { return 2; }
 extern int pthread_setname_np(pthread_t thread, const char *name);
 /// A thread's name for `ps` and debuggers, at most 15 bytes.
 static inline void clinux_name_thread(pthread_t thread, const char *name) { pthread_setname_np(thread, name); }
+
+extern int __nss_configure_lookup(const char *database, const char *services);
+/// Looks names of hosts up in /etc/hosts and by DNS only. glibc has both built in; other services of nsswitch.conf(5)
+/// it would load as libraries.
+static inline void clinux_resolve_plainly(void) { __nss_configure_lookup("hosts", "files dns"); }
