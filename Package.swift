@@ -62,6 +62,8 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CCrypt", pkgConfig: "libcrypt", providers: [.apt(["libcrypt-dev"])]),
         .systemLibrary(name: "CLinux"),
@@ -73,7 +75,8 @@ let package = Package(
         .target(name: "OperatorModel", dependencies: ["JSON", "OCI"], swiftSettings: strict),
         .target(name: "Runtime", dependencies: ["CLinux"], swiftSettings: strict),
         .target(name: "Signatures", dependencies: ["OCI", "CLibcrypto", "Runtime"], swiftSettings: strict),
-        .target(name: "Archive", dependencies: ["CISAL", "CZstd"], swiftSettings: strict),
+        .target(
+            name: "Archive", dependencies: ["CArchive", "CISAL", "CLinux", "CZlib", "CZstd"], swiftSettings: strict),
         .target(
             name: "ObjectStore", dependencies: ["CLinux", "OCI", "Runtime", logging, metrics], swiftSettings: strict),
         .target(name: "Records", dependencies: ["JSON", "ObjectStore", logging], swiftSettings: strict),
@@ -212,7 +215,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "RecordsTests", dependencies: ["JSON", "ObjectStore", "Records"], swiftSettings: strict),
         .testTarget(name: "SignaturesTests", dependencies: ["Signatures", "TestSupport"], swiftSettings: strict),
-        .testTarget(name: "ArchiveTests", dependencies: ["Archive"], swiftSettings: strict),
+        .testTarget(name: "ArchiveTests", dependencies: ["Archive", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "LayersTests", dependencies: ["Archive", "Layers", "OCI"], swiftSettings: strict),
         .target(
             name: "ImagesTesting",

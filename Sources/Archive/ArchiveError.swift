@@ -1,3 +1,5 @@
+import Glibc
+
 /// What is wrong with an archive or a compressed stream, and at which entry.
 public struct ArchiveError: Error, Hashable, Sendable {
     public enum Fault: Hashable, Sendable {
@@ -7,6 +9,10 @@ public struct ArchiveError: Error, Hashable, Sendable {
         case tooLarge
         /// The `Reservation` refused the memory that reading on would take; a later attempt may succeed.
         case noMemory
+        /// The operating system refused to read or write: an errno.
+        case system(Int32)
+        /// Whoever asked for the work said that it may stop.
+        case cancelled
     }
 
     public let fault: Fault
@@ -25,6 +31,12 @@ public struct ArchiveError: Error, Hashable, Sendable {
     }
 
     static let noMemory = ArchiveError(.noMemory, "there is no memory for it now: try again")
+
+    static let cancelled = ArchiveError(.cancelled, "it was cancelled")
+
+    static func system(_ code: Int32, _ action: String, entry: [UInt8]? = nil) -> ArchiveError {
+        ArchiveError(.system(code), "\(action): \(String(cString: strerror(code)))", entry: entry)
+    }
 
     static func tooLarge(_ reason: String, entry: [UInt8]? = nil) -> ArchiveError {
         ArchiveError(.tooLarge, reason, entry: entry)

@@ -24,6 +24,20 @@ static inline int clinux_open_beneath(int directory, const char *path, int flags
     return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
 }
 
+/// Whether what a path below a directory leads to, symlinks followed, lies below that directory as well (openat2(2)).
+///
+/// Returns 0 if so; else an errno: EXDEV if it leads out of the directory, ENOENT or ELOOP if it leads nowhere.
+static inline int clinux_leads_beneath(int directory, const char *path) {
+    struct open_how how;
+    memset(&how, 0, sizeof how);
+    how.flags = 010000000 /* O_PATH */ | O_CLOEXEC;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+    int found = (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+    if (found < 0) return errno;
+    close(found);
+    return 0;
+}
+
 /// renameat2(2), for flags that glibc's header shows only with _GNU_SOURCE.
 static inline int clinux_rename(int old, const char *name, int target, const char *other, unsigned int flags) {
     return (int)syscall(SYS_renameat2, old, name, target, other, flags);

@@ -35,6 +35,8 @@ public struct ConversionError: Error, Hashable, Sendable {
         case .invalid: fault = .invalid
         case .tooLarge: fault = .tooLarge
         case .noMemory: fault = .noMemory
+        // Conversions read from memory: the system has no part in it.
+        case .system, .cancelled: fault = .invalid
         }
         reason = error.reason
         entry = error.entry.map { printableName($0) }

@@ -11,7 +11,7 @@ struct FloorTests {
         ("OperatorModel", []),
         ("Runtime", ["CLinux"]),
         ("Signatures", ["CLibcrypto"]),
-        ("Archive", ["CISAL", "CZstd"]),
+        ("Archive", ["CArchive", "CISAL", "CLinux", "CZlib", "CZstd"]),
         ("ObjectStore", ["CLinux"]),
         ("Records", []),
         ("Operations", []),
