@@ -125,8 +125,8 @@ let package = Package(
         .target(
             name: "Transfer",
             dependencies: [
-                "Archive", "CLinux", "JSON", "OCI", "OperatorModel", "Runtime", "Staging", asyncHTTPClient, nioCore,
-                nioHTTP1, nioPosix, nioSSL, logging,
+                "Archive", "CLauncher", "CLinux", "JSON", "OCI", "OperatorModel", "Runtime", "Staging", asyncHTTPClient,
+                nioCore, nioHTTP1, nioPosix, nioSSL, logging,
             ],
             swiftSettings: strict),
 

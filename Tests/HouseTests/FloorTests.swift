@@ -25,7 +25,7 @@ struct FloorTests {
         ("Maintenance", ["ServiceLifecycle"]),
         ("Launcher", ["CLauncher"]),
         ("Staging", []),
-        ("Transfer", ["AsyncHTTPClient", "CLinux", "NIOCore", "NIOHTTP1", "NIOPosix", "NIOSSL"]),
+        ("Transfer", ["AsyncHTTPClient", "CLauncher", "CLinux", "NIOCore", "NIOHTTP1", "NIOPosix", "NIOSSL"]),
         ("Logs", ["NIOPosix"]),
         ("Identity", ["CCrypt", "Crypto", "NIOCore", "NIOPosix", "ServiceLifecycle", "Yams"]),
         (

@@ -1,3 +1,4 @@
+import CLauncher
 import Foundation
 import Glibc
 
@@ -97,7 +98,7 @@ public enum StepProgram {
         let groups = ProcessGroups()
         groups.endWithSignals()
         DestinationRules.resolveWithoutLibraries()
-        let words = Array(CommandLine.arguments.dropFirst())
+        let words = arguments().dropFirst().map { String(cString: $0) }
         let all = options + StepOption.common
         if words.contains("--help") || words.contains("-h") {
             print(help(name, summary, all))
@@ -115,6 +116,13 @@ public enum StepProgram {
             fputs("\(name): \(text)\n", stderr)
             exit((error as? TransferFailure)?.kind == .invalid ? 2 : 1)
         }
+    }
+
+    /// The command line. Swift's own reads /proc, which a root file system may lack, and which has the loader's
+    /// arguments where a program is started by its own loader.
+    private static func arguments() -> [UnsafeMutablePointer<CChar>] {
+        guard let start = cistern_arguments() else { return [] }
+        return Array(sequence(first: start) { $0 + 1 }.lazy.map(\.pointee).prefix { $0 != nil }.compactMap { $0 })
     }
 
     /// Prints a line for people at once.
