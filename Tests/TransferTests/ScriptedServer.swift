@@ -109,7 +109,7 @@ final class ScriptedServer: Sendable {
 
     private func accept() {
         while true {
-            let descriptor = accept4(listener, nil, nil, Int32(SOCK_CLOEXEC.rawValue))
+            let descriptor = Foundation.accept(listener, nil, nil)
             guard descriptor >= 0 else { break }
             let goesOn = state.withLock { state in
                 if !state.isStopped { state.open.insert(descriptor) }

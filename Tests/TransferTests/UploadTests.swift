@@ -119,7 +119,7 @@ struct UploadTests {
             case .hardLink: try FileManager.default.linkItem(atPath: secret, toPath: droplet)
             case .pipe: try #require(mkfifo(droplet, 0o644) == 0)
             case .directory: try FileManager.default.createDirectory(atPath: droplet, withIntermediateDirectories: false)
-            case .device: try #require(mknod(droplet, S_IFCHR | 0o644, makedev(1, 5)) == 0)
+            case .device: try #require(mknod(droplet, S_IFCHR | 0o644, 0x105) == 0)
             case .socket: try #require(mknod(droplet, S_IFSOCK | 0o644, 0) == 0)
             case .tooLarge: try Data(count: 101).write(to: URL(fileURLWithPath: droplet))
             case .linkedDirectory:

@@ -1,10 +1,9 @@
 import AsyncHTTPClient
-import CLinux
 import Glibc
 import JSON
 import NIOCore
 import NIOHTTP1
-import OCI
+public import OCI
 
 /// How a server takes an upload.
 public enum UploadForm: String, Hashable, Sendable, CaseIterable {

@@ -38,7 +38,7 @@ final class GitProxy: Sendable {
         let proxy = GitProxy(rules, connectTimeout: connectTimeout)
         let server: NIOAsyncChannel<Connection, Never>
         do {
-            server = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+            server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                 .bind(host: "127.0.0.1", port: 0) { channel in
                     channel.eventLoop.makeCompletedFuture { try Connection(wrappingChannelSynchronously: channel) }
                 }
@@ -48,7 +48,7 @@ final class GitProxy: Sendable {
         let port = server.channel.localAddress?.port ?? 0
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
-                try? await server.executeThenClose { inbound, _ in
+                try? await server.executeThenClose { inbound in
                     await withDiscardingTaskGroup { connections in
                         do {
                             for try await connection in inbound {
@@ -99,17 +99,17 @@ final class GitProxy: Sendable {
                     try await outbound.write(ByteBuffer(string: "HTTP/1.1 200 Connection established\r\n\r\n"))
                 }
                 if received.readableBytes > 0 { try await serverOutbound.write(received) }
-                let upward = iterator
-                try await withThrowingTaskGroup(of: Void.self) { group in
+                // Neither side of HTTP goes on after the other has ended the connection.
+                await withTaskGroup(of: Void.self) { group in
                     group.addTask {
-                        var upward = upward
-                        while let bytes = try await upward.next() { try await serverOutbound.write(bytes) }
+                        do { for try await bytes in serverInbound { try await outbound.write(bytes) } } catch {
+                            // A side that went away is one that has ended.
+                        }
+                        try? await connection.channel.close()
                     }
-                    group.addTask {
-                        for try await bytes in serverInbound { try await outbound.write(bytes) }
+                    do { while let bytes = try await iterator.next() { try await serverOutbound.write(bytes) } } catch {
+                        // As above.
                     }
-                    // Neither side of HTTP goes on after the other has ended the connection.
-                    try await group.next()
                     group.cancelAll()
                 }
             }
@@ -130,15 +130,15 @@ final class GitProxy: Sendable {
         var last: any Error = TransferFailure(.unreachable, "\(request.host) has no address")
         for address in try await rules.addresses(of: request.host, port: request.port) {
             do {
-                return try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+                return try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                     .connectTimeout(connectTimeout)
                     .connect(to: SocketAddress(ipAddress: address.description, port: request.port)) { channel in
                         channel.eventLoop.makeCompletedFuture { try Connection(wrappingChannelSynchronously: channel) }
                     }
             } catch { last = error }
         }
-        throw last is TransferFailure
-            ? last : TransferFailure(.unreachable, "\(request.host):\(request.port) can't be connected to")
+        if last is TransferFailure { throw last }
+        throw TransferFailure(.unreachable, "\(request.host):\(request.port) can't be connected to")
     }
 }
 

@@ -98,7 +98,7 @@ public enum StepProgram {
         let groups = ProcessGroups()
         groups.endWithSignals()
         DestinationRules.resolveWithoutLibraries()
-        let words = arguments().dropFirst().map { String(cString: $0) }
+        let words = Array(commandLine().dropFirst())
         let all = options + StepOption.common
         if words.contains("--help") || words.contains("-h") {
             print(help(name, summary, all))
@@ -113,16 +113,22 @@ public enum StepProgram {
         } catch {
             groups.killAll()
             let text = (error as? TransferFailure)?.description ?? "\(error)"
-            fputs("\(name): \(text)\n", stderr)
+            let line = Array("\(name): \(text)\n".utf8)
+            _ = write(STDERR_FILENO, line, line.count)
             exit((error as? TransferFailure)?.kind == .invalid ? 2 : 1)
         }
     }
 
     /// The command line. Swift's own reads /proc, which a root file system may lack, and which has the loader's
     /// arguments where a program is started by its own loader.
-    private static func arguments() -> [UnsafeMutablePointer<CChar>] {
-        guard let start = cistern_arguments() else { return [] }
-        return Array(sequence(first: start) { $0 + 1 }.lazy.map(\.pointee).prefix { $0 != nil }.compactMap { $0 })
+    private static func commandLine() -> [String] {
+        var words: [String] = []
+        var next = cistern_arguments()
+        while let word = next?.pointee {
+            words.append(String(cString: word))
+            next = next?.advanced(by: 1)
+        }
+        return words
     }
 
     /// Prints a line for people at once.

@@ -36,6 +36,10 @@ public final class ProcessGroups: Sendable {
     }
 }
 
+private final class Flag: Sendable {
+    let isSet = Atomic(false)
+}
+
 /// A program that is run to its end.
 struct Subprocess: Sendable {
     let path: String
@@ -63,21 +67,21 @@ struct Subprocess: Sendable {
     /// cancelled, or when the program has ended and left somebody behind.
     /// - Throws: `TransferFailure`, `.file` if it can't be started.
     func run(until deadline: ContinuousClock.Instant) async throws -> Result {
-        let cancelled = Atomic(false)
+        let cancelled = Flag()
         return try await withTaskCancellationHandler {
             let result = await withCheckedContinuation {
                 (done: CheckedContinuation<Swift.Result<Result, TransferFailure>, Never>) in
                 let started = SystemThread.start(named: "subprocess") {
                     done.resume(
                         returning: Swift.Result { () throws(TransferFailure) in
-                            try runHere(until: deadline) { cancelled.load(ordering: .relaxed) }
+                            try runHere(until: deadline) { cancelled.isSet.load(ordering: .relaxed) }
                         })
                 }
                 if !started { done.resume(returning: .failure(TransferFailure(.file, "there are no threads left"))) }
             }
             return try result.get()
         } onCancel: {
-            cancelled.store(true, ordering: .relaxed)
+            cancelled.isSet.store(true, ordering: .relaxed)
         }
     }
 
@@ -86,7 +90,8 @@ struct Subprocess: Sendable {
     ) throws(TransferFailure) -> Result {
         var out: [Int32] = [-1, -1]
         var err: [Int32] = [-1, -1]
-        guard pipe2(&out, O_CLOEXEC) == 0, pipe2(&err, O_CLOEXEC) == 0 else { throw .file(path) }
+        // Other programs that are started meanwhile get none of these: `spawn` closes what is not theirs.
+        guard pipe(&out) == 0, pipe(&err) == 0 else { throw .file(path) }
         defer { for descriptor in out + err where descriptor >= 0 { close(descriptor) } }
         let child = try spawn(output: out[1], errors: err[1])
         groups.add(child)

@@ -1,6 +1,5 @@
 import AsyncHTTPClient
 import Glibc
-import Logging
 import NIOCore
 import NIOHTTP1
 import NIOSSL
@@ -45,6 +44,12 @@ public struct TaskTrust: Sendable {
         }
         ownConfiguration = tls
     }
+}
+
+/// What one request of an exchange led to.
+private enum ExchangeStep<Value: Sendable>: Sendable {
+    case done(Value)
+    case redirected(String)
 }
 
 /// Speaks HTTP for a staging task: only with whom `DestinationRules` allow, with time-outs, and again where that may
@@ -123,11 +128,7 @@ public struct TaskClient: Sendable {
                 throw TransferFailure(
                     .untrusted, "\(url): there are no certificate authorities here: give their file with --ca")
             }
-            enum Step {
-                case done(Value)
-                case redirected(String)
-            }
-            let step: Step = try await connected(to: url, addresses, isOwn: isOwn) { client in
+            let step: ExchangeStep<Value> = try await connected(to: url, addresses, isOwn: isOwn) { client in
                 var prepared = HTTPClientRequest(url: url.withoutCredentials)
                 prepared.method = request.method
                 prepared.headers = headers
