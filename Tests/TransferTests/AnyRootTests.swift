@@ -72,7 +72,8 @@ struct AnyRootTests {
             switch self {
             case .empty: return
             case .tiny: try await runSuccessfully("tar", ["-xf", Fixtures.tinyRootfs(), "-C", directory])
-            case .debian: try await runSuccessfully("tar", ["-xf", Fixtures.consecutiveRootfs().before, "-C", directory])
+            case .debian:
+                try await runSuccessfully("tar", ["-xf", Fixtures.consecutiveRootfs().before, "-C", directory])
             }
         }
     }
@@ -81,7 +82,10 @@ struct AnyRootTests {
     private static func start(_ program: String, _ arguments: [String], in root: String) async throws -> CommandResult {
         try await run(
             "chroot",
-            [root, "/lifecycle/lib/ld.so", "--inhibit-cache", "--library-path", "/lifecycle/lib", "/lifecycle/\(program)"]
+            [
+                root, "/lifecycle/lib/ld.so", "--inhibit-cache", "--library-path", "/lifecycle/lib",
+                "/lifecycle/\(program)",
+            ]
                 + ["--buildpacks", "/buildpacks", "--task", "/task.json"] + arguments)
     }
 
@@ -130,7 +134,8 @@ struct AnyRootTests {
                 unlink(root + "/etc/hosts")
                 try world.write(Array("192.0.2.7 known.cistern.test\n".utf8), "root/etc/hosts")
                 let secure: JSONValue = [
-                    "DOWNLOAD_URL": "https://known.cistern.test/app", "BUILDPACKS": [["url": "https://known.cistern.test/"]],
+                    "DOWNLOAD_URL": "https://known.cistern.test/app",
+                    "BUILDPACKS": [["url": "https://known.cistern.test/"]],
                 ]
                 try world.write(secure.canonicalBytes, "root/task.json")
                 guard kind == .empty else { return }

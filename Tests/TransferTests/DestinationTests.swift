@@ -106,7 +106,8 @@ struct TransferURLTests {
             "", "x", "https:/x", "https://", "https://a b/", "https://a\\@b/", "https://a:b@/", "https://a:0/",
             "https://a:65536/", "https://a:x/", "https://[::1/", "https://[::1%25eth0]/", "https://ä.example/",
             "https://a%2eb/", "gopher://a/", "ext::sh -c x", "git://a/x", "https://user:%zz@a/", "https://a/#%00",
-            "file://other/x", "https://-oProxyCommand=x/", "javascript:alert(1)", "https://a/" + String(repeating: "x", count: 9000),
+            "file://other/x", "https://-oProxyCommand=x/", "javascript:alert(1)",
+            "https://a/" + String(repeating: "x", count: 9000),
         ])
     func refused(text: String) {
         #expect(throws: TransferFailure.self) { try TransferURL(text) }
@@ -117,7 +118,8 @@ struct TransferURLTests {
         arguments: [
             ("https://u:secret@host/p", "https://host/p"), ("https://secret@host:1/p#v1", "https://host:1/p#v1"),
             ("https://host/p?token=secret", "https://host/p?***"), ("https://u:p@secret@host/", "https://host/"),
-            ("https://u:sec/ret@host/x", "https://host/x"), ("gopher://u:secret@host/x?y=secret", "gopher://host/x?***"),
+            ("https://u:sec/ret@host/x", "https://host/x"),
+            ("gopher://u:secret@host/x?y=secret", "gopher://host/x?***"),
             ("ssh://git:secret@host/x.git", "ssh://host/x.git"), ("a-guid", "a-guid"),
             ("https://host/@scope/x", "https://host/@scope/x"), ("file:///a/b", "file:///a/b"),
         ])

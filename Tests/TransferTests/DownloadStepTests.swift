@@ -60,8 +60,10 @@ struct DownloadStepTests {
                     "BUILDPACK_CACHE_CHECKSUM": .string(Digest.of(cache).hex),
                     "BUILDPACK_CACHE_CHECKSUM_ALGORITHM": "sha256",
                     "BUILDPACKS": [
-                        ["name": "zip", "key": "zip-key", "url": .string(base + "/pack.zip"), "skip_detect": true,
-                         "sha256": .string(Digest.of(zipped).hex)],
+                        [
+                            "name": "zip", "key": "zip-key", "url": .string(base + "/pack.zip"), "skip_detect": true,
+                            "sha256": .string(Digest.of(zipped).hex),
+                        ],
                         ["name": "custom", "key": .string(base + "/pack"), "url": .string(base + "/pack")],
                         ["name": "custom", "key": .string(gitURL), "url": .string(gitURL)],
                         ["name": "custom", "key": .string(mainURL), "url": .string(mainURL)],
@@ -75,16 +77,21 @@ struct DownloadStepTests {
                 let json = try #require(try world.list())
                 let list = try #require(BuildpackList(json: json)?.buildpacks)
                 let maskedURL = "\(base)/repository/.git#v1"
-                #expect(list.map(\.key) == ["zip-key", base + "/pack", maskedURL, base + "/repository/.git", "local-key"])
+                #expect(
+                    list.map(\.key) == ["zip-key", base + "/pack", maskedURL, base + "/repository/.git", "local-key"])
                 #expect(list.map(\.name) == ["zip", "custom", "custom", "custom", "local"])
                 #expect(list.map(\.skipsDetect) == [true, false, false, false, false])
                 #expect(list.map(\.directory) == list.map { XXH64.directoryName(of: $0.key) })
                 #expect(
                     list.map(\.source)
-                        == [Digest.of(zipped).description, Digest.of(tgz).description, "git:\(commit)", "git:\(head)", ""])
+                        == [
+                            Digest.of(zipped).description, Digest.of(tgz).description, "git:\(commit)", "git:\(head)",
+                            "",
+                        ])
                 for (buildpack, version) in zip(list, ["zip", "tar", nil, "second", nil]) {
                     let path = "\(world.buildpacks)/\(buildpack.directory)"
-                    #expect(FileManager.default.isExecutableFile(atPath: path + "/bin/detect") || buildpack.name == "local")
+                    #expect(
+                        FileManager.default.isExecutableFile(atPath: path + "/bin/detect") || buildpack.name == "local")
                     #expect(world.read(path + "/VERSION").map { String(decoding: $0, as: UTF8.self) } == version)
                 }
                 #expect(world.read("\(world.buildpacks)/\(list[3].directory)/sub/inner.txt") != nil)
@@ -115,7 +122,8 @@ struct DownloadStepTests {
                 }
             }) { server in
                 let base = "http://\(server.address)"
-                let uri = ["forbidden": "http://169.254.169.254/cache", "malformed": "no URL"][fault] ?? base + "/cache"
+                let uri =
+                    ["forbidden": "http://169.254.169.254/cache", "malformed": "no URL"][fault] ?? base + "/cache"
                 try FileManager.default.createDirectory(atPath: world.workspace, withIntermediateDirectories: true)
                 try world.write([9], "workspace/cache.tgz")
                 let result = try await world.download([
@@ -136,7 +144,10 @@ struct DownloadStepTests {
             (["BUILDPACKS": .null], 2, "DOWNLOAD_URL"), (["DOWNLOAD_URL": "/app"], 2, "BUILDPACKS"),
             (["DOWNLOAD_URL": "/app", "BUILDPACKS": []], 2, "BUILDPACKS"),
             (["DOWNLOAD_URL": "/app", "BUILDPACKS": [["name": "x"]]], 2, "has no url"),
-            (["DOWNLOAD_URL": "/app", "BUILDPACKS": [["url": "http://x/", "sha256": "12"]]], 2, "64 hexadecimal digits"),
+            (
+                ["DOWNLOAD_URL": "/app", "BUILDPACKS": [["url": "http://x/", "sha256": "12"]]], 2,
+                "64 hexadecimal digits"
+            ),
             (["DOWNLOAD_URL": "/nothing", "BUILDPACKS": [["url": "http://x/"]]], 1, "404"),
             (["DOWNLOAD_URL": "/text", "BUILDPACKS": [["url": "http://x/"]]], 1, "is no zip"),
             (["DOWNLOAD_URL": "/app", "BUILDPACKS": [["url": "http://169.254.169.254/x"]]], 1, "link-local"),
@@ -184,7 +195,8 @@ struct DownloadStepTests {
         }
     }
 
-    @Test("git follows neither redirects nor submodules to where no URL may lead", arguments: ["redirect", "submodule"])
+    @Test(
+        "git follows neither redirects nor submodules to where no URL may lead", arguments: ["redirect", "submodule"])
     func gitElsewhere(way: String) async throws {
         try await StepWorld.with { world in
             let app = try await world.zip(Self.app, "app")
@@ -274,7 +286,8 @@ struct DownloadStepTests {
                 #expect(try await run("stage-download", world.downloadArguments()).status == 0)
                 let whole = ContinuousClock.now - start
                 for part in 1...12 {
-                    let step = try ChildProcess("stage-download", world.downloadArguments(), log: world.directory + "/log")
+                    let step = try ChildProcess(
+                        "stage-download", world.downloadArguments(), log: world.directory + "/log")
                     _ = try await step.wait(atMost: whole * part / 12)
                     step.killGroup()
                     _ = try await step.wait(atMost: .seconds(5))

@@ -132,7 +132,9 @@ struct DownloadTests {
         }
     }
 
-    @Test("what may get better is tried again, what won't is not", arguments: [408, 429, 500, 502, 503, 504, 400, 401, 403, 404, 410])
+    @Test(
+        "what may get better is tried again, what won't is not",
+        arguments: [408, 429, 500, 502, 503, 504, 400, 401, 403, 404, 410])
     func statuses(status: Int) async throws {
         let mayGetBetter = status == 408 || status == 429 || status >= 500
         let pauses = RecordedPauses()
@@ -220,7 +222,8 @@ struct DownloadTests {
             // The server itself is not allowed here.
             #expect(Self.kind(result) == .forbidden)
         }
-        try await ScriptedServer.with({ _, _, connection in connection.answer(302, ["Location: \(target)"]) }) { server in
+        try await ScriptedServer.with({ _, _, connection in connection.answer(302, ["Location: \(target)"]) }) {
+            server in
             try await withTemporaryDirectory { directory in
                 let client = try TaskClient.testing(hosts: [server.address])
                 let error = await #expect(throws: TransferFailure.self) {

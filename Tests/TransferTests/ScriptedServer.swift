@@ -23,7 +23,9 @@ final class ScriptedServer: Sendable {
         func send(_ bytes: [UInt8]) {
             var rest = bytes[...]
             while !rest.isEmpty {
-                let count = rest.withUnsafeBytes { Foundation.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue)) }
+                let count = rest.withUnsafeBytes {
+                    Foundation.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue))
+                }
                 guard count > 0 else { return }
                 rest = rest.dropFirst(count)
             }
@@ -35,7 +37,10 @@ final class ScriptedServer: Sendable {
         }
 
         func head(_ status: Int, _ headers: [String]) {
-            send(Array((["HTTP/1.1 \(status) Because"] + headers + ["Connection: close", "", ""]).joined(separator: "\r\n").utf8))
+            send(
+                Array(
+                    (["HTTP/1.1 \(status) Because"] + headers + ["Connection: close", "", ""]).joined(separator: "\r\n")
+                        .utf8))
         }
 
         /// Waits until the client or the test's end closes the connection.
@@ -94,9 +99,14 @@ final class ScriptedServer: Sendable {
     static func with<Value>(
         files: [String: [UInt8]], _ body: (ScriptedServer) async throws -> Value
     ) async throws -> Value {
-        try await with({ request, _, connection in
-            if let bytes = files[request.target] { connection.answer(200, [], bytes) } else { connection.answer(404) }
-        }, body)
+        try await with(
+            { request, _, connection in
+                if let bytes = files[request.target] {
+                    connection.answer(200, [], bytes)
+                } else {
+                    connection.answer(404)
+                }
+            }, body)
     }
 
     private func stop() {

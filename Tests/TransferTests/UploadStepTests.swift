@@ -82,7 +82,8 @@ struct UploadStepTests {
     @Test("reports to the controller itself where nobody stands between")
     func callback() async throws {
         try await Self.with({ _, _, connection in connection.answer(200) }) { world, server in
-            let result = try await world.upload(Self.task(server, ["EIRINI_ADDRESS": .null]), StepWorld.local + ["--form", "post"])
+            let result = try await world.upload(
+                Self.task(server, ["EIRINI_ADDRESS": .null]), StepWorld.local + ["--form", "post"])
             #expect(result.status == 0)
             #expect(server.requests.map(\.method) == ["POST", "POST", "POST"])
             let last = try #require(server.requests.last)
@@ -108,9 +109,12 @@ struct UploadStepTests {
 
     @Test("a cache that can't be sent fails nothing", arguments: ["refused", "missing", "link", "forbidden"])
     func caches(fault: String) async throws {
-        try await Self.with(cache: fault != "missing", { request, _, connection in
-            connection.answer(request.target.hasPrefix("/cache") ? 403 : 200)
-        }) { world, server in
+        try await Self.with(
+            cache: fault != "missing",
+            { request, _, connection in
+                connection.answer(request.target.hasPrefix("/cache") ? 403 : 200)
+            }
+        ) { world, server in
             if fault == "link" {
                 unlink(world.output + "/cache.tgz")
                 symlink("/etc/passwd", world.output + "/cache.tgz")
@@ -177,14 +181,17 @@ struct UploadStepTests {
             let server = try await RunningServer(data: world.directory + "/data")
             defer { server.process.killGroup() }
             let tiny = try await Fixtures.tinyRootfs()
-            _ = try await server.cistern(["rootfs", "import", "--stack", "tiny", "--version", "1", "--shell", "/bin/sh", tiny, "--promote"])
+            _ = try await server.cistern([
+                "rootfs", "import", "--stack", "tiny", "--version", "1", "--shell", "/bin/sh", tiny, "--promote",
+            ])
             try FileManager.default.createDirectory(atPath: world.buildpacks, withIntermediateDirectories: false)
             try world.write(Self.list.json.canonicalBytes, "buildpacks/config.json")
             try FileManager.default.copyItem(atPath: sample, toPath: world.output + "/droplet.tgz")
             try world.write(Self.result.canonicalBytes, "out/result.json")
             let host = server.address
             let task: JSONValue = [
-                "DROPLET_UPLOAD_URL": .string("https://operator:\(try server.password(of: .operator))@\(host)/droplets/g?stack=tiny")
+                "DROPLET_UPLOAD_URL": .string(
+                    "https://operator:\(try server.password(of: .operator))@\(host)/droplets/g?stack=tiny")
             ]
             let arguments = ["--allow-host", host]
             let untrusted = try await world.upload(task, arguments)
@@ -195,8 +202,13 @@ struct UploadStepTests {
                 #expect(result.status == 0, "\(result.errors)")
             }
             let answer = try await run(
-                "curl", ["-sf", "--cacert", server.certificateAuthority, "-u", "operator:\(try server.password(of: .operator))",
-                         "https://\(host)/droplets/g/\(Digest.of(try #require(world.read(sample))).hex)", "-o", world.directory + "/back"])
+                "curl",
+                [
+                    "-sf", "--cacert", server.certificateAuthority, "-u",
+                    "operator:\(try server.password(of: .operator))",
+                    "https://\(host)/droplets/g/\(Digest.of(try #require(world.read(sample))).hex)", "-o",
+                    world.directory + "/back",
+                ])
             #expect(answer.status == 0)
             #expect(world.read(world.directory + "/back") == world.read(sample))
         }

@@ -26,8 +26,10 @@ struct UploadTests {
                 #expect(request.method == (form == .put ? "PUT" : "POST"))
                 #expect(request.header("Authorization") == basic("u"))
                 #expect(request.header("Digest") == "sha256=\(Digest.of(Self.content).hex)")
-                let sha256 = try await run("sh", ["-c", "openssl dgst -sha256 -binary \"$0\" | base64", directory + "/droplet.tgz"])
-                let md5 = try await run("sh", ["-c", "openssl dgst -md5 -binary \"$0\" | base64", directory + "/droplet.tgz"])
+                let sha256 = try await run(
+                    "sh", ["-c", "openssl dgst -sha256 -binary \"$0\" | base64", directory + "/droplet.tgz"])
+                let md5 = try await run(
+                    "sh", ["-c", "openssl dgst -md5 -binary \"$0\" | base64", directory + "/droplet.tgz"])
                 #expect(request.header("Content-Digest") == "sha-256=:\(sha256.output):")
                 #expect(request.header("Content-MD5") == md5.output)
                 guard form == .multipart else { return #expect(request.body == Self.content) }
@@ -42,7 +44,8 @@ struct UploadTests {
                     sys.stdout.flush()
                     open(sys.argv[3], 'wb').write(parts[0].get_payload(decode=True))
                     """
-                let read = try await runSuccessfully("python3", ["-c", script, directory + "/body", type, directory + "/part"])
+                let read = try await runSuccessfully(
+                    "python3", ["-c", script, directory + "/body", type, directory + "/part"])
                 #expect(read.output == "upload[droplet] droplet.tgz")
                 // Python's parser of mail normalizes line ends, so only the length of what has none is compared.
                 #expect(request.body.count > Self.content.count)
@@ -77,7 +80,8 @@ struct UploadTests {
                 connection.answer(status, ["Location: http://127.0.0.1/"])
             }) { server in
                 await #expect(throws: TransferFailure.self) {
-                    try await TaskClient.testing().upload(upload, to: TransferURL("http://\(server.address)/d"), as: .put)
+                    try await TaskClient.testing().upload(
+                        upload, to: TransferURL("http://\(server.address)/d"), as: .put)
                 }
                 #expect(server.requests.count == 1)
             }
@@ -93,7 +97,8 @@ struct UploadTests {
             try handle.close()
             try await ScriptedServer.with({ _, _, connection in connection.answer(201) }) { server in
                 let error = await #expect(throws: TransferFailure.self) {
-                    try await TaskClient.testing().upload(upload, to: TransferURL("http://\(server.address)/d"), as: .put)
+                    try await TaskClient.testing().upload(
+                        upload, to: TransferURL("http://\(server.address)/d"), as: .put)
                 }
                 #expect(error?.kind == .file)
                 #expect(server.requests.isEmpty, "no request is complete")
@@ -118,7 +123,8 @@ struct UploadTests {
             case .symbolicLink: try FileManager.default.createSymbolicLink(atPath: droplet, withDestinationPath: secret)
             case .hardLink: try FileManager.default.linkItem(atPath: secret, toPath: droplet)
             case .pipe: try #require(mkfifo(droplet, 0o644) == 0)
-            case .directory: try FileManager.default.createDirectory(atPath: droplet, withIntermediateDirectories: false)
+            case .directory:
+                try FileManager.default.createDirectory(atPath: droplet, withIntermediateDirectories: false)
             case .device: try #require(mknod(droplet, S_IFCHR | 0o644, 0x105) == 0)
             case .socket: try #require(mknod(droplet, S_IFSOCK | 0o644, 0) == 0)
             case .tooLarge: try Data(count: 101).write(to: URL(fileURLWithPath: droplet))

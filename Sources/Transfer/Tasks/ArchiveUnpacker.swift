@@ -99,7 +99,9 @@ private struct TarUnpacker {
     mutating func take(_ bytes: ArraySlice<UInt8>, into writer: inout DirectoryWriter) throws {
         total += Int64(bytes.count)
         // Headers take space, too, and files without content have little else.
-        guard total <= limit.clampedAdding(1 << 30) else { throw TransferFailure(.tooLarge, "it unpacks to more than \(limit) bytes") }
+        guard total <= limit.clampedAdding(1 << 30) else {
+            throw TransferFailure(.tooLarge, "it unpacks to more than \(limit) bytes")
+        }
         rest += bytes
         var offset = 0
         loop: while true {

@@ -153,7 +153,8 @@ public struct DestinationRules: Sendable {
 
     /// getaddrinfo(3), on a thread of its own. How long it takes is bounded by resolv.conf(5).
     public static let systemResolver: Resolver = { host in
-        let result = await withCheckedContinuation { (done: CheckedContinuation<Result<[IPAddress], TransferFailure>, Never>) in
+        let result = await withCheckedContinuation {
+            (done: CheckedContinuation<Result<[IPAddress], TransferFailure>, Never>) in
             let started = SystemThread.start(named: "resolver") {
                 done.resume(returning: Result { () throws(TransferFailure) in try lookUp(host) })
             }

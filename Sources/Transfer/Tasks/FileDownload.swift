@@ -34,7 +34,8 @@ public struct Checksum: Hashable, Sendable, CustomStringConvertible {
         let name = algorithm.lowercased().filter { $0 != "-" }
         let hex = value.lowercased()
         guard let algorithm = Algorithm(rawValue: name) else {
-            throw TransferFailure(.invalid, "the checksum algorithm '\(algorithm.prefix(32))' is none of sha256, sha512, sha1, md5")
+            throw TransferFailure(
+                .invalid, "the checksum algorithm '\(algorithm.prefix(32))' is none of sha256, sha512, sha1, md5")
         }
         guard hex.utf8.count == algorithm.hexLength, hex.allSatisfy({ $0.isHexDigit && $0.isASCII }) else {
             throw TransferFailure(.invalid, "a \(name) checksum has \(algorithm.hexLength) hexadecimal digits")

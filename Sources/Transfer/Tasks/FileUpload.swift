@@ -160,7 +160,8 @@ struct UploadChunks: AsyncSequence, Sendable {
             }
             if offset < size {
                 let bytes: [UInt8]
-                do { bytes = try chunks.file.read(at: offset, maximum: Int(Swift.min(256 << 10, size - offset))) } catch {
+                do { bytes = try chunks.file.read(at: offset, maximum: Int(Swift.min(256 << 10, size - offset))) } catch
+                {
                     throw TransferFailure(.file, "\(error)")
                 }
                 hasher.update(bytes)

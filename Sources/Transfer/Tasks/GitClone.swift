@@ -39,7 +39,8 @@ struct GitClone: Sendable {
             throw TransferFailure(.forbidden, "\(url): what follows # is no branch, tag or commit")
         }
         // The proxy judges https; ssh does not go through it.
-        let pinned = try await url.scheme == .ssh
+        let pinned =
+            try await url.scheme == .ssh
             ? client.rules.addresses(of: url.host, port: url.port).first : nil
         if url.scheme != .ssh { _ = try await client.rules.addresses(of: url) }
         let deadline = ContinuousClock.now + min(Self.longest, client.times.whole)
@@ -150,8 +151,10 @@ private struct Run {
     private func failure(_ result: Subprocess.Result) -> TransferFailure {
         let lines = result.errors.split(whereSeparator: \.isNewline).suffix(3)
         let said = TransferURL.maskedText(lines.joined(separator: "; "))
-        let isTemporary = ["returned error: 5", "returned error: 429", "early EOF", "RPC failed", "reset by peer", "timed out"]
-            .contains { result.errors.contains($0) }
+        let isTemporary = [
+            "returned error: 5", "returned error: 429", "early EOF", "RPC failed", "reset by peer", "timed out",
+        ]
+        .contains { result.errors.contains($0) }
         var secretless = said
         if let password = url.credentials?.password, !password.isEmpty {
             secretless = secretless.replacing(password, with: "***")

@@ -40,7 +40,11 @@ final class GitProxy: Sendable {
         do {
             server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                 .bind(host: "127.0.0.1", port: 0) { channel in
-                    channel.eventLoop.makeCompletedFuture { try Connection(wrappingChannelSynchronously: channel) }
+                    channel.eventLoop.makeCompletedFuture {
+                        try Connection(
+                            wrappingChannelSynchronously: channel,
+                            configuration: .init(isOutboundHalfClosureEnabled: true))
+                    }
                 }
         } catch {
             throw TransferFailure(.file, "git's proxy can't listen on the loopback address")
@@ -105,7 +109,8 @@ final class GitProxy: Sendable {
                         do { for try await bytes in serverInbound { try await outbound.write(bytes) } } catch {
                             // A side that went away is one that has ended.
                         }
-                        try? await connection.channel.close()
+                        // All that was written arrives before the end does; the client then closes its side.
+                        outbound.finish()
                     }
                     do { while let bytes = try await iterator.next() { try await serverOutbound.write(bytes) } } catch {
                         // As above.

@@ -241,7 +241,8 @@ public struct TaskClient: Sendable {
         let what = "\(url) answers \(status)" + (said.isEmpty ? "" : ": \(said)")
         switch status {
         case 404, 410: return TransferFailure(.notFound, what)
-        case 408, 425, 429, 500...599 where status != 501 && status != 505 && status != 507:
+        case 408, 425, 429,
+            500...599 where status != 501 && status != 505 && status != 507:
             return TransferFailure(
                 .unreachable, what, mayGetBetter: true,
                 pause: response.headers.first(name: "Retry-After").flatMap(Double.init))

@@ -91,7 +91,9 @@ public struct TransferURL: Hashable, Sendable {
         do {
             self = try TransferURL(parsing: text)
         } catch {
-            throw TransferFailure(.forbidden, "\(Self.masked(String(text.prefix(Self.maximumLength)))): \(error.reason)")
+            // Without a scheme there is no telling what of it is a password.
+            let shown = text.contains("://") ? Self.masked(String(text.prefix(Self.maximumLength))) : "this is no URL"
+            throw TransferFailure(.forbidden, "\(shown): \(error.reason)")
         }
     }
 
@@ -130,6 +132,9 @@ public struct TransferURL: Hashable, Sendable {
         }
         let slash = rest.firstIndex(of: "/") ?? rest.endIndex
         path = slash == rest.endIndex ? "/" : Self.encoded(rest[slash...])
+        guard Self.decoded(path[...]) != nil, Self.decoded((query ?? "")[...]) != nil else {
+            throw refuse("its path or query is not well encoded")
+        }
         var authority = rest[..<slash]
         self.scheme = scheme
         if let at = authority.lastIndex(of: "@") {

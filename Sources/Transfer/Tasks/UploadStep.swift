@@ -61,7 +61,8 @@ public struct UploadStep: Sendable {
         if let url = try variables.url("STAGING_COMPLETED_URL") {
             report = .service(url, guid: guid ?? "", callback: callback)
         } else if let address = variables["EIRINI_ADDRESS"] {
-            guard let guid, guid.utf8.count <= 200, guid.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) })
+            guard let guid, guid.utf8.count <= 200,
+                guid.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) })
             else { throw TransferFailure(.invalid, "STAGING_GUID is missing, or is no guid") }
             let base = address.hasSuffix("/") ? String(address.dropLast()) : address
             report = .service(try TransferURL("\(base)/stage/\(guid)/completed"), guid: guid, callback: callback)
@@ -174,7 +175,9 @@ public struct UploadStep: Sendable {
     private func deliver(_ json: JSONValue, isPut: Bool, to url: TransferURL) async throws {
         do {
             try await client.send(json, isPut ? .PUT : .POST, to: url, log: log)
-        } catch let error as TransferFailure where error.kind == .refused && error.description.contains("InvalidRequest") {
+        } catch let error as TransferFailure
+            where error.kind == .refused && error.description.contains("InvalidRequest")
+        {
             log("the result had been reported before")
         }
     }
