@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Synchronization
 import TestSupport
 
@@ -24,7 +25,7 @@ final class ScriptedServer: Sendable {
             var rest = bytes[...]
             while !rest.isEmpty {
                 let count = rest.withUnsafeBytes {
-                    Foundation.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue))
+                    Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
                 }
                 guard count > 0 else { return }
                 rest = rest.dropFirst(count)
@@ -119,7 +120,7 @@ final class ScriptedServer: Sendable {
 
     private func accept() {
         while true {
-            let descriptor = Foundation.accept(listener, nil, nil)
+            let descriptor = Glibc.accept(listener, nil, nil)
             guard descriptor >= 0 else { break }
             let goesOn = state.withLock { state in
                 if !state.isStopped { state.open.insert(descriptor) }

@@ -176,7 +176,7 @@ struct UploadStepTests {
 
     @Test("Cistern takes a droplet from it over TLS, twice, and gives it back")
     func cistern() async throws {
-        let sample = try await Fixtures.sample("python")
+        let sample = try await Fixtures.sample("static")
         try await StepWorld.with { world in
             let server = try await RunningServer(data: world.directory + "/data")
             defer { server.process.killGroup() }

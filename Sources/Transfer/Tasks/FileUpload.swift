@@ -87,10 +87,10 @@ public struct Upload: Sendable {
     }
 
     /// What is sent beside the bytes. `Digest` (RFC 3230) is what Cistern checks; `Content-Digest` (RFC 9530) and
-    /// `Content-MD5` are what the controller and cc-uploader check. They are of the content that is sent, which for a
-    /// form is the form: there only the part has them.
+    /// `Content-MD5` are what the controller and cc-uploader check. All are of the file, also where it is sent in a
+    /// form: that is what the controller compares them with.
     var checksumHeaders: [(String, String)] {
-        let base64 = Base64.encode(Array(digest.hex.hexadecimalBytes))
+        let base64 = Base64.encode(digest.hex.hexadecimalBytes)
         return [
             ("Digest", "sha256=\(digest.hex)"), ("Content-Digest", "sha-256=:\(base64):"),
             ("Content-MD5", Base64.encode(md5)),
