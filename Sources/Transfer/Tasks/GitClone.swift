@@ -47,7 +47,7 @@ struct GitClone: Sendable {
         return try await client.retrying(url, log: log) { _, _ in
             try await GitProxy.with(client.rules, connectTimeout: .seconds(10)) { proxy, proxyURL in
                 let run = Run(
-                    git: git, clone: self, url: url, proxyURL: proxyURL, sshAddress: pinned, deadline: deadline)
+                    git: git, settings: self, url: url, proxyURL: proxyURL, sshAddress: pinned, deadline: deadline)
                 do { return try await run.clone(ref, into: directory) } catch {
                     throw proxy.refusal.map { TransferFailure($0.kind, "\(url): \($0.description)") } ?? error
                 }
@@ -65,7 +65,7 @@ struct GitClone: Sendable {
 /// The runs of git that make one clone.
 private struct Run {
     let git: String
-    let clone: GitClone
+    let settings: GitClone
     let url: TransferURL
     let proxyURL: String
     let sshAddress: IPAddress?
@@ -106,7 +106,7 @@ private struct Run {
     }
 
     private func run(_ arguments: [String]) async throws -> Subprocess.Result {
-        let isPlain = clone.client.rules.allowsPlain
+        let isPlain = settings.client.rules.allowsPlain
         var configuration = [
             "core.hooksPath=/dev/null", "core.fsmonitor=false", "core.askPass=", "gc.auto=0",
             "protocol.ext.allow=never", "protocol.file.allow=never", "advice.detachedHead=false",
@@ -114,12 +114,12 @@ private struct Run {
         ]
         // Servers, not the process list, are to see these.
         var environment = [
-            "PATH": clone.searchPath, "HOME": "/nonexistent", "LC_ALL": "C", "GIT_CONFIG_NOSYSTEM": "1",
+            "PATH": settings.searchPath, "HOME": "/nonexistent", "LC_ALL": "C", "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_SYSTEM": "/dev/null", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "", "SSH_ASKPASS": "", "GIT_ALLOW_PROTOCOL": isPlain ? "https:ssh:http" : "https:ssh",
             "GIT_ATTR_NOSYSTEM": "1", "https_proxy": proxyURL, "http_proxy": proxyURL, "no_proxy": "",
         ]
-        if let file = clone.authorityFile { environment["GIT_SSL_CAINFO"] = file }
+        if let file = settings.authorityFile { environment["GIT_SSL_CAINFO"] = file }
         if let credentials = url.credentials, url.scheme != .ssh {
             // git calls it for this server alone, and only if the server asks.
             configuration.append(
@@ -138,7 +138,7 @@ private struct Run {
         }
         let program = Subprocess(
             path: git, arguments: configuration.flatMap { ["-c", $0] } + arguments, environment: environment,
-            groups: clone.groups)
+            groups: settings.groups)
         let result = try await program.run(until: deadline)
         try Task.checkCancellation()
         guard !result.isTimedOut else {

@@ -107,18 +107,16 @@ public struct UploadStep: Sendable {
     }
 
     private func readResult() throws(TransferFailure) -> StagedResult {
-        let list: BuildpackList
         let bytes = try StepFiles.read(files.buildpackList, limit: 4 << 20)
-        guard let json = try? JSONValue(parsing: bytes), let read = BuildpackList(json: json) else {
+        guard let json = try? JSONValue(parsing: bytes), let list = BuildpackList(json: json) else {
             throw TransferFailure(.invalid, "\(files.buildpackList) is no list of buildpacks: run stage-download first")
         }
-        list = read
         guard let file = try UploadFile.made("result.json", in: files.output, limit: Int64(limits.result)) else {
             throw TransferFailure(.file, "the build left no result.json in \(files.output)")
         }
         let text: [UInt8]
         do { text = try file.bytes() } catch { throw TransferFailure(.file, "\(error)") }
-        guard let json = try? JSONValue(parsing: text), let result = StagedResult(json, buildpacks: list) else {
+        guard let document = try? JSONValue(parsing: text), let result = StagedResult(document, buildpacks: list) else {
             throw TransferFailure(.corrupt, "\(files.result) is not what a build writes")
         }
         return result
