@@ -177,6 +177,81 @@ struct DownloadStepTests {
         }
     }
 
+    @Test(
+        "takes its variables from the environment, from a file or from standard input",
+        arguments: ["environment", "file", "-"])
+    func variables(place: String) async throws {
+        try await StepWorld.with { world in
+            let app = try await world.zip(Self.app, "app")
+            try await ScriptedServer.with(files: ["/app": app, "/pack": app]) { server in
+                let base = "http://\(server.address)"
+                let list: JSONValue = [["key": "k", "url": .string(base + "/pack")]]
+                let members: [String: JSONValue] = [
+                    "DOWNLOAD_URL": .string(base + "/app"), "BUILDPACKS": .string(list.canonicalText),
+                    "EIRINI_BUILDPACKS_DIR": .string(world.buildpacks),
+                    "EIRINI_WORKSPACE_DIR": .string(world.workspace),
+                ]
+                try world.write(task: .object(members))
+                let result = try await run(
+                    "stage-download",
+                    StepWorld.local
+                        + (place == "environment"
+                            ? [] : ["--task", place == "-" ? "-" : world.directory + "/task.json"]),
+                    environment: place == "environment" ? members.compactMapValues(\.string) : [:],
+                    input: place == "-" ? JSONValue.object(members).canonicalText : "")
+                #expect(result.status == 0, "\(result.errors)")
+                #expect(try BuildpackList(json: #require(try world.list()))?.buildpacks.map(\.name) == ["k"])
+                #expect(world.read(world.workspace + "/app.zip") == app)
+            }
+        }
+    }
+
+    @Test("speaks TLS with whom it trusts, and so does git, which clones all where it can't clone a part")
+    func tls() async throws {
+        try await StepWorld.with { world in
+            let served = world.directory + "/served"
+            try FileManager.default.createDirectory(atPath: served, withIntermediateDirectories: false)
+            try world.write(try await world.zip(Self.app, "app"), "served/app")
+            // Files alone, without a program of git's: there is nobody to ask for a part of the history.
+            let repository = try await world.repository(["bin/detect": Self.detect])
+            try await world.git(["clone", "--quiet", "--bare", repository, served + "/pack.git"], in: world.directory)
+            try await world.git(["update-server-info"], in: served + "/pack.git")
+            let (certificate, key) = (world.directory + "/certificate.pem", world.directory + "/key.pem")
+            try await runSuccessfully(
+                "openssl",
+                ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=files"]
+                    + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate])
+            let script = """
+                import functools, http.server, ssl, sys
+                handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])
+                server = http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[4])), handler)
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(sys.argv[2], sys.argv[3])
+                server.socket = context.wrap_socket(server.socket, server_side=True)
+                server.serve_forever()
+                """
+            let port = String(try freePort())
+            let server = try ChildProcess(
+                "python3", ["-c", script, served, certificate, key, port], log: served + ".log")
+            defer { server.killGroup() }
+            let base = "https://127.0.0.1:\(port)"
+            try await waitUntil("the server") { try await run("curl", ["-sk", base]).status == 0 }
+            let task: JSONValue = [
+                "DOWNLOAD_URL": .string(base + "/app"),
+                "BUILDPACKS": [["key": "k", "name": "n", "url": .string(base + "/pack.git#v1")]],
+            ]
+            let allowed = ["--allow-host", "127.0.0.1:\(port)"]
+            let untrusted = try await world.download(task, allowed)
+            #expect(untrusted.status == 1)
+            #expect(untrusted.errors.contains("--ca"), "\(untrusted.errors)")
+            let result = try await world.download(task, allowed + ["--ca", certificate])
+            #expect(result.status == 0, "\(result.errors)")
+            let list = try #require(BuildpackList(json: #require(try world.list()))?.buildpacks)
+            #expect(try await list.map(\.source) == ["git:" + world.git(["rev-parse", "v1"], in: repository)])
+            #expect(world.read("\(world.buildpacks)/\(list[0].directory)/bin/detect") == Array(Self.detect.utf8))
+        }
+    }
+
     @Test("hostile archives are refused, and nothing of them is left", arguments: ["../x", "/x", "link/x"])
     func hostileTar(name: String) async throws {
         try await StepWorld.with { world in
