@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import JSON
+import OCI
 public import Staging
 
 /// A buildpack that a task asks for.

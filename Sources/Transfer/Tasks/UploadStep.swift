@@ -1,5 +1,7 @@
 import Glibc
 import JSON
+import NIOHTTP1
+import OCI
 public import Staging
 
 /// The last step of a staging task: sends the droplet and the build cache, and reports the result.
