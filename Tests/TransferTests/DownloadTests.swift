@@ -32,13 +32,13 @@ extension TaskClient {
 @Suite("Downloads of a task")
 struct DownloadTests {
     static let content = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 7 ^ $0) }
-    private static var checksum: Checksum {
-        get throws { try Checksum(algorithm: "sha256", value: Digest.of(content).hex) }
+    private static var checksum: ExpectedChecksum {
+        get throws { try ExpectedChecksum(algorithm: "sha256", value: Digest.of(content).hex) }
     }
 
     /// Downloads `/file` and says what is there afterwards.
     private static func download(
-        checksum: Checksum? = nil, limit: Int64 = 1 << 20, client: TaskClient? = nil,
+        checksum: ExpectedChecksum? = nil, limit: Int64 = 1 << 20, client: TaskClient? = nil,
         _ handler: @escaping ScriptedServer.Handler,
         _ check: (Result<DownloadedFile, any Error>, [UInt8]?, [ScriptedServer.Request]) throws -> Void
     ) async throws {

@@ -3,7 +3,7 @@ import Glibc
 import Runtime
 
 /// An IPv4 or IPv6 address.
-public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
+package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
     /// 4 or 16 bytes, in network order.
     let bytes: [UInt8]
 
@@ -11,7 +11,7 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
 
     /// Reads an address in any spelling that connecting by name would take: IPv4 in decimal, octal or hexadecimal, of
     /// one to four parts (inet_aton(3)); IPv6 without a zone. Nil if it is none.
-    public init?(_ text: String) {
+    package init?(_ text: String) {
         var four = in_addr()
         var six = in6_addr()
         if !text.contains(where: \.isWhitespace), inet_aton(text, &four) == 1 {
@@ -24,7 +24,7 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// The canonical spelling.
-    public var description: String {
+    package var description: String {
         var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
         _ = bytes.withUnsafeBytes {
             inet_ntop(bytes.count == 4 ? AF_INET : AF_INET6, $0.baseAddress, &text, socklen_t(text.count))
@@ -52,7 +52,7 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
             .compactMap { IPAddress($0) })
 
     /// Why no task may connect to it; nil if it may. Private networks are where controllers live: they are allowed.
-    public var refusal: String? {
+    package var refusal: String? {
         if let embedded { return embedded.refusal }
         if Self.metadata.contains(self) { return "a metadata service's address" }
         if bytes.count == 4 {
@@ -81,15 +81,15 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
 /// A URL must be https and its host must not have a loopback, link-local, unspecified, multicast, reserved or metadata
 /// address. Names are resolved first, every address is judged, and one that was judged is connected to, so that a name
 /// that is resolved differently a second time gains nothing. The same holds for redirects.
-public struct DestinationRules: Sendable {
+package struct DestinationRules: Sendable {
     /// A host that tasks may reach whatever its address.
-    public struct AllowedHost: Hashable, Sendable {
+    package struct AllowedHost: Hashable, Sendable {
         let host: String
         /// Nil: any.
         let port: Int?
 
         /// `host`, `host:port`, `[IPv6]` or `[IPv6]:port`; nil if it is none of them.
-        public init?(_ text: String) {
+        package init?(_ text: String) {
             guard let (host, port) = TransferURL.hostAndPort(text[...]) else { return nil }
             self.host = Self.canonical(host)
             self.port = port
@@ -108,9 +108,9 @@ public struct DestinationRules: Sendable {
 
     /// Finds the addresses of a name that is no address.
     /// - Throws: `TransferFailure`.
-    public typealias Resolver = @Sendable (_ host: String) async throws -> [IPAddress]
+    package typealias Resolver = @Sendable (_ host: String) async throws -> [IPAddress]
 
-    public init(
+    package init(
         allowedHosts: Set<AllowedHost> = [], allowsPlain: Bool = false, allowsFiles: Bool = false,
         resolve: @escaping Resolver = systemResolver
     ) {
@@ -152,7 +152,7 @@ public struct DestinationRules: Sendable {
     }
 
     /// getaddrinfo(3), on a thread of its own. How long it takes is bounded by resolv.conf(5).
-    public static let systemResolver: Resolver = { host in
+    package static let systemResolver: Resolver = { host in
         let result = await withCheckedContinuation {
             (done: CheckedContinuation<Result<[IPAddress], TransferFailure>, Never>) in
             let started = SystemThread.start(named: "resolver") {
@@ -196,5 +196,5 @@ public struct DestinationRules: Sendable {
 
     /// Lets names be looked up in /etc/hosts and by DNS only, whatever nsswitch.conf(5) says. A statically linked
     /// program would load other services from libraries of the root file system that it happens to run in.
-    public static func resolveWithoutLibraries() { clinux_resolve_plainly() }
+    package static func resolveWithoutLibraries() { clinux_resolve_plainly() }
 }

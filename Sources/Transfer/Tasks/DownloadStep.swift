@@ -2,7 +2,7 @@ import Foundation
 import Glibc
 import JSON
 import OCI
-public import Staging
+package import Staging
 
 /// A buildpack that a task asks for.
 struct WantedBuildpack: Sendable {
@@ -12,7 +12,7 @@ struct WantedBuildpack: Sendable {
     /// The URL as it was given, or a path.
     let source: String
     let skipsDetect: Bool
-    let checksum: Checksum?
+    let checksum: ExpectedChecksum?
 
     /// More buildpacks than any task has.
     private static let maximumCount = 256
@@ -30,9 +30,9 @@ struct WantedBuildpack: Sendable {
             }
             let key = TransferURL.masked(item["key"]?.string.flatMap { $0.isEmpty ? nil : $0 } ?? source)
             let name = TransferURL.masked(item["name"]?.string.flatMap { $0.isEmpty ? nil : $0 } ?? key)
-            var checksum: Checksum?
+            var checksum: ExpectedChecksum?
             if let hex = item["sha256"]?.string, !hex.isEmpty {
-                checksum = try Checksum(algorithm: "sha256", value: hex)
+                checksum = try ExpectedChecksum(algorithm: "sha256", value: hex)
             }
             wanted.append(
                 WantedBuildpack(
@@ -47,14 +47,14 @@ struct WantedBuildpack: Sendable {
 ///
 /// A step that was interrupted leaves nothing that the next ones take for whole: files and directories get their names
 /// when they are complete, and the list of buildpacks comes last. It may be run again over what is there.
-public struct DownloadStep: Sendable {
-    public struct Limits: Sendable {
+package struct DownloadStep: Sendable {
+    package struct Limits: Sendable {
         /// Bytes of one download.
-        public var download: Int64 = 8 << 30
+        package var download: Int64 = 8 << 30
         /// Bytes that one buildpack may unpack to.
-        public var unpacked: Int64 = 16 << 30
+        package var unpacked: Int64 = 16 << 30
 
-        public init() {}
+        package init() {}
     }
 
     private let files: StagingFiles
@@ -74,7 +74,7 @@ public struct DownloadStep: Sendable {
     ///   - authorities: PEM files of authorities, for git; `client` has its own.
     ///   - log: gets lines for people, which hold no secrets.
     /// - Throws: `TransferFailure`, `.invalid`.
-    public init(
+    package init(
         _ variables: TaskVariables, files: StagingFiles, client: TaskClient, authorities: [String] = [],
         limits: Limits = Limits(), groups: ProcessGroups, log: @escaping @Sendable (String) -> Void
     ) throws(TransferFailure) {
@@ -97,7 +97,7 @@ public struct DownloadStep: Sendable {
     }
 
     /// - Throws: `TransferFailure`, `CancellationError`.
-    public func run() async throws {
+    package func run() async throws {
         try StepFiles.makeDirectory(files.workspace)
         try StepFiles.makeDirectory(files.buildpacks)
         try StepFiles.remove(files.buildpackList)
@@ -143,9 +143,9 @@ public struct DownloadStep: Sendable {
         try StepFiles.remove(files.oldCache)
         do {
             guard let url = try variables.url("BUILDPACK_CACHE_DOWNLOAD_URI") else { return }
-            var checksum: Checksum?
+            var checksum: ExpectedChecksum?
             if let value = variables["BUILDPACK_CACHE_CHECKSUM"] {
-                checksum = try Checksum(
+                checksum = try ExpectedChecksum(
                     algorithm: variables["BUILDPACK_CACHE_CHECKSUM_ALGORITHM"] ?? "sha256", value: value)
             }
             let (size, _) = try await get(url, to: files.oldCache, checksum: checksum)
@@ -160,7 +160,7 @@ public struct DownloadStep: Sendable {
     }
 
     /// Fetches or copies one file.
-    private func get(_ url: TransferURL, to path: String, checksum: Checksum?) async throws -> (Int64, digest: String) {
+    private func get(_ url: TransferURL, to path: String, checksum: ExpectedChecksum?) async throws -> (Int64, digest: String) {
         if url.scheme == .file {
             let source = try localPath(url)
             try StepFiles.remove(path + ".partial")

@@ -2,11 +2,11 @@ import AsyncHTTPClient
 import Glibc
 import NIOCore
 import NIOHTTP1
-public import OCI
+package import OCI
 
 /// A checksum that a download must have.
-public struct Checksum: Hashable, Sendable, CustomStringConvertible {
-    public enum Algorithm: String, Hashable, Sendable, CaseIterable {
+package struct ExpectedChecksum: Hashable, Sendable, CustomStringConvertible {
+    package enum Algorithm: String, Hashable, Sendable, CaseIterable {
         case sha256
         case sha512
         case sha1
@@ -22,15 +22,15 @@ public struct Checksum: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    public let algorithm: Algorithm
+    package let algorithm: Algorithm
     /// Lower-case hexadecimal.
-    public let hex: String
+    package let hex: String
 
     /// - Parameters:
     ///   - algorithm: `sha256`, `sha512`, `sha1` or `md5`; upper case and a dash (`SHA-256`) are understood.
     ///   - value: hexadecimal.
     /// - Throws: `TransferFailure`, `.invalid`.
-    public init(algorithm: String, value: String) throws(TransferFailure) {
+    package init(algorithm: String, value: String) throws(TransferFailure) {
         let name = algorithm.lowercased().filter { $0 != "-" }
         let hex = value.lowercased()
         guard let algorithm = Algorithm(rawValue: name) else {
@@ -44,15 +44,15 @@ public struct Checksum: Hashable, Sendable, CustomStringConvertible {
         self.hex = hex
     }
 
-    public var description: String { "\(algorithm.rawValue):\(hex)" }
+    package var description: String { "\(algorithm.rawValue):\(hex)" }
 }
 
 /// A file that was downloaded.
-public struct DownloadedFile: Hashable, Sendable {
+package struct DownloadedFile: Hashable, Sendable {
     /// Bytes.
-    public let size: Int64
+    package let size: Int64
     /// SHA-256.
-    public let digest: Digest
+    package let digest: Digest
 }
 
 /// The file that a download is written into. It gets its name when it is whole; until then it is called
@@ -66,14 +66,14 @@ private final class PartialFile {
     private var sha512 = DigestHasher(.sha512)
     private var sha1 = SHA1Hasher()
     private var md5 = MD5Hasher()
-    private let checksum: Checksum?
+    private let checksum: ExpectedChecksum?
     private let limit: Int64
     /// The strong validator of the answer that came in part (RFC 9110, section 8.8.3).
     var tag: String?
     /// The whole file's size in bytes, where the answer said it.
     var total: Int64?
 
-    init(path: String, checksum: Checksum?, limit: Int64) throws(TransferFailure) {
+    init(path: String, checksum: ExpectedChecksum?, limit: Int64) throws(TransferFailure) {
         self.path = path
         self.checksum = checksum
         self.limit = limit
@@ -168,8 +168,8 @@ extension TaskClient {
     ///   - path: the file's name; a file of that name is replaced. Its directory must exist.
     ///   - limit: bytes.
     /// - Throws: `TransferFailure`, `CancellationError`.
-    public func download(
-        _ url: TransferURL, to path: String, checksum: Checksum? = nil, limit: Int64,
+    package func download(
+        _ url: TransferURL, to path: String, checksum: ExpectedChecksum? = nil, limit: Int64,
         log: @Sendable (String) -> Void = { _ in }
     ) async throws -> DownloadedFile {
         let file = try PartialFile(path: path, checksum: checksum, limit: limit)

@@ -3,10 +3,10 @@ import Glibc
 import JSON
 import NIOCore
 import NIOHTTP1
-public import OCI
+package import OCI
 
 /// How a server takes an upload.
-public enum UploadForm: String, Hashable, Sendable, CaseIterable {
+package enum UploadForm: String, Hashable, Sendable, CaseIterable {
     /// `PUT` of the raw bytes: Cistern's own `/droplets/<guid>`.
     case put
     /// `POST` of the raw bytes: cc-uploader, as the predecessor's uploader did.
@@ -24,7 +24,7 @@ extension UploadFile {
     ///   - limit: bytes.
     /// - Returns: nil if there is no such file.
     /// - Throws: `TransferFailure`.
-    public static func made(
+    package static func made(
         _ name: String, in directory: String, limit: Int64
     ) throws(TransferFailure) -> UploadFile? {
         let path = "\(directory)/\(name)"
@@ -56,15 +56,15 @@ extension UploadFile {
 /// A file to be uploaded, with its checksums. Its bytes are read twice: for the checksums, which are sent before them,
 /// and to be sent. A server that checks them refuses what has changed in between; one that does not is protected by the
 /// count of bytes and by the second hash, without which the last block is not sent.
-public struct Upload: Sendable {
+package struct Upload: Sendable {
     let file: UploadFile
-    public let digest: Digest
+    package let digest: Digest
     private let md5: [UInt8]
 
-    public var size: Int64 { file.size }
+    package var size: Int64 { file.size }
 
     /// - Throws: `TransferFailure`.
-    public init(_ file: UploadFile) throws(TransferFailure) {
+    package init(_ file: UploadFile) throws(TransferFailure) {
         self.file = file
         var sha256 = DigestHasher(.sha256)
         var md5 = MD5Hasher()
@@ -185,7 +185,7 @@ extension TaskClient {
     /// bytes are the same, which their digest tells. Cistern finds the droplet that it has and answers as before; the
     /// controller and cc-uploader replace what they have by the same.
     /// - Throws: `TransferFailure`, `CancellationError`.
-    public func upload(
+    package func upload(
         _ upload: Upload, to url: TransferURL, as form: UploadForm, log: @Sendable (String) -> Void = { _ in }
     ) async throws {
         let prepared = upload.prepared(as: form)

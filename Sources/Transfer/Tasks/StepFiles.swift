@@ -7,14 +7,14 @@ import JSON
 /// Whoever may read `/proc/PID/environ` sees the environment, whatever the process does afterwards. So all of it may
 /// come from a JSON object in a file instead, whose members have the variables' names (a text, or the JSON itself where
 /// the variable's text is JSON). `-` is standard input, which leaves nothing behind.
-public struct TaskVariables: Sendable {
+package struct TaskVariables: Sendable {
     /// Bytes of the file.
     private static let maximumFile = 4 << 20
 
     private let texts: [String: String]
 
     /// - Throws: `TransferFailure`, `.invalid`.
-    public init(environment: [String: String], file: String?) throws(TransferFailure) {
+    package init(environment: [String: String], file: String?) throws(TransferFailure) {
         var texts = environment
         if let file {
             let bytes = try StepFiles.read(file == "-" ? "/dev/stdin" : file, limit: Self.maximumFile)
@@ -27,7 +27,7 @@ public struct TaskVariables: Sendable {
     }
 
     /// The text of a variable; nil if it is missing or empty.
-    public subscript(_ name: String) -> String? { texts[name] }
+    package subscript(_ name: String) -> String? { texts[name] }
 
     /// - Throws: `TransferFailure`, `.invalid`, which names the variable and shows no secret.
     func url(_ name: String) throws(TransferFailure) -> TransferURL? {
@@ -43,7 +43,7 @@ public struct TaskVariables: Sendable {
     /// `cc-server-crt-key`, each if it is there; `CF_SYSTEM_CERT_PATH` has authorities in `*.crt` and `*.pem`.
     /// - Parameter authorities: more PEM files of authorities.
     /// - Throws: `TransferFailure`, `.invalid`.
-    public func trust(authorities: [String]) throws(TransferFailure) -> TaskTrust {
+    package func trust(authorities: [String]) throws(TransferFailure) -> TaskTrust {
         let files = authorityFiles(authorities)
         let certificate = certificates + "/cc-server-crt"
         let key = certificates + "/cc-server-crt-key"
@@ -66,8 +66,8 @@ public struct TaskVariables: Sendable {
 
 extension TaskVariables: CustomStringConvertible, CustomReflectable {
     /// The names; the values are left out.
-    public var description: String { texts.keys.sorted().joined(separator: ", ") }
-    public var customMirror: Mirror { Mirror(self, children: ["names": description]) }
+    package var description: String { texts.keys.sorted().joined(separator: ", ") }
+    package var customMirror: Mirror { Mirror(self, children: ["names": description]) }
 }
 
 /// Calls on files that the steps share.

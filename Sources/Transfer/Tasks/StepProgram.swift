@@ -3,14 +3,14 @@ import Foundation
 import Glibc
 
 /// An option of a step's command line.
-public struct StepOption: Sendable {
+package struct StepOption: Sendable {
     /// With its dashes.
     let name: String
     /// What stands for its value in the help; nil: it is a flag.
     let value: String?
     let help: String
 
-    public init(_ name: String, _ value: String? = nil, _ help: String) {
+    package init(_ name: String, _ value: String? = nil, _ help: String) {
         self.name = name
         self.value = value
         self.help = help
@@ -27,7 +27,7 @@ public struct StepOption: Sendable {
 }
 
 /// The values of a step's options.
-public struct StepArguments: Sendable {
+package struct StepArguments: Sendable {
     private let values: [String: [String]]
 
     /// - Throws: `TransferFailure`, `.invalid`, for what is no option.
@@ -51,13 +51,13 @@ public struct StepArguments: Sendable {
         self.values = values
     }
 
-    public subscript(_ name: String) -> String? { values[name]?.last }
-    public func all(_ name: String) -> [String] { values[name] ?? [] }
-    public func has(_ name: String) -> Bool { values[name] != nil }
+    package subscript(_ name: String) -> String? { values[name]?.last }
+    package func all(_ name: String) -> [String] { values[name] ?? [] }
+    package func has(_ name: String) -> Bool { values[name] != nil }
 
     /// A positive number.
     /// - Throws: `TransferFailure`, `.invalid`.
-    public func number(_ name: String) throws(TransferFailure) -> Int64? {
+    package func number(_ name: String) throws(TransferFailure) -> Int64? {
         guard let text = self[name] else { return nil }
         guard let number = Int64(text), number > 0, number < 1 << 53 else {
             throw TransferFailure(.invalid, "\(name) takes a number above 0, not '\(text)'")
@@ -67,7 +67,7 @@ public struct StepArguments: Sendable {
 
     /// The client that the common options ask for.
     /// - Throws: `TransferFailure`, `.invalid`.
-    public func client(_ variables: TaskVariables, allowsFiles: Bool = false) throws(TransferFailure) -> TaskClient {
+    package func client(_ variables: TaskVariables, allowsFiles: Bool = false) throws(TransferFailure) -> TaskClient {
         var hosts: Set<DestinationRules.AllowedHost> = []
         for text in all("--allow-host") {
             guard let host = DestinationRules.AllowedHost(text) else {
@@ -85,13 +85,13 @@ public struct StepArguments: Sendable {
 }
 
 /// The frame of a step's program: signals, command line, variables, messages and exit codes.
-public enum StepProgram {
+package enum StepProgram {
     /// Runs a step and ends the process: status 0 if it is done, 1 if it failed, 2 if it was called wrongly. The last
     /// line on standard error says what failed, in a sentence.
     /// - Parameters:
     ///   - summary: what the program does and which variables it reads, for the help.
     ///   - options: those that it has besides the common ones.
-    public static func run(
+    package static func run(
         _ name: String, summary: String, options: [StepOption],
         _ body: (StepArguments, TaskVariables, ProcessGroups) async throws -> Void
     ) async -> Never {
@@ -132,7 +132,7 @@ public enum StepProgram {
     }
 
     /// Prints a line for people at once.
-    public static let log: @Sendable (String) -> Void = { line in
+    package static let log: @Sendable (String) -> Void = { line in
         let bytes = Array("\(line)\n".utf8)
         _ = write(STDOUT_FILENO, bytes, bytes.count)
     }

@@ -3,22 +3,22 @@ import Runtime
 import Synchronization
 
 /// The process groups of the programs that run for a step, so that a signal that ends the step ends them, too.
-public final class ProcessGroups: Sendable {
+package final class ProcessGroups: Sendable {
     private let groups = Mutex<Set<pid_t>>([])
 
-    public init() {}
+    package init() {}
 
     fileprivate func add(_ group: pid_t) { groups.withLock { _ = $0.insert(group) } }
     fileprivate func remove(_ group: pid_t) { groups.withLock { _ = $0.remove(group) } }
 
     /// Kills them all. What they leave undone is left.
-    public func killAll() {
+    package func killAll() {
         groups.withLock { groups in for group in groups { kill(-group, SIGKILL) } }
     }
 
     /// Lets SIGTERM, SIGINT and SIGHUP end this process at once, and the programs that run for it. Called before
     /// there is a second thread.
-    public func endWithSignals() {
+    package func endWithSignals() {
         var set = sigset_t()
         sigemptyset(&set)
         for signal in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&set, signal) }

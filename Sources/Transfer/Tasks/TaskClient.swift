@@ -3,9 +3,10 @@ import Glibc
 import NIOCore
 import NIOHTTP1
 import NIOSSL
+import OCI
 
 /// Whom a task's TLS connections trust, and the certificate that they show.
-public struct TaskTrust: Sendable {
+package struct TaskTrust: Sendable {
     let configuration: TLSConfiguration
     /// As `configuration`, with the client's certificate: for the server that a URL of the task names, not for those
     /// that it redirects to.
@@ -16,7 +17,7 @@ public struct TaskTrust: Sendable {
     ///   - authorities: PEM files of authorities that are trusted besides the system's.
     ///   - identity: PEM files of the certificate, and of its key, that a server may ask for.
     /// - Throws: `TransferFailure`, `.invalid`.
-    public init(
+    package init(
         authorities: [String] = [], identity: (certificate: String, key: String)? = nil
     ) throws(TransferFailure) {
         var tls = TLSConfiguration.makeClientConfiguration()
@@ -54,23 +55,23 @@ private enum ExchangeStep<Value: Sendable>: Sendable {
 
 /// Speaks HTTP for a staging task: only with whom `DestinationRules` allow, with time-outs, and again where that may
 /// help.
-public struct TaskClient: Sendable {
-    public struct Times: Sendable {
+package struct TaskClient: Sendable {
+    package struct Times: Sendable {
         /// How long a connection may take to come up.
-        public var connect = Duration.seconds(10)
+        package var connect = Duration.seconds(10)
         /// How long the other side may send, or take, nothing.
-        public var silence = Duration.seconds(60)
+        package var silence = Duration.seconds(60)
         /// How long one transfer may take, with all its attempts.
-        public var whole = Duration.seconds(3600)
+        package var whole = Duration.seconds(3600)
         /// How many times in a row a transfer is tried that makes no progress.
-        public var attempts = 6
+        package var attempts = 6
         /// The pause before the second attempt; it doubles from one to the next, and up to a quarter is taken off or
         /// put on by chance.
-        public var firstPause = Duration.milliseconds(500)
+        package var firstPause = Duration.milliseconds(500)
         /// The longest pause, also where the server asks for a longer one.
-        public var longestPause = Duration.seconds(60)
+        package var longestPause = Duration.seconds(60)
 
-        public init() {}
+        package init() {}
     }
 
     static let maximumRedirects = 10
@@ -83,7 +84,7 @@ public struct TaskClient: Sendable {
     private let pause: @Sendable (Duration) async throws -> Void
 
     /// - Parameter pause: waits for a duration before an attempt.
-    public init(
+    package init(
         rules: DestinationRules, trust: TaskTrust, times: Times = Times(),
         pause: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
     ) {

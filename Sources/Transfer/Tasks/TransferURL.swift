@@ -1,8 +1,8 @@
 import Glibc
 
 /// Why a transfer of a staging task failed: a kind for programs, and a sentence for people that holds no secret.
-public struct TransferFailure: Error, Hashable, Sendable, CustomStringConvertible {
-    public enum Kind: Hashable, Sendable {
+package struct TransferFailure: Error, Hashable, Sendable, CustomStringConvertible {
+    package enum Kind: Hashable, Sendable {
         /// A URL that can't be used, or that may not be (`DestinationRules`).
         case forbidden
         /// A setting, variable or file of the task that can't be used.
@@ -25,15 +25,15 @@ public struct TransferFailure: Error, Hashable, Sendable, CustomStringConvertibl
         case timedOut
     }
 
-    public let kind: Kind
+    package let kind: Kind
     /// A sentence without its full stop: what failed, and what to do about it.
-    public let description: String
+    package let description: String
     /// Whether trying again may help.
     let mayGetBetter: Bool
     /// How many seconds the server asks to wait.
     let pause: Double?
 
-    public init(_ kind: Kind, _ description: String) {
+    package init(_ kind: Kind, _ description: String) {
         self.init(kind, description, mayGetBetter: kind == .unreachable)
     }
 
@@ -55,8 +55,8 @@ public struct TransferFailure: Error, Hashable, Sendable, CustomStringConvertibl
 
 /// A URL of a staging task (RFC 3986), taken apart once, so that what is checked is what is connected to. Its
 /// description is `masked`.
-public struct TransferURL: Hashable, Sendable {
-    public enum Scheme: String, Sendable {
+package struct TransferURL: Hashable, Sendable {
+    package enum Scheme: String, Sendable {
         case http
         case https
         /// Only for git.
@@ -68,11 +68,11 @@ public struct TransferURL: Hashable, Sendable {
     /// The largest URL that is read, in bytes.
     static let maximumLength = 8192
 
-    public let scheme: Scheme
+    package let scheme: Scheme
     /// User and password, decoded; nil if the URL has none.
     let credentials: Credentials?
     /// In lower case, without brackets and without a dot at its end; empty if the scheme is `file`.
-    public let host: String
+    package let host: String
     let explicitPort: Int?
     /// Begins with `/`, percent-encoded.
     let path: String
@@ -87,7 +87,7 @@ public struct TransferURL: Hashable, Sendable {
     }
 
     /// - Throws: `TransferFailure`, `.forbidden`.
-    public init(_ text: String) throws(TransferFailure) {
+    package init(_ text: String) throws(TransferFailure) {
         do {
             self = try TransferURL(parsing: text)
         } catch {
@@ -201,7 +201,7 @@ public struct TransferURL: Hashable, Sendable {
     /// The path of a `file:` URL, decoded; nil if it has a NUL or is not UTF-8.
     var filePath: String? { Self.decoded(path[...]) }
 
-    public var port: Int {
+    package var port: Int {
         explicitPort
             ?? {
                 switch scheme {
@@ -228,13 +228,13 @@ public struct TransferURL: Hashable, Sendable {
     var withoutCredentials: String { origin + path + (query.map { "?\($0)" } ?? "") }
 
     /// The URL for messages and records: without user, password and query, any of which may be a secret.
-    public var masked: String {
+    package var masked: String {
         origin + path + (query == nil ? "" : "?***") + (fragment.map { "#\(Self.encoded($0[...]))" } ?? "")
     }
 
     /// Any text that may be a URL, without what may be a secret: user, password and query. What is no URL stays as it
     /// is; what is a malformed one loses all up to its last `@`.
-    public static func masked(_ text: String) -> String {
+    package static func masked(_ text: String) -> String {
         guard text.contains("://") else { return text }
         if let url = try? TransferURL(parsing: text) { return url.masked }
         guard let mark = text.firstRange(of: "://") else { return text }
@@ -245,7 +245,7 @@ public struct TransferURL: Hashable, Sendable {
     }
 
     /// Text of another program in which URLs may stand, each of them masked.
-    public static func maskedText(_ text: String) -> String {
+    package static func maskedText(_ text: String) -> String {
         var result = ""
         var word = ""
         for character in text {
@@ -330,6 +330,6 @@ public struct TransferURL: Hashable, Sendable {
 }
 
 extension TransferURL: CustomStringConvertible, CustomReflectable {
-    public var description: String { masked }
-    public var customMirror: Mirror { Mirror(self, children: ["masked": masked]) }
+    package var description: String { masked }
+    package var customMirror: Mirror { Mirror(self, children: ["masked": masked]) }
 }

@@ -2,23 +2,23 @@ import Glibc
 import JSON
 import NIOHTTP1
 import OCI
-public import Staging
+package import Staging
 
 /// The last step of a staging task: sends the droplet and the build cache, and reports the result.
 ///
 /// What the build left is a stranger's: files are opened by `UploadFile.made`, the result is read up to a bound and
 /// made anew from what of it is known (`StagedResult`), and what the buildpacks are comes from the list that download
 /// wrote.
-public struct UploadStep: Sendable {
-    public struct Limits: Sendable {
+package struct UploadStep: Sendable {
+    package struct Limits: Sendable {
         /// Bytes of the droplet.
-        public var droplet: Int64 = 8 << 30
+        package var droplet: Int64 = 8 << 30
         /// Bytes of the build cache.
-        public var cache: Int64 = 8 << 30
+        package var cache: Int64 = 8 << 30
         /// Bytes of result.json.
-        public var result = 1 << 20
+        package var result = 1 << 20
 
-        public init() {}
+        package init() {}
     }
 
     private let files: StagingFiles
@@ -44,7 +44,7 @@ public struct UploadStep: Sendable {
     ///     `COMPLETION_CALLBACK`, by POST; without any of them nowhere.
     ///   - log: gets lines for people, which hold no secrets.
     /// - Throws: `TransferFailure`, `.invalid`.
-    public init(
+    package init(
         _ variables: TaskVariables, files: StagingFiles, client: TaskClient, form: UploadForm = .put,
         limits: Limits = Limits(), log: @escaping @Sendable (String) -> Void
     ) throws(TransferFailure) {
@@ -75,7 +75,7 @@ public struct UploadStep: Sendable {
 
     /// Sends what there is. If the droplet can't be sent, that is reported as the task's failure, and thrown.
     /// - Throws: `TransferFailure`, `CancellationError`.
-    public func run() async throws {
+    package func run() async throws {
         let result: StagedResult
         do {
             result = try readResult()
