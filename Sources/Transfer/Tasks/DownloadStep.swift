@@ -160,7 +160,9 @@ package struct DownloadStep: Sendable {
     }
 
     /// Fetches or copies one file.
-    private func get(_ url: TransferURL, to path: String, checksum: ExpectedChecksum?) async throws -> (Int64, digest: String) {
+    private func get(_ url: TransferURL, to path: String, checksum: ExpectedChecksum?) async throws -> (
+        Int64, digest: String
+    ) {
         if url.scheme == .file {
             let source = try localPath(url)
             try StepFiles.remove(path + ".partial")
