@@ -33,11 +33,6 @@ struct DownloadStepTests {
             try await ScriptedServer.with({ request, _, connection in
                 if let bytes = files[request.target] {
                     connection.answer(200, [], bytes)
-                } else if request.target == "/page" {
-                    // What a repository's page is to who does not know that it is one.
-                    connection.answer(200, ["Content-Type: text/html"], Array("<html>a page</html>".utf8))
-                } else if request.target.hasPrefix("/page/") {
-                    connection.answer(404)
                 } else if request.header("Authorization") != basic("u") {
                     connection.answer(401, ["WWW-Authenticate: Basic realm=\"x\""])
                 } else {

@@ -110,7 +110,7 @@ private struct Run {
         var configuration = [
             "core.hooksPath=/dev/null", "core.fsmonitor=false", "core.askPass=", "gc.auto=0",
             "protocol.ext.allow=never", "protocol.file.allow=never", "advice.detachedHead=false",
-            "http.lowSpeedLimit=1", "http.lowSpeedTime=60", "credential.helper=",
+            "http.lowSpeedLimit=1", "http.lowSpeedTime=60", "http.proxyAuthMethod=basic", "credential.helper=",
         ]
         // Servers, not the process list, are to see these.
         var environment = [
@@ -132,7 +132,7 @@ private struct Run {
             // Submodules can't make ssh connect to another address than the one that was judged.
             environment["GIT_SSH_COMMAND"] =
                 "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=10 "
-                + "-o ProxyCommand=none -o HostKeyAlias=%n -o HostName=\(sshAddress)"
+                + "-o ProxyCommand=none -o HostKeyAlias=\(url.host) -o HostName=\(sshAddress)"
         } else {
             environment["GIT_ALLOW_PROTOCOL"] = isPlain ? "https:http" : "https"
         }
