@@ -68,8 +68,8 @@ enum ArchiveUnpacker {
             guard count >= 0 else { throw TransferFailure.file(path) }
             var start = 0
             repeat {
-                let step = try input[start..<count].withUnsafeBytes { source throws(ArchiveError) in
-                    try output.withUnsafeMutableBytes { target throws(ArchiveError) in
+                let step = try input[start..<count].withUnsafeBytes { source in
+                    try output.withUnsafeMutableBytes { target in
                         try decompressor.step(source, into: target)
                     }
                 }
@@ -115,7 +115,7 @@ private struct TarUnpacker {
                 try begin(entry, in: &writer)
             case .content(let count):
                 if isInFile {
-                    try rest.withUnsafeBytes { bytes throws(ArchiveError) in
+                    try rest.withUnsafeBytes { bytes in
                         try writer.write(UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + count]))
                     }
                 }
