@@ -102,11 +102,11 @@ private struct TarUnpacker {
         guard total <= limit.clampedAdding(1 << 30) else {
             throw TransferFailure(.tooLarge, "it unpacks to more than \(limit) bytes")
         }
-        rest += bytes
+        let window = rest + bytes
         var offset = 0
         loop: while true {
             var consumed = 0
-            let event = try reader.next(rest.span.extracting(offset..<rest.count), consumed: &consumed)
+            let event = try reader.next(window.span.extracting(offset..<window.count), consumed: &consumed)
             offset += consumed
             switch event {
             case .needsInput: break loop
@@ -115,7 +115,7 @@ private struct TarUnpacker {
                 try begin(entry, in: &writer)
             case .content(let count):
                 if isInFile {
-                    try rest.withUnsafeBytes { bytes in
+                    try window.withUnsafeBytes { bytes in
                         try writer.write(UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + count]))
                     }
                 }
@@ -123,7 +123,7 @@ private struct TarUnpacker {
             case .hole(let count): if isInFile { try writer.writeHole(count) }
             }
         }
-        rest.removeFirst(offset)
+        rest = Array(window[offset...])
     }
 
     mutating func finish(into writer: inout DirectoryWriter) throws(ArchiveError) {
