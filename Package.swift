@@ -41,6 +41,8 @@ let package = Package(
         .executable(name: "cistern", targets: ["cistern"]),
         .executable(name: "launch", targets: ["launch"]),
         .executable(name: "stage-build", targets: ["stage-build"]),
+        .executable(name: "stage-download", targets: ["stage-download"]),
+        .executable(name: "stage-upload", targets: ["stage-upload"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -126,7 +128,10 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "Transfer",
-            dependencies: ["JSON", "OCI", "OperatorModel", asyncHTTPClient, nioCore, nioHTTP1, nioSSL, logging],
+            dependencies: [
+                "Archive", "CLauncher", "CLinux", "JSON", "OCI", "OperatorModel", "Runtime", "Staging", asyncHTTPClient,
+                nioCore, nioHTTP1, nioPosix, nioSSL, logging,
+            ],
             swiftSettings: strict),
 
         .executableTarget(
@@ -137,6 +142,8 @@ let package = Package(
         .executableTarget(
             name: "stage-build", dependencies: ["Staging"], swiftSettings: strict,
             linkerSettings: [.unsafeFlags(["-static-stdlib", "-Xlinker", "-s", "-Xlinker", "--gc-sections"])]),
+        .executableTarget(name: "stage-download", dependencies: ["Staging", "Transfer"], swiftSettings: strict),
+        .executableTarget(name: "stage-upload", dependencies: ["Staging", "Transfer"], swiftSettings: strict),
         .target(name: "Logs", dependencies: ["Runtime", logging, nioPosix], swiftSettings: strict),
         .target(
             name: "Identity",
@@ -290,7 +297,8 @@ let package = Package(
                 logging,
             ], swiftSettings: strict),
         .testTarget(
-            name: "TransferTests", dependencies: ["JSON", "OCI", "TestSupport", "Transfer"], swiftSettings: strict),
+            name: "TransferTests", dependencies: ["JSON", "OCI", "Staging", "TestSupport", "Transfer"],
+            swiftSettings: strict),
         .testTarget(
             name: "StagingTests", dependencies: ["Archive", "JSON", "Launcher", "Staging", "TestSupport"],
             swiftSettings: strict),

@@ -6,6 +6,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -85,3 +86,13 @@ static inline int clinux_close_on_exec(unsigned int first) {
 
 /// Keeps others of the same user from reading this process's memory and environment (PR_SET_DUMPABLE).
 static inline int clinux_hide_memory(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
+extern int __nss_configure_lookup(const char *database, const char *services);
+/// Looks names of hosts up in /etc/hosts and by DNS only. glibc has both built in; other services of nsswitch.conf(5)
+/// it would load as libraries.
+static inline void clinux_resolve_plainly(void) { __nss_configure_lookup("hosts", "files dns"); }
+
+extern int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *actions, int from);
+/// Lets a program that is started have no descriptor from a number on.
+static inline void clinux_spawn_closes_from(posix_spawn_file_actions_t *actions, int from) {
+    posix_spawn_file_actions_addclosefrom_np(actions, from);
+}

@@ -159,3 +159,22 @@ public struct SHA1Hasher: Sendable {
         return hexadecimal(bytes)
     }
 }
+
+/// A streaming MD5, for the `Content-MD5` that older cloud controllers check. It never serves as a digest.
+public struct MD5Hasher: Sendable {
+    private var state = MD5_CTX()
+
+    public init() { MD5_Init(&state) }
+
+    public mutating func update(_ bytes: UnsafeRawBufferPointer) {
+        MD5_Update(&state, bytes.baseAddress, bytes.count)
+    }
+
+    /// The checksum of all bytes so far, as 16 raw bytes.
+    public func bytes() -> [UInt8] {
+        var copy = state
+        var bytes = [UInt8](repeating: 0, count: Int(MD5_DIGEST_LENGTH))
+        MD5_Final(&bytes, &copy)
+        return bytes
+    }
+}

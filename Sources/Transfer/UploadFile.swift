@@ -25,6 +25,13 @@ public final class UploadFile: Sendable {
         self.descriptor = descriptor
     }
 
+    /// - Parameter descriptor: an open regular file, which from now on belongs to this object.
+    init(path: String, size: Int64, descriptor: Int32) {
+        self.path = path
+        self.size = size
+        self.descriptor = descriptor
+    }
+
     deinit { Glibc.close(descriptor) }
 
     /// Reads at most `maximum` bytes at an offset; empty at the file's end.

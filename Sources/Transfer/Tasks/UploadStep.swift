@@ -1,0 +1,229 @@
+import Glibc
+import JSON
+import NIOHTTP1
+import OCI
+package import Staging
+
+/// The last step of a staging task: sends the droplet and the build cache, and reports the result.
+///
+/// What the build left is a stranger's: files are opened by `UploadFile.made`, the result is read up to a bound and
+/// made anew from what of it is known (`StagedResult`), and what the buildpacks are comes from the list that download
+/// wrote.
+package struct UploadStep: Sendable {
+    package struct Limits: Sendable {
+        /// Bytes of the droplet.
+        package var droplet: Int64 = 8 << 30
+        /// Bytes of the build cache.
+        package var cache: Int64 = 8 << 30
+        /// Bytes of result.json.
+        package var result = 1 << 20
+
+        package init() {}
+    }
+
+    private let files: StagingFiles
+    private let client: TaskClient
+    private let limits: Limits
+    private let form: UploadForm
+    private let droplet: TransferURL
+    private let cache: TransferURL?
+    private let report: Report?
+    private let log: @Sendable (String) -> Void
+
+    /// How the result is told.
+    private enum Report {
+        /// `PUT /stage/<guid>/completed`, as the predecessor's steps did to the one that had started them.
+        case service(TransferURL, guid: String, callback: String?)
+        /// `POST` to the controller's callback.
+        case callback(TransferURL)
+    }
+
+    /// - Parameters:
+    ///   - variables: `DROPLET_UPLOAD_URL`, and where there is one `BUILDPACK_CACHE_UPLOAD_URI`. The result goes to
+    ///     `STAGING_COMPLETED_URL`, or `EIRINI_ADDRESS/stage/STAGING_GUID/completed`, by PUT; without either to
+    ///     `COMPLETION_CALLBACK`, by POST; without any of them nowhere.
+    ///   - log: gets lines for people, which hold no secrets.
+    /// - Throws: `TransferFailure`, `.invalid`.
+    package init(
+        _ variables: TaskVariables, files: StagingFiles, client: TaskClient, form: UploadForm = .put,
+        limits: Limits = Limits(), log: @escaping @Sendable (String) -> Void
+    ) throws(TransferFailure) {
+        guard let droplet = try variables.url("DROPLET_UPLOAD_URL") else {
+            throw TransferFailure(.invalid, "DROPLET_UPLOAD_URL is missing: it says where the droplet goes")
+        }
+        self.files = files
+        self.client = client
+        self.limits = limits
+        self.form = form
+        self.droplet = droplet
+        self.log = log
+        cache = try variables.url("BUILDPACK_CACHE_UPLOAD_URI")
+        let guid = variables["STAGING_GUID"]
+        let callback = variables["COMPLETION_CALLBACK"]
+        if let url = try variables.url("STAGING_COMPLETED_URL") {
+            report = .service(url, guid: guid ?? "", callback: callback)
+        } else if let address = variables["EIRINI_ADDRESS"] {
+            guard let guid, guid.utf8.count <= 200,
+                guid.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) })
+            else { throw TransferFailure(.invalid, "STAGING_GUID is missing, or is no guid") }
+            let base = address.hasSuffix("/") ? String(address.dropLast()) : address
+            report = .service(try TransferURL("\(base)/stage/\(guid)/completed"), guid: guid, callback: callback)
+        } else {
+            report = try variables.url("COMPLETION_CALLBACK").map { .callback($0) }
+        }
+    }
+
+    /// Sends what there is. If the droplet can't be sent, that is reported as the task's failure, and thrown.
+    /// - Throws: `TransferFailure`, `CancellationError`.
+    package func run() async throws {
+        let result: StagedResult
+        do {
+            result = try readResult()
+            guard let file = try UploadFile.made("droplet.tgz", in: files.output, limit: limits.droplet) else {
+                throw TransferFailure(.file, "the build left no droplet.tgz in \(files.output)")
+            }
+            let upload = try Upload(file)
+            try await client.upload(upload, to: droplet, as: form, log: log)
+            log("droplet: \(upload.size) bytes, \(upload.digest)")
+        } catch let error as TransferFailure {
+            await tell(failure: error)
+            throw error
+        }
+        await sendCache()
+        try await tell(result)
+    }
+
+    /// The next build without its cache takes longer, and that is all: no failure here is the task's.
+    private func sendCache() async {
+        guard let cache else { return }
+        do {
+            guard let file = try UploadFile.made("cache.tgz", in: files.output, limit: limits.cache) else {
+                return log("build cache: there is none")
+            }
+            let upload = try Upload(file)
+            try await client.upload(upload, to: cache, as: form, log: log)
+            log("build cache: \(upload.size) bytes")
+        } catch {
+            log("warning: the build cache is not kept: \(error)")
+        }
+    }
+
+    private func readResult() throws(TransferFailure) -> StagedResult {
+        let bytes = try StepFiles.read(files.buildpackList, limit: 4 << 20)
+        guard let json = try? JSONValue(parsing: bytes), let list = BuildpackList(json: json) else {
+            throw TransferFailure(.invalid, "\(files.buildpackList) is no list of buildpacks: run stage-download first")
+        }
+        guard let file = try UploadFile.made("result.json", in: files.output, limit: Int64(limits.result)) else {
+            throw TransferFailure(.file, "the build left no result.json in \(files.output)")
+        }
+        let text: [UInt8]
+        do { text = try file.bytes() } catch { throw TransferFailure(.file, "\(error)") }
+        guard let document = try? JSONValue(parsing: text), let result = StagedResult(document, buildpacks: list) else {
+            throw TransferFailure(.corrupt, "\(files.result) is not what a build writes")
+        }
+        return result
+    }
+
+    // MARK: Telling
+
+    private func tell(_ result: StagedResult) async throws {
+        switch report {
+        case nil: return
+        case .service(let url, let guid, let callback):
+            var members = Self.response(guid, callback)
+            members["failed"] = .bool(false)
+            members["result"] = .string(result.json.canonicalText)
+            // Which archives and commits the buildpacks were: the predecessor's answer had no place for it.
+            members["buildpacks"] = result.buildpacks.json
+            try await deliver(.object(members), isPut: true, to: url)
+        case .callback(let url): try await deliver(["result": result.json], isPut: false, to: url)
+        }
+    }
+
+    private func tell(failure: TransferFailure) async {
+        do {
+            switch report {
+            case nil: return
+            case .service(let url, let guid, let callback):
+                var members = Self.response(guid, callback)
+                members["failed"] = .bool(true)
+                members["failure_reason"] = .string(failure.description)
+                try await deliver(.object(members), isPut: true, to: url)
+            case .callback(let url):
+                let error: JSONValue = ["id": "StagingError", "message": .string(failure.description)]
+                try await deliver(["error": error], isPut: false, to: url)
+            }
+        } catch {
+            log("warning: the failure can't be reported: \(error)")
+        }
+    }
+
+    /// What every completion has. The controller answers 500 to one without `created_at`, which is in nanoseconds.
+    private static func response(_ guid: String, _ callback: String?) -> [String: JSONValue] {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        let annotation: JSONValue = .object(callback.map { ["completion_callback": .string($0)] } ?? [:])
+        return [
+            "task_guid": .string(guid), "failure_reason": "", "result": "",
+            "annotation": .string(annotation.canonicalText),
+            "created_at": .integer(Int64(now.tv_sec) * 1_000_000_000 + Int64(now.tv_nsec)),
+        ]
+    }
+
+    /// Sends a completion. One that comes again after the task's final state is refused as an invalid request: then an
+    /// earlier one has arrived.
+    private func deliver(_ json: JSONValue, isPut: Bool, to url: TransferURL) async throws {
+        do {
+            try await client.send(json, isPut ? .PUT : .POST, to: url, log: log)
+        } catch let error as TransferFailure
+            where error.kind == .refused && error.description.contains("InvalidRequest")
+        {
+            log("the result had been reported before")
+        }
+    }
+}
+
+/// What a build says of itself, as far as it is believed: members that are known, of the right types, about buildpacks
+/// of the task.
+struct StagedResult: Sendable {
+    /// `{"lifecycle_metadata","process_types","processes"?,"sidecars"?,"execution_metadata","lifecycle_type"}`.
+    let json: JSONValue
+    let buildpacks: BuildpackList
+
+    /// Nil if the document can't be a build's.
+    init?(_ document: JSONValue, buildpacks: BuildpackList) {
+        guard let types = document["process_types"]?.object, types.values.allSatisfy({ $0.string != nil }),
+            let metadata = document["lifecycle_metadata"], metadata.object != nil
+        else { return nil }
+        let keys = Set(buildpacks.buildpacks.map(\.key))
+        func text(_ value: JSONValue?) -> JSONValue { .string(value?.string ?? "") }
+        var known: [String: JSONValue] = [
+            "buildpack_key": text(metadata["buildpack_key"].flatMap { keys.contains($0.string ?? "") ? $0 : nil }),
+            "detected_buildpack": text(metadata["detected_buildpack"]),
+        ]
+        if let items = metadata["buildpacks"]?.array {
+            known["buildpacks"] = .array(
+                items.compactMap { item in
+                    guard let key = item["key"]?.string, keys.contains(key) else { return nil }
+                    var members: [String: JSONValue] = ["key": .string(key), "name": text(item["name"])]
+                    if let version = item["version"]?.string { members["version"] = .string(version) }
+                    for name in ["config", "output_metadata"] {
+                        if let value = item[name], value.object != nil { members[name] = value }
+                    }
+                    return .object(members)
+                })
+        }
+        var members: [String: JSONValue] = [
+            "lifecycle_metadata": .object(known), "process_types": .object(types),
+            "execution_metadata": text(document["execution_metadata"]), "lifecycle_type": "buildpack",
+        ]
+        for name in ["processes", "sidecars"] {
+            if let value = document[name] {
+                guard let array = value.array, array.allSatisfy({ $0.object != nil }) else { return nil }
+                members[name] = .array(array)
+            }
+        }
+        json = .object(members)
+        self.buildpacks = buildpacks
+    }
+}
