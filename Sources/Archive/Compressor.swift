@@ -1,4 +1,5 @@
 import CISAL
+import CZlib
 import CZstd
 
 /// Compresses a stream piece by piece; the same pieces give the same bytes.
@@ -12,16 +13,19 @@ public struct Compressor: ~Copyable {
     // Not private, because the optimizer of Swift 6.3 then drops the type's metadata, which other modules need.
     enum Encoder: ~Copyable {
         case gzip(GzipEncoder)
+        case smallGzip(SmallGzipEncoder)
         case zstd(ZstdEncoder)
     }
 
     private var encoder: Encoder?
 
-    public init(_ format: CompressionFormat) throws(ArchiveError) {
-        switch format {
-        case .none: encoder = nil
-        case .gzip: encoder = .gzip(GzipEncoder())
-        case .zstd: encoder = .zstd(try ZstdEncoder())
+    /// - Parameter level: matters to gzip only.
+    public init(_ format: CompressionFormat, level: CompressionLevel = .fast) throws(ArchiveError) {
+        switch (format, level) {
+        case (.none, _): encoder = nil
+        case (.gzip, .fast): encoder = .gzip(GzipEncoder())
+        case (.gzip, .small): encoder = .smallGzip(try SmallGzipEncoder())
+        case (.zstd, _): encoder = .zstd(try ZstdEncoder())
         }
     }
 
@@ -46,6 +50,7 @@ public struct Compressor: ~Copyable {
             let ends = isLast && rest.isEmpty
             switch encoder {
             case .gzip(let gzip): try gzip.compress(piece, isLast: ends, into: &output)
+            case .smallGzip(let gzip): try gzip.compress(piece, isLast: ends, into: &output)
             case .zstd(let zstd): try zstd.compress(piece, isLast: ends, into: &output)
             case nil: output.append(contentsOf: piece)
             }
@@ -95,6 +100,57 @@ struct GzipEncoder: ~Copyable {
             output.append(contentsOf: scratch.prefix(scratch.count - Int(stream.pointee.avail_out)))
         } while stream.pointee.avail_in > 0 || stream.pointee.avail_out == 0
             || (isLast && stream.pointee.internal_state.state != ZSTATE_END)
+    }
+}
+
+/// What gzip is made for.
+public enum CompressionLevel: String, Sendable, Hashable, CaseIterable {
+    /// ISA-L at level 1.
+    case fast
+    /// zlib at level 6: fewer bytes for several times the processor time.
+    case small
+}
+
+/// Compresses to gzip by zlib at level 6, with a header that says nothing (no time, no name).
+///
+/// The output depends neither on the pieces it is fed nor on the processor. Another version of zlib, or another build of
+/// it, may give other, equally valid bytes.
+struct SmallGzipEncoder: ~Copyable {
+    private let stream: UnsafeMutablePointer<z_stream>
+    private let scratch: UnsafeMutableRawBufferPointer
+
+    init() throws(ArchiveError) {
+        let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
+        stream.initialize(to: z_stream())
+        guard czlib_gzip_init(stream, 6) == Z_OK else {
+            stream.deallocate()
+            throw .noMemory
+        }
+        self.stream = stream
+        scratch = .allocate(byteCount: 96 << 10, alignment: 64)
+    }
+
+    deinit {
+        deflateEnd(stream)
+        stream.deallocate()
+        scratch.deallocate()
+    }
+
+    func compress(_ piece: UnsafeRawBufferPointer, isLast: Bool, into output: inout [UInt8]) throws(ArchiveError) {
+        stream.pointee.next_in = UnsafeMutablePointer(
+            mutating: piece.baseAddress?.assumingMemoryBound(to: UInt8.self))
+        stream.pointee.avail_in = UInt32(piece.count)
+        var result = Z_OK
+        repeat {
+            stream.pointee.next_out = scratch.baseAddress?.assumingMemoryBound(to: UInt8.self)
+            stream.pointee.avail_out = UInt32(scratch.count)
+            result = deflate(stream, isLast ? Z_FINISH : Z_NO_FLUSH)
+            // Z_BUF_ERROR: all input is taken, and nothing is ready.
+            guard result == Z_OK || result == Z_STREAM_END || result == Z_BUF_ERROR else {
+                throw .invalid("gzip compression failed")
+            }
+            output.append(contentsOf: scratch.prefix(scratch.count - Int(stream.pointee.avail_out)))
+        } while stream.pointee.avail_in > 0 || stream.pointee.avail_out == 0 || (isLast && result != Z_STREAM_END)
     }
 }
 

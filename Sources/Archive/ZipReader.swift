@@ -25,25 +25,6 @@ public struct ZipReader: ~Copyable {
         public init() {}
     }
 
-    public struct Entry: Hashable, Sendable {
-        public enum Kind: Hashable, Sendable {
-            case file
-            case directory
-            case symbolicLink
-        }
-
-        public var kind: Kind
-        /// The name as stored: bytes, in no particular encoding. A directory's ends with a slash.
-        public var name: [UInt8]
-        /// A symbolic link's target; empty for other kinds.
-        public var linkName: [UInt8]
-        /// Permission and sticky bits (01777): 0755 if the zip has no Unix mode for the entry.
-        public var mode: UInt32
-        public var modified: TarTime
-        /// Bytes of content that the zip announces; `withContent` fails unless there are exactly as many.
-        public var size: Int64
-    }
-
     private let file: ZipFile
     private let limits: Limits
     private var archive: OpaquePointer { file.archive }
@@ -52,7 +33,7 @@ public struct ZipReader: ~Copyable {
     private var index = 0
     /// What libarchive said to the header that comes next, where it has read that already.
     private var ahead: Header?
-    private var current: Entry?
+    private var current: ZipEntry?
     /// Bytes of content read so far: of all entries, and of this one.
     private var total: Int64 = 0
     private var read: Int64 = 0
@@ -119,7 +100,7 @@ public struct ZipReader: ~Copyable {
         do {
             _ = try ZipReader(descriptor: descriptor, limits: limits, reserve: reserve)
             return true
-        } catch where error.fault == .invalid {
+        } catch  where error.fault == .invalid {
             return false
         }
     }
@@ -131,7 +112,7 @@ public struct ZipReader: ~Copyable {
     ///
     /// - Returns: nil after the last one.
     /// - Throws: `ArchiveError` that names the entry, where it has a name.
-    public mutating func next() throws(ArchiveError) -> Entry? {
+    public mutating func next() throws(ArchiveError) -> ZipEntry? {
         let header = ahead ?? Self.next(archive)
         ahead = nil
         current = nil
@@ -218,14 +199,16 @@ public struct ZipReader: ~Copyable {
 
     private static func entry(
         _ found: OpaquePointer, _ record: ZipDirectory.Record, limits: Limits
-    ) throws(ArchiveError) -> Entry {
+    ) throws(ArchiveError) -> ZipEntry {
         var name = record.name
         guard name.count <= limits.nameLength else { throw .tooLarge("the name is too long", entry: name) }
-        guard !name.isEmpty, !name.contains(0) else { throw .invalid("a name that is empty or contains NUL", entry: name) }
+        guard !name.isEmpty, !name.contains(0) else {
+            throw .invalid("a name that is empty or contains NUL", entry: name)
+        }
         guard !record.isEncrypted, archive_entry_is_encrypted(found) == 0 else {
             throw .invalid("it is encrypted", entry: name)
         }
-        let kind: Entry.Kind
+        let kind: ZipEntry.Kind
         switch archive_entry_filetype(found) {
         case carchive_file(): kind = .file
         case carchive_directory(): kind = .directory
@@ -233,32 +216,41 @@ public struct ZipReader: ~Copyable {
         default: throw .invalid("it is neither a file, a directory nor a symbolic link", entry: name)
         }
         if kind == .directory, name.last != UInt8(ascii: "/") { name.append(UInt8(ascii: "/")) }
-        // What is not ASCII has been re-encoded by libarchive, where it is marked as UTF-8.
-        let own = archive_entry_pathname(found).map { Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))) } ?? []
-        if !record.hasUnicodeName, own.allSatisfy({ $0 < 0x80 }), name.allSatisfy({ $0 < 0x80 }), own != name {
+        let own = bytes(archive_entry_pathname(found))
+        if !record.hasUnicodeName, disagree(own, name) {
             throw .invalid("the zip's directory and the entry itself have different names", entry: name)
         }
         let mode = record.unixMode == 0 ? 0o755 : record.unixMode & 0o1777
-        var target: [UInt8] = []
-        if kind == .symbolicLink, let stored = archive_entry_symlink(found) {
-            target = Array(UnsafeRawBufferPointer(start: stored, count: strlen(stored)))
-        }
-        return Entry(
+        let target = kind == .symbolicLink ? bytes(archive_entry_symlink(found)) : []
+        return ZipEntry(
             kind: kind, name: name, linkName: target, mode: mode,
             modified: TarTime(
                 seconds: Int64(archive_entry_mtime(found)), nanoseconds: Int32(archive_entry_mtime_nsec(found))),
             size: kind == .file ? archive_entry_size(found) : 0)
     }
 
+    private static func bytes(_ text: UnsafePointer<CChar>?) -> [UInt8] {
+        text.map { Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))) } ?? []
+    }
+
+    /// Whether two names of one entry differ. What is not ASCII has been re-encoded by libarchive where it is marked as
+    /// UTF-8, and it takes more backslashes for separators than `ZipDirectory` does.
+    private static func disagree(_ own: [UInt8], _ name: [UInt8]) -> Bool {
+        guard own.allSatisfy({ $0 < 0x80 }), name.allSatisfy({ $0 < 0x80 }) else { return false }
+        let backslash = UInt8(ascii: "\\")
+        let slash = UInt8(ascii: "/")
+        return !own.map { $0 == backslash ? slash : $0 }.elementsEqual(name.map { $0 == backslash ? slash : $0 })
+    }
+
     /// Other methods than these take up to gigabytes of memory to decode, and no zip that matters here uses them.
-    private func checkMethod(of entry: Entry) throws(ArchiveError) {
+    private func checkMethod(of entry: ZipEntry) throws(ArchiveError) {
         let format = archive_format_name(archive).map { String(cString: $0) } ?? ""
         guard format.hasSuffix("(uncompressed)") || format.hasSuffix("(deflation)") else {
             throw .invalid("it is neither stored nor deflated", entry: entry.name)
         }
     }
 
-    private func checkGrowth(to bytes: Int64, of entry: Entry) throws(ArchiveError) {
+    private func checkGrowth(to bytes: Int64, of entry: ZipEntry) throws(ArchiveError) {
         guard entry.size >= 0, bytes >= 0, bytes <= limits.bytes else {
             throw .tooLarge("the contents have more than \(limits.bytes) bytes", entry: entry.name)
         }
@@ -266,5 +258,37 @@ public struct ZipReader: ~Copyable {
         guard overflow || bytes - limits.ratioAllowance <= allowed else {
             throw .tooLarge("the contents grow to more than \(limits.ratio) times the zip", entry: entry.name)
         }
+    }
+}
+
+/// A member of a zip file.
+public struct ZipEntry: Hashable, Sendable {
+    public enum Kind: Hashable, Sendable {
+        case file
+        case directory
+        case symbolicLink
+    }
+
+    public var kind: Kind
+    /// The name as stored: bytes, in no particular encoding. A directory's ends with a slash.
+    public var name: [UInt8]
+    /// A symbolic link's target; empty for other kinds.
+    public var linkName: [UInt8]
+    /// Permission and sticky bits (01777). Where a zip has no Unix mode for an entry, the reader says 0755.
+    public var mode: UInt32
+    /// Zip keeps whole seconds.
+    public var modified: TarTime
+    /// A file's length in bytes; 0 for other kinds.
+    public var size: Int64
+
+    public init(
+        kind: Kind, name: [UInt8], linkName: [UInt8] = [], mode: UInt32, modified: TarTime, size: Int64 = 0
+    ) {
+        self.kind = kind
+        self.name = name
+        self.linkName = linkName
+        self.mode = mode
+        self.modified = modified
+        self.size = size
     }
 }

@@ -36,7 +36,12 @@ static inline int clinux_leads_beneath(int directory, const char *path) {
     memset(&how, 0, sizeof how);
     how.flags = 010000000 /* O_PATH */ | O_CLOEXEC;
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-    int found = (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+    int found;
+    // Somebody else's rename, anywhere, can make the kernel give up on `..`.
+    for (int attempt = 0; attempt < 1000; attempt++) {
+        found = (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+        if (found >= 0 || errno != EAGAIN) break;
+    }
     if (found < 0) return errno;
     close(found);
     return 0;

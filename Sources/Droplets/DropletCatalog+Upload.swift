@@ -62,7 +62,7 @@ extension DropletCatalog {
             DropletRecord(
                 guid: upload.guid, content: conversion.content, sha1: conversion.sha1, size: conversion.size,
                 stack: upload.stack, architecture: upload.architecture, mode: conversion.mode,
-                uploaded: Timestamp(nanoseconds: now()), uploadedBy: upload.by), reservation)
+                level: conversion.level, uploaded: Timestamp(nanoseconds: now()), uploadedBy: upload.by), reservation)
         try await records.sync()
         return record
     }
@@ -136,7 +136,7 @@ extension DropletCatalog {
                     digest: digest, layers: layers.layers.map { LayerReference($0) },
                     newestEntry: Timestamp(seconds: layers.summary.newestEntry?.seconds ?? 0),
                     buildpacks: StatedBuildpack.all(in: layers.findings)),
-                sha1: stream.ingest.sha1 ?? "", size: stream.ingest.size, mode: mode),
+                sha1: stream.ingest.sha1 ?? "", size: stream.ingest.size, mode: mode, level: upload.layout.level),
             upload.layout)
     }
 
@@ -167,7 +167,9 @@ extension DropletCatalog {
         _ upload: DropletUpload, mode: LayerMode, _ input: Input, _ reservation: QuotaReservation
     ) async throws -> ConvertedDroplet<BlobWriter> where Input.Element == [UInt8] {
         try await convertDroplet(
-            input, settings: LayerSettings(compression: upload.layout.compression, mode: mode, limits: upload.limits),
+            input,
+            settings: LayerSettings(
+                compression: upload.layout.compression, level: upload.layout.level, mode: mode, limits: upload.limits),
             watch: StatedBuildpack.watch, sink: BlobLayerSink(blobs: blobs, reservation: reservation))
     }
 

@@ -11,15 +11,20 @@ import Runtime
 public struct DropletLayout: Hashable, Sendable {
     public let mode: LayerMode
     public let compression: CompressionFormat
+    /// What gzip is made for.
+    public let level: CompressionLevel
 
-    public init(mode: LayerMode = .single, compression: CompressionFormat = .gzip) {
+    public init(
+        mode: LayerMode = .single, compression: CompressionFormat = .gzip, level: CompressionLevel = .fast
+    ) {
         self.mode = mode
         self.compression = compression
+        self.level = level
     }
 }
 
-/// The result of converting a droplet in one layout: `bits/droplets/conversions/<sha256>/<mode>-<compression>`. The
-/// same droplet uploaded again, for any app, reuses it.
+/// The result of converting a droplet in one layout: `bits/droplets/conversions/<sha256>/<mode>-<compression>`, with
+/// `-small` behind it for that level. The same droplet uploaded again in this layout, for any app, reuses it.
 struct DropletConversion: Hashable, Sendable {
     let content: DropletContent
     let sha1: String
@@ -27,6 +32,8 @@ struct DropletConversion: Hashable, Sendable {
     let size: Int64
     /// The mode of the layers: `single` for a droplet that could not be split.
     let mode: LayerMode
+    /// The level of the layers. Records without it are of the time when there was only `fast`.
+    let level: CompressionLevel
 
     /// What the quotas count for it in an app's repository: the uploaded bytes and the layers, in bytes.
     var logicalBytes: Int64 { size.clampedAdding(content.layers.totalSize) }
@@ -34,10 +41,13 @@ struct DropletConversion: Hashable, Sendable {
     static let folder = "bits/droplets/conversions/"
 
     static func key(_ digest: Digest, _ settings: DropletLayout) throws(ImageError) -> ObjectKey {
-        try ImageError.key(folder + "\(digest.hex)/\(settings.mode.rawValue)-\(settings.compression.name)")
+        let level = settings.level == .fast ? "" : "-\(settings.level.rawValue)"
+        return try ImageError.key(
+            folder + "\(digest.hex)/\(settings.mode.rawValue)-\(settings.compression.name)\(level)")
     }
 
-    init(content: DropletContent, sha1: String, size: Int64, mode: LayerMode) {
+    init(content: DropletContent, sha1: String, size: Int64, mode: LayerMode, level: CompressionLevel) {
+        self.level = level
         self.content = content
         self.sha1 = sha1
         self.size = size
@@ -49,9 +59,10 @@ extension DropletConversion: JSONRecord {
     init?(_ json: JSONValue, at key: ObjectKey) {
         guard let content = DropletContent(json: json), let sha1 = json["sha1"]?.string,
             let size = json["size"]?.byteCount,
-            let mode = json["mode"]?.string.flatMap(LayerMode.init(rawValue:))
+            let mode = json["mode"]?.string.flatMap(LayerMode.init(rawValue:)),
+            let level = CompressionLevel(record: json)
         else { return nil }
-        self.init(content: content, sha1: sha1, size: size, mode: mode)
+        self.init(content: content, sha1: sha1, size: size, mode: mode, level: level)
     }
 
     var json: JSONValue {
@@ -61,6 +72,19 @@ extension DropletConversion: JSONRecord {
             "sha1": .string(sha1), "size": .integer(size),
         ]
         if !content.buildpacks.isEmpty { json["buildpacks"] = .array(content.buildpacks.map(\.json)) }
+        if level != .fast { json["level"] = .string(level.rawValue) }
         return .object(json)
+    }
+}
+
+extension CompressionLevel {
+    /// The level that a record states: `fast` if it has none; nil if it has one that this version does not know.
+    init?(record json: JSONValue) {
+        guard let level = json["level"] else {
+            self = .fast
+            return
+        }
+        guard let known = level.string.flatMap(CompressionLevel.init(rawValue:)) else { return nil }
+        self = known
     }
 }

@@ -1,3 +1,4 @@
+public import Archive
 package import JSON
 public import Layers
 public import OCI
@@ -39,6 +40,8 @@ public struct DropletRecord: Hashable, Sendable {
     public let stack: StackName
     public let architecture: Architecture
     public let mode: LayerMode
+    /// The level of the layers. Records without it are of the time when there was only `fast`.
+    public let level: CompressionLevel
     public let uploaded: Timestamp
     public let uploadedBy: String
 
@@ -67,11 +70,12 @@ extension DropletRecord: JSONRecord {
             let stack = json["stack"]?.string.flatMap({ try? StackName($0) }),
             let architecture = json["architecture"]?.string.flatMap({ try? Architecture($0) }),
             let mode = json["mode"]?.string.flatMap(LayerMode.init(rawValue:)),
-            let uploaded = json["uploaded"]?.integer, let uploadedBy = json["uploadedBy"]?.string
+            let level = CompressionLevel(record: json), let uploaded = json["uploaded"]?.integer,
+            let uploadedBy = json["uploadedBy"]?.string
         else { return nil }
         self.init(
             guid: guid, content: content, sha1: sha1, size: size, stack: stack, architecture: architecture, mode: mode,
-            uploaded: Timestamp(seconds: uploaded), uploadedBy: uploadedBy)
+            level: level, uploaded: Timestamp(seconds: uploaded), uploadedBy: uploadedBy)
     }
 
     package var json: JSONValue {
@@ -82,6 +86,7 @@ extension DropletRecord: JSONRecord {
             "stack": .string(stack.text), "uploaded": .integer(uploaded.seconds), "uploadedBy": .string(uploadedBy),
         ]
         if !content.buildpacks.isEmpty { json["buildpacks"] = .array(content.buildpacks.map(\.json)) }
+        if level != .fast { json["level"] = .string(level.rawValue) }
         return .object(json)
     }
 }

@@ -43,13 +43,17 @@ public func convertRootfs<Input: AsyncSequence & Sendable, Sink: LayerSink>(
 /// How layers are made. The same settings and input give the same bytes.
 public struct LayerSettings: Sendable, Hashable {
     public var compression: CompressionFormat
+    /// What gzip is made for; other compressions have one level.
+    public var level: CompressionLevel
     public var mode: LayerMode
     public var limits: ConversionLimits
 
     public init(
-        compression: CompressionFormat = .gzip, mode: LayerMode = .single, limits: ConversionLimits = ConversionLimits()
+        compression: CompressionFormat = .gzip, level: CompressionLevel = .fast, mode: LayerMode = .single,
+        limits: ConversionLimits = ConversionLimits()
     ) {
         self.compression = compression
+        self.level = level
         self.mode = mode
         self.limits = limits
     }

@@ -224,7 +224,7 @@ extension LayerPipeline {
         _ output: Int, _ open: inout [Int: LayerEncoder<Sink.Writer>]
     ) async throws -> LayerEncoder<Sink.Writer> {
         if let encoder = open[output] { return encoder }
-        let compressor = try Compressor(settings.compression)
+        let compressor = try Compressor(settings.compression, level: settings.level)
         let encoder = LayerEncoder(settings.compression, compressor, try await sink.begin())
         open[output] = encoder
         return encoder

@@ -50,9 +50,8 @@ extension OperatorAPI {
             throw ImageError.unknownDroplet(guid: guid.text, hash: request.parameters["hash"])
         }
         let record = try await droplets.droplet(guid, hash)
-        let host = request.authority.map { "\($0)/" } ?? ""
         return DropletImage(
-            droplet: record.model, image: "\(host)\(guid.repository):\(record.hash)",
+            droplet: record.model, image: "\(registry(request))\(guid.repository):\(record.hash)",
             rootfs: rootfs.history(record.stack)?.current.text,
             digest: try await currentImage(of: record)?.manifestDigest)
     }

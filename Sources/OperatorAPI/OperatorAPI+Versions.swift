@@ -48,9 +48,8 @@ extension OperatorAPI {
                 queries: [.architecture], refusals: [400, 404, 422]
             ) { request in
                 let stack = try request.stack()
-                let host = request.authority.map { "\($0)/" } ?? ""
                 return try await images.prepull(stack, try request.version(), try request.architecture())
-                    .model(stack, repository: "\(host)cistern/\(stack)")
+                    .model(stack, repository: "\(registry(request))cistern/\(stack)")
             },
             OperatorRoute(
                 .get, "/api/v1/rootfs/:stack/:version/packages", "The packages of a version.",

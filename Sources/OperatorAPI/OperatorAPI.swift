@@ -31,15 +31,18 @@ public struct OperatorAPI: Sendable {
         /// Whether an import computes the delta from the stack's current version.
         public let computesDeltas: Bool
         public let rootfsMustBeSigned: Bool
+        /// How nodes and clients call the registry, HOST[:PORT]; nil: as the request at hand called it.
+        public let publicAddress: String?
         /// The keys whose signatures of a rootfs are trusted; read again for each import.
         public let trusted: @Sendable () -> TrustedKeys
 
         public init(
             maximumRootfs: Int64, limits: ConversionLimits, compression: CompressionFormat,
-            computesDeltas: Bool = false,
+            computesDeltas: Bool = false, publicAddress: String? = nil,
             rootfsMustBeSigned: Bool = false, trusted: @escaping @Sendable () -> TrustedKeys = { TrustedKeys() }
         ) {
             self.rootfsMustBeSigned = rootfsMustBeSigned
+            self.publicAddress = publicAddress
             self.trusted = trusted
             self.computesDeltas = computesDeltas
             self.maximumRootfs = maximumRootfs
@@ -60,6 +63,11 @@ public struct OperatorAPI: Sendable {
         self.operations = operations
         self.work = work
         self.settings = settings
+    }
+
+    /// What stands before a repository in a reference that is for people and nodes.
+    func registry(_ request: Request) -> String {
+        (settings.publicAddress ?? request.authority).map { "\($0)/" } ?? ""
     }
 
     public var routes: Routes {

@@ -8,12 +8,15 @@ struct StreamTests {
         return (0..<count).map { $0 % 3 == 0 ? UInt8.random(in: 0...255, using: &generator) : UInt8($0 % 64) }
     }
 
-    static func compress(_ bytes: [UInt8], _ format: CompressionFormat) throws -> [UInt8] {
-        var compressor = try Compressor(format)
+    /// - Parameter pieces: how many pieces are handed over at once.
+    static func compress(
+        _ bytes: [UInt8], _ format: CompressionFormat, level: CompressionLevel = .fast, pieces: Int = 2
+    ) throws -> [UInt8] {
+        var compressor = try Compressor(format, level: level)
         var output: [UInt8] = []
         var position = 0
         repeat {
-            let end = min(bytes.count, position + 2 * Compressor.pieceSize)
+            let end = min(bytes.count, position + pieces * Compressor.pieceSize)
             let piece = Array(bytes[position..<end])
             let result: Result<[UInt8], ArchiveError> = piece.withUnsafeBytes { piece in
                 do throws(ArchiveError) {
@@ -67,6 +70,22 @@ struct StreamTests {
             #expect(CompressionFormat(detecting: stream) == format)
             #expect(try Self.decompress(stream, input: pieces.input, room: pieces.room) == bytes)
         }
+    }
+
+    @Test("that are to be small come back as they were, say nothing but the content, and are smaller")
+    func small() throws {
+        for size in [0, 1, 1000, 65_536, 300_001] {
+            let bytes = Self.noise(size)
+            let stream = try Self.compress(bytes, .gzip, level: .small)
+            for pieces in [1, 3, 8] {
+                #expect(try Self.compress(bytes, .gzip, level: .small, pieces: pieces) == stream)
+            }
+            #expect(stream.prefix(8) == [0x1f, 0x8b, 8, 0, 0, 0, 0, 0])
+            #expect(try Self.decompress(stream, input: 70_000, room: 70_000) == bytes)
+        }
+        let text = Array(String(repeating: "a line of a log with the number 12345\n", count: 9000).utf8)
+        let fast = try Self.compress(text, .gzip)
+        #expect(try Self.compress(text, .gzip, level: .small).count < fast.count)
     }
 
     @Test("of nothing are valid streams", arguments: [CompressionFormat.gzip, .zstd])

@@ -98,6 +98,22 @@ struct UploadTests {
         #expect(other.content.layers.count == 2)
     }
 
+    @Test("a level is part of what a conversion is known by, and a record keeps the one it has")
+    func levels() async throws {
+        let house = try await TestHouse()
+        let tar = TestTar.droplet("hello")
+        let checksum = Checksum.digest(Digest.of(tar.bytes))
+        let fast = try await house.upload("fast", tar, checksum: checksum)
+        let small = try await house.upload("small", tar, checksum: checksum, level: .small)
+        #expect([fast.level, small.level] == [.fast, .small])
+        #expect(fast.content.layers.map(\.diffID) == small.content.layers.map(\.diffID))
+        #expect(fast.content.layers.map(\.digest) != small.content.layers.map(\.digest))
+        #expect(try await house.upload("small", tar, checksum: checksum) == small)
+        #expect(try await house.upload("fast", tar, checksum: checksum, level: .small) == fast)
+        #expect(try await house.upload("other", tar, checksum: checksum).content == fast.content)
+        #expect(try await house.upload("more", tar, checksum: checksum, level: .small).content == small.content)
+    }
+
     @Test("a hard link across groups sends a split droplet back to one layer")
     func fallback() async throws {
         let house = try await TestHouse()

@@ -1,4 +1,4 @@
-import Archive
+package import Archive
 package import Blobs
 package import Droplets
 package import Images
@@ -83,12 +83,13 @@ package struct TestHouse {
     @discardableResult
     package func upload(
         _ guid: String, _ tar: TestTar, checksum: Checksum? = nil, mode: LayerMode = .single,
-        architecture: Architecture = .amd64
+        level: CompressionLevel = .fast, architecture: Architecture = .amd64
     ) async throws -> DropletRecord {
         try await droplets.upload(
             DropletUpload(
                 guid: try DropletGUID(guid), stack: try StackName(Self.stack), architecture: architecture,
-                checksum: checksum, layout: DropletLayout(mode: mode), limits: ConversionLimits(), by: "tester"),
+                checksum: checksum, layout: DropletLayout(mode: mode, level: level), limits: ConversionLimits(),
+                by: "tester"),
             from: Chunks(tar.bytes), logger: Self.logger)
     }
 

@@ -15,6 +15,8 @@ import Signatures
 struct ServerSettings: Sendable {
     let listen: [ListenAddress]
     let plainListen: [ListenAddress]
+    /// How nodes and clients call the registry, HOST[:PORT]; nil: as each request calls it.
+    let publicAddress: String?
     /// The files of certificate and key; nil: the server makes its own.
     let tlsFiles: (certificate: String, key: String)?
     /// The file with the authorities whose client certificates name users; nil: clients are not asked for one.
@@ -54,6 +56,8 @@ struct ServerSettings: Sendable {
         guard !listen.isEmpty || !plainListen.isEmpty else {
             throw CommandError("there is no address to listen on: give --listen or --plain-listen")
         }
+        let address = try source.value(.publicAddress) { Self.isPublicAddress($0) ? $0 : nil }
+        publicAddress = address.isEmpty ? nil : address
         let certificate = source.text(.certificate)
         let key = source.text(.privateKey)
         guard certificate.isEmpty == key.isEmpty else {
@@ -66,7 +70,12 @@ struct ServerSettings: Sendable {
         offersHTTP2 = try source.value(.http2, Bool.init(_:))
         layout = DropletLayout(
             mode: try source.value(.layersMode, LayerMode.init(rawValue:)),
-            compression: try source.value(.layersCompression, CompressionFormat.init(name:)))
+            compression: try source.value(.layersCompression, CompressionFormat.init(name:)),
+            level: try source.value(.layersLevel, CompressionLevel.init(rawValue:)))
+        guard layout.level == .fast || layout.compression == .gzip else {
+            throw CommandError(
+                "\(Setting.layersLevel.key) \(layout.level.rawValue) goes with \(Setting.layersCompression.key) gzip")
+        }
         defaultStack = try source.value(.defaultStack) { try? StackName($0) }
         defaultArchitecture = try source.value(.defaultArchitecture) { try? Architecture($0) }
         maximumUpload = try source.value(.maximumDroplet) { Self.number($0, 1...(1 << 50)) }
@@ -114,6 +123,16 @@ struct ServerSettings: Sendable {
         return addresses.count == parts.count ? addresses : nil
     }
 
+    /// Whether a text is empty, or the domain of an image reference as clients read it: a name without a dot and a port
+    /// is the beginning of a repository on Docker Hub to them, unless it is `localhost`.
+    private static func isPublicAddress(_ text: String) -> Bool {
+        if text.isEmpty || text == "localhost" { return true }
+        let pattern = /(?:(?<name>[A-Za-z0-9]+(?:[.-]+[A-Za-z0-9]+)*)|\[[0-9a-fA-F:.]+\])(?::(?<port>[0-9]{1,5}))?/
+        guard text.utf8.count <= 255, let match = text.wholeMatch(of: pattern) else { return false }
+        if let port = match.port { return (1...65535).contains(Int(port) ?? 0) }
+        return match.name.map { $0.contains(".") } ?? true
+    }
+
     private static func number(_ text: String, _ range: ClosedRange<Int64>) -> Int64? {
         guard let number = Int64(text), range.contains(number) else { return nil }
         return number
@@ -152,7 +171,7 @@ extension ServerSettings {
         OperatorAPI.Settings(
             maximumRootfs: maximumUpload, limits: limits(memory, [.archives, .operators]),
             compression: layout.compression,
-            computesDeltas: deltas != nil, rootfsMustBeSigned: rootfsMustBeSigned,
+            computesDeltas: deltas != nil, publicAddress: publicAddress, rootfsMustBeSigned: rootfsMustBeSigned,
             trusted: { TrustedKeys(directory: trust) })
     }
 

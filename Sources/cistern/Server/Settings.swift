@@ -22,6 +22,9 @@ struct Setting: Hashable, Sendable {
     static let plainListen = Setting(
         key: "plain-listen", fallback: "", help: "addresses to serve without TLS, HOST:PORT, separated by commas",
         isList: true)
+    static let publicAddress = Setting(
+        key: "public-address", fallback: "",
+        help: "how nodes and clients call the registry in printed references, HOST[:PORT]; empty: as the request did")
     static let certificate = Setting(
         key: "tls.certificate", fallback: "", help: "a PEM file with the certificate chain; empty: one is made")
     static let privateKey = Setting(key: "tls.key", fallback: "", help: "a PEM file with the certificate's key")
@@ -34,6 +37,9 @@ struct Setting: Hashable, Sendable {
         key: "layers.mode", fallback: "single", help: "single: a droplet is one layer; split: one for each dependency")
     static let layersCompression = Setting(
         key: "layers.compression", fallback: "gzip", help: "gzip, zstd (containerd 1.5 or newer) or none")
+    static let layersLevel = Setting(
+        key: "layers.level", fallback: "fast",
+        help: "small: gzip layers of droplets with about 15 percent fewer bytes, made several times slower")
     static let defaultStack = Setting(
         key: "stack", fallback: "cisternfs", help: "the stack of droplets that name none")
     static let defaultArchitecture = Setting(
@@ -99,8 +105,9 @@ struct Setting: Hashable, Sendable {
 
     /// All settings, in the order in which they are shown.
     static let all = [
-        listen, plainListen, certificate, privateKey, clientAuthority, http2, redirects, layersMode, layersCompression,
-        defaultStack, defaultArchitecture, maximumDroplet, maximumUnpacked, maximumEntries, conversions,
+        listen, plainListen, publicAddress, certificate, privateKey, clientAuthority, http2, redirects, layersMode,
+        layersCompression,
+        layersLevel, defaultStack, defaultArchitecture, maximumDroplet, maximumUnpacked, maximumEntries, conversions,
         connectionsOfAddress, requestsOfAddress, memoryBytes, storeBytes, countInterval, collectionInterval,
         collectionGrace,
         keptDroplets, keptRootfs, untaggedAge, reportAge, rootfsSignatures, rootfsDelta, deltaShare, deltaChain,

@@ -5,7 +5,7 @@ import OCI
 
 // Converts a droplet or a root filesystem into a sink that throws everything away, and prints what it cost.
 //
-//   ConversionBench droplet.tgz [gzip|zstd|none] [single|split|rootfs] [chunk size in KiB]
+//   ConversionBench droplet.tgz [gzip|small|zstd|none] [single|split|rootfs] [chunk size in KiB]
 
 struct Discard: LayerSink {
     struct Writer: LayerWriter {
@@ -51,7 +51,7 @@ func peakKiB() -> String {
 
 let arguments = CommandLine.arguments
 guard arguments.count > 1 else {
-    print("usage: ConversionBench FILE [gzip|zstd|none] [single|split|rootfs] [KiB]")
+    print("usage: ConversionBench FILE [gzip|small|zstd|none] [single|split|rootfs] [KiB]")
     exit(2)
 }
 let compression: CompressionFormat =
@@ -63,7 +63,8 @@ let compression: CompressionFormat =
 let kind = arguments.count > 3 ? arguments[3] : "single"
 let chunkSize = (arguments.count > 4 ? Int(arguments[4]) ?? 128 : 128) << 10
 let input = FileChunks(path: arguments[1], chunkSize: chunkSize)
-let settings = LayerSettings(compression: compression, mode: kind == "split" ? .split : .single)
+let level: CompressionLevel = arguments.count > 2 && arguments[2] == "small" ? .small : .fast
+let settings = LayerSettings(compression: compression, level: level, mode: kind == "split" ? .split : .single)
 
 let clock = ContinuousClock()
 let start = clock.now

@@ -75,7 +75,12 @@ extension ServerTests {
             arguments: [
                 ("layers.mode", "CISTERN_LAYERS_MODE", "--layers-mode", ["split", "single", "split"]),
                 ("layers.compression", "CISTERN_LAYERS_COMPRESSION", "--layers-compression", ["none", "zstd", "gzip"]),
+                ("layers.level", "CISTERN_LAYERS_LEVEL", "--layers-level", ["small", "fast", "small"]),
                 ("listen", "CISTERN_LISTEN", "--listen", ["127.0.0.1:1", "[::1]:2", "0.0.0.0:3"]),
+                (
+                    "public-address", "CISTERN_PUBLIC_ADDRESS", "--public-address",
+                    ["localhost", "registry.example:5000", "[::1]:80"]
+                ),
                 ("stack", "CISTERN_STACK", "--stack", ["one", "two", "three"]),
                 ("limits.entries", "CISTERN_LIMITS_ENTRIES", "--limits-entries", ["1", "2", "3"]),
                 ("limits.droplet-bytes", "CISTERN_LIMITS_DROPLET_BYTES", "--limits-droplet-bytes", ["1", "2", "3"]),
@@ -156,7 +161,9 @@ extension ServerTests {
             "A bad value is refused, names the setting and says what it takes",
             arguments: [
                 ("--listen", "nowhere"), ("--listen", "127.0.0.1:99999"), ("--listen", ":1"), ("--plain-listen", "x"),
-                ("--layers-mode", "double"),
+                ("--public-address", "https://registry.example"), ("--public-address", "registry.example/path"),
+                ("--public-address", "registry"), ("--public-address", "registry.example:0"),
+                ("--public-address", "registry.example:70000"), ("--layers-mode", "double"), ("--layers-level", "tiny"),
                 ("--layers-compression", "bzip2"), ("--stack", "../x"), ("--stack", ""), ("--architecture", "pdp11"),
                 ("--limits-droplet-bytes", "0"), ("--limits-droplet-bytes", "-1"),
                 ("--limits-droplet-bytes", "99999999999999999999"),
@@ -175,6 +182,13 @@ extension ServerTests {
                 let named = flag == "--tls-certificate" ? "tls.key" : value
                 #expect(value.isEmpty || result.errors.contains(named), "\(result.errors)")
             }
+        }
+
+        @Test("layers.level small goes with gzip alone", arguments: ["zstd", "none"])
+        func levelWithoutGzip(compression: String) async throws {
+            let result = try await Self.serve(["--layers-level", "small", "--layers-compression", compression])
+            #expect([1, 2].contains(result.status))
+            #expect(result.errors.contains("layers.level") && result.errors.contains("gzip"), "\(result.errors)")
         }
 
         @Test("In the environment and the file a bad value is refused too", arguments: ["environment", "file"])

@@ -56,6 +56,65 @@ extension ServerTests {
             }
         }
 
+        @Test("Another layers.level is for what is converted from then on; what was uploaded keeps its image")
+        func level() async throws {
+            try await withTemporaryDirectory { directory in
+                let data = directory + "/data"
+                let lines = (0..<4000).map { "line \($0) of \($0 % 17): something that compresses\n" }
+                let droplet = Droplet(lines.joined())
+                func image(_ guid: String, _ world: World) async throws -> Image {
+                    try await world.upload(droplet, guid: guid)
+                    return try await Image(droplet.sha256, of: "cloudfoundry/\(guid)", from: world.client)
+                }
+                let fast = try await World.with(data: data, ["--stack", "tiny"]) { world in
+                    try await world.server.importTinyRootfs()
+                    return try await image("first", world)
+                }
+                let small = try await World.with(data: data, ["--stack", "tiny", "--layers-level", "small"]) { world in
+                    let kept = try await image("first", world)
+                    #expect(kept.digest == fast.digest)
+                    let small = try await image("second", world)
+                    #expect(small.config["rootfs"]?["diff_ids"] == fast.config["rootfs"]?["diff_ids"])
+                    #expect(small.layerDigests.dropLast() == fast.layerDigests.dropLast())
+                    let sizes = [small, fast].compactMap { $0.layers.last?["size"]?.integer }
+                    #expect(sizes.count == 2 && sizes[0] < sizes[1])
+                    try await small.verifyLayers(all: false, from: world.client)
+                    let layer = try #require(small.layerDigests.last)
+                    let bytes = try await world.client.get(
+                        "/v2/cloudfoundry/second/blobs/\(layer)", as: "pull"
+                    ).body
+                    try Data(bytes).write(to: URL(fileURLWithPath: directory + "/layer"))
+                    let unpacked = try await runSuccessfully(
+                        "sh", ["-c", "gzip -dc layer | sha256sum"], directory: directory)
+                    let diffID = small.config["rootfs"]?["diff_ids"]?.array?.last?.string
+                    #expect(diffID.map { unpacked.output.hasPrefix($0.dropFirst("sha256:".count)) } == true)
+                    return small
+                }
+                try await World.with(data: data, ["--stack", "tiny"]) { world in
+                    let first = try await image("first", world)
+                    let second = try await image("second", world)
+                    let third = try await image("third", world)
+                    #expect(first.digest == fast.digest)
+                    #expect(second.digest == small.digest)
+                    #expect(third.layerDigests == fast.layerDigests)
+                }
+            }
+        }
+
+        @Test("References that are printed begin with the public address, whatever the request called the server")
+        func publicAddress() async throws {
+            try await World.with(["--stack", "tiny", "--public-address", "registry.example:5000"]) { world in
+                try await world.server.importTinyRootfs(version: "1")
+                let droplet = Droplet("public")
+                try await world.upload(droplet, guid: "app")
+                let shown = try await world.client.get("/api/v1/droplets/app/\(droplet.sha256)", as: "operator").json
+                #expect(
+                    shown["image"]?.string == "registry.example:5000/cloudfoundry/app:\(droplet.sha256)")
+                let prepull = try await world.client.get("/api/v1/rootfs/tiny/1/prepull", as: "operator")
+                #expect(prepull.text.contains("\"registry.example:5000/cistern/tiny"), "\(prepull.text)")
+            }
+        }
+
         @Test("A second server refuses the directory, says whose it is and disturbs nobody")
         func owned() async throws {
             try await World.with { world in
