@@ -280,7 +280,9 @@ public struct DirectoryWriter: ~Copyable {
         }
         guard target.count <= limits.nameLength else { throw .tooLarge("the link's target is too long", entry: name) }
         if allowsOutwardLinks { return false }
-        guard target.first != UInt8(ascii: "/") else { throw .invalid("a symbolic link to an absolute path", entry: name) }
+        guard target.first != UInt8(ascii: "/") else {
+            throw .invalid("a symbolic link to an absolute path", entry: name)
+        }
         var level = depth
         var wentDown = false
         var isDoubtful = false

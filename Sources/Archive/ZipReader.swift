@@ -100,7 +100,7 @@ public struct ZipReader: ~Copyable {
         do {
             _ = try ZipReader(descriptor: descriptor, limits: limits, reserve: reserve)
             return true
-        } catch where error.fault == .invalid {
+        } catch  where error.fault == .invalid {
             return false
         }
     }
@@ -202,7 +202,9 @@ public struct ZipReader: ~Copyable {
     ) throws(ArchiveError) -> ZipEntry {
         var name = record.name
         guard name.count <= limits.nameLength else { throw .tooLarge("the name is too long", entry: name) }
-        guard !name.isEmpty, !name.contains(0) else { throw .invalid("a name that is empty or contains NUL", entry: name) }
+        guard !name.isEmpty, !name.contains(0) else {
+            throw .invalid("a name that is empty or contains NUL", entry: name)
+        }
         guard !record.isEncrypted, archive_entry_is_encrypted(found) == 0 else {
             throw .invalid("it is encrypted", entry: name)
         }
@@ -214,20 +216,21 @@ public struct ZipReader: ~Copyable {
         default: throw .invalid("it is neither a file, a directory nor a symbolic link", entry: name)
         }
         if kind == .directory, name.last != UInt8(ascii: "/") { name.append(UInt8(ascii: "/")) }
-        let own = archive_entry_pathname(found).map { Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))) } ?? []
+        let own = bytes(archive_entry_pathname(found))
         if !record.hasUnicodeName, disagree(own, name) {
             throw .invalid("the zip's directory and the entry itself have different names", entry: name)
         }
         let mode = record.unixMode == 0 ? 0o755 : record.unixMode & 0o1777
-        var target: [UInt8] = []
-        if kind == .symbolicLink, let stored = archive_entry_symlink(found) {
-            target = Array(UnsafeRawBufferPointer(start: stored, count: strlen(stored)))
-        }
+        let target = kind == .symbolicLink ? bytes(archive_entry_symlink(found)) : []
         return ZipEntry(
             kind: kind, name: name, linkName: target, mode: mode,
             modified: TarTime(
                 seconds: Int64(archive_entry_mtime(found)), nanoseconds: Int32(archive_entry_mtime_nsec(found))),
             size: kind == .file ? archive_entry_size(found) : 0)
+    }
+
+    private static func bytes(_ text: UnsafePointer<CChar>?) -> [UInt8] {
+        text.map { Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))) } ?? []
     }
 
     /// Whether two names of one entry differ. What is not ASCII has been re-encoded by libarchive where it is marked as

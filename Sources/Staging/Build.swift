@@ -4,44 +4,6 @@ import JSON
 package import Launcher
 import Runtime
 
-/// Where a build finds and leaves its files. All paths are absolute.
-package struct BuildPlaces: Hashable, Sendable {
-    /// The app: a directory, a zip, or a tar archive that may be compressed. It is read, never changed.
-    package var app: String
-    /// The buildpacks' directories beside their list.
-    package var buildpacks: String
-    /// The build cache of the build before; what is missing or not readable is an empty one.
-    package var oldCache: String
-    /// Where the build makes its directories: `app`, `cache`, `contents`, `home` and `tmp`. The same path for each
-    /// build gives the same droplets, since buildpacks write it down in files. Nothing may have these names before; all
-    /// of it is removed afterwards.
-    package var work: String
-    package var droplet: String
-    package var result: String
-    package var newCache: String
-
-    package init(_ files: StagingFiles = StagingFiles(), work: String = "/tmp/staging") {
-        app = files.app
-        buildpacks = files.buildpacks
-        oldCache = files.oldCache
-        droplet = files.droplet
-        result = files.result
-        newCache = files.newCache
-        self.work = work
-    }
-
-    var list: String { StagingFiles(buildpacks: buildpacks).buildpackList }
-    var buildDirectory: String { work + "/app" }
-    var cache: String { work + "/cache" }
-    var contents: String { work + "/contents" }
-    var deps: String { contents + "/deps" }
-    var profile: String { contents + "/profile.d" }
-    package var home: String { work + "/home" }
-    package var temporary: String { work + "/tmp" }
-
-    var worked: [String] { [buildDirectory, cache, contents, home, temporary] }
-}
-
 /// The buildpack lifecycle: an app and buildpacks go in, a droplet comes out. It blocks, and runs one program at a
 /// time.
 ///
@@ -49,11 +11,11 @@ package struct BuildPlaces: Hashable, Sendable {
 package struct Build {
     package static let capturedOutput = 1 << 20
 
-    private let places: BuildPlaces
-    private let limits: FileTree.Limits
-    private let log: BuildLog
+    let places: BuildPlaces
+    let limits: FileTree.Limits
+    let log: BuildLog
     private let scripts: ScriptRunner
-    private let cancellation: Cancellation
+    let cancellation: Cancellation
     private var result = StagingResult()
     /// Whether what is in the work directory was made by this build.
     private var ownsWork = false
@@ -367,9 +329,10 @@ package struct Build {
         do throws(BuildError) {
             let path = places.buildDirectory + "/Procfile"
             if let procfile = try Self.read(path, maximum: AppProcesses.maximumSize) {
-                processes.merge(try parsed("the Procfile") { () throws(LaunchFileError) in
-                    try AppProcesses.procfile(procfile)
-                })
+                processes.merge(
+                    try parsed("the Procfile") { () throws(LaunchFileError) in
+                        try AppProcesses.procfile(procfile)
+                    })
             }
         } catch {
             throw error.at(.processes)
@@ -416,30 +379,5 @@ package struct Build {
         } catch {
             throw BuildError(.other, "\(what) is not readable: \(error)")
         }
-    }
-
-    // MARK: What comes out
-
-    private func writeDroplet(_ stagingInfo: [UInt8], started: TarTime) throws(BuildError) {
-        let file = try TarFile(places.droplet, cancellation: cancellation)
-        // One walk: a hard link may lead from one of the directories to another.
-        var walk = FileTree.Walk(limits: limits, cancellation: cancellation)
-        try file.append(directory: "./")
-        try file.append(places.buildDirectory, prefix: "./app", walk: &walk, keepsTimesBefore: started)
-        try file.append(places.deps, prefix: "./deps", walk: &walk, keepsTimesBefore: nil)
-        try file.append(places.contents + "/logs", prefix: "./logs", walk: &walk, keepsTimesBefore: nil)
-        try file.append(places.profile, prefix: "./profile.d", walk: &walk, keepsTimesBefore: nil)
-        try file.append(file: "./staging_info.yml", stagingInfo)
-        try file.append(places.contents + "/tmp", prefix: "./tmp", walk: &walk, keepsTimesBefore: nil)
-        try file.finish()
-        for name in file.skipped { log.note("left out, for it is a device, a pipe or a socket: \(name)") }
-    }
-
-    private func writeCache() throws(BuildError) {
-        let file = try TarFile(places.newCache, cancellation: cancellation)
-        var walk = FileTree.Walk(limits: limits, cancellation: cancellation)
-        // Times are kept: build tools compare them.
-        try file.append(places.cache, prefix: ".", walk: &walk, keepsTimesBefore: TarTime(seconds: .max))
-        try file.finish()
     }
 }

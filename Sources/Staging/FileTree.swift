@@ -17,8 +17,8 @@ package enum FileTree {
 
     /// Something that a walk comes to.
     struct Item {
-        /// As in an archive, the name from the tree's top with that prefix; a directory's ends with a slash. Size, mode,
-        /// owner and time are the file's.
+        /// As in an archive: the name from the tree's top with that prefix, a directory's with a slash at its end.
+        /// Size, mode, owner and time are the file's.
         var entry: TarEntry
         /// Its directory, open only during the visit.
         fileprivate let directory: Int32
@@ -161,7 +161,8 @@ package enum FileTree {
         return names.sorted { $0.lexicographicallyPrecedes($1) }
     }
 
-    private static func target(of name: [CChar], in directory: Int32, _ fullName: [UInt8]) throws(BuildError) -> [UInt8] {
+    private static func target(of name: [CChar], in directory: Int32, _ fullName: [UInt8]) throws(BuildError) -> [UInt8]
+    {
         var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
         let room = buffer.count
         let count = buffer.withUnsafeMutableBufferPointer { buffer in

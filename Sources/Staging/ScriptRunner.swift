@@ -96,8 +96,10 @@ struct ScriptRunner {
                 if left <= .zero { kill(-process, SIGKILL) }
                 timeout = left <= .zero ? 20 : Int32(clamping: left.components.seconds * 1000 + 1000)
             }
-            var polled = [ended, capture.isOpen ? capture.descriptor : -1, killTime == nil ? cancellation.descriptor : -1]
-                .map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+            var polled = [
+                ended, capture.isOpen ? capture.descriptor : -1, killTime == nil ? cancellation.descriptor : -1,
+            ]
+            .map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
             _ = poll(&polled, nfds_t(polled.count), timeout)
             capture.drain()
             if capture.isTooMuch { kill(-process, SIGKILL) }
@@ -141,11 +143,12 @@ struct ScriptRunner {
             &attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
 
         var argv = ([program] + arguments).map { strdup($0) } + [nil]
-        var envp = environment.entries.map { entry in
-            (entry.bytes + [0]).withUnsafeBufferPointer { bytes in
-                bytes.withMemoryRebound(to: CChar.self) { $0.baseAddress.flatMap { strdup($0) } }
-            }
-        } + [nil]
+        var envp =
+            environment.entries.map { entry in
+                (entry.bytes + [0]).withUnsafeBufferPointer { bytes in
+                    bytes.withMemoryRebound(to: CChar.self) { $0.baseAddress.flatMap { strdup($0) } }
+                }
+            } + [nil]
         defer { (argv + envp).forEach { free($0) } }
         var process: pid_t = 0
         let failure = posix_spawn(&process, program, &actions, &attributes, &argv, &envp)

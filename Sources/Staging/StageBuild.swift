@@ -43,7 +43,9 @@ package enum StageBuild {
                     isHelp = true
                     return
                 }
-                guard ["app", "buildpacks", "workspace", "output", "work", "environment"].map({ "--" + $0 }).contains(option)
+                guard
+                    ["app", "buildpacks", "workspace", "output", "work", "environment"].map({ "--" + $0 }).contains(
+                        option)
                 else { throw UsageError(message: "unknown argument '\(option)'") }
                 guard let value = rest.popFirst(), !value.isEmpty else {
                     throw UsageError(message: "\(option) needs a value")

@@ -36,3 +36,41 @@ public struct StagingFiles: Hashable, Sendable {
     /// The build cache for the build after, a gzipped tar; absent if there is none.
     public var newCache: String { output + "/cache.tgz" }
 }
+
+/// Where a build finds and leaves its files. All paths are absolute.
+package struct BuildPlaces: Hashable, Sendable {
+    /// The app: a directory, a zip, or a tar archive that may be compressed. It is read, never changed.
+    package var app: String
+    /// The buildpacks' directories beside their list.
+    package var buildpacks: String
+    /// The build cache of the build before; what is missing or not readable is an empty one.
+    package var oldCache: String
+    /// Where the build makes its directories: `app`, `cache`, `contents`, `home` and `tmp`. The same path for each
+    /// build gives the same droplets, since buildpacks write it down in files. Nothing may have these names before; all
+    /// of it is removed afterwards.
+    package var work: String
+    package var droplet: String
+    package var result: String
+    package var newCache: String
+
+    package init(_ files: StagingFiles = StagingFiles(), work: String = "/tmp/staging") {
+        app = files.app
+        buildpacks = files.buildpacks
+        oldCache = files.oldCache
+        droplet = files.droplet
+        result = files.result
+        newCache = files.newCache
+        self.work = work
+    }
+
+    var list: String { StagingFiles(buildpacks: buildpacks).buildpackList }
+    var buildDirectory: String { work + "/app" }
+    var cache: String { work + "/cache" }
+    var contents: String { work + "/contents" }
+    var deps: String { contents + "/deps" }
+    var profile: String { contents + "/profile.d" }
+    package var home: String { work + "/home" }
+    package var temporary: String { work + "/tmp" }
+
+    var worked: [String] { [buildDirectory, cache, contents, home, temporary] }
+}

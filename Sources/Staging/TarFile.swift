@@ -157,6 +157,33 @@ final class TarFile {
     }
 }
 
+// MARK: - What comes out of a build
+
+extension Build {
+    func writeDroplet(_ stagingInfo: [UInt8], started: TarTime) throws(BuildError) {
+        let file = try TarFile(places.droplet, cancellation: cancellation)
+        // One walk: a hard link may lead from one of the directories to another.
+        var walk = FileTree.Walk(limits: limits, cancellation: cancellation)
+        try file.append(directory: "./")
+        try file.append(places.buildDirectory, prefix: "./app", walk: &walk, keepsTimesBefore: started)
+        try file.append(places.deps, prefix: "./deps", walk: &walk, keepsTimesBefore: nil)
+        try file.append(places.contents + "/logs", prefix: "./logs", walk: &walk, keepsTimesBefore: nil)
+        try file.append(places.profile, prefix: "./profile.d", walk: &walk, keepsTimesBefore: nil)
+        try file.append(file: "./staging_info.yml", stagingInfo)
+        try file.append(places.contents + "/tmp", prefix: "./tmp", walk: &walk, keepsTimesBefore: nil)
+        try file.finish()
+        for name in file.skipped { log.note("left out, for it is a device, a pipe or a socket: \(name)") }
+    }
+
+    func writeCache() throws(BuildError) {
+        let file = try TarFile(places.newCache, cancellation: cancellation)
+        var walk = FileTree.Walk(limits: limits, cancellation: cancellation)
+        // Times are kept: build tools compare them.
+        try file.append(places.cache, prefix: ".", walk: &walk, keepsTimesBefore: TarTime(seconds: .max))
+        try file.finish()
+    }
+}
+
 /// Small files of the build that are written whole or not at all.
 enum WholeFile {
     static func write(_ bytes: [UInt8], to path: String) throws(BuildError) {

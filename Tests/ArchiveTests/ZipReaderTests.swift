@@ -305,8 +305,9 @@ struct ZipReaderTests {
             var wrong = zip
             for _ in 0..<Int.random(in: 1...4, using: &generator) {
                 let index = Int.random(in: 0..<wrong.count, using: &generator)
-                wrong[index] = [UInt8.random(in: 0...255, using: &generator), 0x2e, 0x2f, 0xff].randomElement(
-                    using: &generator) ?? 0
+                wrong[index] =
+                    [UInt8.random(in: 0...255, using: &generator), 0x2e, 0x2f, 0xff].randomElement(
+                        using: &generator) ?? 0
             }
             do {
                 try await unpacking(wrong) { tree in

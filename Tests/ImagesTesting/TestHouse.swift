@@ -1,4 +1,4 @@
-import Archive
+package import Archive
 package import Blobs
 package import Droplets
 package import Images
@@ -88,7 +88,8 @@ package struct TestHouse {
         try await droplets.upload(
             DropletUpload(
                 guid: try DropletGUID(guid), stack: try StackName(Self.stack), architecture: architecture,
-                checksum: checksum, layout: DropletLayout(mode: mode, level: level), limits: ConversionLimits(), by: "tester"),
+                checksum: checksum, layout: DropletLayout(mode: mode, level: level), limits: ConversionLimits(),
+                by: "tester"),
             from: Chunks(tar.bytes), logger: Self.logger)
     }
 

@@ -8,7 +8,8 @@ struct DropletTests {
     @Test("Equal content gives equal bytes, whenever it was built")
     func equalBytes() async throws {
         try await withBuildWorld { world in
-            let script = "echo lib > $3/$4/lib; touch -d @$STAMP $3/$4/lib; echo made > $1/made; mkdir $1/dir; touch -d @$STAMP $1/dir $3/$4"
+            let script =
+                "echo lib > $3/$4/lib; echo made > $1/made; mkdir $1/dir; touch -d @$STAMP $3/$4/lib $1/dir $3/$4"
             try await world.write(
                 app: ["index.html": "hi"],
                 buildpacks: [FakeBuildpack("b", skipsDetect: true, ["finalize": script, "release": releases])])
@@ -60,7 +61,12 @@ struct DropletTests {
         try await withBuildWorld { world in
             try await world.write(buildpacks: [
                 FakeBuildpack(
-                    "b", ["detect": "exit 0", "compile": "head -c 5000001 /dev/urandom > $1/big; sha256sum < $1/big > $1/sum", "release": releases])
+                    "b",
+                    [
+                        "detect": "exit 0",
+                        "compile": "head -c 5000001 /dev/urandom > $1/big; sha256sum < $1/big > $1/sum",
+                        "release": releases,
+                    ])
             ])
             let outcome = try await world.build()
             let sum = try await runSuccessfully("sha256sum", [outcome.droplet + "/app/big"]).output
@@ -73,7 +79,11 @@ struct DropletTests {
         try await withBuildWorld { world in
             try await world.write(buildpacks: [
                 FakeBuildpack(
-                    "b", ["detect": "exit 0", "compile": "cd $1; for i in 1 2 3 4 5 6 7 8 9; do mkdir d; cd d; done", "release": releases])
+                    "b",
+                    [
+                        "detect": "exit 0", "compile": "cd $1; for i in 1 2 3 4 5 6 7 8 9; do mkdir d; cd d; done",
+                        "release": releases,
+                    ])
             ])
             var limits = FileTree.Limits()
             limits.depth = 8
@@ -142,7 +152,10 @@ struct UnpackerTests {
             }
             #expect(isTaken == row.isTaken)
             for name in row.has { #expect(FileManager.default.fileExists(atPath: target + "/" + name)) }
-            #expect(try FileManager.default.contentsOfDirectory(atPath: directory).sorted() == ["archive.tar.gz", "outside", "target"])
+            #expect(
+                try FileManager.default.contentsOfDirectory(atPath: directory).sorted() == [
+                    "archive.tar.gz", "outside", "target",
+                ])
             #expect(try String(contentsOfFile: directory + "/outside", encoding: .utf8) == "safe")
         }
     }

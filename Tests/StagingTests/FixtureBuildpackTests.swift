@@ -14,7 +14,9 @@ struct FixtureBuildpackTests {
         in world: BuildWorld
     ) async throws -> BuildOutcome {
         try await world.write(app: files, buildpacks: [])
-        if let app { try await runSuccessfully("cp", ["-a", Programs.repository + "/fixtures/apps/\(app)/app/.", world.app]) }
+        if let app {
+            try await runSuccessfully("cp", ["-a", Programs.repository + "/fixtures/apps/\(app)/app/.", world.app])
+        }
         for name in names {
             let place = name.replacing("/", with: "-")
             try await runSuccessfully("cp", ["-a", Self.buildpacks + "/" + name, world.buildpacks + "/" + place])
@@ -44,7 +46,9 @@ struct FixtureBuildpackTests {
         try await withBuildWorld { world in
             let outcome = try await build(
                 ["static", "python"], skipsDetect: true,
-                files: ["main.py": "import greeting\nprint(greeting.text)\n", "vendor/greeting.py": "text = 'hello'\n"],
+                files: [
+                    "main.py": "import greeting\nprint(greeting.text)\n", "vendor/greeting.py": "text = 'hello'\n",
+                ],
                 in: world)
             #expect(outcome.error == nil, "\(outcome.log)")
             #expect(outcome.commands?["web"] == "exec python3 main.py")

@@ -304,7 +304,8 @@ extension LifecycleRule {
 
     static let processes: [LifecycleRule] = [
         LifecycleRule(
-            "release's processes", [
+            "release's processes",
+            [
                 FakeBuildpack("b", ["detect": "exit 0", "compile": "exit 0", "release": releases])
             ]
         ).with { $0.commands = ["web": "from release"] },

@@ -14,7 +14,8 @@ struct ProcessTests {
                 FakeBuildpack(
                     "b",
                     [
-                        "detect": leaves, "compile": leaves, "release": leaves + " >&2; echo 'default_process_types: {}'",
+                        "detect": leaves, "compile": leaves,
+                        "release": leaves + " >&2; echo 'default_process_types: {}'",
                     ])
             ])
             let start = ContinuousClock.now

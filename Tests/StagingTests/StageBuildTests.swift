@@ -80,11 +80,13 @@ struct StageBuildTests {
     @Test("It links the C libraries of archives and YAML, and nothing that could reach a network")
     func linked() async throws {
         let program = try Programs.path(of: "stage-build")
-        let dynamic = try await runSuccessfully("readelf", ["--dynamic", "--wide", program], environment: ["LC_ALL": "C"])
+        let dynamic = try await runSuccessfully(
+            "readelf", ["--dynamic", "--wide", program], environment: ["LC_ALL": "C"])
         let needed = dynamic.output.split(separator: "\n").filter { $0.contains("(NEEDED)") }
             .compactMap { $0.split(separator: "[").last?.dropLast() }.map(String.init)
         let allowed: Set<String> = [
-            "libarchive.so.13", "libz.so.1", "libisal.so.2", "libzstd.so.1", "libyaml-0.so.2", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1",
+            "libarchive.so.13", "libz.so.1", "libisal.so.2", "libzstd.so.1", "libyaml-0.so.2", "libm.so.6",
+            "libstdc++.so.6", "libgcc_s.so.1",
             "libc.so.6", "ld-linux-x86-64.so.2",
         ]
         #expect(!needed.isEmpty)
@@ -103,7 +105,11 @@ struct StageBuildTests {
                 app: ["index.html": "hi"],
                 buildpacks: [
                     FakeBuildpack(
-                        "b", ["detect": "echo Empty", "compile": "echo made > $1/made", "release": "echo 'default_process_types: {web: x}'"])
+                        "b",
+                        [
+                            "detect": "echo Empty", "compile": "echo made > $1/made",
+                            "release": "echo 'default_process_types: {web: x}'",
+                        ])
                 ])
             let program = try Programs.path(of: "stage-build")
             let root = world.directory

@@ -97,12 +97,14 @@ struct ValueTests {
     @Test("Arguments go before the predecessors' variables, and those before the usual places")
     func invocation() throws {
         func places(_ arguments: [String], _ variables: [SystemText] = []) throws -> BuildPlaces {
-            try StageBuild.Invocation(arguments: ["stage-build"] + arguments, environment: Environment(variables)).places
+            try StageBuild.Invocation(arguments: ["stage-build"] + arguments, environment: Environment(variables))
+                .places
         }
         let usual = try places([])
         #expect(usual.app == "/recipe_workspace/app.zip")
         #expect(usual.buildpacks == "/var/lib/buildpacks")
-        #expect([usual.droplet, usual.result, usual.newCache] == ["/out/droplet.tgz", "/out/result.json", "/out/cache.tgz"])
+        #expect(
+            [usual.droplet, usual.result, usual.newCache] == ["/out/droplet.tgz", "/out/result.json", "/out/cache.tgz"])
         let variables: [SystemText] = [
             "EIRINI_BUILDPACKS_DIR=/b", "EIRINI_WORKSPACE_DIR=/w", "EIRINI_OUTPUT_DROPLET_LOCATION=/o/d",
             "EIRINI_OUTPUT_METADATA_LOCATION=/o/r", "EIRINI_OUTPUT_BUILD_ARTIFACTS_CACHE=/o/c",

@@ -105,7 +105,8 @@ struct Setting: Hashable, Sendable {
 
     /// All settings, in the order in which they are shown.
     static let all = [
-        listen, plainListen, publicAddress, certificate, privateKey, clientAuthority, http2, redirects, layersMode, layersCompression,
+        listen, plainListen, publicAddress, certificate, privateKey, clientAuthority, http2, redirects, layersMode,
+        layersCompression,
         layersLevel, defaultStack, defaultArchitecture, maximumDroplet, maximumUnpacked, maximumEntries, conversions,
         connectionsOfAddress, requestsOfAddress, memoryBytes, storeBytes, countInterval, collectionInterval,
         collectionGrace,

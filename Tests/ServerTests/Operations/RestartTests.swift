@@ -84,7 +84,8 @@ extension ServerTests {
                         "/v2/cloudfoundry/second/blobs/\(layer)", as: "pull"
                     ).body
                     try Data(bytes).write(to: URL(fileURLWithPath: directory + "/layer"))
-                    let unpacked = try await runSuccessfully("sh", ["-c", "gzip -dc layer | sha256sum"], directory: directory)
+                    let unpacked = try await runSuccessfully(
+                        "sh", ["-c", "gzip -dc layer | sha256sum"], directory: directory)
                     let diffID = small.config["rootfs"]?["diff_ids"]?.array?.last?.string
                     #expect(diffID.map { unpacked.output.hasPrefix($0.dropFirst("sha256:".count)) } == true)
                     return small
