@@ -88,7 +88,7 @@ struct DestinationTests {
             times.connect = .milliseconds(50)
             let client = TaskClient(rules: rules, trust: try TaskTrust(), times: times, pause: { _ in })
             try await withTemporaryDirectory { directory in
-                await #expect(throws: TransferFailure.self) {
+                _ = await #expect(throws: TransferFailure.self) {
                     _ = try await client.download(
                         TransferURL("http://rebind.example:\(server.port)/x"), to: directory + "/x", limit: 100)
                 }

@@ -195,7 +195,8 @@ struct DownloadStepTests {
                     environment: place == "environment" ? members.compactMapValues(\.string) : [:],
                     input: place == "-" ? JSONValue.object(members).canonicalText : "")
                 #expect(result.status == 0, "\(result.errors)")
-                #expect(try BuildpackList(json: #require(try world.list()))?.buildpacks.map(\.name) == ["k"])
+                let json = try #require(try world.list())
+                #expect(BuildpackList(json: json)?.buildpacks.map(\.name) == ["k"])
                 #expect(world.read(world.workspace + "/app.zip") == app)
             }
         }
@@ -241,7 +242,8 @@ struct DownloadStepTests {
             #expect(untrusted.errors.contains("--ca"), "\(untrusted.errors)")
             let result = try await world.download(task, allowed + ["--ca", certificate])
             #expect(result.status == 0, "\(result.errors)")
-            let list = try #require(BuildpackList(json: #require(try world.list()))?.buildpacks)
+            let json = try #require(try world.list())
+            let list = try #require(BuildpackList(json: json)?.buildpacks)
             #expect(try await list.map(\.source) == ["git:" + world.git(["rev-parse", "v1"], in: repository)])
             #expect(world.read("\(world.buildpacks)/\(list[0].directory)/bin/detect") == Array(Self.detect.utf8))
         }

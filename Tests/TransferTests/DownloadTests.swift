@@ -248,7 +248,8 @@ struct DownloadTests {
                     connection.answer(302, ["Location: http://\(other.address)/there"])
                 }
             } _: { result, bytes, requests in
-                #expect(try result.get().size == Int64(Self.content.count))
+                let file = try result.get()
+                #expect(file.size == Int64(Self.content.count))
                 #expect(bytes == Self.content)
                 #expect(requests.map { $0.header("Authorization") } == [basic("u"), basic("u")])
                 #expect(other.requests.map { $0.header("Authorization") } == [nil])

@@ -71,7 +71,7 @@ final class ScriptedServer: Sendable {
 
     private init(_ handler: @escaping Handler) throws {
         self.handler = handler
-        listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
@@ -83,6 +83,7 @@ final class ScriptedServer: Sendable {
             }
         }
         guard done else { throw CommandError.notStarted("a server", errno) }
+        self.listener = listener
         port = Int(UInt16(bigEndian: address.sin_port))
     }
 

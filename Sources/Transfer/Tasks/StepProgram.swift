@@ -93,7 +93,7 @@ package enum StepProgram {
     ///   - options: those that it has besides the common ones.
     package static func run(
         _ name: String, summary: String, options: [StepOption],
-        _ body: (StepArguments, TaskVariables, ProcessGroups) async throws -> Void
+        _ body: @Sendable (StepArguments, TaskVariables, ProcessGroups) async throws -> Void
     ) async -> Never {
         let groups = ProcessGroups()
         groups.endWithSignals()
