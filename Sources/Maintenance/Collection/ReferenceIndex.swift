@@ -39,6 +39,8 @@ struct ReferenceIndexReader {
     private var offset: Int64 = 0
     private var entries: ArraySlice<RepositoryReferences> = []
     private var isAtEnd = false
+    /// Markers of entries that were passed over, since nobody asked for them.
+    private var passed: [String] = []
 
     /// - Parameter key: nil for an empty index.
     init(_ key: ObjectKey?, in store: any ObjectStore) async {
@@ -56,7 +58,10 @@ struct ReferenceIndexReader {
             while let entry = entries.first {
                 if marker.utf8.lexicographicallyPrecedes(entry.marker.utf8) { return nil }
                 entries.removeFirst()
-                guard entry.marker == marker else { continue }
+                guard entry.marker == marker else {
+                    passed.append(entry.marker)
+                    continue
+                }
                 return entry.version == version ? entry : nil
             }
             guard !isAtEnd, let next = await frame() else {
@@ -65,6 +70,22 @@ struct ReferenceIndexReader {
             }
             entries = next[...]
         }
+    }
+
+    /// The markers of the entries before the last one asked for that nobody has asked for: the repositories had a marker
+    /// when the index was made, and have none now. Each is given once.
+    mutating func takePassed() -> [String] {
+        defer { passed = [] }
+        return passed
+    }
+
+    /// Passes over all entries that are left, up to the index's next page.
+    /// - Returns: whether there was one.
+    mutating func passPage() async -> Bool {
+        if entries.isEmpty { entries = await frame()?[...] ?? [] }
+        passed += entries.map(\.marker)
+        defer { entries = [] }
+        return !entries.isEmpty
     }
 
     private mutating func frame() async -> [RepositoryReferences]? {

@@ -37,11 +37,13 @@ package struct PushedRepositories: ContentOwner {
                     try Task.checkCancellation()
                     let portion = Array(page[start..<min(start + Self.portion, page.count)])
                     try await roots(of: portion, &mark, &old, &new)
+                    try await roots(ofUnlisted: old.takePassed(), &mark)
                     mark.advance()
                 }
                 guard page.count == Self.catalogPage, let last = page.last else { break }
                 after = last.key.text
             }
+            while await old.passPage() { try await roots(ofUnlisted: old.takePassed(), &mark) }
         } catch {
             await old.close()
             await new?.abort()
@@ -77,6 +79,21 @@ package struct PushedRepositories: ContentOwner {
         if !unknown.isEmpty { new?.hasChanged = true }
     }
 
+    /// Marks what repositories have whose markers have gone since the last collection though they still have manifests,
+    /// and lists them again: without its marker a repository would lose all its content.
+    private func roots(ofUnlisted markers: [String], _ mark: inout RootMark) async throws {
+        for marker in markers {
+            guard let name = RepositoryKeys.repository(of: marker) else { continue }
+            let keys = RepositoryKeys(name: name)
+            let (found, _) = try await references(of: keys, mark.reading)
+            if found.isEmpty { continue }
+            mark.insert(keys: found)
+            mark.report.repositories += 1
+            mark.report.repositoriesRead += 1
+            if !mark.isDryRun { try await registry.mark(keys) }
+        }
+    }
+
     private func read(
         _ markers: [(place: Int, marker: ObjectInfo)], _ cutoff: Int64, _ reading: any ObjectStore
     ) async -> Result<[(place: Int, references: ReadReferences)], RegistryError> {
@@ -103,8 +120,19 @@ package struct PushedRepositories: ContentOwner {
         if let stored = try await records.readable(marker.key, as: CatalogMarker.self) {
             isSettled = stored.version == marker.version && stored.value.changed.isOver(before: cutoff)
         }
-        var found: [UInt64] = []
-        let keys = RepositoryKeys(name: name)
+        let (found, areWhole) = try await references(of: RepositoryKeys(name: name), reading)
+        return ReadReferences(
+            references: RepositoryReferences(marker: text, version: marker.version, keys: found),
+            isSettled: isSettled && areWhole)
+    }
+
+    /// The digests of a repository's manifests and of all that these name.
+    /// - Returns: the digests' keys, and whether all manifests could be read.
+    private func references(
+        of keys: RepositoryKeys, _ reading: any ObjectStore
+    ) async throws(RegistryError) -> (found: [UInt64], areWhole: Bool) {
+        let records = registry.records.reading(reading)
+        var (found, areWhole): ([UInt64], Bool) = ([], true)
         for algorithm in try await components(below: keys.manifests, after: nil, in: reading) {
             guard let algorithm = DigestAlgorithm(rawValue: algorithm) else { continue }
             var after: String?
@@ -125,10 +153,10 @@ package struct PushedRepositories: ContentOwner {
                         references = named
                         // The manifest itself is missing, since it names more than its membership can list. It may be
                         // pushed again.
-                        if membership.references == nil, references.isEmpty { isSettled = false }
+                        if membership.references == nil, references.isEmpty { areWhole = false }
                     } else {
                         references = try await registry.possibleReferences(of: digest, keys, in: records)
-                        isSettled = false
+                        areWhole = false
                     }
                     found.append(DigestSet.key(digest))
                     for reference in references { found.append(DigestSet.key(reference)) }
@@ -137,8 +165,7 @@ package struct PushedRepositories: ContentOwner {
                 after = page.last
             }
         }
-        return ReadReferences(
-            references: RepositoryReferences(marker: text, version: marker.version, keys: found), isSettled: isSettled)
+        return (found, areWhole)
     }
 
     /// - Returns: nil if the manifest has to be read and can't be.

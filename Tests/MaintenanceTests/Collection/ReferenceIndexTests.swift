@@ -111,6 +111,31 @@ struct ReferenceIndexTests {
         }
     }
 
+    @Test("a repository whose marker is lost after a collection keeps its content, and is listed again")
+    func lostMarker() async throws {
+        let world = try CollectionWorld()
+        let names = try ["a", "b/c", "z"].map { try RepositoryName(parsing: $0) }
+        var images: [Digest] = []
+        for name in names { images.append(try await world.image("an image of \(name)", in: name)) }
+        world.pass(100_000)
+        _ = try await world.collect()
+        for name in names {
+            try await world.store.delete(try RepositoryKeys(name: name).marker(), ifVersion: nil)
+            world.pass(100_000)
+            #expect(try await world.collect().retired == 0)
+            #expect(try await world.areWhole(Set(images)))
+            #expect(try await world.registry.catalog(after: nil, limit: 10).elements == names)
+        }
+        // A repository without manifests needs no marker.
+        try await world.registry.deleteManifest(names[0], images[0])
+        world.pass(100_000)
+        _ = try await world.collect()
+        try await world.store.delete(try RepositoryKeys(name: names[0]).marker(), ifVersion: nil)
+        world.pass(100_000)
+        _ = try await world.collect()
+        #expect(try await world.registry.catalog(after: nil, limit: 10).elements == Array(names.dropFirst()))
+    }
+
     @Test("a repository's marker is renewed before a manifest comes or goes")
     func order() async throws {
         let world = try PushWorld()
