@@ -116,6 +116,7 @@ let package = Package(
             ], swiftSettings: strict),
         .target(name: "CLauncher"),
         .target(name: "Launcher", dependencies: ["CLauncher", "JSON"], swiftSettings: strict),
+        .target(name: "Staging", dependencies: ["JSON"], swiftSettings: strict),
         .target(
             name: "Transfer",
             dependencies: ["JSON", "OCI", "OperatorModel", asyncHTTPClient, nioCore, nioHTTP1, nioSSL, logging],

@@ -24,6 +24,7 @@ struct FloorTests {
         ("Registry", []),
         ("Maintenance", ["ServiceLifecycle"]),
         ("Launcher", ["CLauncher"]),
+        ("Staging", []),
         ("Transfer", ["AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOSSL"]),
         ("Logs", ["NIOPosix"]),
         ("Identity", ["CCrypt", "Crypto", "NIOCore", "NIOPosix", "ServiceLifecycle", "Yams"]),
