@@ -26,6 +26,7 @@ struct FloorTests {
         ("Launcher", ["CLauncher"]),
         ("Staging", []),
         ("Transfer", ["AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOSSL"]),
+        ("StagingService", ["CSeccomp"]),
         ("Logs", ["NIOPosix"]),
         ("Identity", ["CCrypt", "Crypto", "NIOCore", "NIOPosix", "ServiceLifecycle", "Yams"]),
         (
