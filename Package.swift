@@ -68,6 +68,7 @@ let package = Package(
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CCrypt", pkgConfig: "libcrypt", providers: [.apt(["libcrypt-dev"])]),
         .systemLibrary(name: "CLinux"),
+        .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
         .systemLibrary(name: "CPread"),
         .systemLibrary(name: "CLibYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .systemLibrary(name: "CLibcrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
@@ -144,6 +145,9 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-static-stdlib", "-Xlinker", "-s", "-Xlinker", "--gc-sections"])]),
         .executableTarget(name: "stage-download", dependencies: ["Staging", "Transfer"], swiftSettings: strict),
         .executableTarget(name: "stage-upload", dependencies: ["Staging", "Transfer"], swiftSettings: strict),
+        .target(
+            name: "StagingService", dependencies: ["CSeccomp", "JSON", "Staging", "Transfer", logging],
+            swiftSettings: strict),
         .target(name: "Logs", dependencies: ["Runtime", logging, nioPosix], swiftSettings: strict),
         .target(
             name: "Identity",
@@ -302,6 +306,8 @@ let package = Package(
         .testTarget(
             name: "StagingTests", dependencies: ["Archive", "JSON", "Launcher", "Staging", "TestSupport"],
             swiftSettings: strict),
+        .testTarget(
+            name: "StagingServiceTests", dependencies: ["StagingService", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "LauncherTests", dependencies: ["JSON", "Launcher"], swiftSettings: strict),
         .testTarget(
             name: "ErrorStatusTests",

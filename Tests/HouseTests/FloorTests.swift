@@ -26,6 +26,7 @@ struct FloorTests {
         ("Launcher", ["CLauncher"]),
         ("Staging", ["CLibYAML", "CLinux"]),
         ("Transfer", ["AsyncHTTPClient", "CLauncher", "CLinux", "NIOCore", "NIOHTTP1", "NIOPosix", "NIOSSL"]),
+        ("StagingService", ["CSeccomp"]),
         ("Logs", ["NIOPosix"]),
         ("Identity", ["CCrypt", "Crypto", "NIOCore", "NIOPosix", "ServiceLifecycle", "Yams"]),
         (

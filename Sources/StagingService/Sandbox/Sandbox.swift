@@ -1,0 +1,300 @@
+import Foundation
+import Glibc
+import JSON
+
+/// Why a step could not be run apart from everything else.
+public enum SandboxError: Error, Hashable, Sendable {
+    /// A system call on a path, or on what is named, failed with this code.
+    case system(String, Int32)
+    /// A program that the isolation needs is missing.
+    case missing(program: String, package: String)
+    /// The isolation itself failed, before the step's program ran.
+    case isolation(String)
+}
+
+extension SandboxError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .system(let what, let code): "\(what): \(String(cString: strerror(code)))"
+        case .missing(let program, let package):
+            "'\(program)' is missing, which keeps builds apart from this machine: install the package \(package)"
+        case .isolation(let reason): "the build can't be kept apart from this machine: \(reason)"
+        }
+    }
+}
+
+/// What a step may use.
+public struct SandboxLimits: Hashable, Sendable {
+    /// Bytes of memory, page cache of its own files included.
+    public var memory: Int64 = 2 << 30
+    /// Processes and threads at a time.
+    public var processes = 1024
+    /// How many processors' time it gets.
+    public var processors = 2.0
+    /// Bytes of the files that it makes.
+    public var disk: Int64 = 4 << 30
+    /// How long it may take.
+    public var time: Duration = .seconds(900)
+    /// Bytes that it may print.
+    public var output: Int64 = 32 << 20
+
+    public init() {}
+}
+
+/// How a step ended.
+public enum SandboxEnd: Hashable, Sendable {
+    /// The program's exit code; 128 and the signal's number if a signal ended it.
+    case exited(Int32)
+    /// The system ended a process of the step for want of memory, and the program failed.
+    case outOfMemory
+    case timedOut
+    case printedTooMuch
+    case cancelled
+}
+
+/// Runs one program of a step inside a root filesystem, in user, mount, pid, network, IPC and UTS namespaces of its own,
+/// made by bubblewrap. Nothing of this machine is in it but what is named here; it has no network, no capability, can
+/// make no user namespaces, and the calls of `SystemCallFilter` fail. It ends with all its descendants when its program
+/// or this process ends.
+///
+/// If this process is root, the step has a host uid of its own, its files lie in a file system of a fixed size, and a
+/// `ControlGroup` bounds what it uses. An ordinary user's step has the user's uid, and weaker limits: `weaknesses`.
+public struct Sandbox: Sendable {
+    /// A directory or file of this machine that the step sees.
+    public struct Mount: Hashable, Sendable {
+        public let source: String
+        public let target: String
+
+        public init(source: String, target: String) {
+            self.source = source
+            self.target = target
+        }
+    }
+
+    /// The user and group that the step sees itself as.
+    public static let user: UInt32 = 2000
+    /// Directories that a root filesystem needs for what is mounted there.
+    public static let mountPoints = ["home/vcap", "lifecycle", "out", "recipe_workspace", "tmp", "var/lib/buildpacks", "proc", "dev"]
+
+    /// The directory of the unpacked root filesystem, which the step can't change.
+    public var rootfs: String
+    /// What the step sees besides, and can't change.
+    public var mounts: [Mount] = []
+    /// Paths in the root filesystem that the step may write to; they are empty at first.
+    public var writable = ["/home/vcap", "/out", "/tmp"]
+    /// An empty directory for this step alone. Its parents can be passed by everybody.
+    public var directory: String
+    /// The uid on this machine; nil: this process's own, which is not 0.
+    public var hostUser: UInt32?
+    public var limits = SandboxLimits()
+
+    public init(rootfs: String, directory: String, hostUser: UInt32?) {
+        self.rootfs = rootfs
+        self.directory = directory
+        self.hostUser = hostUser
+    }
+
+    /// The programs that are needed, and the Debian packages that have them.
+    private static let programs = [
+        ("bwrap", "bubblewrap"), ("prlimit", "util-linux"), ("setpriv", "util-linux"), ("unshare", "util-linux"), ("mount", "mount"),
+        ("mkfs.ext4", "e2fsprogs"),
+    ]
+    private static let path = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+    /// - Throws: `.missing` for the first program that is not there.
+    public static func check() throws(SandboxError) {
+        for (program, package) in programs where geteuid() == 0 || ["bwrap", "prlimit"].contains(program) {
+            let found = path.split(separator: ":").contains { access("\($0)/\(program)", X_OK) == 0 }
+            if !found { throw .missing(program: program, package: package) }
+        }
+    }
+}
+
+extension Sandbox {
+    /// What bubblewrap is told. It reads this from a file, since its arguments can be seen from inside.
+    func options(environment: [(name: String, value: String)], at directory: String) -> [String] {
+        var options = [
+            "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
+            "--unshare-cgroup-try", "--disable-userns", "--new-session", "--die-with-parent", "--cap-drop", "ALL",
+            "--uid", "\(Self.user)", "--gid", "\(Self.user)", "--hostname", "staging",
+            "--ro-bind", hostUser == nil ? rootfs : self.directory + "/rootfs", "/", "--proc", "/proc", "--dev", "/dev",
+        ]
+        for path in writable { options += ["--bind", scratch(path), path] }
+        for (number, mount) in mounts.enumerated() {
+            options += ["--ro-bind", hostUser == nil ? mount.source : place(number), mount.target]
+        }
+        options.append("--clearenv")
+        for (name, value) in environment { options += ["--setenv", name, value] }
+        return options + ["--chdir", directory]
+    }
+
+    /// Where a writable path lies on this machine.
+    func scratch(_ path: String) -> String { directory + "/scratch/" + path.split(separator: "/").joined(separator: "_") }
+
+    /// Where root mounts what the step may see: the step's uid can't pass the directories above the source.
+    private func place(_ number: Int) -> String { "\(directory)/mount-\(number)" }
+
+    /// Becomes the step: joins the control groups, mounts what the step sees where it may look, and gives up root.
+    /// Everything that is mounted here is gone with the last process, since the mount namespace is.
+    ///
+    /// Arguments: the step's directory, its uid or nothing, the user's name for files, whether to mount, then what to run.
+    private static let script = """
+        set -eu
+        directory=$1 uid=$2; shift 2
+        for file in $JOIN; do echo $$ >"$file"; done
+        if [ -n "$uid" ]; then
+            mount -t ext4 -o loop,nosuid,nodev "$directory/scratch.img" "$directory/scratch"
+            for name in $WRITABLE; do
+                [ -d "$directory/scratch/$name" ] || { mkdir -m 0700 "$directory/scratch/$name"; chown "$uid:$uid" "$directory/scratch/$name"; }
+            done
+            while [ "$1" != -- ]; do mount --bind "$1" "$2"; shift 2; done
+            shift
+            set -- prlimit --nproc="$PROCESSES" setpriv --reuid "$uid" --regid "$uid" --clear-groups --inh-caps=-all --bounding-set=-all \\
+                --no-new-privs env -i PATH="$PATH" bwrap --args 3 --seccomp 4 --json-status-fd 5 -- "$@"
+        else
+            shift
+            set -- env -i PATH="$PATH" bwrap --args 3 --seccomp 4 --json-status-fd 5 -- "$@"
+        fi
+        exec 3<"$directory/options" 4<"$directory/filter" 5>"$directory/status"
+        exec prlimit --core=0 --nofile=4096:4096 "$@"
+        """
+
+    /// Runs a program to its end.
+    /// - Parameters:
+    ///   - command: the program's path in the root filesystem, and its arguments, which other users of this machine see.
+    ///   - environment: all of the program's environment.
+    ///   - workingDirectory: a path in the root filesystem.
+    ///   - print: gets standard output and standard error as they come.
+    /// - Throws: `SandboxError` if the program was not run.
+    public func run(
+        _ command: [String], environment: [(name: String, value: String)] = [], workingDirectory: String = "/",
+        print: @escaping @Sendable (ArraySlice<UInt8>) -> Void
+    ) async throws(SandboxError) -> SandboxEnd {
+        try Self.check()
+        guard command.allSatisfy({ !$0.utf8.contains(0) }) else { throw .isolation("an argument has a NUL") }
+        try prepare(options(environment: environment, at: workingDirectory))
+        defer { clean() }
+        // Only root can give the step a uid of its own, on which a bound of processes means something.
+        let group = ControlGroup(name: "cistern-\(UUID().uuidString.lowercased())", limits: limits)
+        defer { group.remove() }
+
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/bin/sh")
+        var arguments = ["-c", Self.script, "sandbox", directory, hostUser.map { "\($0)" } ?? ""]
+        if hostUser != nil {
+            arguments += [rootfs, directory + "/rootfs"]
+            for (number, mount) in mounts.enumerated() { arguments += [mount.source, place(number)] }
+        }
+        arguments += ["--"] + command
+        if hostUser != nil {
+            process.executableURL = URL(fileURLWithPath: "/usr/bin/unshare")
+            arguments = ["--mount", "--propagation", "slave", "--", "/bin/sh"] + arguments
+        }
+        process.arguments = arguments
+        process.environment = [
+            "PATH": Self.path, "JOIN": group.joinFiles.joined(separator: " "), "PROCESSES": "\(limits.processes)",
+            "WRITABLE": writable.map { ($0 as NSString).pathComponents.dropFirst().joined(separator: "_") }.joined(separator: " "),
+        ]
+        let ended = try await SandboxedProcess(process, limits: limits, print: print).run()
+        guard case .exited = ended else { return ended }
+        // bubblewrap's own failures have exit codes, too; the program's is written only if there was a program.
+        guard let code = Self.exitCode(status: (try? String(contentsOfFile: directory + "/status", encoding: .utf8)) ?? "")
+        else { throw .isolation("its preparation failed, as is said above") }
+        return code != 0 && group.outOfMemory > 0 ? .outOfMemory : .exited(code)
+    }
+
+    /// The program's exit code in what bubblewrap reported: JSON documents, one a line.
+    static func exitCode(status: String) -> Int32? {
+        for line in status.split(separator: "\n") {
+            let json = try? JSONValue(parsing: String(line))
+            if let code = json?["exit-code"]?.integer { return Int32(clamping: code) }
+        }
+        return nil
+    }
+
+    /// Shows what the step wrote, which it can't change any more and which runs nothing.
+    /// - Parameter body: gets the directory of a writable path.
+    public func withFiles<Result: Sendable>(
+        of path: String, _ body: (String) async throws -> Result
+    ) async throws -> Result {
+        guard hostUser != nil else { return try await body(scratch(path)) }
+        try Self.call("mount", ["-t", "ext4", "-o", "loop,ro,nosuid,nodev,noexec", directory + "/scratch.img", directory + "/scratch"])
+        do {
+            let result = try await body(scratch(path))
+            try Self.call("umount", ["-l", directory + "/scratch"])
+            return result
+        } catch {
+            try Self.call("umount", ["-l", directory + "/scratch"])
+            throw error
+        }
+    }
+
+    private static func call(_ program: String, _ arguments: [String]) throws(SandboxError) {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = [program] + arguments
+        process.environment = ["PATH": path]
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        do { try process.run() } catch { throw .isolation("\(program) can't be run") }
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else {
+            throw .isolation("\(program) failed with \(process.terminationStatus)")
+        }
+    }
+
+    /// Makes the files and directories that the script needs.
+    private func prepare(_ options: [String]) throws(SandboxError) {
+        guard options.allSatisfy({ !$0.utf8.contains(0) }) else { throw .isolation("a variable has a NUL") }
+        try SystemCallFilter.write(to: directory + "/filter")
+        let text = options.map { $0 + "\0" }.joined()
+        guard FileManager.default.createFile(
+            atPath: directory + "/options", contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])
+        else { throw .system(directory + "/options", errno) }
+        try makeDirectory(directory + "/scratch", 0o755)
+        guard hostUser != nil else {
+            for path in writable { try makeDirectory(scratch(path), 0o700) }
+            return
+        }
+        try makeDirectory(directory + "/rootfs", 0o755)
+        for (number, mount) in mounts.enumerated() {
+            var status = stat()
+            guard stat(mount.source, &status) == 0 else { throw .system(mount.source, errno) }
+            if status.st_mode & S_IFMT == S_IFDIR { try makeDirectory(place(number), 0o755); continue }
+            guard FileManager.default.createFile(atPath: place(number), contents: nil) else { throw .system(place(number), errno) }
+        }
+        let image = directory + "/scratch.img"
+        if access(image, F_OK) == 0 { return }
+        let descriptor = open(image, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw .system(image, errno) }
+        defer { close(descriptor) }
+        guard ftruncate(descriptor, Int(limits.disk)) == 0 else { throw .system(image, errno) }
+        // Nothing is kept for root, and no journal: after a crash the step is run again from the start.
+        try Self.call(
+            "mkfs.ext4", ["-q", "-F", "-m", "0", "-O", "^has_journal", "-E", "nodiscard,lazy_itable_init=1", image])
+    }
+
+    private func makeDirectory(_ path: String, _ mode: mode_t) throws(SandboxError) {
+        guard mkdir(path, mode) == 0 || errno == EEXIST else { throw .system(path, errno) }
+        chmod(path, mode)
+    }
+
+    /// Removes what only this run needs; what the step wrote stays.
+    private func clean() {
+        for name in ["filter", "options", "status"] { unlink("\(directory)/\(name)") }
+    }
+
+    /// What of the limits does not hold here, and why, in sentences for people; empty if all hold.
+    public var weaknesses: [String] {
+        let probe = ControlGroup.own.map(\.controller)
+        var weak: [String] = []
+        let why = "this process may make no control group for it"
+        if !probe.contains(.memory) { weak.append("memory is not bounded in sum: \(why)") }
+        if !probe.contains(.pids), hostUser == nil { weak.append("the number of processes is not bounded: \(why)") }
+        if !probe.contains(.cpu) { weak.append("the time of the processors is not shared out: \(why)") }
+        if hostUser == nil {
+            weak.append("disk is not bounded, and builds have your own user id: only root can give them one of their own")
+        }
+        return weak
+    }
+}
