@@ -3,6 +3,16 @@ import Glibc
 import Synchronization
 import TestSupport
 
+/// Runs every job on a thread of its own: handlers block, and the few threads of Swift's own pool are the tests'.
+private final class Threads: TaskExecutor {
+    static let shared = Threads()
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        Thread.detachNewThread { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
+    }
+}
+
 /// An HTTP/1.1 server on the loopback address whose answers a test writes byte by byte. Each connection gets one
 /// request and is closed after its answer.
 final class ScriptedServer: Sendable {
@@ -133,7 +143,7 @@ final class ScriptedServer: Sendable {
             }
             Thread.detachNewThread { [self] in
                 let request = Self.read(descriptor)
-                Task {
+                Task(executorPreference: Threads.shared) {
                     if let request {
                         let number = state.withLock { state in
                             state.requests.append(request)

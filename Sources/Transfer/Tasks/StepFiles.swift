@@ -17,7 +17,7 @@ package struct TaskVariables: Sendable {
     package init(environment: [String: String], file: String?) throws(TransferFailure) {
         var texts = environment
         if let file {
-            let bytes = try StepFiles.read(file == "-" ? "/dev/stdin" : file, limit: Self.maximumFile)
+            let bytes = try StepFiles.read(file, limit: Self.maximumFile)
             guard let members = (try? JSONValue(parsing: bytes))?.object else {
                 throw TransferFailure(.invalid, "the task file \(file) is no JSON object")
             }
@@ -72,10 +72,11 @@ extension TaskVariables: CustomStringConvertible, CustomReflectable {
 
 /// Calls on files that the steps share.
 enum StepFiles {
-    /// Reads a whole file.
+    /// Reads a whole file; `-` is standard input.
     /// - Throws: `TransferFailure`.
     static func read(_ path: String, limit: Int) throws(TransferFailure) -> [UInt8] {
-        let file = open(path, O_RDONLY | O_CLOEXEC)
+        // /dev/stdin can't be opened where standard input is a socket, or where there is no /dev.
+        let file = path == "-" ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { throw .file(path) }
         defer { close(file) }
         var bytes: [UInt8] = []
