@@ -12,8 +12,12 @@ final class ZipFile {
     private let block: UnsafeMutableRawBufferPointer
     private var position: Int64 = 0
 
-    /// Where libarchive last jumped to.
-    private(set) var jump: Int64 = 0
+    /// Where libarchive jumped to last, and before that.
+    private var jumps: (last: Int64, before: Int64) = (0, 0)
+
+    /// Where libarchive began to look for the central directory, right after it has handed over the first entry, to which
+    /// it has jumped back.
+    fileprivate var directoryStart: Int64 { max(jumps.last, jumps.before) }
     /// How many bytes may be read while libarchive reads the central directory, which it holds in memory; else nil.
     private var directoryLimit: Int64?
     private var directoryBytes: Int64 = 0
@@ -98,7 +102,8 @@ final class ZipFile {
         let (target, overflow) = base.addingReportingOverflow(offset)
         guard !overflow, target >= 0 else { return Int64(carchive_fatal()) }
         position = target
-        jump = target
+        // The end is where libarchive asks for the file's size.
+        if target < size { jumps = (target, jumps.last) }
         return target
     }
 
@@ -152,12 +157,15 @@ struct ZipDirectory {
     ///
     /// - Throws: `ArchiveError` if two entries share one offset, or there are more than `limits.entries`.
     init(_ file: ZipFile, limits: ZipReader.Limits) throws(ArchiveError) {
-        var window = Window(file: file, position: file.jump)
+        var window = Window(file: file, position: file.directoryStart)
         var records: [Record] = []
         // As libarchive does: bytes that were put before the zip have moved the directory behind its stated place.
         while try window.fill(4), !Self.isSignature(window, Self.record), !Self.isSignature(window, Self.end),
             !Self.isSignature(window, Self.end64)
-        { window.skip(1) }
+        {
+            window.skip(1)
+            window.skip(to: Self.record[0])
+        }
         while try window.fill(46), Self.isSignature(window, Self.record) {
             let (name, extra) = (window.number(28, 2), window.number(30, 2))
             let comment = window.number(32, 2)
@@ -254,6 +262,13 @@ struct ZipDirectory {
             start += inside
             count -= inside
             position += Int64(length - inside)
+        }
+
+        /// Goes on to the next such byte that is there already, or behind what is there.
+        mutating func skip(to byte: UInt8) {
+            guard count > 0, let first = buffer.baseAddress else { return }
+            let found = memchr(first + start, Int32(byte), count)
+            skip(found.map { UnsafeRawPointer($0) - UnsafeRawPointer(first + start) } ?? count)
         }
 
         func bytes(_ offset: Int, _ length: Int) -> [UInt8] {

@@ -144,7 +144,11 @@ public struct ZipReader: ~Copyable {
         var address: UnsafeRawPointer?
         var count = 0
         var offset: Int64 = 0
-        let result = archive_read_data_block(archive, &address, &count, &offset)
+        var result: Int32
+        // libarchive hands over empty blocks, too.
+        repeat {
+            result = archive_read_data_block(archive, &address, &count, &offset)
+        } while result == carchive_ok() && count == 0
         if let failure = file.failure { throw failure }
         guard result == carchive_ok() || result == carchive_eof() else {
             throw .invalid(Self.message(archive), entry: entry.name)

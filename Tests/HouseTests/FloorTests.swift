@@ -26,7 +26,7 @@ struct FloorTests {
         ("Launcher", ["CLauncher"]),
         ("Staging", ["CLibYAML", "CLinux"]),
         ("Transfer", ["AsyncHTTPClient", "CLauncher", "CLinux", "NIOCore", "NIOHTTP1", "NIOPosix", "NIOSSL"]),
-        ("StagingService", ["CSeccomp"]),
+        ("StagingService", ["CLinux", "CSeccomp"]),
         ("Logs", ["NIOPosix"]),
         ("Identity", ["CCrypt", "Crypto", "NIOCore", "NIOPosix", "ServiceLifecycle", "Yams"]),
         (

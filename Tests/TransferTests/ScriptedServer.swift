@@ -143,7 +143,7 @@ final class ScriptedServer: Sendable {
             }
             Thread.detachNewThread { [self] in
                 let request = Self.read(descriptor)
-                Task(executorPreference: Threads.shared) {
+                Task(executorPreference: Threads.shared) { [self] in
                     if let request {
                         let number = state.withLock { state in
                             state.requests.append(request)

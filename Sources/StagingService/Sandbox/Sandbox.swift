@@ -178,24 +178,22 @@ extension Sandbox {
         let group = ControlGroup(name: "cistern-\(UUID().uuidString.lowercased())", limits: limits)
         defer { group.remove() }
 
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/bin/sh")
-        var arguments = ["-c", Self.script, "sandbox", directory, hostUser.map { "\($0)" } ?? ""]
+        var arguments = ["/bin/sh", "-c", Self.script, "sandbox", directory, hostUser.map { "\($0)" } ?? ""]
         if hostUser != nil {
             arguments += [rootfs, directory + "/rootfs"]
             for (number, mount) in mounts.enumerated() { arguments += [mount.source, place(number)] }
         }
         arguments += ["--"] + command
         if hostUser != nil {
-            process.executableURL = URL(fileURLWithPath: "/usr/bin/unshare")
-            arguments = ["--mount", "--propagation", "slave", "--", "/bin/sh"] + arguments
+            arguments = ["/usr/bin/unshare", "--mount", "--propagation", "slave", "--"] + arguments
         }
-        process.arguments = arguments
-        process.environment = [
+        let variables = [
             "PATH": Self.path, "JOIN": group.joinFiles.joined(separator: " "), "PROCESSES": "\(limits.processes)",
             "WRITABLE": writable.map { ($0 as NSString).pathComponents.dropFirst().joined(separator: "_") }.joined(separator: " "),
         ]
-        let ended = try await SandboxedProcess(process, limits: limits, print: print).run()
+        let ended = try await SandboxedProcess(
+            arguments, environment: variables, limits: limits, print: print
+        ).run()
         guard case .exited = ended else { return ended }
         // bubblewrap's own failures have exit codes, too; the program's is written only if there was a program.
         guard let code = Self.exitCode(status: (try? String(contentsOfFile: directory + "/status", encoding: .utf8)) ?? "")

@@ -1,3 +1,4 @@
+import CLinux
 import Foundation
 import Glibc
 import Synchronization
@@ -8,19 +9,28 @@ final class SandboxedProcess: Sendable {
         /// Why the processes were ended; nil if they end by themselves.
         var reason: SandboxEnd?
         var printed: Int64 = 0
-        var isRunning = false
+        /// The outermost process; nil before it is started, and once it has ended.
+        var process: pid_t?
     }
 
     /// How long what the program left behind may keep the output open after its end.
     private static let patience = Duration.seconds(5)
 
-    private let process: Process
+    private let command: [String]
+    private let environment: [String: String]
     private let limits: SandboxLimits
     private let print: @Sendable (ArraySlice<UInt8>) -> Void
     private let state = Mutex(State())
 
-    init(_ process: Process, limits: SandboxLimits, print: @escaping @Sendable (ArraySlice<UInt8>) -> Void) {
-        self.process = process
+    /// - Parameters:
+    ///   - command: the path of a program, and its arguments.
+    ///   - environment: all of its environment.
+    init(
+        _ command: [String], environment: [String: String], limits: SandboxLimits,
+        print: @escaping @Sendable (ArraySlice<UInt8>) -> Void
+    ) {
+        self.command = command
+        self.environment = environment
         self.limits = limits
         self.print = print
     }
@@ -28,13 +38,20 @@ final class SandboxedProcess: Sendable {
     /// - Returns: what ended it; for a program that ended by itself, the exit code of the outermost process.
     /// - Throws: `.isolation` if nothing could be started.
     func run() async throws(SandboxError) -> SandboxEnd {
-        let pipe = Pipe()
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = pipe
-        process.standardError = pipe
+        var ends: [Int32] = [-1, -1]
+        guard pipe2(&ends, O_CLOEXEC) == 0 else { throw .system("a pipe", errno) }
+        let reading = FileHandle(fileDescriptor: ends[0], closeOnDealloc: true)
         let (output, outputEnd) = AsyncStream.makeStream(of: Void.self)
-        let (ends, end) = AsyncStream.makeStream(of: Int32.self)
-        pipe.fileHandleForReading.readabilityHandler = { handle in
+        let (exits, exit) = AsyncStream.makeStream(of: Int32.self)
+        let process: pid_t
+        do throws(SandboxError) {
+            process = try spawn(output: ends[1])
+        } catch {
+            close(ends[1])
+            throw error
+        }
+        close(ends[1])
+        reading.readabilityHandler = { handle in
             let data = handle.availableData
             guard !data.isEmpty else {
                 handle.readabilityHandler = nil
@@ -42,20 +59,20 @@ final class SandboxedProcess: Sendable {
             }
             self.pass(on: data)
         }
-        process.terminationHandler = {
-            end.yield($0.terminationStatus)
-            end.finish()
-        }
-        do {
-            try state.withLock { state in
-                try process.run()
-                state.isRunning = true
+        state.withLock { $0.process = process }
+        Thread.detachNewThread {
+            var information = siginfo_t()
+            while waitid(P_PID, id_t(process), &information, WEXITED | WNOWAIT) != 0, errno == EINTR {}
+            // Reaped under the lock, so that nobody kills another process of the same number.
+            let status = self.state.withLock { state in
+                state.process = nil
+                var status: Int32 = 0
+                while waitpid(process, &status, 0) < 0, errno == EINTR {}
+                return status
             }
-        } catch {
-            pipe.fileHandleForReading.readabilityHandler = nil
-            throw .isolation("no process can be started")
+            exit.yield(status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f)
+            exit.finish()
         }
-        try? pipe.fileHandleForWriting.close()
 
         let code = await withTaskCancellationHandler {
             await withTaskGroup(of: Void.self) { group in
@@ -63,14 +80,13 @@ final class SandboxedProcess: Sendable {
                     if (try? await Task.sleep(for: self.limits.time)) != nil { self.end(.timedOut) }
                 }
                 var code: Int32 = 0
-                for await one in ends { code = one }
+                for await one in exits { code = one }
                 group.cancelAll()
                 return code
             }
         } onCancel: {
             self.end(.cancelled)
         }
-        state.withLock { $0.isRunning = false }
         // With the program's end its namespace ends, and with that everything that could still print.
         await withTaskGroup(of: Void.self) { group in
             group.addTask { for await _ in output {} }
@@ -78,7 +94,7 @@ final class SandboxedProcess: Sendable {
             await group.next()
             group.cancelAll()
         }
-        pipe.fileHandleForReading.readabilityHandler = nil
+        reading.readabilityHandler = nil
         return state.withLock { $0.reason } ?? .exited(code)
     }
 
@@ -95,9 +111,38 @@ final class SandboxedProcess: Sendable {
     /// Ends everything: the outermost process ends bubblewrap's first process with it, and that one its namespace.
     private func end(_ reason: SandboxEnd) {
         state.withLock { state in
-            guard state.isRunning else { return }
+            guard let process = state.process else { return }
             if state.reason == nil { state.reason = reason }
-            kill(process.processIdentifier, SIGKILL)
+            kill(process, SIGKILL)
         }
+    }
+
+    /// Starts the outermost process, which gets no descriptor but its standard ones. (Foundation's `Process` lets its
+    /// children have one more.)
+    private func spawn(output: Int32) throws(SandboxError) -> pid_t {
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
+        posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO)
+        clinux_spawn_closes_from(&actions, 3)
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var (none, all) = (sigset_t(), sigset_t())
+        sigemptyset(&none)
+        sigfillset(&all)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setsigdefault(&attributes, &all)
+        posix_spawnattr_setflags(
+            &attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+        var arguments = command.map { strdup($0) } + [nil]
+        var variables = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
+        defer { for text in arguments + variables { free(text) } }
+        var process: pid_t = 0
+        let failure = posix_spawn(&process, command.first ?? "", &actions, &attributes, &arguments, &variables)
+        guard failure == 0 else { throw .system(command.first ?? "", failure) }
+        return process
     }
 }
