@@ -110,12 +110,15 @@ public struct IgnoreRules: Hashable, Sendable {
             return pattern[start + 1] == byte ? start + 2 : nil
         case UInt8(ascii: "["):
             var index = start + 1
-            let isNegated = index < pattern.count && (pattern[index] == UInt8(ascii: "!") || pattern[index] == UInt8(ascii: "^"))
+            let isNegated =
+                index < pattern.count && (pattern[index] == UInt8(ascii: "!") || pattern[index] == UInt8(ascii: "^"))
             if isNegated { index += 1 }
             let first = index
             var isIn = false
             while index < pattern.count, pattern[index] != UInt8(ascii: "]") || index == first {
-                if index + 2 < pattern.count, pattern[index + 1] == UInt8(ascii: "-"), pattern[index + 2] != UInt8(ascii: "]") {
+                if index + 2 < pattern.count, pattern[index + 1] == UInt8(ascii: "-"),
+                    pattern[index + 2] != UInt8(ascii: "]")
+                {
                     if pattern[index] <= byte, byte <= pattern[index + 2] { isIn = true }
                     index += 3
                 } else {

@@ -46,15 +46,19 @@ struct IgnoreRulesTests {
             (0..<Int.random(in: 1...5, using: &random)).map { _ in pick(parts) }.joined()
         }
         let names = ["a", "b", "ab", "ba", "aa"]
-        let paths = Set((0..<30).map { _ in
-            (0..<Int.random(in: 1...4, using: &random)).map { _ in pick(names) }.joined(separator: "/")
-        }).sorted()
+        let paths = Set(
+            (0..<30).map { _ in
+                (0..<Int.random(in: 1...4, using: &random)).map { _ in pick(names) }.joined(separator: "/")
+            }
+        ).sorted()
         let rules = try #require(IgnoreRules(lines.joined(separator: "\n")))
         try await withTemporaryDirectory { directory in
             try await runSuccessfully("git", ["init", "-q", directory])
-            try (lines.joined(separator: "\n") + "\n").write(toFile: directory + "/.git/info/exclude", atomically: true, encoding: .utf8)
+            try (lines.joined(separator: "\n") + "\n").write(
+                toFile: directory + "/.git/info/exclude", atomically: true, encoding: .utf8)
             let told = try await run(
-                "git", ["-C", directory, "check-ignore", "--no-index", "--stdin"], input: paths.joined(separator: "\n") + "\n")
+                "git", ["-C", directory, "check-ignore", "--no-index", "--stdin"],
+                input: paths.joined(separator: "\n") + "\n")
             let ignored = Set(told.output.split(separator: "\n").map(String.init))
             for path in paths {
                 // git looks at the directories above first, as our caller does.

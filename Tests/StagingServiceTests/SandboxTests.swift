@@ -138,7 +138,9 @@ struct SandboxTests {
             }
             _ = try await Self.run(sandbox, "sh -c 'while :; do sleep 1000 & done'; sleep 1000")
             watch.cancel()
-            #expect(most.withLock { $0 } <= sandbox.limits.processes + 4 && most.withLock { $0 } > sandbox.limits.processes / 2)
+            #expect(
+                most.withLock { $0 } <= sandbox.limits.processes + 4
+                    && most.withLock { $0 } > sandbox.limits.processes / 2)
             try await waitUntil("nothing of it is left") { try Self.processes().isEmpty }
         }
     }
@@ -163,7 +165,8 @@ struct SandboxTests {
     func network() async throws {
         try await Self.with { sandbox in
             let run = try await Self.run(
-                sandbox, "readlink /proc/self/ns/net; tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; cat /proc/net/route")
+                sandbox,
+                "readlink /proc/self/ns/net; tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; cat /proc/net/route")
             let lines = run.text.split(separator: "\n").map(String.init)
             let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/net")
             #expect(lines.count == 3 && lines[0].hasPrefix("net:[") && lines[0] != own, "\(run)")
@@ -177,7 +180,9 @@ struct SandboxTests {
     func refused(script: String) async throws {
         try await Self.with { sandbox in
             let run = try await Self.run(sandbox, "\(script) 2>&1; echo $?")
-            #expect((run.text.contains("ermitted") || run.text.contains("denied")) && !run.text.hasSuffix("\n0\n"), "\(run)")
+            #expect(
+                (run.text.contains("ermitted") || run.text.contains("denied")) && !run.text.hasSuffix("\n0\n"), "\(run)"
+            )
         }
     }
 
@@ -189,7 +194,9 @@ struct SandboxTests {
             var broken = sandbox
             broken.rootfs += "/nowhere"
             await #expect(throws: SandboxError.self) { try await Self.run(broken, "true") }
-            await #expect(throws: SandboxError.isolation("an argument has a NUL")) { try await Self.run(sandbox, "a\0b") }
+            await #expect(throws: SandboxError.isolation("an argument has a NUL")) {
+                try await Self.run(sandbox, "a\0b")
+            }
         }
     }
 }

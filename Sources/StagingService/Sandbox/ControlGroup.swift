@@ -98,7 +98,9 @@ final class ControlGroup: Sendable {
         mounts: String, groups: String, isEnabled: (String, Hierarchy.Controller) -> Bool
     ) -> [Hierarchy] {
         var found: [Hierarchy] = []
-        let groups = groups.split(separator: "\n").map { $0.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false) }
+        let groups = groups.split(separator: "\n").map {
+            $0.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+        }
         for line in mounts.split(separator: "\n") {
             let halves = line.split(separator: " - ", maxSplits: 1)
             guard halves.count == 2 else { continue }
@@ -109,7 +111,8 @@ final class ControlGroup: Sendable {
             for controller in Hierarchy.Controller.allCases {
                 let group = groups.first { parts in
                     parts.count == 3
-                        && (isVersion2 ? parts[1].isEmpty : parts[1].split(separator: ",").contains { $0 == controller.rawValue })
+                        && (isVersion2
+                            ? parts[1].isEmpty : parts[1].split(separator: ",").contains { $0 == controller.rawValue })
                 }
                 guard let group, isVersion2 || options.contains(controller.rawValue) else { continue }
                 // Inside a container the mount may show a part of the tree only, whose root is the fourth field.

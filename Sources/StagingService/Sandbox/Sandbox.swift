@@ -74,7 +74,9 @@ public struct Sandbox: Sendable {
     /// The user and group that the step sees itself as.
     public static let user: UInt32 = 2000
     /// Directories that a root filesystem needs for what is mounted there.
-    public static let mountPoints = ["home/vcap", "lifecycle", "out", "recipe_workspace", "tmp", "var/lib/buildpacks", "proc", "dev"]
+    public static let mountPoints = [
+        "home/vcap", "lifecycle", "out", "recipe_workspace", "tmp", "var/lib/buildpacks", "proc", "dev",
+    ]
 
     /// The directory of the unpacked root filesystem, which the step can't change.
     public var rootfs: String
@@ -96,7 +98,8 @@ public struct Sandbox: Sendable {
 
     /// The programs that are needed, and the Debian packages that have them.
     private static let programs = [
-        ("bwrap", "bubblewrap"), ("prlimit", "util-linux"), ("setpriv", "util-linux"), ("unshare", "util-linux"), ("mount", "mount"),
+        ("bwrap", "bubblewrap"), ("prlimit", "util-linux"), ("setpriv", "util-linux"), ("unshare", "util-linux"),
+        ("mount", "mount"),
         ("mkfs.ext4", "e2fsprogs"),
     ]
     private static let path = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -129,7 +132,9 @@ extension Sandbox {
     }
 
     /// Where a writable path lies on this machine.
-    func scratch(_ path: String) -> String { directory + "/scratch/" + path.split(separator: "/").joined(separator: "_") }
+    func scratch(_ path: String) -> String {
+        directory + "/scratch/" + path.split(separator: "/").joined(separator: "_")
+    }
 
     /// Where root mounts what the step may see: the step's uid can't pass the directories above the source.
     private func place(_ number: Int) -> String { "\(directory)/mount-\(number)" }
@@ -189,14 +194,17 @@ extension Sandbox {
         }
         let variables = [
             "PATH": Self.path, "JOIN": group.joinFiles.joined(separator: " "), "PROCESSES": "\(limits.processes)",
-            "WRITABLE": writable.map { ($0 as NSString).pathComponents.dropFirst().joined(separator: "_") }.joined(separator: " "),
+            "WRITABLE": writable.map { ($0 as NSString).pathComponents.dropFirst().joined(separator: "_") }.joined(
+                separator: " "),
         ]
         let ended = try await SandboxedProcess(
             arguments, environment: variables, limits: limits, print: print
         ).run()
         guard case .exited = ended else { return ended }
         // bubblewrap's own failures have exit codes, too; the program's is written only if there was a program.
-        guard let code = Self.exitCode(status: (try? String(contentsOfFile: directory + "/status", encoding: .utf8)) ?? "")
+        guard
+            let code = Self.exitCode(
+                status: (try? String(contentsOfFile: directory + "/status", encoding: .utf8)) ?? "")
         else { throw .isolation("its preparation failed, as is said above") }
         return code != 0 && group.outOfMemory > 0 ? .outOfMemory : .exited(code)
     }
@@ -216,7 +224,9 @@ extension Sandbox {
         of path: String, _ body: (String) async throws -> Result
     ) async throws -> Result {
         guard hostUser != nil else { return try await body(scratch(path)) }
-        try Self.call("mount", ["-t", "ext4", "-o", "loop,ro,nosuid,nodev,noexec", directory + "/scratch.img", directory + "/scratch"])
+        try Self.call(
+            "mount",
+            ["-t", "ext4", "-o", "loop,ro,nosuid,nodev,noexec", directory + "/scratch.img", directory + "/scratch"])
         do {
             let result = try await body(scratch(path))
             try Self.call("umount", ["-l", directory + "/scratch"])
@@ -246,8 +256,9 @@ extension Sandbox {
         guard options.allSatisfy({ !$0.utf8.contains(0) }) else { throw .isolation("a variable has a NUL") }
         try SystemCallFilter.write(to: directory + "/filter")
         let text = options.map { $0 + "\0" }.joined()
-        guard FileManager.default.createFile(
-            atPath: directory + "/options", contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])
+        guard
+            FileManager.default.createFile(
+                atPath: directory + "/options", contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])
         else { throw .system(directory + "/options", errno) }
         try makeDirectory(directory + "/scratch", 0o755)
         guard hostUser != nil else {
@@ -259,7 +270,9 @@ extension Sandbox {
             var status = stat()
             guard stat(mount.source, &status) == 0 else { throw .system(mount.source, errno) }
             if status.st_mode & S_IFMT == S_IFDIR { try makeDirectory(place(number), 0o755); continue }
-            guard FileManager.default.createFile(atPath: place(number), contents: nil) else { throw .system(place(number), errno) }
+            guard FileManager.default.createFile(atPath: place(number), contents: nil) else {
+                throw .system(place(number), errno)
+            }
         }
         let image = directory + "/scratch.img"
         if access(image, F_OK) == 0 { return }
@@ -291,7 +304,8 @@ extension Sandbox {
         if !probe.contains(.pids), hostUser == nil { weak.append("the number of processes is not bounded: \(why)") }
         if !probe.contains(.cpu) { weak.append("the time of the processors is not shared out: \(why)") }
         if hostUser == nil {
-            weak.append("disk is not bounded, and builds have your own user id: only root can give them one of their own")
+            weak.append(
+                "disk is not bounded, and builds have your own user id: only root can give them one of their own")
         }
         return weak
     }
