@@ -1,4 +1,5 @@
 import CArchive
+import CLinux
 import Glibc
 
 /// An open file, and libarchive reading it: by position, so that the descriptor's own offset stays where it is.

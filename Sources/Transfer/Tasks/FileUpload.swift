@@ -1,3 +1,4 @@
+import CLinux
 import AsyncHTTPClient
 import Glibc
 import JSON
