@@ -1,5 +1,5 @@
-import CLinux
 import AsyncHTTPClient
+import CLinux
 import Glibc
 import JSON
 import NIOCore
