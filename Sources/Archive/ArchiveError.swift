@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// What is wrong with an archive or a compressed stream, and at which entry.

@@ -1,4 +1,5 @@
 import CArchive
+import CLinux
 import Glibc
 
 /// Reads a zip file by its central directory: entries one after another, their content in blocks.

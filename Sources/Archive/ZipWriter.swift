@@ -1,4 +1,5 @@
 import CArchive
+import CLinux
 import Glibc
 
 /// Writes a zip through libarchive, piece by piece: the same entries in the same order give the same bytes.

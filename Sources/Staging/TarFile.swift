@@ -1,4 +1,5 @@
 import Archive
+import CLinux
 import Glibc
 
 /// A gzipped tar archive that is written to a file piece by piece. It gets its name only when it is whole.

@@ -1,4 +1,5 @@
 import AsyncHTTPClient
+import CLinux
 import Glibc
 package import JSON
 import NIOCore

@@ -1,4 +1,5 @@
 import AsyncHTTPClient
+import CLinux
 import Foundation
 import JSON
 import NIOCore

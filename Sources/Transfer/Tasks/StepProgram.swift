@@ -1,4 +1,5 @@
 import CLauncher
+import CLinux
 import Foundation
 import Glibc
 

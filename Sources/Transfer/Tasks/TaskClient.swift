@@ -1,4 +1,5 @@
 import AsyncHTTPClient
+import CLinux
 import Glibc
 import NIOCore
 import NIOHTTP1

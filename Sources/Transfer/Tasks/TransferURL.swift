@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// Why a transfer of a staging task failed: a kind for programs, and a sentence for people that holds no secret.
