@@ -146,7 +146,8 @@ let package = Package(
         .executableTarget(name: "stage-download", dependencies: ["Staging", "Transfer"], swiftSettings: strict),
         .executableTarget(name: "stage-upload", dependencies: ["Staging", "Transfer"], swiftSettings: strict),
         .target(
-            name: "StagingService", dependencies: ["CLinux", "CSeccomp", "JSON"],
+            name: "StagingService",
+            dependencies: ["Archive", "CLinux", "CSeccomp", "JSON", "OCI", "Runtime", "Staging", "Transfer"],
             swiftSettings: strict),
         .target(name: "Logs", dependencies: ["Runtime", logging, nioPosix], swiftSettings: strict),
         .target(
@@ -200,7 +201,7 @@ let package = Package(
                 "Archive", "BitsAPI", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers",
                 "Logs", "Maintenance", "ObjectStore", "OCI", "Operations", "OperatorAPI", "OperatorModel", "Packages",
                 "Records", "Registry", "RegistryAPI",
-                "Rootfs", "Runtime", "Signatures", "Transfer", argumentParser, configuration, logging, nioCore,
+                "Rootfs", "Runtime", "Signatures", "StagingService", "Transfer", argumentParser, configuration, logging, nioCore,
                 nioSSL, serviceLifecycle, unixSignals, yams,
             ], swiftSettings: strict),
 

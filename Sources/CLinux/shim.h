@@ -84,6 +84,9 @@ static inline int clinux_close_on_exec(unsigned int first) {
     return (int)syscall(SYS_close_range, first, ~0U, 4U);
 }
 
+/// A file in memory without a name, closed on exec (memfd_create(2), MFD_CLOEXEC); -1 if there can't be one.
+static inline int clinux_memory_file(void) { return (int)syscall(SYS_memfd_create, "input", 1U); }
+
 /// Keeps others of the same user from reading this process's memory and environment (PR_SET_DUMPABLE).
 static inline int clinux_hide_memory(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
 extern int __nss_configure_lookup(const char *database, const char *services);

@@ -4,7 +4,7 @@ package import OCI
 package import ObjectStore
 package import Records
 package import Registry
-import Rootfs
+package import Rootfs
 
 /// A part of Cistern that owns content in the store: pushed repositories, droplets, rootfs versions, recipes.
 ///
@@ -57,10 +57,10 @@ package struct ContentUser: Hashable, Sendable {
 package struct ContentOwners: Sendable {
     package let all: [any ContentOwner]
 
-    package init(registry: Registry, images: DerivedImages, pins: RunningImages) {
+    package init(registry: Registry, images: DerivedImages, builds: BuildRootfsCatalog, pins: RunningImages) {
         all = [
-            AppDroplets(images: images), RootfsVersions(images: images), ImageRecipes(images: images),
-            PushedRepositories(registry: registry), pins,
+            AppDroplets(images: images), RootfsVersions(images: images), BuildRootfsVersions(builds),
+            ImageRecipes(images: images), PushedRepositories(registry: registry), pins,
         ]
     }
 

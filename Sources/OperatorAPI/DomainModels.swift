@@ -52,6 +52,15 @@ extension RootfsVersion {
     }
 }
 
+extension RootfsVersion {
+    /// The model of what builds run in.
+    var buildModel: Version {
+        var model = model(isCurrent: false, .available)
+        model.kind = .build
+        return model
+    }
+}
+
 extension PromotionHistory.Promotion {
     var model: Promotion {
         Promotion(

@@ -24,6 +24,7 @@ extension OperatorAPI {
                 .init(name: "name", schema: String.schema, summary: "What the sender calls the source."),
                 .init(name: "shell", schema: String.schema, summary: "An absolute path; /bin/bash without it."),
                 .init(name: "promote", schema: Bool.schema, summary: "Makes it current."),
+                .kind,
             ],
             body: .file([
                 "application/octet-stream", "application/vnd.oci.image.layout.v1+tar",
@@ -37,13 +38,17 @@ extension OperatorAPI {
     /// The delta, which takes long, is computed in the background.
     private func importRootfs(_ request: Request) async throws -> Response {
         let wanted = try rootfsImport(request)
-        let promotes = try request.flag("promote")
+        let (kind, promotes) = (try request.kind(), try request.flag("promote"))
+        guard kind == .run || !promotes else { throw HTTPFailure.query("what builds run in can't be promoted") }
         let body = try request.body(maximum: settings.maximumRootfs)
         let logger = request.logger
         let parameters = [
             "stack": wanted.stack.text, "version": wanted.version.text, "architecture": wanted.architecture.rawValue,
-            "promote": "\(promotes)",
+            "promote": "\(promotes)", "kind": kind.rawValue,
         ]
+        func describe(_ imported: RootfsVersion) -> Version {
+            kind == .run ? model(of: imported) : imported.buildModel
+        }
         let (imported, record) = try await operations.attend(
             OperationRequest(kind: "import", by: wanted.by, parameters: parameters)
         ) { operation in
@@ -52,20 +57,21 @@ extension OperatorAPI {
                 operation.advance(by: Int64(chunk.count))
                 return chunk
             }
+            guard kind == .run else { return try await builds.importRootfs(wanted, from: bytes, logger: logger) }
             let imported = try await rootfs.importRootfs(wanted, from: bytes, logger: logger)
             if promotes, delta(to: imported, by: wanted.by) == nil { try await promote(imported, by: wanted.by) }
             return imported
         } report: {
-            model(of: $0).json
+            describe($0).json
         } then: { imported in
-            guard let delta = delta(to: imported, by: wanted.by) else { return nil }
+            guard kind == .run, let delta = delta(to: imported, by: wanted.by) else { return nil }
             return { _ in
                 try await compute(delta, logger)
                 if promotes { try await promote(imported, by: wanted.by) }
                 return model(of: imported).json
             }
         }
-        var version = model(of: imported)
+        var version = describe(imported)
         if record.state != .done { version.operation = record.id }
         return .model(version, status: .created)
     }

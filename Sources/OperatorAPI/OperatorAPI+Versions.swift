@@ -17,19 +17,31 @@ import Runtime
 extension OperatorAPI {
     var versionRoutes: [OperatorRoute] {
         [
-            OperatorRoute(.get, "/api/v1/rootfs", "The rootfs versions of all stacks.") { _ in
-                Versions(versions: try rootfs.stacks.flatMap { try self.versions(of: $0) })
+            OperatorRoute(.get, "/api/v1/rootfs", "The rootfs versions of all stacks.", queries: [.kind]) { request in
+                switch try request.kind() {
+                case .run: Versions(versions: try rootfs.stacks.flatMap { try self.versions(of: $0) })
+                case .build: Versions(versions: builds.all.map(\.buildModel))
+                }
             },
             OperatorRoute(
-                .get, "/api/v1/rootfs/:stack", "A stack's rootfs versions, the youngest first.", refusals: [400, 404]
-            ) { Versions(versions: try self.versions(of: try $0.stack())) },
+                .get, "/api/v1/rootfs/:stack", "A stack's rootfs versions, the youngest first.", queries: [.kind],
+                refusals: [400, 404]
+            ) { request in
+                let stack = try request.stack()
+                return switch try request.kind() {
+                case .run: Versions(versions: try self.versions(of: stack))
+                case .build: Versions(versions: builds.versions(stack).map(\.buildModel))
+                }
+            },
             OperatorRoute(
                 .get, "/api/v1/rootfs/:stack/:version", "All that is known of a version.", refusals: [400, 404]
             ) { try await details(try $0.stack(), try $0.version()) },
             OperatorRoute(
                 .delete, "/api/v1/rootfs/:stack/:version",
                 "Removes a version. What is current or runs stays; what one would go back to needs force.",
-                queries: [.init(name: "force", schema: Bool.schema, summary: "Also what one would go back to.")],
+                queries: [
+                    .init(name: "force", schema: Bool.schema, summary: "Also what one would go back to."), .kind,
+                ],
                 answers: [204: .nothing], refusals: [400, 404, 409]
             ) { try await remove($0) },
             OperatorRoute(
@@ -38,7 +50,7 @@ extension OperatorAPI {
             ) { .model(try await setState($0)) },
             OperatorRoute(
                 .get, "/api/v1/rootfs/:stack/:version/export",
-                "A variant's layer, a tar that can be imported again. ETag: its digest.", queries: [.architecture],
+                "A variant's layer, a tar that can be imported again. ETag: its digest.", queries: [.architecture, .kind],
                 answers: [200: .file(["application/gzip", "application/zstd", "application/x-tar"])],
                 refusals: [400, 404, 422]
             ) { try await export($0) },
@@ -123,7 +135,10 @@ extension OperatorAPI {
 
     private func remove(_ request: Request) async throws -> Response {
         let (stack, version) = (try request.stack(), try request.version())
-        try await retention.remove(stack, version, force: try request.flag("force"))
+        switch try request.kind() {
+        case .run: try await retention.remove(stack, version, force: try request.flag("force"))
+        case .build: try await builds.remove(stack, version)
+        }
         request.logger.notice("rootfs removed", metadata: ["stack": "\(stack)", "version": "\(version)"])
         return Response(status: .noContent)
     }
@@ -131,14 +146,19 @@ extension OperatorAPI {
     /// Answers with the layer as it is stored.
     private func export(_ request: Request) async throws -> Response {
         let (stack, version, architecture) = (try request.stack(), try request.version(), try request.architecture())
-        let variant = try rootfs.version(stack, version, architecture)
+        let kind = try request.kind()
+        let variant =
+            switch kind {
+            case .run: try rootfs.version(stack, version, architecture)
+            case .build: try builds.version(stack, version, architecture)
+            }
         let (suffix, type) =
             switch variant.layers.first?.compression ?? .none {
             case .none: ("tar", "application/x-tar")
             case .gzip: ("tar.gz", "application/gzip")
             case .zstd: ("tar.zst", "application/zstd")
             }
-        let blob = try await rootfs.open(variant)
+        let blob = try await (kind == .run ? rootfs.open(variant) : builds.open(variant))
         var headers: HTTPFields = [:]
         headers[.contentDisposition] = "attachment; filename=\"\(stack)-\(version)-\(architecture).\(suffix)\""
         return .file(

@@ -15,6 +15,7 @@ public import Signatures
 /// The operators' routes below `/api/v1/`.
 public struct OperatorAPI: Sendable {
     let rootfs: RootfsCatalog
+    let builds: BuildRootfsCatalog
     let droplets: DropletCatalog
     let images: DerivedImages
     let pins: RunningImages
@@ -52,10 +53,11 @@ public struct OperatorAPI: Sendable {
     }
 
     package init(
-        rootfs: RootfsCatalog, droplets: DropletCatalog, images: DerivedImages, pins: RunningImages,
-        retention: Retention, operations: OperationRunner, work: StoreMaintenance, settings: Settings
+        rootfs: RootfsCatalog, builds: BuildRootfsCatalog, droplets: DropletCatalog, images: DerivedImages,
+        pins: RunningImages, retention: Retention, operations: OperationRunner, work: StoreMaintenance, settings: Settings
     ) {
         self.rootfs = rootfs
+        self.builds = builds
         self.droplets = droplets
         self.images = images
         self.pins = pins

@@ -36,6 +36,9 @@ struct OperatorRoute: Sendable {
 
         static let architecture = Query(
             name: "arch", schema: ArchitectureName.schema, summary: "The architecture; amd64 without it.")
+        static let kind = Query(
+            name: "kind", schema: KindName.schema,
+            summary: "What the root filesystem is for: apps run on it (the default), or builds run in it.")
     }
 
     let method: HTTPRequest.Method
@@ -196,6 +199,11 @@ extension Request {
     func stack() throws -> StackName { try StackName(parameters["stack"]) }
     func version() throws -> VersionName { try VersionName(parameters["version"]) }
     func architecture() throws -> Architecture { try Architecture(try query("arch") ?? "amd64") }
+    func kind() throws -> RootfsKind {
+        guard let text = try query("kind") else { return .run }
+        guard let kind = RootfsKind(rawValue: text) else { throw HTTPFailure.query("kind is run or build") }
+        return kind
+    }
 
     /// A query parameter that must be present.
     /// - Parameter what: its meaning, for the error message.

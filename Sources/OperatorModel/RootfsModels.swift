@@ -4,8 +4,14 @@ package enum StateName: String, Words {
     case available, deprecated, blocked
 }
 
+package enum KindName: String, Words {
+    case run, build
+}
+
 /// A variant of a rootfs version.
 package struct Version: Model {
+    /// nil: apps run on it.
+    package var kind: KindName?
     package let stack: String
     package let version: String
     package let architecture: ArchitectureName

@@ -183,15 +183,19 @@ extension ObjectKey {
     }
 }
 
+extension RootfsVersion {
+    func open(in blobs: BlobStore) async throws(ImageError) -> OpenBlob {
+        guard layers.count == 1, let layer = layers.first else { throw .notOneLayer(stack, version) }
+        do { return try await blobs.open(layer.digest) } catch { throw .blob(error) }
+    }
+}
+
 extension RootfsCatalog {
     /// Opens a variant's layer as it is stored: the converted tar, compressed. Importing it again gives the same
     /// diffID.
     /// - Throws: `.notOneLayer`, `.blob`.
     public func open(_ version: RootfsVersion) async throws(ImageError) -> OpenBlob {
-        guard version.layers.count == 1, let layer = version.layers.first else {
-            throw .notOneLayer(version.stack, version.version)
-        }
-        do { return try await blobs.open(layer.digest) } catch { throw .blob(error) }
+        try await version.open(in: blobs)
     }
 }
 

@@ -5,7 +5,16 @@ package import ObjectStore
 import Records
 public import Runtime
 
-/// One variant of a rootfs version: `rootfs/<stack>/<version>/<architecture>`. Immutable.
+/// What a root filesystem is for.
+public enum RootfsKind: String, Hashable, Sendable, CaseIterable {
+    /// Apps run on it.
+    case run
+    /// Builds run in it.
+    case build
+}
+
+/// One variant of a rootfs version: `rootfs/<stack>/<version>/<architecture>`, or below `rootfs-build/` what builds run
+/// in. Immutable.
 public struct RootfsVersion: Hashable, Sendable {
     public let stack: StackName
     public let version: VersionName

@@ -1,4 +1,4 @@
-import Archive
+package import Archive
 import CLinux
 import Glibc
 
@@ -16,17 +16,17 @@ package enum FileTree {
     }
 
     /// Something that a walk comes to.
-    struct Item {
+    package struct Item {
         /// As in an archive: the name from the tree's top with that prefix, a directory's with a slash at its end.
         /// Size, mode, owner and time are the file's.
-        var entry: TarEntry
+        package var entry: TarEntry
         /// Its directory, open only during the visit.
         fileprivate let directory: Int32
         fileprivate let name: [CChar]
 
         /// Opens a regular file for reading.
         /// - Throws: `.other`, also if another file has taken its place.
-        func open() throws(BuildError) -> Int32 {
+        package func open() throws(BuildError) -> Int32 {
             let descriptor = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
             guard descriptor >= 0 else { throw .system("read", printableName(entry.name), errno) }
             var status = stat()
@@ -40,9 +40,11 @@ package enum FileTree {
 
     /// Visits a directory and all below it, each directory before what is in it, names in byte order. Of files with
     /// several names the first is a file, the others are hard links to it.
-    struct Walk {
+    package struct Walk {
         private let limits: Limits
         private let cancellation: Cancellation
+        /// Whether something is passed over, with all below it: its name as in an archive, without a slash at its end.
+        package var leavesOut: (_ name: [UInt8], _ isDirectory: Bool) -> Bool = { _, _ in false }
         private var entries = 0
         private var firstNames: [FileID: [UInt8]] = [:]
 
@@ -51,7 +53,7 @@ package enum FileTree {
             let number: UInt64
         }
 
-        init(limits: Limits, cancellation: Cancellation) {
+        package init(limits: Limits, cancellation: Cancellation = Cancellation()) {
             self.limits = limits
             self.cancellation = cancellation
         }
@@ -59,7 +61,7 @@ package enum FileTree {
         /// - Parameters:
         ///   - path: a directory, itself no link.
         ///   - prefix: its name in the archive, without a slash at the end; empty leaves the directory itself out.
-        mutating func visit(
+        package mutating func visit(
             _ path: String, prefix: [UInt8], _ body: (Item) throws(BuildError) -> Void
         ) throws(BuildError) {
             let directory = open(path, O_RDONLY | O_CLOEXEC | O_DIRECTORY | O_NOFOLLOW)
@@ -89,6 +91,7 @@ package enum FileTree {
                 guard fstatat(directory, text, &status, AT_SYMLINK_NOFOLLOW) == 0 else {
                     throw .system("look at", printableName(fullName), errno)
                 }
+                if leavesOut(fullName, status.st_mode & S_IFMT == S_IFDIR) { continue }
                 var item = Item(entry: Self.entry(fullName, .file, status), directory: directory, name: text)
                 switch status.st_mode & S_IFMT {
                 case S_IFREG:
@@ -199,7 +202,7 @@ package enum FileTree {
     }
 
     /// Removes a file, a link or a whole tree; links are not followed, and what is missing already is fine.
-    static func remove(_ path: String) throws(BuildError) {
+    package static func remove(_ path: String) throws(BuildError) {
         try remove(path, at: AT_FDCWD, depth: 0, path)
     }
 

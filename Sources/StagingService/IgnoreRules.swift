@@ -30,7 +30,11 @@ public struct IgnoreRules: Hashable, Sendable {
     /// out is so, too.
     /// - Parameter path: relative to the app's directory, without a slash at either end.
     public func excludes(_ path: String, isDirectory: Bool) -> Bool {
-        let segments = path.utf8.split(separator: UInt8(ascii: "/")).map { Array($0) }
+        excludes(Array(path.utf8), isDirectory: isDirectory)
+    }
+
+    func excludes(_ path: [UInt8], isDirectory: Bool) -> Bool {
+        let segments = path.split(separator: UInt8(ascii: "/")).map { Array($0) }
         // The last rule that fits decides.
         let rule = rules.last { rule in
             (isDirectory || !rule.isForDirectories) && Self.matches(rule, segments)

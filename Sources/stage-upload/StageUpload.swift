@@ -15,6 +15,7 @@ enum StageUpload {
         StepOption("--buildpacks", "DIR", "where the buildpacks are (EIRINI_BUILDPACKS_DIR, /var/lib/buildpacks)"),
         StepOption("--output", "DIR", "where the build put what it made (/out)"),
         StepOption("--form", "FORM", "put (Cistern, the default), post (cc-uploader) or multipart (the controller)"),
+        StepOption("--report", "FILE", "write the result into a new file instead of sending it"),
         StepOption("--upload-limit", "BYTES", "how large the droplet, and the cache, may be (8 GiB)"),
     ]
 
@@ -31,7 +32,7 @@ enum StageUpload {
             }
             let step = try UploadStep(
                 variables, files: files, client: arguments.client(variables), form: form, limits: limits,
-                log: StepProgram.log)
+                reportFile: arguments["--report"], log: StepProgram.log)
             try await step.run()
         }
     }

@@ -74,6 +74,22 @@ package struct TestHouse {
             from: Chunks(bytes), logger: Self.logger)
     }
 
+    /// Imports what builds of a version run in.
+    @discardableResult
+    package func importBuildRootfs(
+        _ version: String, content: String = "compilers", into builds: BuildRootfsCatalog
+    ) async throws -> RootfsVersion {
+        let tar = TestRootfs(
+            shell: .program("bin/bash", TestRootfs.elf(machine: 62)), osRelease: "PRETTY_NAME=\"Test \(version)\"\n",
+            more: [.file("content", content)]
+        ).tar
+        return try await builds.importRootfs(
+            RootfsImport(
+                stack: try StackName(Self.stack), version: try VersionName(version), architecture: .amd64,
+                checksum: nil, shell: "/bin/bash", compression: .gzip, limits: ConversionLimits(), by: "tester"),
+            from: Chunks(tar.bytes), logger: Self.logger)
+    }
+
     @discardableResult
     package func promote(_ version: String) async throws -> PromotionHistory {
         try await rootfs.promote(

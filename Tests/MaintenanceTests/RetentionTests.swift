@@ -53,8 +53,11 @@ struct RetentionTests {
             let policy = RetentionPolicy(droplets: droplets, rootfs: rootfs, reportAge: 3600 * RetentionTests.second)
             let clock = clock
             let registry = Registry(store: house.store, blobs: house.blobs, now: { clock.now })
+            let builds = try await BuildRootfsCatalog(store: house.store, blobs: house.blobs, now: { clock.now })
             return try await Retention(images: house.images, pins: pins, policy: policy, now: { clock.now })
-                .apply(to: ContentOwners(registry: registry, images: house.images, pins: pins), dryRun: dryRun)
+                .apply(
+                    to: ContentOwners(registry: registry, images: house.images, builds: builds, pins: pins),
+                    dryRun: dryRun)
         }
 
         func report(_ digests: [Digest] = [], cluster: String = "east", shard: Int = 0, of: Int = 1) async throws {

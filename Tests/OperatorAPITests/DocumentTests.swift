@@ -26,6 +26,7 @@ struct DocumentTests {
         let quotas = QuotaLedger()
         let droplets = DropletCatalog(store: store, blobs: blobs, conversions: 1, now: now)
         let rootfs = try await RootfsCatalog(store: store, blobs: blobs, now: now)
+        let builds = try await BuildRootfsCatalog(store: store, blobs: blobs, now: now)
         let images = DerivedImages(
             droplets: droplets, rootfs: rootfs, recipes: try await RecipeStore(store: store), lifecycle: [:])
         let registry = Registry(store: store, blobs: blobs, quotas: quotas, now: now)
@@ -35,10 +36,11 @@ struct DocumentTests {
             store: store, isExclusive: true, describe: OperatorErrors.describe, now: now,
             logger: Logger(label: "test"))
         return OperatorAPI(
-            rootfs: rootfs, droplets: droplets, images: images, pins: pins,
+            rootfs: rootfs, builds: builds, droplets: droplets, images: images, pins: pins,
             retention: retention, operations: operations,
             work: StoreMaintenance(
-                operations: operations, owners: ContentOwners(registry: registry, images: images, pins: pins),
+                operations: operations,
+                owners: ContentOwners(registry: registry, images: images, builds: builds, pins: pins),
                 retention: retention, blobs: blobs, quotas: quotas, reading: store, now: now,
                 logger: Logger(label: "test")),
             settings: OperatorAPI.Settings(maximumRootfs: 1, limits: ConversionLimits(), compression: .gzip)

@@ -5,7 +5,7 @@ import Layers
 package import OCI
 package import ObjectStore
 package import Records
-import Rootfs
+package import Rootfs
 
 /// Apps' droplets: their layers and the bytes that were uploaded.
 package struct AppDroplets: ContentOwner {
@@ -132,6 +132,42 @@ package struct RootfsVersions: ContentOwner {
                 }
                 if !retirement.isDryRun { try await images.remove(stack, version) }
                 retirement.report.rootfs.append("\(stack)/\(version)")
+            }
+        }
+    }
+}
+
+/// The root filesystems that builds run in: their layers.
+package struct BuildRootfsVersions: ContentOwner {
+    let catalog: BuildRootfsCatalog
+
+    package init(_ catalog: BuildRootfsCatalog) { self.catalog = catalog }
+
+    package var records: [RecordFolder] { [BuildRootfsCatalog.folder] }
+
+    package func roots(_ mark: inout RootMark) async throws {
+        for version in catalog.all { mark.insert(version.layers.map(\.digest)) }
+    }
+
+    package func users(of digests: Set<Digest>) async throws -> [ContentUser] {
+        catalog.all.flatMap { version in
+            version.layers.map(\.digest).filter(digests.contains).map {
+                ContentUser($0, "build rootfs \(version.stack) \(version.version) (\(version.architecture))")
+            }
+        }
+    }
+
+    /// Removes each stack's versions, except the newest ones. Nothing runs on them but builds, which have read theirs.
+    package func retire(_ retirement: inout Retirement) async throws {
+        guard let count = retirement.policy.rootfs else { return }
+        for stack in Set(catalog.all.map(\.stack)) {
+            var names: [VersionName] = []
+            for variant in catalog.versions(stack) where !names.contains(variant.version) {
+                names.append(variant.version)
+            }
+            for version in names.dropFirst(max(count, 1)) {
+                if !retirement.isDryRun { try await catalog.remove(stack, version) }
+                retirement.report.rootfs.append("\(stack)/\(version) (build)")
             }
         }
     }

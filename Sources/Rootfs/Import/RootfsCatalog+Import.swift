@@ -48,27 +48,10 @@ extension RootfsCatalog {
     public func importRootfs<Source: AsyncSequence & Sendable>(
         _ request: RootfsImport, from source: Source, logger: Logger
     ) async throws(ImageError) -> RootfsVersion where Source.Element == [UInt8] {
-        // `current` stands for the promoted version wherever a name is read. An existing stack of that name is still
-        // read.
-        guard request.stack.text != VersionName.reserved else {
-            throw .invalidName(what: "stack", text: request.stack.text)
-        }
-        let received: ReceivedRootfs
-        do { received = try await receive(request, from: source) } catch { throw imageError(error) }
-        let converted = received.converted
-        do { try await blobs.commit([(converted.layer.stored, converted.layer.digest)]) } catch { throw .blob(error) }
-        converted.summary.notes.log(to: logger)
-        let packages = PackageList(files: converted.findings.contents)
+        let received = try await RootfsReceiver(blobs: blobs).take(request, from: source, logger: logger)
+        let packages = PackageList(files: received.converted.findings.contents)
         packages.log(to: logger, stack: request.stack, version: request.version)
-        return try await keep(
-            packages,
-            RootfsVersion(
-                stack: request.stack, version: request.version, architecture: request.architecture,
-                layers: [LayerReference(converted.layer)], source: received.source, sourceSize: received.sourceSize,
-                uncompressedSize: converted.layer.uncompressedSize,
-                created: Timestamp(seconds: converted.summary.newestEntry?.seconds ?? 0), shell: request.shell,
-                system: OSRelease(files: converted.findings.contents).prettyName,
-                imported: Timestamp(nanoseconds: now()), importedBy: request.by, origin: received.origin))
+        return try await keep(packages, received.version(request, at: Timestamp(nanoseconds: now())))
     }
 
     /// Stores the package list first, then the version: a list that a crash leaves without its version is not visible.
@@ -158,12 +141,41 @@ struct ReceivedRootfs {
     /// Of the file, in bytes.
     let sourceSize: Int64
     let origin: RootfsOrigin
+
+    func version(_ request: RootfsImport, at time: Timestamp) -> RootfsVersion {
+        RootfsVersion(
+            stack: request.stack, version: request.version, architecture: request.architecture,
+            layers: [LayerReference(converted.layer)], source: source, sourceSize: sourceSize,
+            uncompressedSize: converted.layer.uncompressedSize,
+            created: Timestamp(seconds: converted.summary.newestEntry?.seconds ?? 0), shell: request.shell,
+            system: OSRelease(files: converted.findings.contents).prettyName, imported: time, importedBy: request.by,
+            origin: origin)
+    }
 }
 
-extension RootfsCatalog {
-    /// Reads, verifies and converts the file that is sent. If it fails, nothing stays.
-    /// - Throws: `ImageError`, and other errors that `imageError` translates.
-    func receive<Source: AsyncSequence & Sendable>(
+/// Takes in the files of imports, as one layer each.
+struct RootfsReceiver {
+    let blobs: BlobStore
+
+    /// Reads, verifies, converts and stores what is sent. If it fails, nothing stays.
+    /// - Throws: as `RootfsCatalog.importRootfs`.
+    func take<Source: AsyncSequence & Sendable>(
+        _ request: RootfsImport, from source: Source, logger: Logger
+    ) async throws(ImageError) -> ReceivedRootfs where Source.Element == [UInt8] {
+        // `current` stands for the promoted version wherever a name is read. An existing stack of that name is still
+        // read.
+        guard request.stack.text != VersionName.reserved else {
+            throw .invalidName(what: "stack", text: request.stack.text)
+        }
+        let received: ReceivedRootfs
+        do { received = try await receive(request, from: source) } catch { throw imageError(error) }
+        let layer = received.converted.layer
+        do { try await blobs.commit([(layer.stored, layer.digest)]) } catch { throw .blob(error) }
+        received.converted.summary.notes.log(to: logger)
+        return received
+    }
+
+    private func receive<Source: AsyncSequence & Sendable>(
         _ request: RootfsImport, from source: Source
     ) async throws -> ReceivedRootfs where Source.Element == [UInt8] {
         try request.source.checkIsSigned()

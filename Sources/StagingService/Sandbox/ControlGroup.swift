@@ -21,6 +21,30 @@ final class ControlGroup: Sendable {
     /// What is bounded; what is missing can't be on this system, or by this user.
     var controllers: Set<Hierarchy.Controller> { Set(directories.map(\.hierarchy.controller)) }
 
+    /// How the names of all groups begin; the number of the process that makes one follows.
+    private static let prefix = "cistern-"
+
+    /// A name that no other group has.
+    static func name() -> String { "\(prefix)\(getpid())-\(UInt64.random(in: 0 ... .max))" }
+
+    /// Removes groups of processes that are no more.
+    static func removeLeftovers() {
+        for directory in Set(own.map(\.directory)) {
+            guard let stream = opendir(directory) else { continue }
+            defer { closedir(stream) }
+            while let entry = readdir(stream) {
+                let bytes = withUnsafeBytes(of: &entry.pointee.d_name) { $0.prefix { $0 != 0 }.map { $0 } }
+                let name = String(decoding: bytes, as: UTF8.self)
+                let parts = name.split(separator: "-")
+                guard name.hasPrefix(prefix), parts.count == 3, let process = pid_t(parts[1]),
+                    kill(process, 0) != 0, errno == ESRCH
+                else { continue }
+                // What it started has ended with it, or is about to.
+                rmdir("\(directory)/\(name)")
+            }
+        }
+    }
+
     /// Makes a group with a name that no other one has. What can't be bounded is left out.
     init(name: String, limits: SandboxLimits, hierarchies: [Hierarchy] = ControlGroup.own) {
         var made: [(Hierarchy, String)] = []

@@ -181,7 +181,7 @@ extension Sandbox {
         try prepare(options(environment: environment, at: workingDirectory))
         defer { clean() }
         // Only root can give the step a uid of its own, on which a bound of processes means something.
-        let group = ControlGroup(name: "cistern-\(UUID().uuidString.lowercased())", limits: limits)
+        let group = ControlGroup(name: ControlGroup.name(), limits: limits)
         defer { group.remove() }
 
         var arguments = ["/bin/sh", "-c", Self.script, "sandbox", directory, hostUser.map { "\($0)" } ?? ""]

@@ -19,19 +19,22 @@ final class SandboxedProcess: Sendable {
     private let command: [String]
     private let environment: [String: String]
     private let limits: SandboxLimits
+    private let input: [UInt8]
     private let print: @Sendable (ArraySlice<UInt8>) -> Void
     private let state = Mutex(State())
 
     /// - Parameters:
     ///   - command: the path of a program, and its arguments.
     ///   - environment: all of its environment.
+    ///   - input: what it reads on standard input.
     init(
-        _ command: [String], environment: [String: String], limits: SandboxLimits,
+        _ command: [String], environment: [String: String], limits: SandboxLimits, input: [UInt8] = [],
         print: @escaping @Sendable (ArraySlice<UInt8>) -> Void
     ) {
         self.command = command
         self.environment = environment
         self.limits = limits
+        self.input = input
         self.print = print
     }
 
@@ -45,7 +48,9 @@ final class SandboxedProcess: Sendable {
         let (exits, exit) = AsyncStream.makeStream(of: Int32.self)
         let process: pid_t
         do throws(SandboxError) {
-            process = try spawn(output: ends[1])
+            let input = try inputFile()
+            defer { if input >= 0 { close(input) } }
+            process = try spawn(input: input, output: ends[1])
         } catch {
             close(ends[1])
             throw error
@@ -98,6 +103,24 @@ final class SandboxedProcess: Sendable {
         return state.withLock { $0.reason } ?? .exited(code)
     }
 
+    /// The input as a file without a name, which is gone with its last reader; -1 if there is none.
+    private func inputFile() throws(SandboxError) -> Int32 {
+        guard !input.isEmpty else { return -1 }
+        let file = clinux_memory_file()
+        guard file >= 0 else { throw .system("a file in memory", errno) }
+        var rest = input[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
+            guard count > 0 else {
+                close(file)
+                throw .system("a file in memory", errno)
+            }
+            rest = rest.dropFirst(count)
+        }
+        lseek(file, 0, SEEK_SET)
+        return file
+    }
+
     private func pass(on data: Data) {
         let allowed = state.withLock { state in
             let allowed = max(0, min(Int64(data.count), limits.output - state.printed))
@@ -119,11 +142,15 @@ final class SandboxedProcess: Sendable {
 
     /// Starts the outermost process, which gets no descriptor but its standard ones. (Foundation's `Process` lets its
     /// children have one more.)
-    private func spawn(output: Int32) throws(SandboxError) -> pid_t {
+    private func spawn(input: Int32, output: Int32) throws(SandboxError) -> pid_t {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+        if input >= 0 {
+            posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
+        } else {
+            posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+        }
         posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
         posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO)
         clinux_spawn_closes_from(&actions, 3)

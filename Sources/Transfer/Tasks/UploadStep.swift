@@ -37,17 +37,20 @@ package struct UploadStep: Sendable {
         case service(TransferURL, guid: String, callback: String?)
         /// `POST` to the controller's callback.
         case callback(TransferURL)
+        /// A new file, for who started the step on the same machine; it has what `PUT` would send.
+        case file(String, guid: String)
     }
 
     /// - Parameters:
     ///   - variables: `DROPLET_UPLOAD_URL`, and where there is one `BUILDPACK_CACHE_UPLOAD_URI`. The result goes to
     ///     `STAGING_COMPLETED_URL`, or `EIRINI_ADDRESS/stage/STAGING_GUID/completed`, by PUT; without either to
     ///     `COMPLETION_CALLBACK`, by POST; without any of them nowhere.
+    ///   - reportFile: a new file that gets the result instead.
     ///   - log: gets lines for people, which hold no secrets.
     /// - Throws: `TransferFailure`, `.invalid`.
     package init(
         _ variables: TaskVariables, files: StagingFiles, client: TaskClient, form: UploadForm = .put,
-        limits: Limits = Limits(), log: @escaping @Sendable (String) -> Void
+        limits: Limits = Limits(), reportFile: String? = nil, log: @escaping @Sendable (String) -> Void
     ) throws(TransferFailure) {
         guard let droplet = try variables.url("DROPLET_UPLOAD_URL") else {
             throw TransferFailure(.invalid, "DROPLET_UPLOAD_URL is missing: it says where the droplet goes")
@@ -61,7 +64,9 @@ package struct UploadStep: Sendable {
         cache = try variables.url("BUILDPACK_CACHE_UPLOAD_URI")
         let guid = variables["STAGING_GUID"]
         let callback = variables["COMPLETION_CALLBACK"]
-        if let url = try variables.url("STAGING_COMPLETED_URL") {
+        if let reportFile {
+            report = .file(reportFile, guid: guid ?? "")
+        } else if let url = try variables.url("STAGING_COMPLETED_URL") {
             report = .service(url, guid: guid ?? "", callback: callback)
         } else if let address = variables["EIRINI_ADDRESS"] {
             guard let guid, guid.utf8.count <= 200,
@@ -77,13 +82,13 @@ package struct UploadStep: Sendable {
     /// Sends what there is. If the droplet can't be sent, that is reported as the task's failure, and thrown.
     /// - Throws: `TransferFailure`, `CancellationError`.
     package func run() async throws {
-        let result: StagedResult
+        let (result, upload): (StagedResult, Upload)
         do {
             result = try readResult()
             guard let file = try UploadFile.made("droplet.tgz", in: files.output, limit: limits.droplet) else {
                 throw TransferFailure(.file, "the build left no droplet.tgz in \(files.output)")
             }
-            let upload = try Upload(file)
+            upload = try Upload(file)
             try await client.upload(upload, to: droplet, as: form, log: log)
             log("droplet: \(upload.size) bytes, \(upload.digest)")
         } catch let error as TransferFailure {
@@ -91,7 +96,7 @@ package struct UploadStep: Sendable {
             throw error
         }
         await sendCache()
-        try await tell(result)
+        try await tell(result, upload)
     }
 
     /// The next build without its cache takes longer, and that is all: no failure here is the task's.
@@ -127,16 +132,24 @@ package struct UploadStep: Sendable {
 
     // MARK: Telling
 
-    private func tell(_ result: StagedResult) async throws {
-        switch report {
-        case nil: return
-        case .service(let url, let guid, let callback):
+    private func tell(_ result: StagedResult, _ droplet: Upload) async throws {
+        func members(_ guid: String, _ callback: String?) -> JSONValue {
             var members = Self.response(guid, callback)
             members["failed"] = .bool(false)
             members["result"] = .string(result.json.canonicalText)
-            // Which archives and commits the buildpacks were: the predecessor's answer had no place for it.
+            // What was sent, and which archives and commits the buildpacks were: the predecessor's answer had no place
+            // for these.
             members["buildpacks"] = result.buildpacks.json
-            try await deliver(.object(members), isPut: true, to: url)
+            members["droplet"] = [
+                "digest": .string(droplet.digest.description), "size": .integer(droplet.size),
+            ]
+            return .object(members)
+        }
+        switch report {
+        case nil: return
+        case .file(let path, let guid): try StepFiles.write(members(guid, nil).canonicalBytes, to: path)
+        case .service(let url, let guid, let callback):
+            try await deliver(members(guid, callback), isPut: true, to: url)
         case .callback(let url): try await deliver(["result": result.json], isPut: false, to: url)
         }
     }
@@ -144,7 +157,8 @@ package struct UploadStep: Sendable {
     private func tell(failure: TransferFailure) async {
         do {
             switch report {
-            case nil: return
+            // Who started the step on this machine sees how it ends.
+            case nil, .file: return
             case .service(let url, let guid, let callback):
                 var members = Self.response(guid, callback)
                 members["failed"] = .bool(true)

@@ -91,11 +91,13 @@ struct RootfsRemoveCommand: AsyncParsableCommand {
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var name: RootfsVersionOptions
+    @Option(help: "What apps run on, or what builds run in.") var kind = KindName.run
     @Flag(help: "Also what was current before, and while it is not known what runs.") var force = false
 
     func run() async throws {
+        let query = ["force": force ? "true" : nil, "kind": kind == .run ? nil : kind.rawValue]
         try await server.change(
-            .delete, apiPath("rootfs", name.stack, name.version, query: ["force": force ? "true" : nil]),
+            .delete, apiPath("rootfs", name.stack, name.version, query: query),
             printing: "removed\n")
     }
 }

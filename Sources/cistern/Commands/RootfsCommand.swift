@@ -18,10 +18,13 @@ struct RootfsCommand: AsyncParsableCommand {
 
         @OptionGroup var server: ServerOptions
         @Option(help: "Only this stack.") var stack: String?
+        @Option(help: "Those that apps run on, or those that builds run in.") var kind = KindName.run
 
         func run() async throws {
+            let query = ["kind": kind == .run ? nil : kind.rawValue]
             try await server.ask { (client) -> Versions in
-                try await client.send(.get, stack.map { apiPath("rootfs", $0) } ?? apiPath("rootfs"))
+                try await client.send(
+                    .get, stack.map { apiPath("rootfs", $0, query: query) } ?? apiPath("rootfs", query: query))
             } print: { answer in
                 var table = Table(["STACK", "VERSION", "ARCH", "CURRENT", "STATE", "SIZE", "SYSTEM", "IMPORTED", "BY"])
                 for version in answer.versions {
@@ -36,6 +39,9 @@ struct RootfsCommand: AsyncParsableCommand {
         }
     }
 }
+
+/// What a root filesystem is for.
+extension KindName: ExpressibleByArgument {}
 
 /// The name of a version.
 struct RootfsVersionOptions: ParsableArguments {

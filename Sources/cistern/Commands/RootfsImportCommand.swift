@@ -24,6 +24,7 @@ extension RootfsCommand {
         @Option(help: "The digest of the image that is meant, where a layout or an archive has several.")
         var digest: String?
         @Option(help: "Its architecture: amd64 or arm64.") var arch = "amd64"
+        @Option(help: "What it is for: apps run on it, or builds run in it.") var kind = KindName.run
         @Option(help: "The shell that apps are started with.") var shell: String?
         @Option(help: "A file with its signature, by a key that the server trusts (openssl, minisign).")
         var signature: String?
@@ -40,6 +41,9 @@ extension RootfsCommand {
             }
             guard digest.map({ (try? Digest(parsing: $0)) != nil }) ?? true else {
                 throw ValidationError("--digest takes sha256: and 64 hexadecimal digits.")
+            }
+            guard kind == .run || !promote else {
+                throw ValidationError("What builds run in can't be promoted: leave --promote out.")
             }
             guard !other.isHalf else {
                 throw ValidationError("--source-user and --source-password-file go together.")
@@ -114,6 +118,7 @@ extension RootfsCommand {
             var query: [String: String?] = query
             query["arch"] = arch
             query["shell"] = shell
+            query["kind"] = kind == .run ? nil : kind.rawValue
             query["promote"] = promote ? "true" : nil
             let path = apiPath("rootfs", stack, version, query: query)
             let body = UploadBody(
@@ -126,12 +131,14 @@ extension RootfsCommand {
                 bar.clear()
                 return try await client.follow(try await client.send(.get, apiPath("operations", id))).result()
             } print: { imported in
-                let kind = form == .tar ? "file" : "image"
+                let what = form == .tar ? "file" : "image"
                 let signer = imported.signedBy.map { ", signed by \($0)" } ?? ""
                 return printable(
-                    "imported \(stack) \(version) (\(arch)), \(byteCount(length)), \(kind) \(imported.source)\(signer)")
+                    "imported \(stack) \(version) (\(arch)\(kind == .build ? ", for builds" : "")), \(byteCount(length)), \(what) \(imported.source)\(signer)")
                     + "\n"
-                    + (imported.current
+                    + (kind == .build
+                        ? "builds for \(stack) \(version) run in it: cistern stage APP_DIR --stack \(stack)\n"
+                        : imported.current
                         ? "it is the current version of \(stack)\n"
                         : "next: cistern rootfs promote --stack \(stack) --version \(version)\n")
             }

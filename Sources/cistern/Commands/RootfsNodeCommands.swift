@@ -87,6 +87,7 @@ struct RootfsExportCommand: AsyncParsableCommand {
     @OptionGroup var server: ServerOptions
     @OptionGroup var name: RootfsVersionOptions
     @Option(help: "The architecture: amd64 or arm64.") var arch = "amd64"
+    @Option(help: "What apps run on, or what builds run in.") var kind = KindName.run
     @Argument(help: "The file, which must not be there yet.") var file: String
 
     private struct Exported: Model {
@@ -96,7 +97,9 @@ struct RootfsExportCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let path = apiPath("rootfs", name.stack, name.version, "export", query: ["arch": arch])
+        let path = apiPath(
+            "rootfs", name.stack, name.version, "export",
+            query: ["arch": arch, "kind": kind == .run ? nil : kind.rawValue])
         let bar = ProgressBar("exporting \(name.version)", total: 1)
         try await server.ask { client in
             defer { bar.clear() }

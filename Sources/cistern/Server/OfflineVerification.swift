@@ -45,7 +45,9 @@ struct OfflineVerification {
             rootfs: try await RootfsCatalog(store: store, blobs: blobs, unreadable: unreadable, now: SystemClock.now),
             recipes: try await RecipeStore(store: store, unreadable: unreadable), lifecycle: [:])
         let pins = RunningImages(store: store, unreadable: unreadable, now: SystemClock.now)
-        let owners = ContentOwners(registry: registry, images: images, pins: pins)
+        let builds = try await BuildRootfsCatalog(
+            store: store, blobs: blobs, unreadable: unreadable, now: SystemClock.now)
+        let owners = ContentOwners(registry: registry, images: images, builds: builds, pins: pins)
         return try await Verifier(owners: owners, blobs: blobs, reading: store)
             .verify(rate: rate, repair: repair, progress: progress)
     }

@@ -70,6 +70,8 @@ struct Server {
         let rootfs = try await RootfsCatalog(
             store: store, blobs: blobs, unreadable: unreadable, logger: logger, now: SystemClock.now)
         try await rootfs.migrate()
+        let builds = try await BuildRootfsCatalog(
+            store: store, blobs: blobs, unreadable: unreadable, now: SystemClock.now)
         var layers: [Architecture: LifecycleLayer] = [:]
         // The lifecycle layers are installed without the limit: the store's content is not counted yet, and no image
         // can be served without them.
@@ -91,7 +93,8 @@ struct Server {
         try await operations.interruptLost()
         let background = BackgroundExecutor(threads: 2)
         let work = StoreMaintenance(
-            operations: operations, owners: ContentOwners(registry: registry, images: images, pins: pins),
+            operations: operations,
+            owners: ContentOwners(registry: registry, images: images, builds: builds, pins: pins),
             retention: retention, blobs: blobs, quotas: quotas, reading: files, executor: background,
             now: SystemClock.now, logger: logger)
 
@@ -104,7 +107,7 @@ struct Server {
         routes.add(BitsAPI(droplets: droplets, settings: settings.bits(memory)).routes)
         routes.add(
             OperatorAPI(
-                rootfs: rootfs, droplets: droplets, images: images, pins: pins, retention: retention,
+                rootfs: rootfs, builds: builds, droplets: droplets, images: images, pins: pins, retention: retention,
                 operations: operations, work: work, settings: settings.operators(trust: directory.trust, memory)
             ).routes)
 

@@ -3,8 +3,10 @@ import OperatorModel
 import Synchronization
 
 /// Writes all of a text to standard error, unbuffered.
-func writeToStandardError(_ text: String) {
-    var bytes = Array(text.utf8)[...]
+func writeToStandardError(_ text: String) { writeToStandardError(Array(text.utf8)[...]) }
+
+func writeToStandardError(_ bytes: ArraySlice<UInt8>) {
+    var bytes = bytes
     while !bytes.isEmpty {
         let count = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
         guard count > 0 else { return }

@@ -44,6 +44,7 @@ private struct Kind: Sendable, CustomTestStringConvertible {
         Kind(name: "rootfs delta", prefix: "rootfs/teststack/2/delta-from/"),
         Kind(name: "layer plan", prefix: "rootfs/teststack/1/form/"),
         Kind(name: "package list", prefix: "rootfs/teststack/1/packages/"),
+        Kind(name: "build rootfs version", prefix: "rootfs-build/teststack/1/amd64"),
         Kind(name: "report of a cluster", prefix: "pins/east/0"),
         Kind(name: "operation", prefix: "operations/"),
     ]

@@ -28,6 +28,7 @@ struct UnreadableTown {
     let registry: Registry
     let droplets: DropletCatalog
     let rootfs: RootfsCatalog
+    let builds: BuildRootfsCatalog
     let images: DerivedImages
     let pins: RunningImages
     let retention: Retention
@@ -49,7 +50,8 @@ struct UnreadableTown {
         pins = RunningImages(store: memory, unreadable: unreadable, now: now)
         retention = Retention(
             images: images, pins: pins, policy: RetentionPolicy(droplets: 1, rootfs: 1, untagged: 0), now: now)
-        owners = ContentOwners(registry: registry, images: images, pins: pins)
+        builds = try await BuildRootfsCatalog(store: memory, blobs: blobs, unreadable: unreadable, now: now)
+        owners = ContentOwners(registry: registry, images: images, builds: builds, pins: pins)
     }
 
     func collect() async throws -> CollectionReport {
@@ -112,6 +114,8 @@ struct UnreadableTown {
             let droplet = try await house.upload(guid, TestTar.droplet(guid))
             for version in ["1", "2"] { _ = try await house.image(guid, "\(droplet.hash)-\(version)") }
         }
+        try await house.importBuildRootfs(
+            "1", into: try await BuildRootfsCatalog(store: memory, blobs: house.blobs, now: now))
         try await house.promote("2")
         _ = try await house.rootfs.computeDelta(
             DeltaRequest(

@@ -1,0 +1,277 @@
+import CLinux
+import Foundation
+import Glibc
+package import JSON
+import OCI
+import Staging
+import Synchronization
+import Transfer
+
+/// What a task needs besides the root filesystem that it builds in.
+package struct StagingTask: Sendable {
+    /// Letters, digits, `.`, `_` and `-`; a directory gets this name.
+    package let id: String
+    /// The variables of `stage-download`, whose secrets no other step sees.
+    package var download: JSONValue
+    /// Its options besides those that the runner gives.
+    package var downloadOptions: [String] = []
+    /// What buildpacks see besides the table in `Staging`.
+    package var environment: [(name: String, value: String)] = []
+    /// What `stage-build` passes on to buildpacks if the environment has no other: `CF_STACK`, `VCAP_APPLICATION` ….
+    package var platform: [(name: String, value: String)] = []
+    /// The variables of `stage-upload`, whose secrets no other step sees.
+    package var upload: JSONValue
+    package var uploadOptions: [String] = []
+    package var limits = SandboxLimits()
+
+    package init(id: String, download: JSONValue, upload: JSONValue) {
+        (self.id, self.download, self.upload) = (id, download, upload)
+    }
+}
+
+/// Runs staging tasks on this machine: download and upload as processes of their own, the build between them in a
+/// `Sandbox`. The three meet in directories of the task alone, which are gone when it has ended.
+package struct LocalRunner: Sendable {
+    /// How long download and upload may take, each.
+    private static let transferTime = Duration.seconds(3600)
+    /// How large `result.json` may be.
+    private static let maximumResult: Int64 = 1 << 20
+
+    private let programs: StepPrograms
+    private let directory: String
+    private let bundles: String
+    private let users: HostUsers?
+    private let isolatesTransfers: Bool
+
+    /// - Parameters:
+    ///   - directory: gets a directory for each task; made if it is missing. Every user may pass those above it.
+    ///   - bundles: gets what `StepPrograms.buildBundle` makes.
+    ///   - users: the uids for builds; nil if this process is not root.
+    ///   - isolatesTransfers: whether download and upload run with the uid of the build, too: for tasks of people who
+    ///     may not use this machine otherwise.
+    /// - Throws: `SandboxError` if something is missing that isolation needs.
+    package init(
+        programs: StepPrograms, directory: String, bundles: String, users: HostUsers?, isolatesTransfers: Bool
+    ) throws {
+        try Sandbox.check()
+        self.programs = programs
+        self.directory = directory
+        self.bundles = bundles
+        self.users = users
+        self.isolatesTransfers = isolatesTransfers
+        for path in [directory, bundles] {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        }
+        removeLeftovers()
+    }
+
+    /// Removes the directories of tasks whose process was killed.
+    private func removeLeftovers() {
+        ControlGroup.removeLeftovers()
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+        where name.hasPrefix("task-") {
+            let path = "\(directory)/\(name)"
+            let lock = open(path + "/lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW)
+            defer { if lock >= 0 { close(lock) } }
+            if lock >= 0, flock(lock, LOCK_EX | LOCK_NB) != 0 { continue }
+            // Without a lock it was just made, or is half removed; the first does not last.
+            var status = stat()
+            if lock < 0, stat(path, &status) == 0, time(nil) - status.st_mtim.tv_sec < 60 { continue }
+            try? FileTree.remove(path)
+        }
+    }
+
+    /// The directories of one task. They are removed with this object.
+    private final class Workplace: Sendable {
+        let path: String
+        let files: StagingFiles
+        private let lock: Int32
+
+        /// - Throws: `SandboxError`.
+        init(_ path: String) throws {
+            self.path = path
+            files = StagingFiles(
+                buildpacks: path + "/transfer/buildpacks", workspace: path + "/transfer/workspace",
+                output: path + "/transfer/out")
+            guard mkdir(path, 0o711) == 0 else { throw SandboxError.system(path, errno) }
+            chmod(path, 0o711)
+            lock = open(path + "/lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+            guard lock >= 0, flock(lock, LOCK_EX | LOCK_NB) == 0 else { throw SandboxError.system(path, errno) }
+            for name in ["transfer", "step"] {
+                guard mkdir("\(path)/\(name)", 0o700) == 0 else { throw SandboxError.system("\(path)/\(name)", errno) }
+            }
+            chmod(path + "/step", 0o711)
+        }
+
+        deinit {
+            try? FileTree.remove(path)
+            close(lock)
+        }
+    }
+
+    /// Runs a task to its end.
+    /// - Parameters:
+    ///   - rootfs: the directory of the unpacked root filesystem.
+    ///   - log: gets what the steps print, as it comes.
+    package func run(
+        _ task: StagingTask, in rootfs: String, log: @escaping @Sendable (ArraySlice<UInt8>) -> Void
+    ) async -> StagingOutcome {
+        let tail = Mutex(LogTail())
+        let log: @Sendable (ArraySlice<UInt8>) -> Void = { bytes in
+            tail.withLock { $0.take(bytes) }
+            log(bytes)
+        }
+        do {
+            let place = try Workplace("\(directory)/task-\(task.id)")
+            let user = try users?.take()
+            if let user, isolatesTransfers {
+                guard chown(place.path + "/transfer", user.uid, user.uid) == 0 else {
+                    throw SandboxError.system(place.path, errno)
+                }
+            }
+            try await download(task, place, user, log)
+            return try await build(task, place, user, rootfs, log)
+        } catch let failure as StagingFailure {
+            return .failed(
+                StagingFailure(
+                    phase: failure.phase, id: failure.id, message: failure.message, buildpack: failure.buildpack,
+                    exitCode: failure.exitCode, log: tail.withLock { $0.lines }))
+        } catch is CancellationError {
+            return .cancelled
+        } catch {
+            return .failed(
+                StagingFailure(phase: "start", message: "\(error)", log: tail.withLock { $0.lines }))
+        }
+    }
+
+    // MARK: Download and upload
+
+    private func download(
+        _ task: StagingTask, _ place: Workplace, _ user: HostUsers.Lease?,
+        _ log: @escaping @Sendable (ArraySlice<UInt8>) -> Void
+    ) async throws {
+        try await transfer(
+            "download", programs.download,
+            ["--buildpacks", place.files.buildpacks, "--workspace", place.files.workspace] + task.downloadOptions,
+            task.download, place, user, task, log)
+        let variables = JSONValue.array(
+            task.environment.map { ["name": .string($0.name), "value": .string($0.value)] })
+        let path = place.files.environment
+        // The build's user reads it through a mount, and nobody else can pass the directory.
+        guard FileManager.default.createFile(atPath: path, contents: Data(variables.canonicalBytes)) else {
+            throw SandboxError.system(path, errno)
+        }
+        chmod(path, 0o644)
+    }
+
+    /// Runs a step that has a network. Its variables come on standard input, where they leave nothing behind.
+    private func transfer(
+        _ name: String, _ program: String, _ options: [String], _ variables: JSONValue, _ place: Workplace,
+        _ user: HostUsers.Lease?, _ task: StagingTask, _ log: @escaping @Sendable (ArraySlice<UInt8>) -> Void
+    ) async throws {
+        let title = name.prefix(1).uppercased() + name.dropFirst()
+        log(Array("-----> \(title)\n".utf8)[...])
+        let start = ContinuousClock.now
+        var command = [program, "--task", "-"] + options
+        if let user, isolatesTransfers {
+            command =
+                [
+                    "/usr/bin/setpriv", "--reuid", "\(user.uid)", "--regid", "\(user.uid)", "--clear-groups",
+                    "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all", "--",
+                ] + command
+        }
+        var limits = SandboxLimits()
+        limits.time = Self.transferTime
+        limits.output = 4 << 20
+        let last = Mutex(LogTail())
+        let end = try await SandboxedProcess(
+            command, environment: ["PATH": "/usr/local/bin:/usr/bin:/bin", "TMPDIR": place.path + "/transfer"],
+            limits: limits, input: variables.canonicalBytes
+        ) { bytes in
+            last.withLock { $0.take(bytes) }
+            log(bytes)
+        }.run()
+        let duration = Self.text(ContinuousClock.now - start)
+        switch end {
+        case .exited(0): log(Array("-----> \(title): done in \(duration)\n".utf8)[...])
+        case .cancelled: throw CancellationError()
+        case .timedOut: throw StagingFailure(phase: name, message: "the \(name) took longer than \(Self.transferTime)")
+        case .exited(let code):
+            log(Array("-----> \(title): failed after \(duration)\n".utf8)[...])
+            // Its last line says why, in a sentence that holds no secret, after its own name.
+            let line = last.withLock { $0.lines }.last ?? ""
+            let reason = line.hasPrefix("stage-\(name): ") ? String(line.dropFirst("stage-\(name): ".count)) : line
+            throw StagingFailure(
+                phase: name, message: reason.isEmpty ? "the \(name) failed" : "\(name): \(reason)", exitCode: code)
+        case .outOfMemory, .printedTooMuch:
+            throw StagingFailure(phase: name, message: "the \(name) printed too much")
+        }
+    }
+
+    private static func text(_ duration: Duration) -> String {
+        "\((duration / .milliseconds(100)).rounded() / 10) s"
+    }
+
+    // MARK: Build
+
+    private func build(
+        _ task: StagingTask, _ place: Workplace, _ user: HostUsers.Lease?, _ rootfs: String,
+        _ log: @escaping @Sendable (ArraySlice<UInt8>) -> Void
+    ) async throws -> StagingOutcome {
+        var sandbox = Sandbox(rootfs: rootfs, directory: place.path + "/step", hostUser: user?.uid)
+        sandbox.limits = task.limits
+        let defaults = StagingFiles()
+        sandbox.mounts = [
+            .init(source: try programs.buildBundle(cache: bundles), target: "/lifecycle"),
+            .init(source: place.files.buildpacks, target: defaults.buildpacks),
+            .init(source: place.files.workspace, target: defaults.workspace),
+        ]
+        for weakness in sandbox.weaknesses { log(Array("WARNING: \(weakness)\n".utf8)[...]) }
+        let end = try await sandbox.run(
+            StepPrograms.buildCommand, environment: task.platform, workingDirectory: "/home/vcap", print: log)
+        switch end {
+        case .exited(0): break
+        case .exited(let code):
+            let result = try? await sandbox.withFiles(of: defaults.output) { output in Self.result(in: output) }
+            throw StagingFailure.build(exitCode: code, result: result ?? nil, log: [])
+        case .cancelled: throw CancellationError()
+        case .outOfMemory:
+            throw StagingFailure(
+                phase: "build", id: .insufficientResources,
+                message: "the build needed more memory than its limit of \(task.limits.memory >> 20) MiB")
+        case .timedOut:
+            throw StagingFailure(
+                phase: "build", message: "the build took longer than its limit of \(task.limits.time)")
+        case .printedTooMuch:
+            throw StagingFailure(
+                phase: "build", message: "the build printed more than its limit of \(task.limits.output >> 20) MiB")
+        }
+        let report = place.path + "/transfer/report.json"
+        try await sandbox.withFiles(of: defaults.output) { output in
+            try await transfer(
+                "upload", programs.upload,
+                ["--buildpacks", place.files.buildpacks, "--output", output, "--report", report] + task.uploadOptions,
+                task.upload, place, user, task, log)
+        }
+        guard let json = Self.json(report), let text = json["droplet"]?["digest"]?.string,
+            let digest = try? Digest(parsing: text), let size = json["droplet"]?["size"]?.integer,
+            let result = json["result"]?.string.flatMap({ try? JSONValue(parsing: $0) })
+        else { throw StagingFailure(phase: "upload", message: "the upload did not say what it sent") }
+        return .staged(StagedDroplet(digest: digest, size: size, result: result))
+    }
+
+    /// What a build said of itself, which may be anything; nil if it can't be read.
+    private static func result(in output: String) -> JSONValue? {
+        guard let file = try? UploadFile.made("result.json", in: output, limit: maximumResult),
+            let bytes = try? file.bytes()
+        else { return nil }
+        return try? JSONValue(parsing: bytes)
+    }
+
+    private static func json(_ path: String) -> JSONValue? {
+        guard let file = try? UploadFile(path: path), file.size <= 8 << 20, let bytes = try? file.bytes() else {
+            return nil
+        }
+        return try? JSONValue(parsing: bytes)
+    }
+}

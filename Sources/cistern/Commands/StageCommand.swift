@@ -1,0 +1,283 @@
+import ArgumentParser
+import Droplets
+import Foundation
+import Glibc
+import JSON
+import OCI
+import OperatorModel
+import Rootfs
+import StagingService
+import Transfer
+
+struct StageCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "stage", abstract: "Build a droplet from an app on this machine and upload it.",
+        discussion: """
+            APP is a directory (what .cfignore names is left out), a zip or a jar. A buildpack is a directory, a zip or \
+            tar file, or the URL of one, or of a git repository (https://…#REF). The build runs apart from this machine, \
+            without a network, in the root filesystem that builds of the stack's current version run in.
+            """)
+
+    @OptionGroup var server: ServerOptions
+    @Option(name: [.customShort("b"), .customLong("buildpack")], help: "A buildpack; the order counts (repeatable).")
+    var buildpacks: [String] = []
+    @Flag(help: "Let the buildpacks' detect choose one, instead of running them all.") var detect = false
+    @Option(help: "The app's droplet guid; without it, the app's file name.") var guid: String?
+    @Option(help: "The stack; without it, the server's only one.") var stack: String?
+    @Option(help: "The version to build in, where the current one has none for builds.") var buildVersion: String?
+    @Option(
+        name: [.customLong("env")],
+        help: "A variable for the buildpacks, NAME=VALUE, or NAME for its value here (repeatable).")
+    var environment: [String] = []
+    @Option(help: "MiB of memory that the build may use.") var memory = 2048
+    @Option(help: "MiB that the build may write.") var disk = 4096
+    @Option(help: "Seconds that the build may take.") var timeLimit = 900
+    @Option(help: "Where root filesystems are kept between builds; without it, in the user's cache.")
+    var cache: String?
+    @Argument(help: "The app.") var app: String
+
+    private struct Staged: Model {
+        let image: String
+        @Nullable var digest: Digest?
+        let droplet: Digest
+        let size: Int64
+    }
+
+    func validate() throws {
+        guard !buildpacks.isEmpty else { throw ValidationError("Name the buildpacks with -b.") }
+        for (name, value, range) in [
+            ("--memory", memory, 16...(1 << 20)), ("--disk", disk, 64...(1 << 20)),
+            ("--time-limit", timeLimit, 1...86_400),
+        ] where !range.contains(value) {
+            throw ValidationError("\(name) takes a number from \(range.lowerBound) to \(range.upperBound).")
+        }
+    }
+
+    func run() async throws {
+        let connection = try server.connection()
+        let interrupt = Interrupt()
+        let staged = try await interrupt.watch {
+            try await ServerClient.with(connection) { client in try await stage(client, connection) }
+        }
+        if server.json { return print(staged.json.prettyText) }
+        print(staged.image)
+        writeToStandardError(
+            """
+
+            Type next, for example:
+              podman run --creds pull:PASSWORD -e PORT=8080 -p 8080:8080 \(printable(staged.image))
+
+            """)
+    }
+
+    private func stage(_ client: ServerClient, _ connection: ServerConnection) async throws -> Staged {
+        let guid = try guid ?? Self.guid(of: app)
+        let place = try StagingPlace(cache: cache)
+        let rootfs = try await buildRootfs(client)
+        let root = try await place.rootfs.use(rootfs.layer) { file in
+            let bar = ProgressBar("fetching \(rootfs.stack) \(rootfs.version)", total: 1)
+            defer { bar.clear() }
+            _ = try await client.download(rootfs.path, to: file) { bar.note(byteCount($0)) }
+        }
+        let archive = "\(place.tasks)/app-\(UUID().uuidString.lowercased()).zip"
+        defer { unlink(archive) }
+        let size = try AppPackage.write(app, to: archive)
+        writeToStandardError("-----> \(printable(guid)): \(byteCount(size)), on \(rootfs.name)\n")
+        let runner = try LocalRunner(
+            programs: try StepPrograms(in: Self.programs), directory: place.tasks, bundles: place.bundles,
+            users: geteuid() == 0 ? HostUsers() : nil, isolatesTransfers: false)
+        let outcome = await runner.run(try task(guid, archive, rootfs, connection), in: root.path) { bytes in
+            writeToStandardError(bytes)
+        }
+        switch outcome {
+        case .cancelled: throw CommandError("the staging was cancelled; nothing of it is left")
+        case .failed(let failure):
+            throw CommandError("\(failure.id.rawValue): \(printable(failure.message))")
+        case .staged(let droplet):
+            let image: DropletImage = try await client.send(.get, apiPath("droplets", guid, droplet.digest.hex))
+            return Staged(
+                image: image.image, digest: image.digest, droplet: droplet.digest, size: droplet.size)
+        }
+    }
+
+    /// The directory of `cistern`, which has the steps' programs as well.
+    private static var programs: String {
+        Bundle.main.executableURL?.deletingLastPathComponent().path ?? "."
+    }
+
+    /// A guid from the name of a directory or file.
+    private static func guid(of app: String) throws -> String {
+        let url = URL(fileURLWithPath: app).standardizedFileURL
+        let name = url.hasDirectoryPath ? url.lastPathComponent : url.deletingPathExtension().lastPathComponent
+        guard (try? DropletGUID(name)) != nil else {
+            throw CommandError("'\(printable(name))' can't be a droplet's guid: give one with --guid")
+        }
+        return name
+    }
+
+    private func task(
+        _ guid: String, _ archive: String, _ rootfs: BuildRootfs, _ connection: ServerConnection
+    ) throws -> StagingTask {
+        var urls: [URL] = []
+        let list = try buildpacks.map { text -> JSONValue in
+            var source = text
+            if let url = URL(string: text), let scheme = url.scheme, ["http", "https"].contains(scheme) {
+                urls.append(url)
+            } else if !text.contains("://") {
+                source = URL(fileURLWithPath: text).standardizedFileURL.path
+                guard access(source, R_OK) == 0 else {
+                    throw CommandError("there is no buildpack '\(printable(text))'")
+                }
+            }
+            let name = source.split(separator: "/").last.map(String.init) ?? source
+            return [
+                "key": .string(source), "name": .string(name), "url": .string(source), "skip_detect": .bool(!detect),
+            ]
+        }
+        var task = StagingTask(
+            id: UUID().uuidString.lowercased(),
+            download: ["DOWNLOAD_URL": .string(URL(fileURLWithPath: archive).absoluteString), "BUILDPACKS": .array(list)],
+            upload: ["DROPLET_UPLOAD_URL": .string(try uploadURL(guid, rootfs.stack, connection))])
+        // Who types a URL may reach it anyway.
+        task.downloadOptions = ["--allow-files"] + Self.allowing(urls)
+        task.uploadOptions = Self.allowing([URL(string: connection.url)].compactMap { $0 })
+        if let authority = connection.authorityFile { task.uploadOptions += ["--ca", authority] }
+        task.environment = try environment.map(Self.variable)
+        task.platform = [("CF_STACK", rootfs.stack), ("MEMORY_LIMIT", "\(memory)m")]
+        task.limits.memory = Int64(memory) << 20
+        task.limits.disk = Int64(disk) << 20
+        task.limits.time = .seconds(timeLimit)
+        return task
+    }
+
+    private func uploadURL(_ guid: String, _ stack: String, _ connection: ServerConnection) throws -> String {
+        connection.urlWithPassword("/droplets/\(guid.urlComponent)?stack=\(stack.urlComponent)")
+    }
+
+    private static func allowing(_ urls: [URL]) -> [String] {
+        var options = urls.compactMap(\.host).flatMap { ["--allow-host", $0] }
+        if urls.contains(where: { $0.scheme == "http" }) { options.append("--allow-http") }
+        return options
+    }
+
+    private static func variable(_ text: String) throws -> (name: String, value: String) {
+        let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        guard let name = parts.first, !name.isEmpty else {
+            throw ValidationError("--env takes NAME=VALUE or NAME.")
+        }
+        if parts.count == 2 { return (name, parts[1]) }
+        guard let value = ProcessInfo.processInfo.environment[name] else {
+            throw CommandError("--env \(printable(name)): there is no such variable here")
+        }
+        return (name, value)
+    }
+
+    // MARK: The root filesystem
+
+    private struct BuildRootfs {
+        let stack: String
+        let version: String
+        let isForBuilds: Bool
+        let layer: Digest
+        let path: String
+
+        var name: String { "\(stack) \(version)" + (isForBuilds ? " (build)" : "") }
+    }
+
+    /// What builds of the stack's current version run in: its build rootfs; where the stack has none at all, what apps
+    /// run on.
+    private func buildRootfs(_ client: ServerClient) async throws -> BuildRootfs {
+        let stack = if let stack { stack } else { try await onlyStack(client) }
+        let current: Current = try await client.send(.get, apiPath("rootfs", stack, "current"))
+        let builds: Versions = try await client.send(.get, apiPath("rootfs", stack, query: ["kind": "build"]))
+        let isForBuilds = !builds.versions.isEmpty
+        let wanted = buildVersion ?? current.version
+        let candidates =
+            if isForBuilds { builds } else { try await client.send(.get, apiPath("rootfs", stack)) as Versions }
+        guard
+            let version = candidates.versions.first(where: {
+                $0.version == wanted && $0.architecture.rawValue == Self.architecture
+            })
+        else {
+            let others = Set(candidates.versions.map(\.version)).sorted().joined(separator: ", ")
+            throw CommandError(
+                """
+                \(printable(stack)) \(printable(wanted)) has nothing for \(Self.architecture) that builds can \
+                run in: import it with cistern rootfs import --kind build, or choose one with --build-version \
+                (there are: \(printable(others)))
+                """)
+        }
+        guard let layer = version.layers.first?.digest, version.layers.count == 1 else {
+            throw CommandError("\(printable(stack)) \(printable(wanted)) can't be unpacked: it has several layers")
+        }
+        return BuildRootfs(
+            stack: stack, version: version.version, isForBuilds: isForBuilds, layer: layer,
+            path: apiPath(
+                "rootfs", stack, version.version, "export",
+                query: ["arch": Self.architecture, "kind": isForBuilds ? "build" : nil]))
+    }
+
+    private func onlyStack(_ client: ServerClient) async throws -> String {
+        let all: Versions = try await client.send(.get, apiPath("rootfs"))
+        let stacks = Set(all.versions.map(\.stack)).sorted()
+        guard let stack = stacks.first else {
+            throw CommandError("the server has no root filesystem: cistern rootfs import … --promote")
+        }
+        guard stacks.count == 1 else {
+            throw CommandError("there are several stacks: give --stack (\(printable(stacks.joined(separator: ", "))))")
+        }
+        return stack
+    }
+
+    private static var architecture: String {
+        #if arch(arm64)
+            "arm64"
+        #else
+            "amd64"
+        #endif
+    }
+}
+
+/// Where stagings on this machine keep things.
+private struct StagingPlace {
+    let rootfs: RootfsCache
+    /// The tasks' own directories, which builds have to reach.
+    let tasks: String
+    let bundles: String
+
+    init(cache: String?) throws {
+        let environment = ProcessInfo.processInfo.environment
+        let base =
+            cache ?? environment["XDG_CACHE_HOME"].map { $0 + "/cistern/staging" }
+            ?? NSHomeDirectory() + "/.cache/cistern/staging"
+        let path = URL(fileURLWithPath: base).standardizedFileURL.path
+        rootfs = RootfsCache(directory: path + "/rootfs")
+        bundles = path + "/steps"
+        tasks = "/var/tmp/cistern-staging-\(geteuid())"
+        guard mkdir(tasks, 0o711) == 0 || errno == EEXIST else {
+            throw CommandError("the directory \(tasks) can't be made")
+        }
+        var status = stat()
+        guard lstat(tasks, &status) == 0, status.st_mode & S_IFMT == S_IFDIR, status.st_uid == geteuid(),
+            status.st_mode & 0o022 == 0
+        else { throw CommandError("\(tasks) is not this user's own directory: remove it") }
+    }
+}
+
+/// Cancels work when the user presses Ctrl-C, or somebody ends the process, so that it can put things in order.
+final class Interrupt: Sendable {
+    private let signals = [SIGINT, SIGTERM, SIGHUP]
+
+    func watch<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
+        let task = Task { try await body() }
+        let sources = signals.map { number in
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number)
+            source.setEventHandler { task.cancel() }
+            source.resume()
+            return source
+        }
+        defer { for source in sources { source.cancel() } }
+        return try await task.value
+    }
+}
