@@ -146,7 +146,7 @@ let package = Package(
         .executableTarget(name: "stage-download", dependencies: ["Staging", "Transfer"], swiftSettings: strict),
         .executableTarget(name: "stage-upload", dependencies: ["Staging", "Transfer"], swiftSettings: strict),
         .target(
-            name: "StagingService", dependencies: ["CLinux", "CSeccomp", "JSON"],
+            name: "StagingService", dependencies: ["CLinux", "CSeccomp", "JSON", "Runtime"],
             swiftSettings: strict),
         .target(name: "Logs", dependencies: ["Runtime", logging, nioPosix], swiftSettings: strict),
         .target(
