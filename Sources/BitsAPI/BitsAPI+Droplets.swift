@@ -41,13 +41,15 @@ extension BitsAPI {
     private func upload(_ request: Request, checksum: Checksum) async throws -> Response {
         let body = try request.body(maximum: settings.maximumDroplet)
         let file = try request.file(named: ["droplet", "bits"], in: body)
+        let staged = try Self.buildpacks(request)
         let record = try await droplets.upload(
             DropletUpload(
                 guid: try DropletGUID(request.parameters["guid"]),
                 stack: try request.query("stack").map { try StackName($0) } ?? settings.defaultStack,
                 architecture: try request.query("arch").map { try Architecture($0) } ?? settings.defaultArchitecture,
                 checksum: checksum, layout: settings.layout, limits: settings.limits,
-                by: request.principal?.name ?? "", length: file.length),
+                by: request.principal?.name ?? "", length: file.length, staged: staged,
+                owner: try DropletOwner(org: try request.query("org"), space: try request.query("space"))),
             from: file, logger: request.logger)
         return .json(
             [
@@ -55,6 +57,19 @@ extension BitsAPI {
                 "created_at": .string(record.uploaded.rfc3339), "sha1": .string(record.sha1),
                 "sha256": .string(record.hash),
             ], status: .created)
+    }
+
+    /// The buildpacks that made the droplet: the header `Cistern-Buildpacks`, a JSON list of `{"name", "version"?,
+    /// "source"?}` in the order in which they ran, the source `sha256:<hex>` of an archive or `git:<commit>`.
+    private static func buildpacks(_ request: Request) throws(HTTPFailure) -> [StagedBuildpack] {
+        guard let header = request.headers[.buildpacks] else { return [] }
+        guard let list = StagedBuildpack.list(header) else {
+            throw HTTPFailure(
+                .badRequest,
+                "the header 'Cistern-Buildpacks' is no list of at most \(StagedBuildpack.maximumCount) buildpacks",
+                code: "290003")
+        }
+        return list
     }
 
     private func record(_ request: Request) async throws -> DropletRecord {
@@ -73,4 +88,5 @@ extension BitsAPI {
 
 extension HTTPField.Name {
     fileprivate static let digest = HTTPField.Name("Digest") ?? .contentType
+    fileprivate static let buildpacks = HTTPField.Name("Cistern-Buildpacks") ?? .contentType
 }

@@ -20,11 +20,17 @@ public struct DropletUpload: Sendable {
     public let by: String
     /// How many bytes the sender announces, if it does: they are reserved in the quotas before the first is taken.
     public let length: Int64?
+    /// The buildpacks that made it, in the order in which they ran; empty: not stated.
+    public let staged: [StagedBuildpack]
+    public let owner: DropletOwner
 
     public init(
         guid: DropletGUID, stack: StackName, architecture: Architecture, checksum: Checksum?, layout: DropletLayout,
-        limits: ConversionLimits, by: String, length: Int64? = nil
+        limits: ConversionLimits, by: String, length: Int64? = nil, staged: [StagedBuildpack] = [],
+        owner: DropletOwner = .unknown
     ) {
+        self.staged = staged
+        self.owner = owner
         self.length = length
         self.guid = guid
         self.stack = stack
@@ -60,9 +66,11 @@ extension DropletCatalog {
         }
         let record = try await keep(
             DropletRecord(
-                guid: upload.guid, content: conversion.content, sha1: conversion.sha1, size: conversion.size,
+                guid: upload.guid, content: conversion.content.made(by: upload.staged), sha1: conversion.sha1,
+                size: conversion.size,
                 stack: upload.stack, architecture: upload.architecture, mode: conversion.mode,
-                level: conversion.level, uploaded: Timestamp(nanoseconds: now()), uploadedBy: upload.by), reservation)
+                level: conversion.level, uploaded: Timestamp(nanoseconds: now()), uploadedBy: upload.by,
+                owner: upload.owner), reservation)
         try await records.sync()
         return record
     }

@@ -182,5 +182,5 @@ public final class DropletCatalog: Sendable {
 
 extension DropletRecord {
     /// Its approximate size in memory, in bytes.
-    var cost: Int { 768 + content.layers.count * 384 }
+    var cost: Int { 768 + content.layers.count * 384 + content.staged.count * 256 }
 }

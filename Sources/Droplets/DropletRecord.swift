@@ -17,14 +17,24 @@ public struct DropletContent: Hashable, Sendable {
     public let newestEntry: Timestamp
     /// The buildpacks that the droplet says it was staged with; empty for droplets that earlier versions converted.
     public let buildpacks: [StatedBuildpack]
+    /// The buildpacks that made it, as its first upload said; empty if it said nothing. An image's documents name them,
+    /// so they are fixed with the record.
+    public let staged: [StagedBuildpack]
 
     public init(
-        digest: Digest, layers: [LayerReference], newestEntry: Timestamp, buildpacks: [StatedBuildpack] = []
+        digest: Digest, layers: [LayerReference], newestEntry: Timestamp, buildpacks: [StatedBuildpack] = [],
+        staged: [StagedBuildpack] = []
     ) {
+        self.staged = staged
         self.buildpacks = buildpacks
         self.digest = digest
         self.layers = layers
         self.newestEntry = newestEntry
+    }
+
+    func made(by staged: [StagedBuildpack]) -> DropletContent {
+        DropletContent(
+            digest: digest, layers: layers, newestEntry: newestEntry, buildpacks: buildpacks, staged: staged)
     }
 }
 
@@ -44,6 +54,7 @@ public struct DropletRecord: Hashable, Sendable {
     public let level: CompressionLevel
     public let uploaded: Timestamp
     public let uploadedBy: String
+    public let owner: DropletOwner
 
     /// The hash that names it in URLs and tags.
     public var hash: String { content.digest.hex }
@@ -71,11 +82,12 @@ extension DropletRecord: JSONRecord {
             let architecture = json["architecture"]?.string.flatMap({ try? Architecture($0) }),
             let mode = json["mode"]?.string.flatMap(LayerMode.init(rawValue:)),
             let level = CompressionLevel(record: json), let uploaded = json["uploaded"]?.integer,
-            let uploadedBy = json["uploadedBy"]?.string
+            let uploadedBy = json["uploadedBy"]?.string,
+            let owner = try? DropletOwner(org: json["org"]?.string, space: json["space"]?.string)
         else { return nil }
         self.init(
             guid: guid, content: content, sha1: sha1, size: size, stack: stack, architecture: architecture, mode: mode,
-            level: level, uploaded: Timestamp(seconds: uploaded), uploadedBy: uploadedBy)
+            level: level, uploaded: Timestamp(seconds: uploaded), uploadedBy: uploadedBy, owner: owner)
     }
 
     package var json: JSONValue {
@@ -86,7 +98,10 @@ extension DropletRecord: JSONRecord {
             "stack": .string(stack.text), "uploaded": .integer(uploaded.seconds), "uploadedBy": .string(uploadedBy),
         ]
         if !content.buildpacks.isEmpty { json["buildpacks"] = .array(content.buildpacks.map(\.json)) }
+        if !content.staged.isEmpty { json["staged"] = .array(content.staged.map(\.json)) }
         if level != .fast { json["level"] = .string(level.rawValue) }
+        json["org"] = owner.org.map { .string($0) }
+        json["space"] = owner.space.map { .string($0) }
         return .object(json)
     }
 }
@@ -98,7 +113,10 @@ extension DropletContent {
             let newestEntry = json["newestEntry"]?.integer
         else { return nil }
         let buildpacks = json["buildpacks"]?.elements(StatedBuildpack.init(json:)) ?? []
+        // Images depend on these: without what can't be read of them they would be others.
+        guard let staged = (json["staged"] ?? []).elements(StagedBuildpack.init(json:)) else { return nil }
         self.init(
-            digest: digest, layers: layers, newestEntry: Timestamp(seconds: newestEntry), buildpacks: buildpacks)
+            digest: digest, layers: layers, newestEntry: Timestamp(seconds: newestEntry), buildpacks: buildpacks,
+            staged: staged)
     }
 }

@@ -122,7 +122,14 @@ extension DropletRecord {
         Droplet(
             guid: guid.text, hash: hash, sha1: sha1, size: size, stack: stack.text, architecture: architecture.model,
             mode: mode == .single ? .single : .split, uploaded: uploaded.model, uploadedBy: uploadedBy,
-            layers: content.layers.map(\.model))
+            layers: content.layers.map(\.model),
+            buildpacks: content.staged.map {
+                DropletBuildpack(
+                    name: $0.name, version: $0.version.isEmpty ? nil : $0.version, source: $0.source?.text)
+            },
+            buildpacksByDroplet: content.buildpacks.map {
+                DropletBuildpack(name: $0.name, version: $0.version.isEmpty ? nil : $0.version, source: nil)
+            }, org: owner.org, space: owner.space)
     }
 }
 

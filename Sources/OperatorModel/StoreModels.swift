@@ -1,5 +1,18 @@
 package import OCI
 
+/// A buildpack that made a droplet, as its uploader or the droplet says.
+package struct DropletBuildpack: Model {
+    package let name: String
+    /// Missing if it was not said.
+    package let version: String?
+    /// `sha256:<hex>` of an archive or `git:<commit>`; missing if it was not said. The droplet itself says none.
+    package let source: String?
+
+    package init(name: String, version: String?, source: String?) {
+        (self.name, self.version, self.source) = (name, version, source)
+    }
+}
+
 package struct Droplet: Model {
     package enum Mode: String, Words {
         case single, split
@@ -16,11 +29,22 @@ package struct Droplet: Model {
     package let uploaded: Time
     package let uploadedBy: String
     package let layers: [Layer]
+    /// As the first upload said.
+    package let buildpacks: [DropletBuildpack]
+    /// As the droplet itself says, which nothing proves.
+    package let buildpacksByDroplet: [DropletBuildpack]
+    /// The organization's name or guid; missing if the first upload did not say it.
+    package let org: String?
+    /// Likewise the space's.
+    package let space: String?
 
     package init(
         guid: String, hash: String, sha1: String, size: Int64, stack: String, architecture: ArchitectureName,
-        mode: Mode, uploaded: Time, uploadedBy: String, layers: [Layer]
+        mode: Mode, uploaded: Time, uploadedBy: String, layers: [Layer], buildpacks: [DropletBuildpack],
+        buildpacksByDroplet: [DropletBuildpack], org: String?, space: String?
     ) {
+        (self.buildpacks, self.buildpacksByDroplet) = (buildpacks, buildpacksByDroplet)
+        (self.org, self.space) = (org, space)
         (self.guid, self.hash, self.sha1, self.size) = (guid, hash, sha1, size)
         (self.stack, self.architecture, self.mode) = (stack, architecture, mode)
         (self.uploaded, self.uploadedBy, self.layers) = (uploaded, uploadedBy, layers)

@@ -257,7 +257,7 @@ package struct Build {
             try run(
                 .supply, buildpack,
                 [
-                    places.buildDirectory, places.cache + "/" + BuildCache.name(key: buildpack.key), places.deps,
+                    places.buildDirectory, places.cache + "/" + XXH64.directoryName(of: buildpack.key), places.deps,
                     Self.index(index, of: count),
                 ], failure: .supply)
         }

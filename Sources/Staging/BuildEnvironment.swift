@@ -18,19 +18,21 @@ package enum BuildEnvironment {
         /// The variables of a file: `[{"name","value"}]`, at most 4 MiB.
         /// - Throws: `.other` with the path, never with a value.
         package static func read(_ path: String) throws(BuildError) -> [Variable] {
-            do {
-                let json = try JSONValue(parsing: try SmallFile.read(path, maximum: 4 << 20))
-                let variables = json.elements { (item: JSONValue) -> Variable? in
-                    guard let name = item["name"]?.string, let value = item["value"]?.string, !name.isEmpty,
-                        !name.utf8.contains(UInt8(ascii: "=")), !(name + value).utf8.contains(0)
-                    else { return nil }
-                    return Variable(name: name, value: value)
-                }
-                if let variables { return variables }
-            } catch let failure as SmallFile.Failure {
-                throw BuildError(.other, "\(failure)")
-            } catch {}
-            throw BuildError(.other, "\(path): it is no list of environment variables")
+            let bytes: [UInt8]
+            do throws(SmallFile.Failure) {
+                bytes = try SmallFile.read(path, maximum: 4 << 20)
+            } catch {
+                throw BuildError(.other, "\(error)")
+            }
+            // What a parser says about the text may repeat a part of it.
+            let variables = (try? JSONValue(parsing: bytes))?.elements { (item: JSONValue) -> Variable? in
+                guard let name = item["name"]?.string, let value = item["value"]?.string, !name.isEmpty,
+                    !name.utf8.contains(UInt8(ascii: "=")), !(name + value).utf8.contains(0)
+                else { return nil }
+                return Variable(name: name, value: value)
+            }
+            guard let variables else { throw BuildError(.other, "\(path): it is no list of environment variables") }
+            return variables
         }
     }
 

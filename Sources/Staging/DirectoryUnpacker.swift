@@ -40,9 +40,15 @@ package enum DirectoryUnpacker {
                 var reader = try ZipReader(descriptor: input)
                 try reader.extract(into: &writer) { cancellation.isRequested }
             } else {
-                var source = TarSource(input, cancellation)
-                try source.read(into: &writer)
-                skipped = source.skipped
+                // Headers take space, too, and files without content have little else.
+                var extractor = TarExtractor(limit: limits.bytes.clampedAdding(1 << 30))
+                var piece = [UInt8](repeating: 0, count: 256 << 10)
+                while case let count = try readPiece(input, &piece, path), count > 0 {
+                    try cancellation.check()
+                    try extractor.take(piece[..<count], into: &writer)
+                }
+                try extractor.finish(into: &writer)
+                skipped = extractor.skipped
             }
             try writer.finish()
             return skipped
@@ -92,15 +98,23 @@ package enum DirectoryUnpacker {
         _ file: Int32, _ entry: TarEntry, _ piece: inout [UInt8], into writer: inout DirectoryWriter
     ) throws(BuildError) {
         while true {
-            let count = piece.withUnsafeMutableBytes { read(file, $0.baseAddress, $0.count) }
-            if count < 0 && errno == EINTR { continue }
-            guard count >= 0 else { throw .system("read", printableName(entry.name), errno) }
+            let count = try readPiece(file, &piece, printableName(entry.name))
             do throws(ArchiveError) {
                 if count == 0 { return try writer.endFile() }
-                try writer.write(piece, 0..<count)
+                try writer.write(piece[..<count])
             } catch {
                 throw BuildError(.other, "\(error)")
             }
+        }
+    }
+
+    /// - Returns: how many bytes were read; 0 at the end.
+    private static func readPiece(_ file: Int32, _ piece: inout [UInt8], _ name: String) throws(BuildError) -> Int {
+        while true {
+            let count = piece.withUnsafeMutableBytes { read(file, $0.baseAddress, $0.count) }
+            if count < 0 && errno == EINTR { continue }
+            guard count >= 0 else { throw .system("read", name, errno) }
+            return count
         }
     }
 }
@@ -112,115 +126,5 @@ extension FileTree.Limits {
         limits.bytes = bytes
         limits.depth = depth
         return limits
-    }
-}
-
-extension DirectoryWriter {
-    /// Creates a directory or a link. - Returns: false for what is left out.
-    fileprivate mutating func make(_ entry: TarEntry) throws(ArchiveError) -> Bool {
-        switch entry.kind {
-        case .directory: try makeDirectory(entry.name, mode: entry.mode, modified: entry.modified)
-        case .symbolicLink:
-            try makeSymbolicLink(entry.name, target: entry.linkName, modified: entry.modified)
-        case .hardLink: try makeHardLink(entry.name, target: entry.linkName)
-        case .file, .fifo, .characterDevice, .blockDevice: return false
-        }
-        return true
-    }
-
-    fileprivate mutating func write(_ bytes: [UInt8], _ range: Range<Int>) throws(ArchiveError) {
-        // A closure of withUnsafeBytes would forget the error's type.
-        let result = bytes.withUnsafeBytes { bytes -> Result<Void, ArchiveError> in
-            Result { () throws(ArchiveError) in try write(UnsafeRawBufferPointer(rebasing: bytes[range])) }
-        }
-        try result.get()
-    }
-}
-
-/// A tar archive that is read from a descriptor.
-private struct TarSource: ~Copyable {
-    private let input: Int32
-    private let cancellation: Cancellation
-    private var decompressor = Decompressor()
-    private var reader = TarReader()
-    private var compressed = [UInt8](repeating: 0, count: 256 << 10)
-    private var (start, end, atEnd) = (0, 0, false)
-    private var window = [UInt8](repeating: 0, count: 256 << 10)
-    private var filled = 0
-    private var isInFile = false
-    private(set) var skipped = 0
-
-    init(_ input: Int32, _ cancellation: Cancellation) {
-        self.input = input
-        self.cancellation = cancellation
-    }
-
-    mutating func read(into writer: inout DirectoryWriter) throws {
-        while true {
-            try fill()
-            let taken = try take(&writer)
-            if taken == 0 && atEnd {
-                guard filled == 0 else { throw BuildError(.other, "the archive is truncated") }
-                if isInFile { try writer.endFile() }
-                try decompressor.finish()
-                return try reader.finish()
-            }
-            window.replaceSubrange(0..<filled - taken, with: Array(window[taken..<filled]))
-            filled -= taken
-        }
-    }
-
-    /// Decompresses until the window is full or the input has ended.
-    private mutating func fill() throws {
-        while filled < window.count {
-            let step = try decompress()
-            start += step.consumed
-            filled += step.produced
-            if step.consumed > 0 || step.produced > 0 { continue }
-            if atEnd { return }
-            try cancellation.check()
-            let count = compressed.withUnsafeMutableBytes { Glibc.read(input, $0.baseAddress, $0.count) }
-            if count < 0 && errno == EINTR { continue }
-            guard count >= 0 else { throw BuildError.system("read", "the archive", errno) }
-            (start, end, atEnd) = (0, count, count == 0)
-        }
-    }
-
-    private mutating func decompress() throws -> Decompressor.Step {
-        let (start, end, filled) = (start, end, filled)
-        let source = compressed
-        return try window.withUnsafeMutableBytes { target in
-            try source.withUnsafeBytes { source in
-                try decompressor.step(
-                    UnsafeRawBufferPointer(rebasing: source[start..<end]),
-                    into: UnsafeMutableRawBufferPointer(rebasing: target[filled...]))
-            }
-        }
-    }
-
-    /// Takes as much of the window as the reader wants.
-    private mutating func take(_ writer: inout DirectoryWriter) throws -> Int {
-        let window = window
-        var position = 0
-        while true {
-            var consumed = 0
-            let event = try reader.next(window.span.extracting(position..<filled), consumed: &consumed)
-            position += consumed
-            switch event {
-            case .needsInput: return position
-            case .entry(let entry):
-                if isInFile { try writer.endFile() }
-                isInFile = entry.kind == .file
-                if isInFile {
-                    try writer.beginFile(entry.name, mode: entry.mode, modified: entry.modified)
-                } else if try !writer.make(entry) {
-                    skipped += 1
-                }
-            case .content(let length):
-                try writer.write(window, position..<position + length)
-                position += length
-            case .hole(let length): try writer.writeHole(length)
-            }
-        }
     }
 }

@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import Launcher
+import Runtime
 
 /// Runs the buildpacks' programs, one after the other, each in a process group of its own that ends with it.
 struct ScriptRunner {
@@ -125,38 +126,12 @@ struct ScriptRunner {
     }
 
     private func start(_ program: String, _ arguments: [String], output: Int32) throws(BuildError) -> pid_t {
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
-        posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO)
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        var (none, all) = (sigset_t(), sigset_t())
-        sigemptyset(&none)
-        sigfillset(&all)
-        posix_spawnattr_setsigmask(&attributes, &none)
-        posix_spawnattr_setsigdefault(&attributes, &all)
-        posix_spawnattr_setflags(
-            &attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
-
-        var argv = ([program] + arguments).map { strdup($0) } + [nil]
-        var envp =
-            environment.entries.map { entry in
-                (entry.bytes + [0]).withUnsafeBufferPointer { bytes in
-                    bytes.withMemoryRebound(to: CChar.self) { $0.baseAddress.flatMap { strdup($0) } }
-                }
-            } + [nil]
-        defer { (argv + envp).forEach { free($0) } }
-        var process: pid_t = 0
-        let failure = posix_spawn(&process, program, &actions, &attributes, &argv, &envp)
-        guard failure == 0 else {
-            let advice = failure == ENOEXEC ? " (a script begins with a line #!…)" : ""
-            throw BuildError(.other, "can't run \(program): \(String(cString: strerror(failure)))\(advice)")
+        do throws(SpawnError) {
+            return try spawn(
+                program, arguments, environment: environment.entries.map(\.bytes), output: output, errors: errors)
+        } catch {
+            throw BuildError(.other, "\(error)\(error.code == ENOEXEC ? " (a script begins with a line #!…)" : "")")
         }
-        return process
     }
 
     /// Ends what left its process group and became a child of this process when its own parent ended.

@@ -14,6 +14,7 @@ import Testing
 @Suite("Droplets, as the cloud controller's client sends and fetches them")
 struct DropletRouteTests {
     private static let digest = HTTPField.Name("Digest")
+    private static let buildpacks = HTTPField.Name("Cistern-Buildpacks")
 
     private static func expectTaken(_ answer: BitsWorld.Answer, _ droplet: SampleDroplet) {
         #expect(answer.status == 201, "\(answer.json)")
@@ -55,6 +56,41 @@ struct DropletRouteTests {
         let records = try await world.droplets.droplets(of: try DropletGUID("app"))
         let bases = Dictionary(uniqueKeysWithValues: records.map { ($0.hash, "\($0.stack) \($0.architecture)") })
         #expect(bases == [plain.sha256: "default amd64", named.sha256: "own arm64"])
+    }
+
+    @Test("What made it and whose it is come with it")
+    func stated() async throws {
+        let world = try BitsWorld()
+        let droplet = SampleDroplet("stated")
+        let sha256 = "sha256:" + String(repeating: "ab", count: 32)
+        let header = #"[{"name":"ruby","version":"1.10:~2","source":"\#(sha256)","more":1},{"name":"ruby"}]"#
+        let path = "/droplets/app/\(droplet.sha256)?org=Acme%20Inc.&space=3f1f"
+        Self.expectTaken(
+            try await world.send(.put, path, [try #require(Self.buildpacks): header], body: droplet.bytes), droplet)
+        let record = try #require(try await world.droplets.droplets(of: try DropletGUID("app")).first)
+        #expect(record.content.staged.map(\.name) == ["ruby", "ruby"])
+        #expect(record.content.staged.map(\.version) == ["1.10:~2", ""])
+        #expect(record.content.staged.map(\.source?.text) == [sha256, nil])
+        #expect(record.owner.org == "Acme Inc." && record.owner.space == "3f1f")
+    }
+
+    @Test(
+        "A statement of buildpacks that is not right is refused before anything is taken",
+        arguments: [
+            "", "{}", "[1]", "[{}]", #"[{"name":""}]"#, #"[{"name":"a b"}]"#, #"[{"name":"a","version":1}]"#,
+            #"[{"name":"a","version":"\u0000"}]"#, #"[{"name":"a","source":"sha256:ab"}]"#,
+            #"[{"name":"a","source":"md5:ab"}]"#, #"[{"name":"a","source":"git:main"}]"#, "[",
+            "[" + [String](repeating: #"{"name":"a"}"#, count: 33).joined(separator: ",") + "]",
+            "[" + String(repeating: " ", count: 4 << 10) + "]",
+        ])
+    func badStatement(header: String) async throws {
+        let world = try BitsWorld()
+        let droplet = SampleDroplet("stated")
+        let path = "/droplets/app/\(droplet.sha256)"
+        let answer = try await world.send(.put, path, [try #require(Self.buildpacks): header], body: droplet.bytes)
+        #expect(answer.status == 400 && answer.code == 290003)
+        #expect(answer.json["description"]?.string?.contains("Cistern-Buildpacks") == true)
+        #expect(try await world.send(.get, path).status == 404)
     }
 
     @Test("A Digest header has a SHA-256 in hexadecimal or base64, among others")
@@ -102,6 +138,12 @@ struct DropletRouteTests {
         ("no guid", "A%20b/" + SampleDroplet("a").sha256, SampleDroplet("a"), 400, 290008),
         ("no stack", "app/" + SampleDroplet("a").sha256 + "?stack=..", SampleDroplet("a"), 400, 290008),
         ("no architecture", "app/" + SampleDroplet("a").sha256 + "?arch=vax", SampleDroplet("a"), 400, 290008),
+        ("no name of an org", "app/" + SampleDroplet("a").sha256 + "?org=a%0Ab", SampleDroplet("a"), 400, 290008),
+        ("an empty space", "app/" + SampleDroplet("a").sha256 + "?space=", SampleDroplet("a"), 400, 290008),
+        (
+            "a long space", "app/" + SampleDroplet("a").sha256 + "?space=" + String(repeating: "a", count: 256),
+            SampleDroplet("a"), 400, 290008
+        ),
         (
             "a device", "app/" + SampleDroplet("", name: "./app/null", kind: .characterDevice).sha256,
             SampleDroplet("", name: "./app/null", kind: .characterDevice), 422, 290008

@@ -54,7 +54,11 @@ struct KeptStoreTests {
     func settings(name: String) async throws {
         try await KeptStore.with(name) { store in
             // Signed provenance is served as long as its key is configured.
-            try await store.serve(["--provenance-key", store.directory + "/provenance.pem"]) { server in
+            let settings = [
+                "--provenance-key", store.directory + "/provenance.pem", "--layers-compression", "gzip",
+                "--layers-level", "small",
+            ]
+            try await store.serve(settings) { server in
                 try await store.expectContent(server) { $0.isByDigest }
             }
             try await store.serve { try await store.expectContent($0) }

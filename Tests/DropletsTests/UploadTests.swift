@@ -114,6 +114,22 @@ struct UploadTests {
         #expect(try await house.upload("more", tar, checksum: checksum, level: .small).content == small.content)
     }
 
+    @Test("a record keeps what its first upload stated, and what is known of the conversion has none of it")
+    func stated() async throws {
+        let house = try await TestHouse()
+        let buildpack = try #require(StagedBuildpack(name: "go", version: "1.2", source: "git:" + Digest.of([]).hex))
+        let owner = try DropletOwner(org: "Acme Inc.", space: "Büro")
+        let first = try await house.upload("app", .droplet("x"), staged: [buildpack, buildpack], owner: owner)
+        #expect(first.content.staged == [buildpack, buildpack] && first.owner == owner)
+        #expect(
+            try await house.upload("app", .droplet("x"), owner: try DropletOwner(org: "other", space: nil)) == first)
+        let other = try await house.upload("other", .droplet("x"))
+        #expect(other.content.staged.isEmpty && other.owner == .unknown)
+        let restarted = try await TestHouse(store: house.store)
+        #expect(try await restarted.droplets.droplets(of: first.guid) == [first])
+        #expect(try await restarted.droplets.droplets(of: other.guid) == [other])
+    }
+
     @Test("a hard link across groups sends a split droplet back to one layer")
     func fallback() async throws {
         let house = try await TestHouse()

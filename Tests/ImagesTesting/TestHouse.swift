@@ -99,13 +99,14 @@ package struct TestHouse {
     @discardableResult
     package func upload(
         _ guid: String, _ tar: TestTar, checksum: Checksum? = nil, mode: LayerMode = .single,
-        level: CompressionLevel = .fast, architecture: Architecture = .amd64
+        level: CompressionLevel = .fast, architecture: Architecture = .amd64, staged: [StagedBuildpack] = [],
+        owner: DropletOwner = .unknown
     ) async throws -> DropletRecord {
         try await droplets.upload(
             DropletUpload(
                 guid: try DropletGUID(guid), stack: try StackName(Self.stack), architecture: architecture,
                 checksum: checksum, layout: DropletLayout(mode: mode, level: level), limits: ConversionLimits(),
-                by: "tester"),
+                by: "tester", staged: staged, owner: owner),
             from: Chunks(tar.bytes), logger: Self.logger)
     }
 

@@ -36,6 +36,48 @@ struct CompositionTests {
         #expect(base.manifestDigest.hex == golden.2)
     }
 
+    @Test("format 2 makes the same bytes for ever", arguments: MediaTypeFamily.allCases)
+    func golden2(_ family: MediaTypeFamily) throws {
+        let image = compose(
+            try Samples.recipe(family: family, format: .v2), try Samples.droplet(staged: Samples.staged))
+        // As for format 1: never edited.
+        let expected: [MediaTypeFamily: [String]] = [
+            .oci: ["V2OCI", "V2CONFIG"], .docker: ["V2DOCKER", "V2CONFIG"],
+        ]
+        #expect([image.manifestDigest.hex, image.configDigest.hex] == expected[family])
+    }
+
+    @Test("format 2 adds the buildpacks' label, and nothing else")
+    func buildpacksLabel() throws {
+        func labels(_ format: ComposerFormat, _ staged: [StagedBuildpack]) throws -> [String: String] {
+            let image = compose(try Samples.recipe(family: .oci, format: format), try Samples.droplet(staged: staged))
+            let config = try ImageConfig(json: JSONValue(parsing: image.config)).execution.labels
+            #expect(try Manifest(json: JSONValue(parsing: image.manifest)).annotations == config)
+            return config
+        }
+        let first = try labels(.v1, Samples.staged)
+        #expect(first == (try labels(.v1, [])), "format 1 knows no buildpacks")
+        var second = try labels(.v2, Samples.staged)
+        let removed = second.removeValue(forKey: "org.cloudfoundry.buildpacks")
+        let label = try #require(removed)
+        #expect(second == first)
+        #expect(
+            try JSONValue(parsing: Array(label.utf8)) == [
+                [
+                    "name": "nodejs_buildpack", "version": "1.8.2",
+                    "source": .string(Digest.of("nodejs".utf8).description),
+                ],
+                ["name": "custom", "source": .string("git:" + String(repeating: "0a", count: 20))], ["name": "local"],
+            ])
+        #expect(try labels(.v2, [])["org.cloudfoundry.buildpacks"] == "[]", "no image is of both formats")
+        for family in MediaTypeFamily.allCases {
+            let bases = try [ComposerFormat.v1, .v2].map {
+                composeBase(try Samples.recipe(family: family, format: $0)).served
+            }
+            #expect(bases[0] == bases[1])
+        }
+    }
+
     @Test("an image's documents say what containers need to start the app")
     func documents() throws {
         let recipe = try Samples.recipe(family: .oci)

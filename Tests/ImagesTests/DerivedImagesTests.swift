@@ -59,6 +59,30 @@ struct DerivedImagesTests {
         #expect(try await upgraded.image("app", droplet.hash) != seen[4])
     }
 
+    @Test("buildpacks that staging states are in the image's labels, and change the image of no other droplet")
+    func staged() async throws {
+        let house = try await TestHouse()
+        try await house.importRootfs("1")
+        try await house.promote("1")
+        let plain = try await house.upload("plain", .droplet("hello"))
+        let before = try await house.image("plain", plain.hash)
+        let documents = try await house.app(plain.guid).referrers(of: before.manifestDigest)
+        let droplet = try await house.upload("app", .droplet("hello"), staged: Samples.staged)
+        let image = try await house.image("app", droplet.hash)
+        #expect(try layers(image) == layers(before) && image.configDigest != before.configDigest)
+        let again = try await house.upload("app", .droplet("hello"))
+        #expect(again == droplet, "what the first upload stated stays")
+        for house in [house, try await TestHouse(store: house.store)] {
+            #expect(try await house.image("app", droplet.hash) == image)
+            #expect(try await house.image(droplet.guid, image.manifestDigest) == image.served)
+            #expect(try await house.app(droplet.guid).content(image.configDigest) == .document(image.config))
+            #expect(try await house.image("plain", plain.hash) == before)
+            #expect(try await house.image(plain.guid, before.manifestDigest) == before.served)
+            #expect(try await house.app(plain.guid).referrers(of: before.manifestDigest) == documents)
+            #expect(try await house.image(plain.guid, image.manifestDigest) == nil, "it is another app's")
+        }
+    }
+
     @Test("a tag with a version stays on it, whatever is promoted")
     func pinned() async throws {
         let house = try await TestHouse()

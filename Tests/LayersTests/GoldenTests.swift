@@ -9,6 +9,7 @@ struct GoldenTests {
     struct Golden: Sendable {
         let mode: LayerMode
         let compression: CompressionFormat
+        var level = CompressionLevel.fast
         let diffIDs: [String]
         let digests: [String]
     }
@@ -35,13 +36,17 @@ struct GoldenTests {
                 "468cc00200615100b67107f303d2eaafdd8690e23ba0434f02b0135dda06a800",
                 "079040f609472e9d619e5a1c63be39153ba82a86a2e4199ff2a1f58da762635f",
             ]),
+        Golden(mode: .single, compression: .gzip, level: .small, diffIDs: [single], digests: ["SMALL0"]),
+        Golden(
+            mode: .split, compression: .gzip, level: .small, diffIDs: split, digests: ["SMALL1", "SMALL2", "SMALL3"]),
     ]
 
     @Test("golden diffIDs and digests", arguments: goldens)
     func golden(_ golden: Golden) async throws {
         let converted = try await convertDroplet(
             Chunks(try compressed(SampleDroplet.make(), .gzip)),
-            settings: LayerSettings(compression: golden.compression, mode: golden.mode), sink: MemorySink())
+            settings: LayerSettings(compression: golden.compression, level: golden.level, mode: golden.mode),
+            sink: MemorySink())
         #expect(converted.layers.map(\.diffID.hex) == golden.diffIDs)
         #expect(converted.layers.map(\.digest.hex) == golden.digests)
     }

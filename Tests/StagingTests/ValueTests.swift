@@ -9,16 +9,6 @@ import Testing
 @Suite("Values of the build")
 struct ValueTests {
     @Test(
-        "Cache directories are named by XXH64 of the key, as the Go lifecycle names them",
-        arguments: [
-            ("", "ef46db3751d8e999"), ("a", "d24ec4f1a98c6e5b"), ("abc", "44bc2cf5ad770999"),
-            ("Nobody inspects the spammish repetition", "fbcea83c8a378bf1"),
-        ])
-    func cacheNames(key: String, name: String) {
-        #expect(BuildCache.name(key: key) == name)
-    }
-
-    @Test(
         "User and password are cut out of a URL",
         arguments: [
             ("https://u:p@h/x", "https://h/x"), ("https://u@h", "https://h"), ("https://h/a@b", "https://h/a@b"),

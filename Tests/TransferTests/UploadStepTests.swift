@@ -9,7 +9,8 @@ import Testing
 struct UploadStepTests {
     private static let droplet = DownloadTests.content
     private static let list = BuildpackList([
-        .init(key: "ruby", name: "ruby_buildpack", skipsDetect: false, directory: "d", source: "sha256:abc")
+        .init(
+            key: "ruby", name: "ruby_buildpack", skipsDetect: false, directory: "d", source: Digest.of([]).description)
     ])
     private static let result: JSONValue = [
         "lifecycle_metadata": [
@@ -56,6 +57,11 @@ struct UploadStepTests {
             #expect(requests.map(\.target) == ["/droplets/g", "/cache?signature=secret", "/stage/task-1/completed"])
             #expect(requests[0].body == Self.droplet)
             #expect(requests[1].body == Array("cache".utf8))
+            // The build says which buildpacks ran; what they were called and what they came from, download says.
+            #expect(
+                requests.map { $0.header("Cistern-Buildpacks") } == [
+                    #"[{"name":"ruby_buildpack","source":"\#(Digest.of([]))","version":"1.0"}]"#, nil, nil,
+                ])
             let report = try JSONValue(parsing: requests[2].body)
             #expect(report["task_guid"] == "task-1")
             #expect(report["failed"] == false)

@@ -80,20 +80,30 @@ struct ImageOrigin: Sendable {
 }
 
 /// The composer's format numbers. The bytes that a released format makes never change, since running images are known
-/// by their digests; `GoldenCompositionTests` pins them.
+/// by their digests; `CompositionTests` pins them.
 public enum ComposerFormat: Int, Hashable, Sendable {
     case v1 = 1
+    /// Like format 1, with the label `org.cloudfoundry.buildpacks`.
+    case v2 = 2
+}
 
-    /// The format of new recipes.
-    public static let newest = ComposerFormat.v1
+extension DropletContent {
+    /// The format of new images of this droplet. Only one whose upload said what buildpacks made it has the second, so
+    /// that the images of all others stay what they are.
+    var format: ComposerFormat { staged.isEmpty ? .v1 : .v2 }
 }
 
 /// Makes an image's documents from a recipe and a droplet: a pure function.
 ///
 /// Nothing in them comes from a clock, a guid, a host or an upload.
 public func compose(_ recipe: Recipe, _ droplet: DropletContent) -> ComposedImage {
+    let formats = Formats1And2(recipe: recipe)
     switch recipe.format {
-    case .v1: FormatV1(recipe: recipe).image(of: droplet)
+    case .v1: return formats.image(of: droplet)
+    case .v2:
+        // Also an empty list, so that no image is of both formats.
+        let buildpacks = JSONValue.array(droplet.staged.map(\.json)).canonicalText
+        return formats.image(of: droplet, adding: ["org.cloudfoundry.buildpacks": buildpacks])
     }
 }
 
@@ -103,12 +113,12 @@ public func composeBase(_ recipe: Recipe) -> ComposedImage { composeBase(recipe,
 /// The same, in the given family of media types.
 func composeBase(_ recipe: Recipe, _ family: MediaTypeFamily) -> ComposedImage {
     switch recipe.format {
-    case .v1: FormatV1(recipe: recipe).base(family)
+    case .v1, .v2: Formats1And2(recipe: recipe).base(family)
     }
 }
 
-/// Format 1. Released: only its comments may change.
-private struct FormatV1 {
+/// Formats 1 and 2. Released: only comments may change.
+private struct Formats1And2 {
     let recipe: Recipe
 
     private static let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -133,7 +143,7 @@ private struct FormatV1 {
         return document(pieces(recipe.base), family, created: created, execution: execution, metadata: metadata)
     }
 
-    func image(of droplet: DropletContent) -> ComposedImage {
+    func image(of droplet: DropletContent, adding labels: [String: String] = [:]) -> ComposedImage {
         let created = max(recipe.rootfsCreated, droplet.newestEntry).rfc3339
         let metadata = [
             "org.opencontainers.image.created": created,
@@ -143,7 +153,7 @@ private struct FormatV1 {
             "org.opencontainers.image.base.digest": base(.oci).manifestDigest.description,
             "org.cloudfoundry.stack": recipe.stack.text,
             "org.cloudfoundry.rootfs-version": recipe.version.text,
-        ]
+        ].merging(labels) { $1 }
         let execution = ImageConfig.Execution(
             user: "2000:2000",
             environment: [

@@ -31,10 +31,12 @@ enum Provenance {
             "mediaTypes": .string(recipe.family.rawValue), "rootfsVersion": .string(recipe.version.text),
             "stack": .string(recipe.stack.text),
         ]
-        // Only the droplet itself states its buildpacks, so they are parameters and not resolved dependencies.
+        // What the droplet says itself is not verified, so it is a parameter and no resolved dependency.
         if !droplet.buildpacks.isEmpty {
             parameters["buildpacksByDroplet"] = .array(droplet.buildpacks.map(\.json))
         }
+        if !droplet.staged.isEmpty { parameters["buildpacks"] = .array(droplet.staged.map(\.json)) }
+        dependencies += droplet.staged.compactMap(dependency)
         let statement: JSONValue = [
             "_type": "https://in-toto.io/Statement/v1",
             "predicate": [
@@ -57,6 +59,21 @@ enum Provenance {
             ],
         ]
         return statement.canonicalBytes
+    }
+
+    /// nil for a buildpack of which no digest is known.
+    private static func dependency(_ buildpack: StagedBuildpack) -> JSONValue? {
+        let digest: [String: JSONValue]
+        switch buildpack.source {
+        case nil: return nil
+        case .archive(let archive): digest = [archive.algorithm.rawValue: .string(archive.hex)]
+        case .commit(let commit): digest = ["gitCommit": .string(commit)]
+        }
+        var members: [String: JSONValue] = [
+            "digest": .object(digest), "name": .string("buildpack \(buildpack.name)"),
+        ]
+        if !buildpack.version.isEmpty { members["annotations"] = ["version": .string(buildpack.version)] }
+        return .object(members)
     }
 
     private static func dependency(_ name: String, _ digest: Digest) -> JSONValue {

@@ -105,6 +105,16 @@ enum ImageSBOM {
             document.add(package)
             document.relate(Self.image, "CONTAINS", package.id)
         }
+        for buildpack in content.staged {
+            let id = document.makeID("buildpack-\(buildpack.name)")
+            var sha256 = ""
+            if case .archive(let digest)? = buildpack.source { sha256 = digest.hex }
+            document.add(
+                SPDXDocument.Package(
+                    id: id, name: buildpack.name, version: buildpack.version, purpose: "APPLICATION", sha256: sha256,
+                    comment: "A buildpack, as staging says\(sha256.isEmpty ? "" : "; the checksum is its archive's")."))
+            document.relate(id, "BUILD_TOOL_OF", Self.droplet)
+        }
         for buildpack in content.buildpacks {
             let id = document.makeID("buildpack-\(buildpack.name)")
             document.add(

@@ -1,6 +1,7 @@
 import CLinux
 import Foundation
 import Glibc
+import Runtime
 import Synchronization
 
 /// One run of a sandbox's processes: passes on what they print, and ends them at a limit.
@@ -47,13 +48,16 @@ final class SandboxedProcess: Sendable {
         let (output, outputEnd) = AsyncStream.makeStream(of: Void.self)
         let (exits, exit) = AsyncStream.makeStream(of: Int32.self)
         let process: pid_t
-        do throws(SandboxError) {
-            let input = try inputFile()
-            defer { if input >= 0 { close(input) } }
-            process = try spawn(input: input, output: ends[1])
+        let input = try inputFile()
+        defer { if input >= 0 { close(input) } }
+        do throws(SpawnError) {
+            process = try spawn(
+                command.first ?? "", Array(command.dropFirst()),
+                environment: environment.map { Array("\($0)=\($1)".utf8) }, input: input, output: ends[1],
+                errors: ends[1])
         } catch {
             close(ends[1])
-            throw error
+            throw .system(error.path, error.code)
         }
         close(ends[1])
         reading.readabilityHandler = { handle in
@@ -138,38 +142,5 @@ final class SandboxedProcess: Sendable {
             if state.reason == nil { state.reason = reason }
             kill(process, SIGKILL)
         }
-    }
-
-    /// Starts the outermost process, which gets no descriptor but its standard ones. (Foundation's `Process` lets its
-    /// children have one more.)
-    private func spawn(input: Int32, output: Int32) throws(SandboxError) -> pid_t {
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        if input >= 0 {
-            posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
-        } else {
-            posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
-        }
-        posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
-        posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO)
-        clinux_spawn_closes_from(&actions, 3)
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        var (none, all) = (sigset_t(), sigset_t())
-        sigemptyset(&none)
-        sigfillset(&all)
-        posix_spawnattr_setsigmask(&attributes, &none)
-        posix_spawnattr_setsigdefault(&attributes, &all)
-        posix_spawnattr_setflags(
-            &attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
-        var arguments = command.map { strdup($0) } + [nil]
-        var variables = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
-        defer { for text in arguments + variables { free(text) } }
-        var process: pid_t = 0
-        let failure = posix_spawn(&process, command.first ?? "", &actions, &attributes, &arguments, &variables)
-        guard failure == 0 else { throw .system(command.first ?? "", failure) }
-        return process
     }
 }

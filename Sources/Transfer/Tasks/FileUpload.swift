@@ -185,16 +185,19 @@ extension TaskClient {
     /// Sending again after an answer that was lost is safe: the URL names one droplet or cache of one task, and the
     /// bytes are the same, which their digest tells. Cistern finds the droplet that it has and answers as before; the
     /// controller and cc-uploader replace what they have by the same.
+    /// - Parameter headers: sent besides.
     /// - Throws: `TransferFailure`, `CancellationError`.
     package func upload(
-        _ upload: Upload, to url: TransferURL, as form: UploadForm, log: @Sendable (String) -> Void = { _ in }
+        _ upload: Upload, to url: TransferURL, as form: UploadForm, headers: [(String, String)] = [],
+        log: @Sendable (String) -> Void = { _ in }
     ) async throws {
         let prepared = upload.prepared(as: form)
+        let headers = HTTPHeaders(prepared.headers.map { ($0.name, $0.value) } + headers)
         let length = Int64(prepared.prefix.count) + upload.size + Int64(prepared.suffix.count)
         try await retrying(url, log: log) { deadline, _ in
             let chunks = UploadChunks(
                 file: upload.file, digest: upload.digest, prepared: prepared, deadline: deadline)
-            let request = Request(method: prepared.method, url: url, headers: prepared.headers) {
+            let request = Request(method: prepared.method, url: url, headers: headers) {
                 .stream(chunks, length: .known(length))
             }
             try await send(request, deadline)

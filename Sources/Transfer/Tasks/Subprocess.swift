@@ -94,7 +94,14 @@ struct Subprocess: Sendable {
         // Other programs that are started meanwhile get none of these: `spawn` closes what is not theirs.
         guard pipe(&out) == 0, pipe(&err) == 0 else { throw .file(path) }
         defer { for descriptor in out + err where descriptor >= 0 { close(descriptor) } }
-        let child = try spawn(output: out[1], errors: err[1])
+        let child: pid_t
+        do throws(SpawnError) {
+            child = try spawn(
+                path, arguments, environment: environment.map { Array("\($0)=\($1)".utf8) }, output: out[1],
+                errors: err[1])
+        } catch {
+            throw .file(path, error.code)
+        }
         groups.add(child)
         defer {
             kill(-child, SIGKILL)
@@ -136,32 +143,5 @@ struct Subprocess: Sendable {
             status: status & 0x7f == 0 ? (status >> 8) & 0xff : 128 + (status & 0x7f),
             output: String(decoding: texts[0], as: UTF8.self), errors: String(decoding: texts[1], as: UTF8.self),
             isTimedOut: isTimedOut)
-    }
-
-    private func spawn(output: Int32, errors: Int32) throws(TransferFailure) -> pid_t {
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_adddup2(&actions, output, 1)
-        posix_spawn_file_actions_adddup2(&actions, errors, 2)
-        clinux_spawn_closes_from(&actions, 3)
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        posix_spawnattr_setflags(
-            &attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
-        var signals = sigset_t()
-        sigemptyset(&signals)
-        posix_spawnattr_setsigmask(&attributes, &signals)
-        sigfillset(&signals)
-        posix_spawnattr_setsigdefault(&attributes, &signals)
-        var argv: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
-        var envp: [UnsafeMutablePointer<CChar>?] = environment.map { strdup("\($0)=\($1)") } + [nil]
-        defer { (argv + envp).forEach { free($0) } }
-        var child: pid_t = 0
-        let failure = posix_spawn(&child, path, &actions, &attributes, &argv, &envp)
-        guard failure == 0 else { throw .file(path, failure) }
-        return child
     }
 }

@@ -89,7 +89,7 @@ package struct UploadStep: Sendable {
                 throw TransferFailure(.file, "the build left no droplet.tgz in \(files.output)")
             }
             upload = try Upload(file)
-            try await client.upload(upload, to: droplet, as: form, log: log)
+            try await client.upload(upload, to: droplet, as: form, headers: buildpacks(result), log: log)
             log("droplet: \(upload.size) bytes, \(upload.digest)")
         } catch let error as TransferFailure {
             await tell(failure: error)
@@ -97,6 +97,18 @@ package struct UploadStep: Sendable {
         }
         await sendCache()
         try await tell(result, upload)
+    }
+
+    /// What Cistern is told of the buildpacks that made the droplet; any other server does not look at it.
+    private func buildpacks(_ result: StagedResult) -> [(String, String)] {
+        let used = result.used
+        if used.isEmpty { return [] }
+        let text = JSONValue.array(used).canonicalText
+        guard used.count <= 32, text.utf8.count <= 4 << 10 else {
+            log("warning: the droplet's buildpacks are not told: there are too many")
+            return []
+        }
+        return [("Cistern-Buildpacks", text)]
     }
 
     /// The next build without its cache takes longer, and that is all: no failure here is the task's.
@@ -204,6 +216,9 @@ struct StagedResult: Sendable {
     /// `{"lifecycle_metadata","process_types","processes"?,"sidecars"?,"execution_metadata","lifecycle_type"}`.
     let json: JSONValue
     let buildpacks: BuildpackList
+    /// The buildpacks that ran: `{"name","version"?,"source"?}`. Which ones, and their versions, are the build's word;
+    /// names and sources are what download wrote down. What Cistern would not take of it is left out.
+    let used: [JSONValue]
 
     /// Nil if the document can't be a build's.
     init?(_ document: JSONValue, buildpacks: BuildpackList) {
@@ -240,5 +255,27 @@ struct StagedResult: Sendable {
         }
         json = .object(members)
         self.buildpacks = buildpacks
+        used = (known["buildpacks"]?.array ?? []).compactMap { item in
+            buildpacks.buildpacks.first { $0.key == item["key"]?.string }
+                .flatMap { Self.statement($0, version: item["version"]?.string ?? "") }
+        }
+    }
+
+    private static func statement(_ buildpack: BuildpackList.Buildpack, version: String) -> JSONValue? {
+        func isWord(_ text: String, besides others: String) -> Bool {
+            (1...256).contains(text.utf8.count)
+                && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || others.contains($0)) }
+        }
+        guard isWord(buildpack.name, besides: "+._-"), buildpack.name.first.map({ $0.isLetter || $0.isNumber }) == true
+        else { return nil }
+        var members: [String: JSONValue] = ["name": .string(buildpack.name)]
+        if isWord(version, besides: "+-.:_~") { members["version"] = .string(version) }
+        let isDigest = ["sha256:": [64], "git:": [40, 64]].contains { prefix, lengths in
+            buildpack.source.hasPrefix(prefix)
+                && lengths.contains(buildpack.source.utf8.count - prefix.utf8.count)
+                && buildpack.source.dropFirst(prefix.count).utf8.allSatisfy { "0123456789abcdef".utf8.contains($0) }
+        }
+        if isDigest { members["source"] = .string(buildpack.source) }
+        return .object(members)
     }
 }

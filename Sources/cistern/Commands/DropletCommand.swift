@@ -1,4 +1,5 @@
 import ArgumentParser
+import Droplets
 import JSON
 import OCI
 import OperatorModel
@@ -17,12 +18,37 @@ struct DropletCommand: AsyncParsableCommand {
         @Option(help: "The app's droplet guid.") var guid: String
         @Option(help: "The stack it was built for; without it, the server's default.") var stack: String?
         @Option(help: "Its architecture; without it, the server's.") var arch: String?
+        @Option(
+            help: ArgumentHelp(
+                "A buildpack that made it; several in the order in which they ran.",
+                discussion: "SOURCE is sha256:HEX of its archive, or git:COMMIT.", valueName: "NAME[@VERSION][=SOURCE]"),
+            transform: Self.buildpack)
+        var buildpack: [StagedBuildpack] = []
+        @Option(help: "The name or guid of the app's organization.") var org: String?
+        @Option(help: "The name or guid of the app's space.") var space: String?
         @Argument(help: "The droplet: a tar archive, plain, gzip or zstd.") var file: String
+
+        private static func buildpack(_ text: String) throws -> StagedBuildpack {
+            let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            let words = parts[0].split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
+            guard !parts.dropFirst().contains(""), !words.contains(""),
+                let buildpack = StagedBuildpack(
+                    name: String(words[0]), version: words.count > 1 ? String(words[1]) : "",
+                    source: parts.count > 1 ? String(parts[1]) : "")
+            else { throw ValidationError("'\(text)' is not NAME[@VERSION][=sha256:HEX or =git:COMMIT]") }
+            return buildpack
+        }
+
+        /// What the server is told of the buildpacks.
+        private var headers: [String: String] {
+            if buildpack.isEmpty { return [:] }
+            return ["Cistern-Buildpacks": JSONValue.array(buildpack.map(\.json)).canonicalText]
+        }
 
         func run() async throws {
             let file = try UploadFile(path: file)
             let digest = try file.digest(.sha256)
-            let query = [("stack", stack), ("arch", arch)].compactMap { name, value in
+            let query = [("stack", stack), ("arch", arch), ("org", org), ("space", space)].compactMap { name, value in
                 value.map { "\(name)=\($0.urlComponent)" }
             }
             let path =
@@ -31,7 +57,9 @@ struct DropletCommand: AsyncParsableCommand {
             let bar = ProgressBar("uploading \(guid)", total: file.size)
             try await server.ask { (client) -> DropletImage in
                 defer { bar.clear() }
-                let _: JSONValue = try await client.upload(file, to: path) { bar.show($0) }
+                let _: JSONValue = try await client.upload(
+                    UploadBody(file.chunks, length: file.size, headers: headers), to: path
+                ) { bar.show($0) }
                 return try await client.send(.get, apiPath("droplets", guid, digest.hex))
             } print: {
                 "\($0.image)\n"
@@ -98,6 +126,12 @@ struct DropletCommand: AsyncParsableCommand {
                 fields.add("sha1", droplet.sha1)
                 fields.add("size", byteCount(droplet.size))
                 fields.add("uploaded", "\(droplet.uploaded) by \(droplet.uploadedBy)")
+                if let org = droplet.org { fields.add("org", org) }
+                if let space = droplet.space { fields.add("space", space) }
+                for buildpack in droplet.buildpacks { fields.add("buildpack", buildpack.text) }
+                for buildpack in droplet.buildpacksByDroplet {
+                    fields.add("buildpack", "\(buildpack.text), as the droplet says")
+                }
                 fields.add(droplet.layers)
                 return fields.text
             }
@@ -116,4 +150,8 @@ struct DropletCommand: AsyncParsableCommand {
                 .delete, "/droplets/\(guid.urlComponent)/\(hash.urlComponent)", printing: "removed\n")
         }
     }
+}
+
+extension DropletBuildpack {
+    fileprivate var text: String { [name, version, source].compactMap { $0 }.joined(separator: " ") }
 }

@@ -124,7 +124,7 @@ struct ServerSettings: Sendable {
     }
 
     /// Whether a text is empty, or the domain of an image reference as clients read it: a name without a dot and a port
-    /// is the beginning of a repository on Docker Hub to them, unless it is `localhost`.
+    /// is the beginning of a repository of their default registry to them, unless it is `localhost`.
     private static func isPublicAddress(_ text: String) -> Bool {
         if text.isEmpty || text == "localhost" { return true }
         let pattern = /(?:(?<name>[A-Za-z0-9]+(?:[.-]+[A-Za-z0-9]+)*)|\[[0-9a-fA-F:.]+\])(?::(?<port>[0-9]{1,5}))?/

@@ -50,8 +50,8 @@ struct DocumentTests {
         _ family: MediaTypeFamily, delta: [LayerReference] = [], keys: [SigningKey] = [],
         _ droplet: DropletContent? = nil
     ) throws -> ImageReferrers {
-        let recipe = try Samples.recipe(family: family, delta: delta)
         let droplet = try droplet ?? Self.droplet()
+        let recipe = try Samples.recipe(family: family, delta: delta, format: droplet.staged.isEmpty ? .v1 : .v2)
         let version = try version()
         return try ImageReferrers.make(
             compose(recipe, droplet), ImageOrigin(recipe: recipe, droplet: droplet), on: version,
@@ -198,6 +198,41 @@ struct DocumentTests {
         #expect(definition?["externalParameters"]?["stack"] == "cisternfs")
         #expect(definition?["externalParameters"]?["buildpacksByDroplet"]?.array?.count == 2)
         #expect(json["predicate"]?["runDetails"]?["builder"]?["id"]?.string?.hasPrefix("https://") == true)
+    }
+
+    @Test("what staging says of buildpacks are dependencies with digests, apart from the droplet's word")
+    func staged() throws {
+        let sample = try Self.droplet()
+        let droplet = DropletContent(
+            digest: sample.digest, layers: sample.layers, newestEntry: sample.newestEntry,
+            buildpacks: sample.buildpacks, staged: Samples.staged)
+        let listed = try Self.referrers(.oci, droplet).listed
+        let statement = try JSONValue(parsing: try #require(listed.last?.document))
+        let definition = statement["predicate"]?["buildDefinition"]
+        let dependencies = (definition?["resolvedDependencies"]?.array ?? []).filter {
+            $0["name"]?.string?.hasPrefix("buildpack ") == true
+        }
+        #expect(
+            dependencies == [
+                [
+                    "name": "buildpack nodejs_buildpack", "annotations": ["version": "1.8.2"],
+                    "digest": ["sha256": .string(Digest.of("nodejs".utf8).hex)],
+                ],
+                [
+                    "name": "buildpack custom",
+                    "digest": ["gitCommit": .string(String(repeating: "0a", count: 20))],
+                ],
+            ])
+        #expect(definition?["externalParameters"]?["buildpacks"] == .array(Samples.staged.map(\.json)))
+        #expect(definition?["externalParameters"]?["buildpacksByDroplet"]?.array?.count == 2)
+        let bill = try #require(listed.first?.document)
+        #expect(try SPDXRules(bill).problems == [])
+        let packages = (try JSONValue(parsing: bill)["packages"]?.array ?? []).filter {
+            $0["comment"]?.string?.contains("staging says") == true
+        }
+        #expect(packages.compactMap { $0["name"]?.string } == ["nodejs_buildpack", "custom", "local"])
+        #expect(
+            packages.first?["checksums"]?.array?.first?["checksumValue"]?.string == Digest.of("nodejs".utf8).hex)
     }
 
     @Test("a droplet of an earlier Cistern says nothing of buildpacks")

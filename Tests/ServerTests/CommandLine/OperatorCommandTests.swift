@@ -134,6 +134,29 @@ extension ServerTests {
             #expect(try await Self.json(["droplet", "list", "--guid", "words"]) == ["droplets": []])
         }
 
+        @Test("What made a droplet and whose it is are said with it, and shown")
+        func statedDroplet() async throws {
+            let server = try SharedServer.world().server
+            let file = try await Fixtures.sample("static")
+            let source = "sha256:" + String(repeating: "ab", count: 32)
+            try await server.cisternSuccessfully([
+                "droplet", "upload", "--guid", "stated", "--stack", "tiny", "--org", "Acme Inc.", "--space", "Büro",
+                "--buildpack", "ruby@1.10.0=\(source)", "--buildpack", "custom", file,
+            ])
+            let shown = try await Self.json(["droplet", "show", "--guid", "stated"])
+            #expect(shown["org"] == "Acme Inc." && shown["space"] == "Büro")
+            #expect(
+                shown["buildpacks"] == [
+                    ["name": "ruby", "version": "1.10.0", "source": .string(source)], ["name": "custom"],
+                ])
+            let text = try await server.cisternSuccessfully(["droplet", "show", "--guid", "stated"]).output
+            for words in ["Acme Inc.", "Büro", "ruby 1.10.0 \(source)"] { #expect(text.contains(words), "\(text)") }
+            for wrong in ["", "@1", "ruby@", "ruby=", "ruby=sha256:ab", "a b", "ruby@1=2=3"] {
+                let result = try await server.cistern(["droplet", "upload", "--guid", "x", "--buildpack", wrong, file])
+                #expect(result.status == 2 && result.errors.contains("NAME[@VERSION]"), "\(wrong): \(result.errors)")
+            }
+        }
+
         @Test("A droplet is refused with the entry's name, a guid with what is wrong about it")
         func badDroplet() async throws {
             let server = try SharedServer.world().server
