@@ -1,3 +1,4 @@
+package import Bits
 package import Blobs
 package import Images
 package import OCI
@@ -57,9 +58,10 @@ package struct ContentUser: Hashable, Sendable {
 package struct ContentOwners: Sendable {
     package let all: [any ContentOwner]
 
-    package init(registry: Registry, images: DerivedImages, pins: RunningImages) {
+    package init(registry: Registry, images: DerivedImages, bits: BitsCatalog, pins: RunningImages) {
         all = [
-            AppDroplets(images: images), RootfsVersions(images: images), ImageRecipes(images: images),
+            AppDroplets(images: images), AppBits(bits: bits), RootfsVersions(images: images),
+            ImageRecipes(images: images),
             PushedRepositories(registry: registry), pins,
         ]
     }

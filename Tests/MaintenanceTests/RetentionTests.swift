@@ -1,3 +1,4 @@
+import Bits
 import Droplets
 import Images
 import ImagesTesting
@@ -54,7 +55,12 @@ struct RetentionTests {
             let clock = clock
             let registry = Registry(store: house.store, blobs: house.blobs, now: { clock.now })
             return try await Retention(images: house.images, pins: pins, policy: policy, now: { clock.now })
-                .apply(to: ContentOwners(registry: registry, images: house.images, pins: pins), dryRun: dryRun)
+                .apply(
+                    to: ContentOwners(
+                        registry: registry, images: house.images,
+                        bits: BitsCatalog(
+                            store: house.store, blobs: house.blobs, limits: BitsLimits(bytes: 1), now: { 1 }),
+                        pins: pins), dryRun: dryRun)
         }
 
         func report(_ digests: [Digest] = [], cluster: String = "east", shard: Int = 0, of: Int = 1) async throws {

@@ -1,3 +1,4 @@
+import Bits
 import Blobs
 import Droplets
 import Foundation
@@ -45,7 +46,12 @@ struct OfflineVerification {
             rootfs: try await RootfsCatalog(store: store, blobs: blobs, unreadable: unreadable, now: SystemClock.now),
             recipes: try await RecipeStore(store: store, unreadable: unreadable), lifecycle: [:])
         let pins = RunningImages(store: store, unreadable: unreadable, now: SystemClock.now)
-        let owners = ContentOwners(registry: registry, images: images, pins: pins)
+        let owners = ContentOwners(
+            registry: registry, images: images,
+            bits: BitsCatalog(
+                store: store, blobs: blobs, limits: BitsLimits(bytes: .max), unreadable: unreadable,
+                now: SystemClock.now),
+            pins: pins)
         return try await Verifier(owners: owners, blobs: blobs, reading: store)
             .verify(rate: rate, repair: repair, progress: progress)
     }
