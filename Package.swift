@@ -116,9 +116,16 @@ let package = Package(
             name: "Registry", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Records", logging],
             swiftSettings: strict),
         .target(
+            name: "Bits",
+            dependencies: [
+                "Archive", "Blobs", "JSON", "Layers", "OCI", "ObjectStore", "Operations", "Records", "Runtime", logging,
+            ],
+            swiftSettings: strict),
+        .target(
             name: "Maintenance",
             dependencies: [
-                "Blobs", "Droplets", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Operations", "OperatorModel",
+                "Bits", "Blobs", "Droplets", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Operations",
+                "OperatorModel",
                 "Records",
                 "Registry", "Rootfs", "Runtime", logging, serviceLifecycle,
             ], swiftSettings: strict),
@@ -167,7 +174,8 @@ let package = Package(
         .target(
             name: "ErrorStatus",
             dependencies: [
-                "Blobs", "HTTPServer", "Layers", "ObjectStore", "Operations", "Records", "Registry", "Rootfs",
+                "Archive", "Bits", "Blobs", "HTTPServer", "Layers", "ObjectStore", "Operations", "Records", "Registry",
+                "Rootfs",
                 httpTypes,
             ],
             swiftSettings: strict),
@@ -181,7 +189,8 @@ let package = Package(
         .target(
             name: "BitsAPI",
             dependencies: [
-                "Blobs", "Droplets", "ErrorStatus", "HTTPServer", "Identity", "Images", "JSON", "Layers", "ObjectStore",
+                "Bits", "Blobs", "Droplets", "ErrorStatus", "HTTPServer", "Identity", "Images", "JSON", "Layers",
+                "ObjectStore",
                 "OCI",
                 "Packages", "Rootfs", "Runtime", httpTypes,
             ],
@@ -198,8 +207,9 @@ let package = Package(
         .executableTarget(
             name: "cistern",
             dependencies: [
-                "Archive", "BitsAPI", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers",
-                "Logs", "Maintenance", "ObjectStore", "OCI", "Operations", "OperatorAPI", "OperatorModel", "Packages",
+                "Archive", "Bits", "BitsAPI", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON",
+                "Layers", "Logs", "Maintenance", "ObjectStore", "OCI", "Operations", "OperatorAPI", "OperatorModel",
+                "Packages",
                 "Records", "Registry", "RegistryAPI",
                 "Rootfs", "Runtime", "Signatures", "StagingService", "Transfer", argumentParser, configuration, logging, nioCore,
                 nioSSL, serviceLifecycle, unixSignals, yams,
@@ -213,7 +223,7 @@ let package = Package(
             path: "Tests/ObjectStoreCrashWriter",
             swiftSettings: strict),
         .target(
-            name: "TestSupport", dependencies: ["JSON", "OCI", "Signatures"], path: "Tests/TestSupport",
+            name: "TestSupport", dependencies: ["Archive", "JSON", "OCI", "Signatures"], path: "Tests/TestSupport",
             swiftSettings: strict),
         .testTarget(name: "HouseTests", swiftSettings: strict),
         .testTarget(name: "JSONTests", dependencies: ["JSON", "TestSupport"], swiftSettings: strict),
@@ -251,25 +261,27 @@ let package = Package(
         .testTarget(
             name: "ImagesTests",
             dependencies: [
-                "Archive", "Blobs", "Droplets", "Images", "ImagesTesting", "JSON", "Layers", "Maintenance", "OCI",
+                "Bits", "Archive", "Blobs", "Droplets", "Images", "ImagesTesting", "JSON", "Layers", "Maintenance",
+                "OCI",
                 "ObjectStore", "Packages", "Rootfs", "Runtime", "Signatures", "TestSupport",
             ], swiftSettings: strict),
         .testTarget(
             name: "BlobsTests", dependencies: ["Blobs", "OCI", "ObjectStore", "TestSupport"], swiftSettings: strict),
         .target(
             name: "RegistryTesting",
-            dependencies: ["Blobs", "Maintenance", "OCI", "ObjectStore", "Registry", "TestSupport"],
+            dependencies: ["Bits", "Blobs", "Maintenance", "OCI", "ObjectStore", "Registry", "TestSupport"],
             path: "Tests/RegistryTesting", swiftSettings: strict),
         .testTarget(
             name: "RegistryTests",
             dependencies: [
-                "Blobs", "JSON", "Maintenance", "OCI", "ObjectStore", "Records", "Registry", "RegistryTesting",
+                "Bits", "Blobs", "JSON", "Maintenance", "OCI", "ObjectStore", "Records", "Registry", "RegistryTesting",
                 "TestSupport",
             ], swiftSettings: strict),
         .testTarget(
             name: "MaintenanceTests",
             dependencies: [
-                "Archive", "Blobs", "Droplets", "Images", "ImagesTesting", "JSON", "Layers", "Maintenance", "OCI",
+                "Bits", "Archive", "Blobs", "Droplets", "Images", "ImagesTesting", "JSON", "Layers", "Maintenance",
+                "OCI",
                 "ObjectStore", "Operations", "Packages", "Records", "Registry", "RegistryTesting", "Rootfs",
                 "TestSupport",
                 logging,
@@ -291,13 +303,14 @@ let package = Package(
         .testTarget(
             name: "BitsAPITests",
             dependencies: [
-                "Archive", "BitsAPI", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers", "OCI",
-                "ObjectStore", "Rootfs", httpTypes,
+                "Bits", "Archive", "BitsAPI", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers",
+                "OCI",
+                "ObjectStore", "Rootfs", "TestSupport", httpTypes,
             ], swiftSettings: strict),
         .testTarget(
             name: "OperatorAPITests",
             dependencies: [
-                "Archive", "Blobs", "Droplets", "HTTPServer", "Images", "JSON", "Layers", "ObjectStore", "OCI",
+                "Bits", "Archive", "Blobs", "Droplets", "HTTPServer", "Images", "JSON", "Layers", "ObjectStore", "OCI",
                 "Maintenance", "Operations", "OperatorAPI", "Packages", "Registry", "Rootfs", "Runtime", httpTypes,
                 logging,
             ], swiftSettings: strict),
@@ -313,13 +326,14 @@ let package = Package(
         .testTarget(
             name: "ErrorStatusTests",
             dependencies: [
-                "BitsAPI", "Blobs", "Droplets", "ErrorStatus", "HTTPServer", "Layers", "OCI", "ObjectStore",
+                "Bits", "BitsAPI", "Blobs", "Droplets", "ErrorStatus", "HTTPServer", "Layers", "OCI", "ObjectStore",
                 "OperatorAPI", "Registry", "RegistryAPI", "Rootfs", httpTypes,
             ], swiftSettings: strict),
         .testTarget(
             name: "LogsTests", dependencies: ["JSON", "Logs", "Runtime", "TestSupport", logging], swiftSettings: strict),
         .testTarget(
-            name: "IdentityTests", dependencies: ["Identity", "JSON", "Logs", "TestSupport", logging, nioCore],
+            name: "IdentityTests",
+            dependencies: ["Identity", "JSON", "Logs", "TestSupport", crypto, logging, nioCore],
             swiftSettings: strict),
         .testTarget(
             name: "HTTPServerTests",

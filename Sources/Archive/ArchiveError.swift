@@ -31,6 +31,11 @@ public struct ArchiveError: Error, Hashable, Sendable {
         ArchiveError(.invalid, reason, entry: entry)
     }
 
+    /// An entry of a zip that a rule of the caller's refuses.
+    package static func refused(_ reason: String, _ entry: ZipEntry) -> ArchiveError {
+        .invalid(reason, entry: entry.name)
+    }
+
     static let noMemory = ArchiveError(.noMemory, "there is no memory for it now: try again")
 
     static let cancelled = ArchiveError(.cancelled, "it was cancelled")

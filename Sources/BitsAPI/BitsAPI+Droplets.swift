@@ -39,24 +39,53 @@ extension BitsAPI {
     }
 
     private func upload(_ request: Request, checksum: Checksum) async throws -> Response {
-        let body = try request.body(maximum: settings.maximumDroplet)
-        let file = try request.file(named: ["droplet", "bits"], in: body)
-        let staged = try Self.buildpacks(request)
-        let record = try await droplets.upload(
+        let record: DropletRecord
+        switch try await UploadedBits(request, maximum: settings.maximumDroplet, ["droplet", "bits"]) {
+        case .copy(let source): record = try await copy(source, request, checksum)
+        case .bytes(let bytes): record = try await upload(request, bytes, length: bytes.length, checksum)
+        case .file(let file): record = try await upload(request, file, length: file.length, checksum)
+        }
+        return .json(
+            .object(readyBits(record.guid.text, record.uploaded, sha1: record.sha1, sha256: record.hash)),
+            status: .created)
+    }
+
+    private func upload<Source: AsyncSequence & Sendable>(
+        _ request: Request, _ source: Source, length: Int64?, _ checksum: Checksum
+    ) async throws -> DropletRecord where Source.Element == [UInt8] {
+        try await droplets.upload(
             DropletUpload(
                 guid: try DropletGUID(request.parameters["guid"]),
                 stack: try request.query("stack").map { try StackName($0) } ?? settings.defaultStack,
                 architecture: try request.query("arch").map { try Architecture($0) } ?? settings.defaultArchitecture,
                 checksum: checksum, layout: settings.layout, limits: settings.limits,
-                by: request.principal?.name ?? "", length: file.length, staged: staged,
+                by: request.principal?.name ?? "", length: length, staged: try Self.buildpacks(request),
                 owner: try DropletOwner(org: try request.query("org"), space: try request.query("space"))),
-            from: file, logger: request.logger)
-        return .json(
-            [
-                "guid": .string(record.guid.text), "state": "READY", "type": "bits",
-                "created_at": .string(record.uploaded.rfc3339), "sha1": .string(record.sha1),
-                "sha256": .string(record.hash),
-            ], status: .created)
+            from: source, logger: request.logger)
+    }
+
+    /// Copies a droplet to another app.
+    /// - Parameters:
+    ///   - source: the droplet's guid, and its hash after a `/` unless that is the checksum.
+    ///   - checksum: what the copied droplet must be.
+    private func copy(_ source: String, _ request: Request, _ checksum: Checksum) async throws -> DropletRecord {
+        let parts = source.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        let hash: DropletHash
+        if parts.count == 2 {
+            guard let named = DropletHash(parts[1]) else {
+                throw ImageError.unknownDroplet(guid: String(parts[0]), hash: String(parts[1]))
+            }
+            hash = named
+        } else {
+            hash =
+                switch checksum {
+                case .digest(let digest): .sha256(digest.hex)
+                case .sha1(let hex): .sha1(hex)
+                }
+        }
+        return try await droplets.copy(
+            try DropletGUID(parts[0]), hash, to: try DropletGUID(request.parameters["guid"]), checksum: checksum,
+            by: request.principal?.name ?? "")
     }
 
     /// The buildpacks that made the droplet: the header `Cistern-Buildpacks`, a JSON list of `{"name", "version"?,
@@ -87,6 +116,5 @@ extension BitsAPI {
 }
 
 extension HTTPField.Name {
-    fileprivate static let digest = HTTPField.Name("Digest") ?? .contentType
     fileprivate static let buildpacks = HTTPField.Name("Cistern-Buildpacks") ?? .contentType
 }

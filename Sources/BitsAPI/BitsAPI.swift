@@ -1,16 +1,20 @@
+public import Bits
 public import Droplets
 public import HTTPServer
+public import Identity
 import Images
 public import Layers
 public import Rootfs
 
-/// The routes that the cloud controller's bits client and staging jobs use. So far: droplets.
+/// The routes that the cloud controller's bits client and staging jobs use.
 public struct BitsAPI: Sendable {
     let droplets: DropletCatalog
+    let bits: BitsCatalog
+    let signer: URLSigner
     let settings: Settings
 
     public struct Settings: Sendable {
-        /// The largest droplet that may be uploaded, in bytes as sent.
+        /// The largest droplet, or other bits, that may be uploaded, in bytes as sent.
         public let maximumDroplet: Int64
         public let limits: ConversionLimits
         public let layout: DropletLayout
@@ -18,11 +22,14 @@ public struct BitsAPI: Sendable {
         public let defaultStack: StackName
         /// For uploads that name no architecture.
         public let defaultArchitecture: Architecture
+        /// What signed URLs begin with, scheme and host; nil: as the request for one was sent.
+        public let publicURL: String?
 
         public init(
             maximumDroplet: Int64, limits: ConversionLimits, layout: DropletLayout, defaultStack: StackName,
-            defaultArchitecture: Architecture
+            defaultArchitecture: Architecture, publicURL: String? = nil
         ) {
+            self.publicURL = publicURL
             self.maximumDroplet = maximumDroplet
             self.limits = limits
             self.layout = layout
@@ -31,14 +38,22 @@ public struct BitsAPI: Sendable {
         }
     }
 
-    public init(droplets: DropletCatalog, settings: Settings) {
+    public init(droplets: DropletCatalog, bits: BitsCatalog, signer: URLSigner, settings: Settings) {
         self.droplets = droplets
+        self.bits = bits
+        self.signer = signer
         self.settings = settings
     }
 
     public var routes: Routes {
         var routes = Routes(errors: BitsErrors())
         addDropletRoutes(to: &routes)
+        var others = Routes(errors: BitsErrors(isTerse: true))
+        addBitsRoutes(to: &others)
+        routes.add(others)
+        var signing = Routes(errors: BitsErrors(isTerse: true))
+        addSignRoute(to: &signing, for: routes)
+        routes.add(signing)
         return routes
     }
 }

@@ -57,7 +57,7 @@ extension DropletCatalog {
             }
             try await verify(source, against: digest)
             // The upload may have taken so long that the leases are old by now.
-            try await renew(known)
+            try await renew(known.content)
             conversion = known
         } else {
             conversion = try await conversions.run(cancelled: .cancelled) { () throws(ImageError) in
@@ -71,6 +71,35 @@ extension DropletCatalog {
                 stack: upload.stack, architecture: upload.architecture, mode: conversion.mode,
                 level: conversion.level, uploaded: Timestamp(nanoseconds: now()), uploadedBy: upload.by,
                 owner: upload.owner), reservation)
+        try await records.sync()
+        return record
+    }
+
+    /// Gives a droplet to another app as well, without moving a byte. Durable on return.
+    /// - Parameter checksum: what the droplet must be.
+    /// - Throws: `.unknownDroplet`, `.checksumMismatch`, `.aliasTaken`, `.blob`, `.store`.
+    public func copy(
+        _ source: DropletGUID, _ hash: DropletHash, to guid: DropletGUID, checksum: Checksum, by user: String
+    ) async throws(ImageError) -> DropletRecord {
+        let droplet = try await droplet(source, hash)
+        let actual: Checksum =
+            switch checksum {
+            case .digest: .digest(droplet.content.digest)
+            case .sha1: .sha1(droplet.sha1)
+            }
+        guard actual == checksum else {
+            throw .checksumMismatch(announced: checksum.description, received: actual.description)
+        }
+        let reservation = quotas.reservation(for: guid.repository, .droplets)
+        if try await !has(guid, droplet.hash) {
+            try await ImageError.ofBlobs(await reservation.cover(droplet.logicalBytes))
+        }
+        try await renew(droplet.content)
+        let record = try await keep(
+            DropletRecord(
+                guid: guid, content: droplet.content, sha1: droplet.sha1, size: droplet.size, stack: droplet.stack,
+                architecture: droplet.architecture, mode: droplet.mode, level: droplet.level,
+                uploaded: Timestamp(nanoseconds: now()), uploadedBy: user), reservation)
         try await records.sync()
         return record
     }
@@ -89,8 +118,8 @@ extension DropletCatalog {
         return conversion
     }
 
-    private func renew(_ conversion: DropletConversion) async throws(ImageError) {
-        for digest in [conversion.content.digest] + conversion.content.layers.map(\.digest) {
+    private func renew(_ content: DropletContent) async throws(ImageError) {
+        for digest in [content.digest] + content.layers.map(\.digest) {
             let blob = try await ImageError.ofBlobs(await blobs.renewIfOld(digest))
             guard blob != nil else { throw .blob(.missing(digest)) }
         }

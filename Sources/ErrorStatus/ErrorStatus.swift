@@ -1,3 +1,5 @@
+import Archive
+import Bits
 import Blobs
 package import HTTPServer
 package import HTTPTypes
@@ -30,6 +32,7 @@ package struct ErrorStatus: Sendable {
         let status: ErrorStatus? =
             switch error {
             case let error as ImageError: Self.of(error, in: api)
+            case let error as BitsError: Self.of(error, in: api)
             case let error as RegistryError: Self.of(error, in: api)
             case let error as BlobError: Self.of(error, in: api)
             case let error as ObjectStoreError: Self.of(error)
@@ -45,7 +48,7 @@ package struct ErrorStatus: Sendable {
     package static func ofBody(_ error: any Error) -> HTTPFailure? {
         switch error {
         case let error as HTTPFailure: error
-        case ImageError.input(let error), RegistryError.input(let error): ofBody(error)
+        case ImageError.input(let error), RegistryError.input(let error), BitsError.input(let error): ofBody(error)
         default: nil
         }
     }
@@ -86,6 +89,30 @@ package struct ErrorStatus: Sendable {
         case .tooLarge: ErrorStatus(.contentTooLarge)
         case .noMemory: ErrorStatus(.serviceUnavailable, error.reason)
         case .invalid, .crossesLayers: ErrorStatus(.unprocessableContent)
+        }
+    }
+
+    private static func of(_ error: BitsError, in api: API) -> ErrorStatus? {
+        switch error {
+        case .invalidName, .checksumMismatch: ErrorStatus(.badRequest)
+        case .unknown, .unknownResource: ErrorStatus(.notFound)
+        case .empty, .invalidDocument: ErrorStatus(.unprocessableContent)
+        case .tooLarge: ErrorStatus(.contentTooLarge)
+        case .archive(let error): of(error)
+        case .contended, .cancelled: unavailable
+        case .blob(let error): of(error, in: api)
+        case .store(let error): of(error)
+        case .input(let error): ErrorStatus(error, in: api)
+        case .damaged: nil
+        }
+    }
+
+    private static func of(_ error: ArchiveError) -> ErrorStatus? {
+        switch error.fault {
+        case .invalid: ErrorStatus(.unprocessableContent)
+        case .tooLarge: ErrorStatus(.contentTooLarge)
+        case .noMemory, .cancelled: unavailable
+        case .system: nil
         }
     }
 

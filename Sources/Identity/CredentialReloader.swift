@@ -21,6 +21,11 @@ public struct CredentialReloader: Service {
             self.paths = paths
             self.take = take
         }
+
+        /// The keys that sign URLs.
+        public static func urlKeys(_ path: String, _ signer: URLSigner) -> Group {
+            Group(name: "the keys that sign URLs", paths: [path]) { signer.replace(try URLKeys(path: path)) }
+        }
     }
 
     /// What is remembered from one check to the next.

@@ -85,7 +85,7 @@ public final class ArchiveMemory: Hashable, Sendable {
         }
 
         /// A reservation for one reader, which tells it how many bytes the reader is about to hold in all.
-        func reservation() -> Reservation {
+        package func reservation() -> Reservation {
             let held = Mutex(0)
             return { [self] bytes in
                 held.withLock { held in

@@ -1,3 +1,4 @@
+package import Bits
 package import Blobs
 package import Images
 package import OCI
@@ -57,10 +58,12 @@ package struct ContentUser: Hashable, Sendable {
 package struct ContentOwners: Sendable {
     package let all: [any ContentOwner]
 
-    package init(registry: Registry, images: DerivedImages, builds: BuildRootfsCatalog, pins: RunningImages) {
+    package init(
+        registry: Registry, images: DerivedImages, builds: BuildRootfsCatalog, bits: BitsCatalog, pins: RunningImages
+    ) {
         all = [
-            AppDroplets(images: images), RootfsVersions(images: images), BuildRootfsVersions(builds),
-            ImageRecipes(images: images), PushedRepositories(registry: registry), pins,
+            AppDroplets(images: images), AppBits(bits: bits), RootfsVersions(images: images),
+            BuildRootfsVersions(builds), ImageRecipes(images: images), PushedRepositories(registry: registry), pins,
         ]
     }
 

@@ -69,6 +69,7 @@ public final class RootfsCatalog: Sendable {
             RecordKind("rootfs delta", RootfsDelta.self) { $0.rootfsPlace == .delta },
             RecordKind("layer plan", LayerPlan.self) { $0.rootfsPlace == .plan },
             RecordKind("package list", StoredPackageList.self) { $0.rootfsPlace == .packages },
+            RecordKind("mark of other content", OtherContent.self) { $0.rootfsPlace == .others },
         ])
 
     private func load(_ key: ObjectKey) async throws(ImageError) {
@@ -108,7 +109,7 @@ public final class RootfsCatalog: Sendable {
             let variant = Variant(stack: stack, version: version, architecture: architecture)
             state.withLock { $0.forms[variant] = plan }
         // Package lists are read on demand.
-        case .packages: return
+        case .packages, .others: return
         case nil: _ = try await records.stranger(key)
         }
     }
@@ -162,12 +163,13 @@ public final class RootfsCatalog: Sendable {
 
 /// The kind of record under a key below `rootfs/`.
 private enum RootfsPlace {
-    case stack, version, formerState, delta, plan, packages
+    case stack, version, formerState, delta, plan, packages, others
 }
 
 extension ObjectKey {
     /// nil if this binary does not know such keys.
     fileprivate var rootfsPlace: RootfsPlace? {
+        if text == OtherContent.key { return .others }
         let parts = text.split(separator: "/")
         guard parts.count >= 3, (try? StackName(parts[1])) != nil else { return nil }
         if parts.count == 3 { return parts[2] == "current" ? .stack : nil }

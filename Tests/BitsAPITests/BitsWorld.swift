@@ -1,4 +1,5 @@
 import Archive
+import Bits
 import BitsAPI
 import Blobs
 import Droplets
@@ -20,6 +21,8 @@ struct BitsWorld: Sendable {
 
     let store: InstrumentedObjectStore
     let droplets: DropletCatalog
+    let bits: BitsCatalog
+    let signer: URLSigner
     private let routes: Routes
 
     struct Answer {
@@ -34,22 +37,29 @@ struct BitsWorld: Sendable {
     /// - Parameter fault: of the store: what it throws is thrown instead of a call.
     init(fault: @escaping InstrumentedObjectStore.Fault = { _, _ in }) throws {
         store = InstrumentedObjectStore(MemoryObjectStore(), fault: fault)
+        let blobs = BlobStore(store: store, now: { 1 })
         droplets = DropletCatalog(
-            store: store, blobs: BlobStore(store: store, now: { 1 }), conversions: 2, now: { 1_800_000_000_000_000_000 }
+            store: store, blobs: blobs, conversions: 2, now: { 1_800_000_000_000_000_000 }
         )
+        bits = BitsCatalog(
+            store: store, blobs: blobs, limits: BitsLimits(bytes: Self.maximumDroplet),
+            now: { 1_800_000_000_000_000_000 })
+        signer = URLSigner(try URLKeys(parsing: "id \(String(repeating: "s", count: 32))"))
         routes =
             BitsAPI(
-                droplets: droplets,
+                droplets: droplets, bits: bits, signer: signer,
                 settings: BitsAPI.Settings(
                     maximumDroplet: Self.maximumDroplet, limits: ConversionLimits(),
                     layout: DropletLayout(mode: .single),
-                    defaultStack: try StackName("default"), defaultArchitecture: .amd64)
+                    defaultStack: try StackName("default"), defaultArchitecture: .amd64,
+                    publicURL: "https://bits.example:8443")
             ).routes
     }
 
-    /// What a user with the role `stage` is answered, failures worded as a client reads them.
+    /// What a user is answered whose role is enough for the route, failures worded as a client reads them.
     func send(
-        _ method: HTTPRequest.Method, _ target: String, _ headers: HTTPFields = [:], body: [UInt8] = []
+        _ method: HTTPRequest.Method, _ target: String, _ headers: HTTPFields = [:], body: [UInt8] = [],
+        as role: Role = .stage
     ) async throws -> Answer {
         let path = String(target.prefix { $0 != "?" })
         guard case .found(let route, let parameters) = routes.match(method, path) else {
@@ -57,7 +67,7 @@ struct BitsWorld: Sendable {
         }
         var request = Request(
             method: method, target: target, headers: headers, body: body,
-            principal: Principal(name: "stager", roles: [.stage]))
+            principal: Principal(name: "stager", roles: [role]))
         request.parameters = parameters
         do {
             let response = try await route.handler(request)

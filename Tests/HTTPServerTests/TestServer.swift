@@ -24,7 +24,8 @@ struct TestServer: Sendable {
 
     static func run(
         _ routes: Routes, limits: ServerLimits = ServerLimits(), authenticator: (any Authenticating)? = nil,
-        tls: ServerTLS? = nil, memory: Budget = .memory(256 << 20), signals: [UnixSignal] = [],
+        signer: URLSigner? = nil, tls: ServerTLS? = nil, memory: Budget = .memory(256 << 20),
+        signals: [UnixSignal] = [],
         descriptors: Int = 4096, metrics: any MetricsFactory = NOOPMetricsHandler.instance,
         now: @escaping @Sendable () -> NIODeadline = { .now() },
         _ body: @escaping @Sendable (TestServer) async throws -> Void
@@ -44,7 +45,8 @@ struct TestServer: Sendable {
                     address: address,
                     security: try tls.map { .reloading($0) } ?? .tls(try authority.files.configuration())),
             ], limits: limits, memory: memory, routes: routes, authenticator: authenticator ?? FixedUsers(),
-            accessLog: AccessLog(sink: sink), logger: logger, descriptors: descriptors, metrics: metrics, now: now
+            signer: signer, accessLog: AccessLog(sink: sink), logger: logger, descriptors: descriptors,
+            metrics: metrics, now: now
         ) { listening.yield($0) }
         let group = ServiceGroup(
             configuration: .init(

@@ -22,6 +22,7 @@ struct FloorTests {
         ("Droplets", []),
         ("Images", []),
         ("Registry", []),
+        ("Bits", []),
         ("Maintenance", ["ServiceLifecycle"]),
         ("Launcher", ["CLauncher"]),
         ("Staging", ["CLibYAML", "CLinux"]),

@@ -1,3 +1,4 @@
+import Bits
 import Droplets
 import Images
 import ImagesTesting
@@ -56,8 +57,11 @@ struct RetentionTests {
             let builds = try await BuildRootfsCatalog(store: house.store, blobs: house.blobs, now: { clock.now })
             return try await Retention(images: house.images, pins: pins, policy: policy, now: { clock.now })
                 .apply(
-                    to: ContentOwners(registry: registry, images: house.images, builds: builds, pins: pins),
-                    dryRun: dryRun)
+                    to: ContentOwners(
+                        registry: registry, images: house.images, builds: builds,
+                        bits: BitsCatalog(
+                            store: house.store, blobs: house.blobs, limits: BitsLimits(bytes: 1), now: { 1 }),
+                        pins: pins), dryRun: dryRun)
         }
 
         func report(_ digests: [Digest] = [], cluster: String = "east", shard: Int = 0, of: Int = 1) async throws {

@@ -1,4 +1,5 @@
 import Archive
+import Bits
 import Blobs
 import Droplets
 import HTTPServer
@@ -40,7 +41,10 @@ struct DocumentTests {
             retention: retention, operations: operations,
             work: StoreMaintenance(
                 operations: operations,
-                owners: ContentOwners(registry: registry, images: images, builds: builds, pins: pins),
+                owners: ContentOwners(
+                    registry: registry, images: images, builds: builds,
+                    bits: BitsCatalog(store: store, blobs: blobs, limits: BitsLimits(bytes: 1), now: { 1 }),
+                    pins: pins),
                 retention: retention, blobs: blobs, quotas: quotas, reading: store, now: now,
                 logger: Logger(label: "test")),
             settings: OperatorAPI.Settings(maximumRootfs: 1, limits: ConversionLimits(), compression: .gzip)

@@ -18,6 +18,8 @@ public final class QuotaLedger: Sendable {
         case pushed
         /// Repositories of droplets, found by the droplets' records.
         case droplets
+        /// App bits, found by their records.
+        case bits
     }
 
     enum Outcome {

@@ -266,6 +266,8 @@ struct QuotaState {
         switch walk {
         case .pushed: String(repository.map { $0 == "/" ? "!" : $0 })
         case .droplets: repository + "/"
+        // Caches have a key for each stack below their guid.
+        case .bits: repository.hasPrefix("cistern/caches/") ? repository + "/" : repository
         }
     }
 }

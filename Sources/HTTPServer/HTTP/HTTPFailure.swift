@@ -65,6 +65,12 @@ extension HTTPFailure {
         .serviceUnavailable, "the server has no room for this now: try again", code: "UNAVAILABLE",
         headers: [.retryAfter: "1"])
 
+    static let badPath = HTTPFailure(
+        .badRequest, "the path is not escaped as it should be", code: "NAME_INVALID")
+
+    static let badSignature = HTTPFailure(
+        .forbidden, "the URL's signature is not good for this request, or not any more", code: "DENIED")
+
     static let notFound = HTTPFailure(.notFound, "there is nothing here", code: "NOT_FOUND")
 
     static func tooLarge(maximum: Int64) -> HTTPFailure {

@@ -17,12 +17,17 @@ public struct Request: Sendable {
     public let peer: String
     /// The host and port that the client asked for; nil if it did not say.
     public let authority: String?
+    /// Whether it came over TLS.
+    public let isSecure: Bool
     /// The values of the parameters in the route's pattern, decoded.
     public internal(set) var parameters = Parameters()
-    /// The user who sends the request; nil only in routes that answer clients without credentials.
+    /// The user who sends the request, or `URLSigner.principal` where its URL is signed; nil only in routes that answer
+    /// clients without credentials.
     public internal(set) var principal: Principal?
     /// What clients without credentials may do; nil if that is nothing, or was not looked up.
     var anonymous: Principal?
+    /// Whether it is allowed by the signature of its URL, and not by who sends it.
+    var isSigned = false
     let source: BodySource
     let baseLogger: Logger
 
@@ -30,12 +35,12 @@ public struct Request: Sendable {
     public init(
         method: HTTPRequest.Method = .get, target: String, headers: HTTPFields = [:], body: [UInt8] = [],
         parameters: [String: String] = [:], principal: Principal? = nil, anonymous: Principal? = nil,
-        id: String = "test",
+        id: String = "test", authority: String? = nil,
         logger: Logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
     ) {
         self.init(
-            method: method, target: target, headers: headers, id: id, peer: "-", authority: nil, source: .bytes(body),
-            logger: logger)
+            method: method, target: target, headers: headers, id: id, peer: "-", authority: authority,
+            isSecure: true, source: .bytes(body), logger: logger)
         self.parameters = Parameters(parameters)
         self.principal = principal
         self.anonymous = anonymous
@@ -43,8 +48,9 @@ public struct Request: Sendable {
 
     init(
         method: HTTPRequest.Method, target: String, headers: HTTPFields, id: String, peer: String, authority: String?,
-        source: BodySource, logger: Logger
+        isSecure: Bool, source: BodySource, logger: Logger
     ) {
+        self.isSecure = isSecure
         self.authority = authority
         self.method = method
         if let mark = target.utf8.firstIndex(of: UInt8(ascii: "?")) {

@@ -11,6 +11,8 @@ public struct Routes: Sendable {
         /// nil: every method.
         let method: HTTPRequest.Method?
         let access: Access
+        /// Whether a signed URL may stand in for a user.
+        let takesSignatures: Bool
         let execution: Execution
         let errors: any ErrorEnvelope
         let handler: Handler
@@ -18,9 +20,10 @@ public struct Routes: Sendable {
         let name: String
 
         init(
-            _ method: HTTPRequest.Method?, _ pattern: RoutePattern, access: Access, execution: Execution,
-            errors: any ErrorEnvelope, _ handler: @escaping Handler
+            _ method: HTTPRequest.Method?, _ pattern: RoutePattern, access: Access, takesSignatures: Bool,
+            execution: Execution, errors: any ErrorEnvelope, _ handler: @escaping Handler
         ) {
+            self.takesSignatures = takesSignatures
             self.pattern = pattern
             self.method = method
             self.access = access
@@ -63,11 +66,12 @@ public struct Routes: Sendable {
         _ method: HTTPRequest.Method?, _ pattern: RoutePattern, execution: Execution = .pool,
         _ handler: @escaping Handler
     ) {
-        guard let access = table.access(method?.rawValue ?? "*", pattern.text) else {
+        guard let row = table.row(method?.rawValue ?? "*", pattern.text) else {
             missingRows.append("\(method?.rawValue ?? "*") \(pattern.text)")
             return
         }
-        on(method, pattern, access: access, execution: execution, handler)
+        on(
+            method, pattern, access: row.access, takesSignatures: row.takesSignatures, execution: execution, handler)
     }
 
     public mutating func get(_ pattern: RoutePattern, execution: Execution = .pool, _ handler: @escaping Handler) {
@@ -80,10 +84,30 @@ public struct Routes: Sendable {
 
     /// Adds a route for the given clients, which needs no row in the table.
     mutating func on(
-        _ method: HTTPRequest.Method?, _ pattern: RoutePattern, access: Access, execution: Execution = .pool,
-        _ handler: @escaping Handler
+        _ method: HTTPRequest.Method?, _ pattern: RoutePattern, access: Access, takesSignatures: Bool = false,
+        execution: Execution = .pool, _ handler: @escaping Handler
     ) {
-        insert(Route(method, pattern, access: access, execution: execution, errors: errors, handler))
+        insert(
+            Route(
+                method, pattern, access: access, takesSignatures: takesSignatures, execution: execution,
+                errors: errors, handler))
+    }
+
+    /// Requires that the sender of a request may use a route itself, and that the route takes signed URLs.
+    /// - Parameter path: the route's, as it will be received.
+    /// - Throws: 404 if there is no such route, 400 if the path is not escaped as it should be, 401 or 403 if the sender
+    ///   may not use the route.
+    package func requireSignable(
+        _ method: HTTPRequest.Method, _ path: String, by request: Request
+    ) throws(HTTPFailure) {
+        switch match(method, path) {
+        case .found(let route, let parameters) where route.takesSignatures:
+            var other = request
+            other.parameters = parameters
+            try other.require(route.access)
+        case .badPath: throw .badPath
+        default: throw .notFound
+        }
     }
 
     /// Adds the routes of an API, which keep their own wording of failures.

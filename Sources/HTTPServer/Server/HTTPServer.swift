@@ -26,19 +26,20 @@ public struct HTTPServer: Service {
     /// - Parameters:
     ///   - routes: everything that is served.
     ///   - authenticator: tells users apart; asked for every route that is not open.
+    ///   - signer: checks the signed URLs of routes that take them; nil: none is good.
     ///   - accessLog: gets one line a request; nil for none.
     ///   - memory: what requests may hold; 503 or a closed connection beyond it.
     ///   - metrics: makes the counters and timers.
     ///   - onListening: called with the addresses once all of them are bound.
     public init(
         listeners: [Listener], limits: ServerLimits = ServerLimits(), memory: Budget = .memory(MemoryLimit.standard),
-        routes: Routes, authenticator: any Authenticating, accessLog: AccessLog?, logger: Logger,
-        metrics: any MetricsFactory = MetricsSystem.factory,
+        routes: Routes, authenticator: any Authenticating, signer: URLSigner? = nil, accessLog: AccessLog?,
+        logger: Logger, metrics: any MetricsFactory = MetricsSystem.factory,
         onListening: @escaping @Sendable ([BoundAddress]) async -> Void = { _ in }
     ) {
         self.init(
             listeners: listeners, limits: limits, memory: memory, routes: routes, authenticator: authenticator,
-            accessLog: accessLog, logger: logger, descriptors: DescriptorLimit.raise(),
+            signer: signer, accessLog: accessLog, logger: logger, descriptors: DescriptorLimit.raise(),
             metrics: metrics, now: { .now() }, onListening: onListening)
     }
 
@@ -47,7 +48,7 @@ public struct HTTPServer: Service {
     ///   - now: the clock of the limit on an address's requests.
     init(
         listeners: [Listener], limits: ServerLimits, memory: Budget, routes: Routes,
-        authenticator: any Authenticating, accessLog: AccessLog?, logger: Logger,
+        authenticator: any Authenticating, signer: URLSigner?, accessLog: AccessLog?, logger: Logger,
         descriptors: Int, metrics: any MetricsFactory, now: @escaping @Sendable () -> NIODeadline,
         onListening: @escaping @Sendable ([BoundAddress]) async -> Void
     ) {
@@ -62,7 +63,7 @@ public struct HTTPServer: Service {
             maximum: min(limits.connections, plan.connections), spare: plan.spare,
             maximumOfAddress: limits.connectionsOfAddress, logger: logger)
         requestHandler = RequestHandler(
-            routes: routes, authenticator: authenticator,
+            routes: routes, authenticator: authenticator, signer: signer,
             limiter: limits.requestsOfAddress.map { RequestLimiter(rate: $0, now: now) },
             slots: plan.requests, accessLog: accessLog, logger: logger, metrics: metrics)
     }

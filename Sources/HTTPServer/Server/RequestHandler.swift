@@ -16,6 +16,7 @@ struct RequestHandler: Sendable {
 
     private let routes: Routes
     private let authenticator: any Authenticating
+    private let signer: URLSigner?
     private let limiter: RequestLimiter?
     private let slots: RequestSlots
     private let metrics: RequestMetrics
@@ -25,13 +26,15 @@ struct RequestHandler: Sendable {
     private let dates = DateCache()
 
     /// - Parameters:
+    ///   - signer: checks signed URLs; nil: none is good.
     ///   - limiter: limits requests by address; nil: there is no limit.
     ///   - slots: places for requests that may open files.
     ///   - metrics: makes the counters and timers.
     init(
-        routes: Routes, authenticator: any Authenticating, limiter: RequestLimiter? = nil, slots: RequestSlots,
-        accessLog: AccessLog?, logger: Logger, metrics: any MetricsFactory
+        routes: Routes, authenticator: any Authenticating, signer: URLSigner? = nil, limiter: RequestLimiter? = nil,
+        slots: RequestSlots, accessLog: AccessLog?, logger: Logger, metrics: any MetricsFactory
     ) {
+        self.signer = signer
         self.slots = slots
         self.metrics = RequestMetrics(routes: routes.routes.lazy.map(\.name), factory: metrics)
         self.limiter = limiter
@@ -59,7 +62,8 @@ struct RequestHandler: Sendable {
         let received = ByteCounter()
         var request = Request(
             method: head.method, target: head.path ?? "/", headers: fields, id: id, peer: connection.peer,
-            authority: head.authority, source: source(fields, parts, connection, received), logger: logger)
+            authority: head.authority, isSecure: head.scheme == "https",
+            source: source(fields, parts, connection, received), logger: logger)
         defer { request.source.release() }
         var use = Use()
         defer { giveBack(use, connection) }
@@ -106,7 +110,10 @@ struct RequestHandler: Sendable {
         guard !connection.isSpare || share == .operators,
             let slot = slots.take(
                 share == .operators ? [.users, .operators] : [share],
-                for: principal.map { .user(UserName($0.name)) } ?? .stranger(connection.address))
+                // Requests with signed URLs are no one user's: each address has its own part of the places.
+                for: request.isSigned
+                    ? .stranger(connection.address)
+                    : principal.map { .user(UserName($0.name)) } ?? .stranger(connection.address))
         else { throw .busy }
         use.slot = slot
     }
@@ -153,7 +160,8 @@ struct RequestHandler: Sendable {
                 errors = route.errors
                 use.route = route.name
                 request.parameters = parameters
-                try await authorise(&request, route.access, connection)
+                let isSigned = route.takesSignatures ? try takeSignature(&request, connection) : false
+                if !isSigned { try await authorise(&request, route.access, connection) }
                 if route.access != .open { try take(&use, for: request, connection) }
                 let response = try await run(route, request)
                 try await take(&use, for: response, request, connection)
@@ -161,7 +169,7 @@ struct RequestHandler: Sendable {
             case .badPath(let envelope):
                 errors = envelope
                 try await authorise(&request, .authenticated, connection)
-                throw HTTPFailure(.badRequest, "the path is not escaped as it should be", code: "NAME_INVALID")
+                throw HTTPFailure.badPath
             case .otherMethods(let methods, let envelope):
                 errors = envelope
                 try await authorise(&request, .authenticated, connection)
@@ -180,6 +188,25 @@ struct RequestHandler: Sendable {
         case .eventLoop: try await route.handler(request)
         case .pool:
             try await withTaskExecutorPreference(globalConcurrentExecutor) { try await route.handler(request) }
+        }
+    }
+
+    /// Lets a request in that has a signed URL. Its signature alone counts: other credentials are not looked at.
+    /// - Returns: false if the URL is not signed.
+    /// - Throws: 403 if its signature is not good.
+    private func takeSignature(_ request: inout Request, _ connection: Connection) throws -> Bool {
+        guard let signer else { return false }
+        switch signer.verdict(on: request.method.rawValue, path: request.path, query: request.queryText) {
+        case .unsigned: return false
+        case .good:
+            try limiter?.take(connection.address)
+            request.principal = URLSigner.principal
+            request.isSigned = true
+            return true
+        case .refused(let reason):
+            try limiter?.take(connection.address)
+            request.logger.info("a signed URL was refused", metadata: ["reason": "\(reason)"])
+            throw HTTPFailure.badSignature
         }
     }
 

@@ -56,31 +56,43 @@ public struct AccessTable: Sendable {
         /// As in `RoutePattern`; a repository's name may have several components.
         public let pattern: String
         public let access: Access
+        /// Whether a signed URL may stand in for a user (`URLSigner`).
+        public let takesSignatures: Bool
 
-        package init(_ method: String, _ pattern: String, _ access: Access) {
+        package init(_ method: String, _ pattern: String, _ access: Access, takesSignatures: Bool = false) {
             self.method = method
             self.pattern = pattern
             self.access = access
+            self.takesSignatures = takesSignatures
+        }
+
+        /// A row whose requests may also be signed.
+        static func signable(_ method: String, _ pattern: String, _ access: Access) -> Row {
+            Row(method, pattern, access, takesSignatures: true)
         }
     }
 
     public let rows: [Row]
-    private let accesses: [String: Access]
+    private let rowsByName: [String: Row]
 
     package init(_ rows: [Row]) {
         self.rows = rows
-        accesses = Dictionary(
-            rows.map { ("\($0.method) \($0.pattern)", $0.access) }, uniquingKeysWith: { first, _ in first })
+        rowsByName = Dictionary(
+            rows.map { ("\($0.method) \($0.pattern)", $0) }, uniquingKeysWith: { first, _ in first })
     }
 
+    /// - Returns: nil if there is no such row.
+    package func row(_ method: String, _ pattern: String) -> Row? { rowsByName["\(method) \(pattern)"] }
+
     /// What a row asks for; nil if there is no such row.
-    package func access(_ method: String, _ pattern: String) -> Access? { accesses["\(method) \(pattern)"] }
+    package func access(_ method: String, _ pattern: String) -> Access? { row(method, pattern)?.access }
 
     /// The rows of all routes.
     ///
-    /// Staging jobs write droplets and, for now, nothing else. A droplet can be read by users who may pull its image,
-    /// and deleted by operators alone, since apps may run from it. A cluster's agent reads manifests, to resolve tags,
-    /// and reports what runs in its own cluster.
+    /// Staging jobs write droplets, packages and build caches, and read all bits but droplets; buildpacks, which run in
+    /// every build, are written by operators alone, and so are all deletions. A droplet can be read by users who may pull its image, and deleted by operators
+    /// alone, since apps may run from it. URLs are signed for whoever may use them, and never for DELETE. A cluster's
+    /// agent reads manifests, to resolve tags, and reports what runs in its own cluster.
     public static let cistern = AccessTable(platform + registry + bits + operators)
 
     private static let platform = [
@@ -108,10 +120,25 @@ public struct AccessTable: Sendable {
     ]
 
     private static let bits = [
-        Row("PUT", "/droplets/:guid", .role(.stage)),
-        Row("PUT", "/droplets/:guid/:hash", .role(.stage)),
-        Row("GET", "/droplets/:guid/:hash", .droplet(.pull)),
+        Row("GET", "/sign/**", .authenticated),
+        .signable("PUT", "/droplets/:guid", .role(.stage)),
+        .signable("PUT", "/droplets/:guid/:hash", .role(.stage)),
+        .signable("GET", "/droplets/:guid/:hash", .droplet(.pull)),
         Row("DELETE", "/droplets/:guid/:hash", .role(.operator)),
+        .signable("PUT", "/packages/:guid", .role(.stage)),
+        .signable("GET", "/packages/:guid", .role(.stage)),
+        Row("DELETE", "/packages/:guid", .role(.operator)),
+        Row("GET", "/buildpacks", .role(.stage)),
+        .signable("POST", "/buildpacks", .role(.operator)),
+        .signable("PUT", "/buildpacks/:guid", .role(.operator)),
+        .signable("GET", "/buildpacks/:guid", .role(.stage)),
+        Row("DELETE", "/buildpacks/:guid", .role(.operator)),
+        Row("GET", "/buildpacks/:guid/metadata", .role(.stage)),
+        .signable("PUT", "/buildpack_cache/entries/:guid/:stack", .role(.stage)),
+        .signable("GET", "/buildpack_cache/entries/:guid/:stack", .role(.stage)),
+        Row("DELETE", "/buildpack_cache/entries/:guid/:stack", .role(.operator)),
+        Row("DELETE", "/buildpack_cache/entries/:guid", .role(.operator)),
+        Row("DELETE", "/buildpack_cache/entries", .role(.operator)),
     ]
 
     private static let operators = [

@@ -42,14 +42,14 @@ final class SandboxedProcess: Sendable {
     /// - Returns: what ended it; for a program that ended by itself, the exit code of the outermost process.
     /// - Throws: `.isolation` if nothing could be started.
     func run() async throws(SandboxError) -> SandboxEnd {
+        let input = try inputFile()
+        defer { if input >= 0 { close(input) } }
         var ends: [Int32] = [-1, -1]
         guard pipe2(&ends, O_CLOEXEC) == 0 else { throw .system("a pipe", errno) }
         let reading = FileHandle(fileDescriptor: ends[0], closeOnDealloc: true)
         let (output, outputEnd) = AsyncStream.makeStream(of: Void.self)
         let (exits, exit) = AsyncStream.makeStream(of: Int32.self)
         let process: pid_t
-        let input = try inputFile()
-        defer { if input >= 0 { close(input) } }
         do throws(SpawnError) {
             process = try spawn(
                 command.first ?? "", Array(command.dropFirst()),

@@ -1,3 +1,4 @@
+import Bits
 import Blobs
 import Droplets
 import Foundation
@@ -47,7 +48,12 @@ struct OfflineVerification {
         let pins = RunningImages(store: store, unreadable: unreadable, now: SystemClock.now)
         let builds = try await BuildRootfsCatalog(
             store: store, blobs: blobs, unreadable: unreadable, now: SystemClock.now)
-        let owners = ContentOwners(registry: registry, images: images, builds: builds, pins: pins)
+        let owners = ContentOwners(
+            registry: registry, images: images, builds: builds,
+            bits: BitsCatalog(
+                store: store, blobs: blobs, limits: BitsLimits(bytes: .max), unreadable: unreadable,
+                now: SystemClock.now),
+            pins: pins)
         return try await Verifier(owners: owners, blobs: blobs, reading: store)
             .verify(rate: rate, repair: repair, progress: progress)
     }

@@ -14,6 +14,13 @@ extension Server {
         return Authenticator(users: try Htpasswd(path: paths.users), policy: try Policy(path: paths.policy))
     }
 
+    /// Makes what signs URLs, by the keys of the data directory. A first start makes a key.
+    func makeSigner() throws -> URLSigner {
+        let path = URLKeys.path(data: directory.path)
+        if try URLKeys.prepare(data: directory.path) { writeToStandardError("made a key that signs URLs: \(path)\n") }
+        return URLSigner(try URLKeys(path: path))
+    }
+
     /// The TLS of the given certificate, or of one by the data directory's own authority; nil if nothing is served
     /// with TLS.
     func makeTLS() throws -> ServerTLS? {
@@ -33,10 +40,10 @@ extension Server {
                 offersHTTP2: settings.offersHTTP2))
     }
 
-    /// Makes the service that reloads users, policy, certificate and key when their files change, and renews the
-    /// server's own certificate in time.
+    /// Makes the service that reloads users, policy, the keys of URLs, certificate and key when their files change, and
+    /// renews the server's own certificate in time.
     func makeReloader(
-        _ authenticator: Authenticator, _ quotas: QuotaLedger, _ tls: ServerTLS?, _ logger: Logger
+        _ authenticator: Authenticator, _ signer: URLSigner, _ quotas: QuotaLedger, _ tls: ServerTLS?, _ logger: Logger
     ) -> CredentialReloader {
         let paths = FirstUsers.Paths(data: directory.path)
         let (place, names) = (directory.tls, settings.listen.map(\.host))
@@ -46,7 +53,8 @@ extension Server {
         }
         return CredentialReloader(
             users: paths.users, policy: paths.policy, authenticator: authenticator,
-            onPolicy: { quotas.replace($0.quotas.map(Quota.init)) }, others: tls?.reloaded ?? [],
+            onPolicy: { quotas.replace($0.quotas.map(Quota.init)) },
+            others: [.urlKeys(URLKeys.path(data: directory.path), signer)] + (tls?.reloaded ?? []),
             renew: renew, logger: logger)
     }
 

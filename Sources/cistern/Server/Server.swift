@@ -1,3 +1,4 @@
+import Bits
 import BitsAPI
 import Blobs
 import Droplets
@@ -34,10 +35,11 @@ struct Server {
         let logger = Logger(label: "cistern") { JSONLogHandler(label: $0, level: level, sink: logSink) }
         try DataDirectory.make(directory.path)
         let authenticator = try makeAuthenticator()
+        let signer = try makeSigner()
         let tls = try makeTLS()
         let store = try FilesystemObjectStore(root: directory.store, logger: logger)
         do {
-            try await serve(store, authenticator, tls, logSink, logger)
+            try await serve(store, authenticator, signer, tls, logSink, logger)
             try await store.close()
         } catch {
             try? await store.close()
@@ -46,8 +48,8 @@ struct Server {
     }
 
     private func serve(
-        _ files: FilesystemObjectStore, _ authenticator: Authenticator, _ tls: ServerTLS?, _ logSink: LogSink,
-        _ logger: Logger
+        _ files: FilesystemObjectStore, _ authenticator: Authenticator, _ signer: URLSigner, _ tls: ServerTLS?,
+        _ logSink: LogSink, _ logger: Logger
     ) async throws {
         // This process owns the directory, so what it has read stays true.
         let store = CachingObjectStore(ConfirmingObjectStore(MeteredObjectStore(files)))
@@ -85,6 +87,9 @@ struct Server {
 
         let registry = Registry(store: store, blobs: blobs, quotas: quotas, now: SystemClock.now)
         let uploads = UploadSessions(registry: registry)
+        let bits = BitsCatalog(
+            store: store, blobs: blobs, quotas: quotas, limits: settings.bitsLimits(memory), unreadable: unreadable,
+            now: SystemClock.now)
         let pins = RunningImages(store: store, unreadable: unreadable, now: SystemClock.now)
         let retention = Retention(images: images, pins: pins, policy: settings.retention, now: SystemClock.now)
         let operations = OperationRunner(
@@ -94,7 +99,7 @@ struct Server {
         let background = BackgroundExecutor(threads: 2)
         let work = StoreMaintenance(
             operations: operations,
-            owners: ContentOwners(registry: registry, images: images, builds: builds, pins: pins),
+            owners: ContentOwners(registry: registry, images: images, builds: builds, bits: bits, pins: pins),
             retention: retention, blobs: blobs, quotas: quotas, reading: files, executor: background,
             now: SystemClock.now, logger: logger)
 
@@ -104,7 +109,7 @@ struct Server {
             RegistryAPI(
                 images: images, registry: registry, uploads: uploads, blobs: blobs, redirects: settings.redirects
             ).routes)
-        routes.add(BitsAPI(droplets: droplets, settings: settings.bits(memory)).routes)
+        routes.add(BitsAPI(droplets: droplets, bits: bits, signer: signer, settings: settings.bits(memory)).routes)
         routes.add(
             OperatorAPI(
                 rootfs: rootfs, builds: builds, droplets: droplets, images: images, pins: pins, retention: retention,
@@ -113,7 +118,7 @@ struct Server {
 
         let server = HTTPServer(
             listeners: settings.listeners(tls), limits: settings.server, memory: memory, routes: routes,
-            authenticator: authenticator, accessLog: AccessLog(sink: logSink), logger: logger
+            authenticator: authenticator, signer: signer, accessLog: AccessLog(sink: logSink), logger: logger
         ) { addresses in
             announce(addresses, logger)
         }
@@ -125,7 +130,7 @@ struct Server {
                     Schedules(
                         work: work, uploads: uploads, droplets: droplets,
                         collectionInterval: settings.collectionInterval, executor: background, logger: logger),
-                    makeReloader(authenticator, quotas, tls, logger),
+                    makeReloader(authenticator, signer, quotas, tls, logger),
                     server, OperationsEnd(operations: operations),
                 ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()

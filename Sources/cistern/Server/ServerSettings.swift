@@ -1,4 +1,5 @@
 import Archive
+import Bits
 import BitsAPI
 import Droplets
 import HTTPServer
@@ -145,7 +146,17 @@ extension ServerSettings {
     func bits(_ memory: Budget) -> BitsAPI.Settings {
         BitsAPI.Settings(
             maximumDroplet: maximumUpload, limits: limits(memory, [.archives]), layout: layout,
-            defaultStack: defaultStack, defaultArchitecture: defaultArchitecture)
+            defaultStack: defaultStack, defaultArchitecture: defaultArchitecture,
+            publicURL: publicAddress.map { "\(listen.isEmpty ? "http" : "https")://\($0)" })
+    }
+
+    /// - Parameter memory: what requests may hold; archives have a share of it.
+    func bitsLimits(_ memory: Budget) -> BitsLimits {
+        let limits = limits(memory, [.archives])
+        var zip = ZipReader.Limits()
+        zip.entries = limits.entries
+        zip.bytes = limits.outputBytes
+        return BitsLimits(bytes: maximumUpload, zip: zip, memory: limits.memory)
     }
 
     /// How many droplets are converted at the same time: no more than the memory for archives allows if all of them

@@ -1,4 +1,5 @@
 import Archive
+import Bits
 import Blobs
 import Droplets
 import Images
@@ -30,6 +31,7 @@ struct UnreadableTown {
     let rootfs: RootfsCatalog
     let builds: BuildRootfsCatalog
     let images: DerivedImages
+    let bits: BitsCatalog
     let pins: RunningImages
     let retention: Retention
     let owners: ContentOwners
@@ -47,11 +49,13 @@ struct UnreadableTown {
         images = DerivedImages(
             droplets: droplets, rootfs: rootfs, recipes: try await RecipeStore(store: memory, unreadable: unreadable),
             lifecycle: [:])
+        bits = BitsCatalog(
+            store: memory, blobs: blobs, limits: BitsLimits(bytes: 1 << 20), unreadable: unreadable, now: now)
         pins = RunningImages(store: memory, unreadable: unreadable, now: now)
         retention = Retention(
             images: images, pins: pins, policy: RetentionPolicy(droplets: 1, rootfs: 1, untagged: 0), now: now)
         builds = try await BuildRootfsCatalog(store: memory, blobs: blobs, unreadable: unreadable, now: now)
-        owners = ContentOwners(registry: registry, images: images, builds: builds, pins: pins)
+        owners = ContentOwners(registry: registry, images: images, builds: builds, bits: bits, pins: pins)
     }
 
     func collect() async throws -> CollectionReport {
@@ -107,6 +111,16 @@ struct UnreadableTown {
         for name in ["a/b", "c/d"] {
             let subject = try await push(registry, name, "v1", name)
             _ = try await push(registry, name, "v2", name + " signed", subject: subject)
+        }
+        let bits = BitsCatalog(store: memory, blobs: house.blobs, limits: BitsLimits(bytes: 1 << 20), now: now)
+        for guid in ["app", "other"] {
+            let bytes = try TestZip.bytes(["manifest.yml": "stack: teststack\n", "bin/detect": guid])
+            for name in [
+                try BitsName(.packages, guid), try BitsName(.buildpacks, guid),
+                try BitsName(cacheOf: guid, stack: "teststack"),
+            ] {
+                _ = try await bits.upload(BitsUpload(name: name, by: "t"), from: Chunks(bytes))
+            }
         }
         for version in ["1", "2"] { try await house.importRootfs(version) }
         let stack = try StackName(stack)

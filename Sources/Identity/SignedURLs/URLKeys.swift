@@ -1,0 +1,105 @@
+import Runtime
+
+/// The keys that sign URLs: the file `DIR/secrets/url-signing.keys`.
+///
+///     # id secret
+///     2026-11 ksd7…
+///     2026-10 p4mx…
+///
+/// It has one key or two. The first one signs, both are valid. To change keys, put a new one on top, and take the old
+/// one out an hour later, when no URL that it signed is valid any more. An id is `[A-Za-z0-9._-]{1,64}`; a secret is
+/// 32 to 256 bytes of printable ASCII without spaces. Neither stands in any description.
+public struct URLKeys: Sendable {
+    /// The largest file that is read, in bytes.
+    static let maximumSize = 4096
+    static let secretLength = 32...256
+
+    struct Key: Sendable {
+        let id: String
+        let secret: String
+    }
+
+    /// What signs.
+    let current: Key
+    /// What signed before the keys were changed; nil at other times.
+    let previous: Key?
+
+    subscript(_ id: Substring) -> Key? {
+        if current.id == id { return current }
+        return previous.flatMap { $0.id == id ? $0 : nil }
+    }
+
+    /// - Throws: `.urlKeys`, which repeats nothing of the text.
+    public init(parsing text: String) throws(AuthenticationError) {
+        var keys: [Key] = []
+        for (index, line) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {
+            let words = line.split { $0 == " " || $0 == "\t" }
+            guard let id = words.first, id.first != "#" else { continue }
+            func fault(_ reason: String) -> AuthenticationError { .urlKeys(line: index + 1, reason: reason) }
+            guard words.count == 2 else { throw fault("a line has an id and a secret") }
+            guard Self.isID(id) else { throw fault("an id is [A-Za-z0-9._-]{1,64}") }
+            guard Self.secretLength.contains(words[1].utf8.count), words[1].utf8.allSatisfy({ 0x21...0x7E ~= $0 })
+            else {
+                throw fault(
+                    "a secret has \(Self.secretLength.lowerBound) to \(Self.secretLength.upperBound) bytes of ASCII")
+            }
+            guard keys.count < 2 else { throw fault("there are more than two keys") }
+            guard keys.first?.id != String(id) else { throw fault("the id is there twice") }
+            keys.append(Key(id: String(id), secret: String(words[1])))
+        }
+        guard let current = keys.first else { throw .urlKeys(line: 0, reason: "there is no key") }
+        self.current = current
+        previous = keys.count == 2 ? keys[1] : nil
+    }
+
+    /// Reads the file.
+    /// - Throws: `.file`, also if others than the file's owner have access to it.
+    public init(path: String) throws(AuthenticationError) {
+        let bytes: [UInt8]
+        do { bytes = try SmallFile.read(path, maximum: Self.maximumSize, isSecret: true) } catch {
+            throw .file(path: path, reason: error.reason)
+        }
+        do { try self.init(parsing: String(decoding: bytes, as: UTF8.self)) } catch {
+            throw .file(path: path, reason: error.description)
+        }
+    }
+
+    /// Where a data directory has the file.
+    /// - Parameter data: the server's data directory.
+    public static func path(data: String) -> String { "\(FirstUsers.Paths(data: data).secrets)/url-signing.keys" }
+
+    /// Makes the file with one random key of 160 bits, unless it is there.
+    /// - Returns: whether it was made.
+    public static func prepare(data: String) throws(AuthenticationError) -> Bool {
+        let path = path(data: data)
+        guard !PrivateFile.exists(path) else { return false }
+        try PrivateFile.makeDirectory(FirstUsers.Paths(data: data).secrets)
+        let id = String(UInt32.random(in: .min ... .max), radix: 16)
+        let text = """
+            # The keys that sign URLs, the current one first: an id and a secret of 32 bytes or more.
+            # To change keys, put a new line on top; take the old one out an hour later.
+            \(id) \(FirstUsers.randomPassword())
+
+            """
+        try PrivateFile.write(path, Array(text.utf8))
+        return true
+    }
+
+    private static func isID(_ text: Substring) -> Bool {
+        (1...64).contains(text.utf8.count)
+            && text.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"):
+                    true
+                default: false
+                }
+            }
+    }
+}
+
+extension URLKeys: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    public var description: String { previous == nil ? "one URL key" : "two URL keys" }
+    public var debugDescription: String { description }
+    public var customMirror: Mirror { Mirror(self, children: []) }
+}
