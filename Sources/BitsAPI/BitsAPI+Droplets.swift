@@ -84,8 +84,9 @@ extension BitsAPI {
                 }
         }
         return try await droplets.copy(
-            try DropletGUID(parts[0]), hash, to: try DropletGUID(request.parameters["guid"]), checksum: checksum,
-            by: request.principal?.name ?? "")
+            try DropletGUID(parts[0]), hash, to: try DropletGUID(request.parameters["guid"]),
+            of: try DropletOwner(org: try request.query("org"), space: try request.query("space")),
+            checksum: checksum, by: request.principal?.name ?? "")
     }
 
     /// The buildpacks that made the droplet: the header `Cistern-Buildpacks`, a JSON list of `{"name", "version"?,

@@ -76,10 +76,13 @@ extension DropletCatalog {
     }
 
     /// Gives a droplet to another app as well, without moving a byte. Durable on return.
-    /// - Parameter checksum: what the droplet must be.
+    /// - Parameters:
+    ///   - owner: the other app's.
+    ///   - checksum: what the droplet must be.
     /// - Throws: `.unknownDroplet`, `.checksumMismatch`, `.aliasTaken`, `.blob`, `.store`.
     public func copy(
-        _ source: DropletGUID, _ hash: DropletHash, to guid: DropletGUID, checksum: Checksum, by user: String
+        _ source: DropletGUID, _ hash: DropletHash, to guid: DropletGUID, of owner: DropletOwner, checksum: Checksum,
+        by user: String
     ) async throws(ImageError) -> DropletRecord {
         let droplet = try await droplet(source, hash)
         let actual: Checksum =
@@ -99,7 +102,7 @@ extension DropletCatalog {
             DropletRecord(
                 guid: guid, content: droplet.content, sha1: droplet.sha1, size: droplet.size, stack: droplet.stack,
                 architecture: droplet.architecture, mode: droplet.mode, level: droplet.level,
-                uploaded: Timestamp(nanoseconds: now()), uploadedBy: user), reservation)
+                uploaded: Timestamp(nanoseconds: now()), uploadedBy: user, owner: owner), reservation)
         try await records.sync()
         return record
     }

@@ -1,7 +1,6 @@
 import AsyncHTTPClient
 import NIOCore
 import NIOSSL
-import OCI
 
 extension HTTPClient {
     /// Runs a body with a client that speaks HTTP/1.1 and follows no redirect by itself, and closes its connections
@@ -53,15 +52,6 @@ public struct ServerConnection: Sendable {
         self.user = user
         self.password = password
         self.authorityFile = authorityFile
-    }
-}
-
-extension ServerConnection {
-    /// A URL on the server that has the user and the password in it.
-    package func urlWithPassword(_ path: String) -> String {
-        let scheme = url.hasPrefix("http://") ? "http://" : "https://"
-        let credentials = PercentEncoding.encode(user) + ":" + PercentEncoding.encode(password)
-        return "\(scheme)\(credentials)@\(url.dropFirst(scheme.count))\(path)"
     }
 }
 

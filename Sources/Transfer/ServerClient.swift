@@ -38,6 +38,21 @@ public struct ServerClient: Sendable {
         return try await answer(to: request)
     }
 
+    /// Has the server sign a URL, by which whoever has it may do one thing within the hour, and nothing else.
+    /// - Parameters:
+    ///   - method: GET, PUT or POST.
+    ///   - path: with its query, percent-encoded.
+    /// - Throws: `TransferError`, `CancellationError`.
+    package func signedURL(_ method: HTTPMethod, _ path: String) async throws -> String {
+        let mark = path.contains("?") ? "&" : "?"
+        let request = request("GET", "/sign\(path)\(mark)verb=\(method.rawValue.lowercased())")
+        let (response, body) = try await exchange(request, deadline: .minutes(1))
+        guard response.status == .ok else {
+            throw Self.refusal(response, try? JSONValue(parsing: body.readableBytesView))
+        }
+        return String(buffer: body)
+    }
+
     /// Sends a file, read as fast as the server takes it.
     /// - Parameter progress: called with the bytes sent so far.
     package func upload<Answer: Model>(
@@ -74,17 +89,21 @@ public struct ServerClient: Sendable {
         return request
     }
 
-    private func answer<Answer: Model>(
-        to request: HTTPClientRequest, deadline: TimeAmount = .minutes(10)
-    ) async throws -> Answer {
-        let response: HTTPClientResponse
-        let body: ByteBuffer
+    private func exchange(
+        _ request: HTTPClientRequest, deadline: TimeAmount
+    ) async throws -> (HTTPClientResponse, ByteBuffer) {
         do {
-            response = try await http.execute(request, timeout: deadline)
-            body = try await response.body.collect(upTo: Self.maximumAnswer)
+            let response = try await http.execute(request, timeout: deadline)
+            return (response, try await response.body.collect(upTo: Self.maximumAnswer))
         } catch {
             throw failure(error)
         }
+    }
+
+    private func answer<Answer: Model>(
+        to request: HTTPClientRequest, deadline: TimeAmount = .minutes(10)
+    ) async throws -> Answer {
+        let (response, body) = try await exchange(request, deadline: deadline)
         let json = body.readableBytes == 0 ? nil : try? JSONValue(parsing: body.readableBytesView)
         guard (200..<300).contains(response.status.code) else {
             throw Self.refusal(response, json)

@@ -13,7 +13,8 @@ struct Cistern: AsyncParsableCommand {
             CISTERN_USER, CISTERN_PASSWORD_FILE and CISTERN_CA. cistern --version shows Cistern's version.
             """,
         subcommands: [
-            ServeCommand.self, RootfsCommand.self, DropletCommand.self, StageCommand.self, CollectCommand.self, VerifyCommand.self,
+            ServeCommand.self, RootfsCommand.self, DropletCommand.self, StageCommand.self, BuildpackCommand.self,
+            CollectCommand.self, VerifyCommand.self,
             UsageCommand.self, OperationCommand.self, UserCommand.self,
         ])
 

@@ -14,16 +14,19 @@ struct StageCommand: AsyncParsableCommand {
         commandName: "stage", abstract: "Build a droplet from an app on this machine and upload it.",
         discussion: """
             APP is a directory (what .cfignore names is left out), a zip or a jar. A buildpack is a directory, a zip or \
-            tar file, or the URL of one, or of a git repository (https://…#REF). The build runs apart from this machine, \
+            tar file, or the URL of one, or of a git repository (https://…#REF); without -b those that are installed \
+            on the server detect. The build runs apart from this machine, \
             without a network, in the root filesystem that builds of the stack's current version run in.
             """)
 
     @OptionGroup var server: ServerOptions
     @Option(name: [.customShort("b"), .customLong("buildpack")], help: "A buildpack; the order counts (repeatable).")
     var buildpacks: [String] = []
-    @Flag(help: "Let the buildpacks' detect choose one, instead of running them all.") var detect = false
+    @Flag(help: "Let detect choose one of those given by -b, instead of running them all.") var detect = false
     @Option(help: "The app's droplet guid; without it, the app's file name.") var guid: String?
     @Option(help: "The stack; without it, the server's only one.") var stack: String?
+    @Option(help: "The app's organization, which the droplet's record names.") var org: String?
+    @Option(help: "The app's space, which the droplet's record names.") var space: String?
     @Option(help: "The version to build in, where the current one has none for builds.") var buildVersion: String?
     @Option(
         name: [.customLong("env")],
@@ -44,7 +47,6 @@ struct StageCommand: AsyncParsableCommand {
     }
 
     func validate() throws {
-        guard !buildpacks.isEmpty else { throw ValidationError("Name the buildpacks with -b.") }
         for (name, value, range) in [
             ("--memory", memory, 16...(1 << 20)), ("--disk", disk, 64...(1 << 20)),
             ("--time-limit", timeLimit, 1...86_400),
@@ -86,7 +88,8 @@ struct StageCommand: AsyncParsableCommand {
         let runner = try LocalRunner(
             programs: try StepPrograms(in: Self.programs), directory: place.tasks, bundles: place.bundles,
             users: geteuid() == 0 ? HostUsers() : nil, isolatesTransfers: false)
-        let outcome = await runner.run(try task(guid, archive, rootfs, connection), in: root.path) { bytes in
+        let task = try await task(guid, archive, rootfs, client, connection)
+        let outcome = await runner.run(task, in: root.path) { bytes in
             writeToStandardError(bytes)
         }
         switch outcome {
@@ -115,9 +118,32 @@ struct StageCommand: AsyncParsableCommand {
         return name
     }
 
-    private func task(
-        _ guid: String, _ archive: String, _ rootfs: BuildRootfs, _ connection: ServerConnection
-    ) throws -> StagingTask {
+    /// The buildpacks as `stage-download` takes them, and the hosts that they lead to.
+    private func wantedBuildpacks(
+        _ stack: String, _ client: ServerClient
+    ) async throws -> (list: [JSONValue], urls: [URL]) {
+        if buildpacks.isEmpty {
+            let installed = InstalledBuildpack.list(try await client.send(.get, "/buildpacks"))
+                .filter { $0.isEnabled && ($0.stack == nil || $0.stack == stack) }
+            guard !installed.isEmpty else {
+                throw CommandError(
+                    """
+                    no buildpack for \(printable(stack)) is installed on the server: name some with -b, or install \
+                    them with cistern buildpack upload
+                    """)
+            }
+            var list: [JSONValue] = []
+            var urls: [URL] = []
+            for buildpack in installed {
+                let url = try await client.signedURL(.get, "/buildpacks/\(buildpack.guid.urlComponent)")
+                list.append([
+                    "key": .string(buildpack.guid), "name": .string(buildpack.name), "url": .string(url),
+                    "skip_detect": false, "sha256": .string(buildpack.sha256),
+                ])
+                if let url = URL(string: url) { urls.append(url) }
+            }
+            return (list, urls)
+        }
         var urls: [URL] = []
         let list = try buildpacks.map { text -> JSONValue in
             var source = text
@@ -129,29 +155,52 @@ struct StageCommand: AsyncParsableCommand {
                     throw CommandError("there is no buildpack '\(printable(text))'")
                 }
             }
-            let name = source.split(separator: "/").last.map(String.init) ?? source
+            var name = source.split(separator: "/").last.map(String.init) ?? source
+            for suffix in [".zip", ".tgz", ".tar.gz", ".git"] where name.hasSuffix(suffix) {
+                name = String(name.dropLast(suffix.count))
+            }
             return [
                 "key": .string(source), "name": .string(name), "url": .string(source), "skip_detect": .bool(!detect),
             ]
         }
+        return (list, urls)
+    }
+
+    private func task(
+        _ guid: String, _ archive: String, _ rootfs: BuildRootfs, _ client: ServerClient,
+        _ connection: ServerConnection
+    ) async throws -> StagingTask {
+        var (list, urls) = try await wantedBuildpacks(rootfs.stack, client)
+        let query = [("stack", rootfs.stack), ("arch", Self.architecture), ("org", org), ("space", space)]
+            .compactMap { name, value in value.map { "\(name)=\($0.urlComponent)" } }.joined(separator: "&")
+        let cache = "/buildpack_cache/entries/\(guid.urlComponent)/\(rootfs.stack.urlComponent)"
+        let droplet = try await client.signedURL(.put, "/droplets/\(guid.urlComponent)?\(query)")
+        let oldCache = try await client.signedURL(.get, cache)
         var task = StagingTask(
             id: UUID().uuidString.lowercased(),
-            download: ["DOWNLOAD_URL": .string(URL(fileURLWithPath: archive).absoluteString), "BUILDPACKS": .array(list)],
-            upload: ["DROPLET_UPLOAD_URL": .string(try uploadURL(guid, rootfs.stack, connection))])
+            download: [
+                "DOWNLOAD_URL": .string(URL(fileURLWithPath: archive).absoluteString), "BUILDPACKS": .array(list),
+                "BUILDPACK_CACHE_DOWNLOAD_URI": .string(oldCache),
+            ],
+            upload: [
+                "DROPLET_UPLOAD_URL": .string(droplet),
+                "BUILDPACK_CACHE_UPLOAD_URI": .string(try await client.signedURL(.put, cache)),
+            ])
+        let own = URL(string: droplet)
+        if let url = URL(string: oldCache) { urls.append(url) }
         // Who types a URL may reach it anyway.
         task.downloadOptions = ["--allow-files"] + Self.allowing(urls)
-        task.uploadOptions = Self.allowing([URL(string: connection.url)].compactMap { $0 })
-        if let authority = connection.authorityFile { task.uploadOptions += ["--ca", authority] }
+        task.uploadOptions = Self.allowing([own].compactMap { $0 })
+        if let authority = connection.authorityFile {
+            task.downloadOptions += ["--ca", authority]
+            task.uploadOptions += ["--ca", authority]
+        }
         task.environment = try environment.map(Self.variable)
         task.platform = [("CF_STACK", rootfs.stack), ("MEMORY_LIMIT", "\(memory)m")]
         task.limits.memory = Int64(memory) << 20
         task.limits.disk = Int64(disk) << 20
         task.limits.time = .seconds(timeLimit)
         return task
-    }
-
-    private func uploadURL(_ guid: String, _ stack: String, _ connection: ServerConnection) throws -> String {
-        connection.urlWithPassword("/droplets/\(guid.urlComponent)?stack=\(stack.urlComponent)")
     }
 
     private static func allowing(_ urls: [URL]) -> [String] {
