@@ -50,7 +50,8 @@ extension OperatorAPI {
             ) { .model(try await setState($0)) },
             OperatorRoute(
                 .get, "/api/v1/rootfs/:stack/:version/export",
-                "A variant's layer, a tar that can be imported again. ETag: its digest.", queries: [.architecture, .kind],
+                "A variant's layer, a tar that can be imported again. ETag: its digest.",
+                queries: [.architecture, .kind],
                 answers: [200: .file(["application/gzip", "application/zstd", "application/x-tar"])],
                 refusals: [400, 404, 422]
             ) { try await export($0) },

@@ -54,7 +54,8 @@ public struct OperatorAPI: Sendable {
 
     package init(
         rootfs: RootfsCatalog, builds: BuildRootfsCatalog, droplets: DropletCatalog, images: DerivedImages,
-        pins: RunningImages, retention: Retention, operations: OperationRunner, work: StoreMaintenance, settings: Settings
+        pins: RunningImages, retention: Retention, operations: OperationRunner, work: StoreMaintenance,
+        settings: Settings
     ) {
         self.rootfs = rootfs
         self.builds = builds

@@ -67,7 +67,9 @@ package struct StagingFailure: Error, Hashable, Sendable, CustomStringConvertibl
             }
         let failure = result?["failure"]
         func text(_ name: String) -> String? {
-            failure?[name]?.string.map { String($0.unicodeScalars.filter { $0.value >= 32 && $0.value != 127 }.prefix(500).map(Character.init)) }
+            failure?[name]?.string.map {
+                String($0.unicodeScalars.filter { $0.value >= 32 && $0.value != 127 }.prefix(500).map(Character.init))
+            }
         }
         let ownCode = failure?["exit_code"]?.integer.map { Int32(clamping: $0) }
         return StagingFailure(

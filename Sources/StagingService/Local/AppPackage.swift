@@ -90,7 +90,8 @@ package enum AppPackage {
                 // A zip has no hard links: each name gets the content.
                 case .file, .hardLink: break
                 default:
-                    throw BuildError(.other, "\(printableName(entry.name)): devices, pipes and sockets are no part of an app")
+                    throw BuildError(
+                        .other, "\(printableName(entry.name)): devices, pipes and sockets are no part of an app")
                 }
             } catch let error as BuildError {
                 throw error
@@ -109,7 +110,9 @@ package enum AppPackage {
         _ file: Int32, _ entry: TarEntry, _ piece: inout [UInt8], _ zip: inout ZipWriter, into output: inout Output
     ) throws(BuildError) {
         var status = stat()
-        guard fstat(file, &status) == 0 else { throw BuildError(.other, "\(printableName(entry.name)): \(reason(errno))") }
+        guard fstat(file, &status) == 0 else {
+            throw BuildError(.other, "\(printableName(entry.name)): \(reason(errno))")
+        }
         do {
             // It is read again at once, on the same machine: packing it would take longer than writing it.
             try zip.begin(

@@ -12,7 +12,9 @@ package struct StagingTask: Sendable {
     /// Letters, digits, `.`, `_` and `-`; a directory gets this name.
     package let id: String
     /// The variables of `stage-download`, whose secrets no other step sees.
-    package var download: JSONValue
+    package var download: [String: JSONValue]
+    /// Writes the app as a zip into a new file, from which it is downloaded; nil: `DOWNLOAD_URL` says where it is.
+    package var makeApp: (@Sendable (_ path: String) throws -> Void)?
     /// Its options besides those that the runner gives.
     package var downloadOptions: [String] = []
     /// What buildpacks see besides the table in `Staging`.
@@ -24,7 +26,7 @@ package struct StagingTask: Sendable {
     package var uploadOptions: [String] = []
     package var limits = SandboxLimits()
 
-    package init(id: String, download: JSONValue, upload: JSONValue) {
+    package init(id: String, download: [String: JSONValue], upload: JSONValue) {
         (self.id, self.download, self.upload) = (id, download, upload)
     }
 }
@@ -44,7 +46,7 @@ package struct LocalRunner: Sendable {
     private let isolatesTransfers: Bool
 
     /// - Parameters:
-    ///   - directory: gets a directory for each task; made if it is missing. Every user may pass those above it.
+    ///   - directory: gets a directory for each task; made if it is missing.
     ///   - bundles: gets what `StepPrograms.buildBundle` makes.
     ///   - users: the uids for builds; nil if this process is not root.
     ///   - isolatesTransfers: whether download and upload run with the uid of the build, too: for tasks of people who
@@ -150,15 +152,22 @@ package struct LocalRunner: Sendable {
         _ task: StagingTask, _ place: Workplace, _ user: HostUsers.Lease?,
         _ log: @escaping @Sendable (ArraySlice<UInt8>) -> Void
     ) async throws {
+        var variables = task.download
+        let app = place.path + "/transfer/app.zip"
+        if let makeApp = task.makeApp {
+            try makeApp(app)
+            variables["DOWNLOAD_URL"] = .string("file://" + app)
+        }
         try await transfer(
             "download", programs.download,
             ["--buildpacks", place.files.buildpacks, "--workspace", place.files.workspace] + task.downloadOptions,
-            task.download, place, user, task, log)
-        let variables = JSONValue.array(
+            .object(variables), place, user, task, log)
+        unlink(app)
+        let environment = JSONValue.array(
             task.environment.map { ["name": .string($0.name), "value": .string($0.value)] })
         let path = place.files.environment
         // The build's user reads it through a mount, and nobody else can pass the directory.
-        guard FileManager.default.createFile(atPath: path, contents: Data(variables.canonicalBytes)) else {
+        guard FileManager.default.createFile(atPath: path, contents: Data(environment.canonicalBytes)) else {
             throw SandboxError.system(path, errno)
         }
         chmod(path, 0o644)

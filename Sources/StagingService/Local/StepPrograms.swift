@@ -93,7 +93,9 @@ public struct StepPrograms: Sendable {
             // "NAME => PATH (ADDRESS)", and the loader's own path alone.
             let words = line.split(whereSeparator: \.isWhitespace)
             if words.count >= 3, words[1] == "=>" {
-                guard words[2].hasPrefix("/") else { throw .isolation("\(program) needs \(words[0]), which is missing") }
+                guard words[2].hasPrefix("/") else {
+                    throw .isolation("\(program) needs \(words[0]), which is missing")
+                }
                 libraries[String(words[0])] = String(words[2])
             } else if let path = words.first, path.hasPrefix("/") {
                 libraries["ld.so"] = String(path)

@@ -85,7 +85,7 @@ public struct Sandbox: Sendable {
     public var mounts: [Mount] = []
     /// Paths in the root filesystem that the step may write to; they are empty at first.
     public var writable = ["/home/vcap", "/out", "/tmp"]
-    /// An empty directory for this step alone. Its parents can be passed by everybody.
+    /// An empty directory for this step alone.
     public var directory: String
     /// The uid on this machine; nil: this process's own, which is not 0.
     public var hostUser: UInt32?
@@ -121,11 +121,15 @@ extension Sandbox {
             "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
             "--unshare-cgroup-try", "--disable-userns", "--new-session", "--die-with-parent", "--cap-drop", "ALL",
             "--uid", "\(Self.user)", "--gid", "\(Self.user)", "--hostname", "staging",
-            "--ro-bind", hostUser == nil ? rootfs : self.directory + "/rootfs", "/", "--proc", "/proc", "--dev", "/dev",
+            "--ro-bind", hostUser == nil ? rootfs : Self.passable + "/rootfs", "/", "--proc", "/proc", "--dev", "/dev",
         ]
-        for path in writable { options += ["--bind", scratch(path), path] }
+        for path in writable {
+            options += [
+                "--bind", hostUser == nil ? scratch(path) : "\(Self.passable)/scratch/\(Self.name(path))", path,
+            ]
+        }
         for (number, mount) in mounts.enumerated() {
-            options += ["--ro-bind", hostUser == nil ? mount.source : place(number), mount.target]
+            options += ["--ro-bind", hostUser == nil ? mount.source : "\(Self.passable)/mount-\(number)", mount.target]
         }
         options.append("--clearenv")
         for (name, value) in environment { options += ["--setenv", name, value] }
@@ -133,11 +137,15 @@ extension Sandbox {
     }
 
     /// Where a writable path lies on this machine.
-    func scratch(_ path: String) -> String {
-        directory + "/scratch/" + path.split(separator: "/").joined(separator: "_")
-    }
+    func scratch(_ path: String) -> String { "\(directory)/scratch/\(Self.name(path))" }
 
-    /// Where root mounts what the step may see: the step's uid can't pass the directories above the source.
+    private static func name(_ path: String) -> String { path.split(separator: "/").joined(separator: "_") }
+
+    /// Where the directory is mounted as well, in the step's mount namespace, for root's steps: their uid can't pass the
+    /// directories above it, nor those above what they may see.
+    private static let passable = "/mnt"
+
+    /// Where root mounts what the step may see.
     private func place(_ number: Int) -> String { "\(directory)/mount-\(number)" }
 
     /// Becomes the step: joins the control groups, mounts what the step sees where it may look, and gives up root.
@@ -154,6 +162,7 @@ extension Sandbox {
                 [ -d "$directory/scratch/$name" ] || { mkdir -m 0700 "$directory/scratch/$name"; chown "$uid:$uid" "$directory/scratch/$name"; }
             done
             while [ "$1" != -- ]; do mount --bind "$1" "$2"; shift 2; done
+            mount --rbind "$directory" /mnt
             shift
             set -- prlimit --nproc="$PROCESSES" setpriv --reuid "$uid" --regid "$uid" --clear-groups --inh-caps=-all --bounding-set=-all \\
                 --no-new-privs env -i PATH="$PATH" bwrap --args 3 --seccomp 4 --json-status-fd 5 -- "$@"
@@ -195,8 +204,7 @@ extension Sandbox {
         }
         let variables = [
             "PATH": Self.path, "JOIN": group.joinFiles.joined(separator: " "), "PROCESSES": "\(limits.processes)",
-            "WRITABLE": writable.map { ($0 as NSString).pathComponents.dropFirst().joined(separator: "_") }.joined(
-                separator: " "),
+            "WRITABLE": writable.map(Self.name).joined(separator: " "),
         ]
         let ended = try await SandboxedProcess(
             arguments, environment: variables, limits: limits, print: print

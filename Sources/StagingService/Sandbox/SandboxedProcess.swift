@@ -1,5 +1,4 @@
 import CLinux
-import Foundation
 import Glibc
 import Runtime
 import Synchronization
@@ -40,71 +39,92 @@ final class SandboxedProcess: Sendable {
     }
 
     /// - Returns: what ended it; for a program that ended by itself, the exit code of the outermost process.
-    /// - Throws: `.isolation` if nothing could be started.
+    /// - Throws: `.system` or `.isolation` if nothing could be started.
     func run() async throws(SandboxError) -> SandboxEnd {
-        let input = try inputFile()
-        defer { if input >= 0 { close(input) } }
-        var ends: [Int32] = [-1, -1]
-        guard pipe2(&ends, O_CLOEXEC) == 0 else { throw .system("a pipe", errno) }
-        let reading = FileHandle(fileDescriptor: ends[0], closeOnDealloc: true)
-        let (output, outputEnd) = AsyncStream.makeStream(of: Void.self)
-        let (exits, exit) = AsyncStream.makeStream(of: Int32.self)
-        let process: pid_t
-        do throws(SpawnError) {
-            process = try spawn(
-                command.first ?? "", Array(command.dropFirst()),
-                environment: environment.map { Array("\($0)=\($1)".utf8) }, input: input, output: ends[1],
-                errors: ends[1])
-        } catch {
-            close(ends[1])
-            throw .system(error.path, error.code)
-        }
-        close(ends[1])
-        reading.readabilityHandler = { handle in
-            let data = handle.availableData
-            guard !data.isEmpty else {
-                handle.readabilityHandler = nil
-                return outputEnd.finish()
-            }
-            self.pass(on: data)
-        }
-        state.withLock { $0.process = process }
-        Thread.detachNewThread {
-            var information = siginfo_t()
-            while waitid(P_PID, id_t(process), &information, WEXITED | WNOWAIT) != 0, errno == EINTR {}
-            // Reaped under the lock, so that nobody kills another process of the same number.
-            let status = self.state.withLock { state in
-                state.process = nil
-                var status: Int32 = 0
-                while waitpid(process, &status, 0) < 0, errno == EINTR {}
-                return status
-            }
-            exit.yield(status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f)
-            exit.finish()
-        }
-
+        let output = try start()
         let code = await withTaskCancellationHandler {
-            await withTaskGroup(of: Void.self) { group in
+            await withTaskGroup(of: Int32?.self) { group in
                 group.addTask {
                     if (try? await Task.sleep(for: self.limits.time)) != nil { self.end(.timedOut) }
+                    return nil
                 }
-                var code: Int32 = 0
-                for await one in exits { code = one }
+                group.addTask {
+                    await withCheckedContinuation { done in
+                        let follow: @Sendable () -> Void = { done.resume(returning: self.follow(output)) }
+                        // Without a thread of its own it is followed here, which holds up others.
+                        if !SystemThread.start(named: "sandbox", follow) { follow() }
+                    }
+                }
+                var code: Int32?
+                while code == nil, let next = await group.next() { code = next }
                 group.cancelAll()
-                return code
+                return code ?? -1
             }
         } onCancel: {
             self.end(.cancelled)
         }
-        // With the program's end its namespace ends, and with that everything that could still print.
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { for await _ in output {} }
-            group.addTask { try? await Task.sleep(for: Self.patience) }
-            await group.next()
-            group.cancelAll()
-        }
-        reading.readabilityHandler = nil
         return state.withLock { $0.reason } ?? .exited(code)
+    }
+
+    /// Starts the outermost process.
+    /// - Returns: the end of the pipe that it prints into.
+    private func start() throws(SandboxError) -> Int32 {
+        let input = try inputFile()
+        defer { if input >= 0 { close(input) } }
+        var ends: [Int32] = [-1, -1]
+        guard pipe2(&ends, O_CLOEXEC) == 0 else { throw .system("a pipe", errno) }
+        defer { close(ends[1]) }
+        do throws(SpawnError) {
+            let process = try spawn(
+                command.first ?? "", Array(command.dropFirst()),
+                environment: environment.map { Array("\($0)=\($1)".utf8) }, input: input, output: ends[1],
+                errors: ends[1])
+            state.withLock { $0.process = process }
+        } catch {
+            close(ends[0])
+            throw .system(error.path, error.code)
+        }
+        return ends[0]
+    }
+
+    /// Passes on what is printed until the process has ended, and with it all that could still print.
+    /// - Returns: the exit code; 128 and the signal's number if a signal ended it.
+    private func follow(_ output: Int32) -> Int32 {
+        defer { close(output) }
+        guard let process = state.withLock({ $0.process }) else { return -1 }
+        let ended = clinux_process_descriptor(process)
+        defer { if ended >= 0 { close(ended) } }
+        var polled = [
+            pollfd(fd: output, events: Int16(POLLIN), revents: 0), pollfd(fd: ended, events: Int16(POLLIN), revents: 0),
+        ]
+        var piece = [UInt8](repeating: 0, count: 64 << 10)
+        var code: Int32?
+        var last = ContinuousClock.now
+        while code == nil || polled[0].fd >= 0 && ContinuousClock.now < last + Self.patience {
+            // Where the kernel can't tell of the end, and after it, it is looked after every 50 ms.
+            _ = poll(&polled, nfds_t(polled.count), ended >= 0 && code == nil ? -1 : 50)
+            if polled[0].fd >= 0, polled[0].revents != 0 {
+                let count = read(output, &piece, piece.count)
+                if count > 0 { pass(on: piece[..<count]) } else if count == 0 || errno != EINTR { polled[0].fd = -1 }
+            }
+            if code == nil, let end = reap(process) {
+                code = end
+                last = ContinuousClock.now
+                polled[1].fd = -1
+            }
+        }
+        return code ?? -1
+    }
+
+    /// The exit code of the process if it has ended.
+    private func reap(_ process: Int32) -> Int32? {
+        // Under the lock, so that nobody kills another process of the same number.
+        state.withLock { state in
+            var status: Int32 = 0
+            guard waitpid(process, &status, WNOHANG) == process else { return nil }
+            state.process = nil
+            return status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f
+        }
     }
 
     /// The input as a file without a name, which is gone with its last reader; -1 if there is none.
@@ -125,14 +145,14 @@ final class SandboxedProcess: Sendable {
         return file
     }
 
-    private func pass(on data: Data) {
+    private func pass(on bytes: ArraySlice<UInt8>) {
         let allowed = state.withLock { state in
-            let allowed = max(0, min(Int64(data.count), limits.output - state.printed))
-            state.printed += Int64(data.count)
+            let allowed = max(0, min(Int64(bytes.count), limits.output - state.printed))
+            state.printed += Int64(bytes.count)
             return Int(allowed)
         }
-        if allowed > 0 { print(Array(data)[..<allowed]) }
-        if allowed < data.count { end(.printedTooMuch) }
+        if allowed > 0 { print(bytes.prefix(allowed)) }
+        if allowed < bytes.count { end(.printedTooMuch) }
     }
 
     /// Ends everything: the outermost process ends bubblewrap's first process with it, and that one its namespace.

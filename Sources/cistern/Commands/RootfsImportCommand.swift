@@ -134,13 +134,14 @@ extension RootfsCommand {
                 let what = form == .tar ? "file" : "image"
                 let signer = imported.signedBy.map { ", signed by \($0)" } ?? ""
                 return printable(
-                    "imported \(stack) \(version) (\(arch)\(kind == .build ? ", for builds" : "")), \(byteCount(length)), \(what) \(imported.source)\(signer)")
+                    "imported \(stack) \(version) (\(arch)\(kind == .build ? ", for builds" : "")), \(byteCount(length)), \(what) \(imported.source)\(signer)"
+                )
                     + "\n"
                     + (kind == .build
                         ? "builds for \(stack) \(version) run in it: cistern stage APP_DIR --stack \(stack)\n"
                         : imported.current
-                        ? "it is the current version of \(stack)\n"
-                        : "next: cistern rootfs promote --stack \(stack) --version \(version)\n")
+                            ? "it is the current version of \(stack)\n"
+                            : "next: cistern rootfs promote --stack \(stack) --version \(version)\n")
             }
         }
 

@@ -35,7 +35,7 @@ struct StageCommand: AsyncParsableCommand {
     @Option(help: "MiB of memory that the build may use.") var memory = 2048
     @Option(help: "MiB that the build may write.") var disk = 4096
     @Option(help: "Seconds that the build may take.") var timeLimit = 900
-    @Option(help: "Where root filesystems are kept between builds; without it, in the user's cache.")
+    @Option(help: "Where builds work, and root filesystems are kept between them; without it, in the user's cache.")
     var cache: String?
     @Argument(help: "The app.") var app: String
 
@@ -81,14 +81,11 @@ struct StageCommand: AsyncParsableCommand {
             defer { bar.clear() }
             _ = try await client.download(rootfs.path, to: file) { bar.note(byteCount($0)) }
         }
-        let archive = "\(place.tasks)/app-\(UUID().uuidString.lowercased()).zip"
-        defer { unlink(archive) }
-        let size = try AppPackage.write(app, to: archive)
-        writeToStandardError("-----> \(printable(guid)): \(byteCount(size)), on \(rootfs.name)\n")
+        writeToStandardError("-----> \(printable(guid)) on \(rootfs.name)\n")
         let runner = try LocalRunner(
             programs: try StepPrograms(in: Self.programs), directory: place.tasks, bundles: place.bundles,
             users: geteuid() == 0 ? HostUsers() : nil, isolatesTransfers: false)
-        let task = try await task(guid, archive, rootfs, client, connection)
+        let task = try await task(guid, rootfs, client, connection)
         let outcome = await runner.run(task, in: root.path) { bytes in
             writeToStandardError(bytes)
         }
@@ -167,8 +164,7 @@ struct StageCommand: AsyncParsableCommand {
     }
 
     private func task(
-        _ guid: String, _ archive: String, _ rootfs: BuildRootfs, _ client: ServerClient,
-        _ connection: ServerConnection
+        _ guid: String, _ rootfs: BuildRootfs, _ client: ServerClient, _ connection: ServerConnection
     ) async throws -> StagingTask {
         var (list, urls) = try await wantedBuildpacks(rootfs.stack, client)
         let query = [("stack", rootfs.stack), ("arch", Self.architecture), ("org", org), ("space", space)]
@@ -178,14 +174,13 @@ struct StageCommand: AsyncParsableCommand {
         let oldCache = try await client.signedURL(.get, cache)
         var task = StagingTask(
             id: UUID().uuidString.lowercased(),
-            download: [
-                "DOWNLOAD_URL": .string(URL(fileURLWithPath: archive).absoluteString), "BUILDPACKS": .array(list),
-                "BUILDPACK_CACHE_DOWNLOAD_URI": .string(oldCache),
-            ],
+            download: ["BUILDPACKS": .array(list), "BUILDPACK_CACHE_DOWNLOAD_URI": .string(oldCache)],
             upload: [
                 "DROPLET_UPLOAD_URL": .string(droplet),
                 "BUILDPACK_CACHE_UPLOAD_URI": .string(try await client.signedURL(.put, cache)),
             ])
+        let app = app
+        task.makeApp = { _ = try AppPackage.write(app, to: $0) }
         let own = URL(string: droplet)
         if let url = URL(string: oldCache) { urls.append(url) }
         // Who types a URL may reach it anyway.
@@ -290,7 +285,6 @@ struct StageCommand: AsyncParsableCommand {
 /// Where stagings on this machine keep things.
 private struct StagingPlace {
     let rootfs: RootfsCache
-    /// The tasks' own directories, which builds have to reach.
     let tasks: String
     let bundles: String
 
@@ -302,14 +296,12 @@ private struct StagingPlace {
         let path = URL(fileURLWithPath: base).standardizedFileURL.path
         rootfs = RootfsCache(directory: path + "/rootfs")
         bundles = path + "/steps"
-        tasks = "/var/tmp/cistern-staging-\(geteuid())"
-        guard mkdir(tasks, 0o711) == 0 || errno == EEXIST else {
-            throw CommandError("the directory \(tasks) can't be made")
+        tasks = path + "/tasks"
+        for directory in [bundles, tasks] {
+            do { try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true) } catch {
+                throw CommandError("the directory \(directory) can't be made: name another place with --cache")
+            }
         }
-        var status = stat()
-        guard lstat(tasks, &status) == 0, status.st_mode & S_IFMT == S_IFDIR, status.st_uid == geteuid(),
-            status.st_mode & 0o022 == 0
-        else { throw CommandError("\(tasks) is not this user's own directory: remove it") }
     }
 }
 
