@@ -37,14 +37,9 @@ struct HostileBuildpackTests {
 
     @Test("finds no secrets in environments, files and memory of others")
     func secrets() async throws {
-        let other = Process()
-        other.executableURL = URL(fileURLWithPath: "/bin/sleep")
-        other.arguments = ["1000"]
-        other.environment = ["TOKEN": "secret of a process"]
-        (other.standardOutput, other.standardError) = (FileHandle.nullDevice, FileHandle.nullDevice)
-        try other.run()
-        // It inherits from the test's threads that SIGTERM is blocked.
-        defer { kill(other.processIdentifier, SIGKILL) }
+        let other = try ChildProcess(
+            "sleep", ["1000"], environment: ["TOKEN": "secret of a process"], log: "/dev/null")
+        defer { other.signal(SIGKILL) }
         try await Self.with("read-secrets") { run, _ in
             #expect(run.end == .exited(0))
             #expect(run.text.contains("GREETING=hello"), "what it is given it may read")
