@@ -321,7 +321,8 @@ let package = Package(
             name: "StagingTests", dependencies: ["Archive", "JSON", "Launcher", "Staging", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
-            name: "StagingServiceTests", dependencies: ["StagingService", "TestSupport"], swiftSettings: strict),
+            name: "StagingServiceTests", dependencies: ["StagingService", "TestSupport", "Transfer"],
+            swiftSettings: strict),
         .testTarget(name: "LauncherTests", dependencies: ["JSON", "Launcher"], swiftSettings: strict),
         .testTarget(
             name: "ErrorStatusTests",

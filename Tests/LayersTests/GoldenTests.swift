@@ -36,9 +36,16 @@ struct GoldenTests {
                 "468cc00200615100b67107f303d2eaafdd8690e23ba0434f02b0135dda06a800",
                 "079040f609472e9d619e5a1c63be39153ba82a86a2e4199ff2a1f58da762635f",
             ]),
-        Golden(mode: .single, compression: .gzip, level: .small, diffIDs: [single], digests: ["SMALL0"]),
         Golden(
-            mode: .split, compression: .gzip, level: .small, diffIDs: split, digests: ["SMALL1", "SMALL2", "SMALL3"]),
+            mode: .single, compression: .gzip, level: .small, diffIDs: [single],
+            digests: ["dbc9064f2ff403b916ac63c90d2bd2453f52eb9c0c5c0e50654a03de8f657760"]),
+        Golden(
+            mode: .split, compression: .gzip, level: .small, diffIDs: split,
+            digests: [
+                "b8f33058f3f07a67f2a3a93c1ba702fafe24c0c310b5a74957725da822bbc8af",
+                "9e2827cdcc365250b360cb4a9fab9c402e598c86dd0118b513144fdc90c40010",
+                "2c0063d18a91f1c7883d796f6d3693b78801e6607e388abcead321ee9f8f52e3",
+            ]),
     ]
 
     @Test("golden diffIDs and digests", arguments: goldens)

@@ -8,16 +8,16 @@ import Testing
 /// A build as it runs for root, in the tiny rootfs.
 @Suite("A sandbox", .serialized, .timeLimit(.minutes(10)))
 struct SandboxTests {
-    private static let hostUser: UInt32 = 1_900_000_001
+    static let hostUser: UInt32 = 1_900_000_001
 
     /// What a program printed, and how it ended.
-    private struct Run {
+    struct Run {
         let end: SandboxEnd
         let text: String
     }
 
     /// Runs a body with a sandbox in a directory of its own.
-    private static func with<Result: Sendable>(
+    static func with<Result: Sendable>(
         user: UInt32? = hostUser, _ body: (Sandbox) async throws -> Result
     ) async throws -> Result {
         try await withTemporaryDirectory { directory in
@@ -38,7 +38,7 @@ struct SandboxTests {
         }
     }
 
-    private static func run(_ sandbox: Sandbox, _ script: String) async throws -> Run {
+    static func run(_ sandbox: Sandbox, _ script: String) async throws -> Run {
         let text = Mutex([UInt8]())
         let end = try await sandbox.run(
             ["/bin/sh", "-c", script], environment: [("PATH", "/usr/bin:/bin"), ("GREETING", "hello")],
@@ -47,8 +47,8 @@ struct SandboxTests {
         return Run(end: end, text: text.withLock { String(decoding: $0, as: UTF8.self) })
     }
 
-    /// The processes of the sandbox's host user.
-    private static func processes() throws -> [Int] {
+    /// The processes of a sandbox's host user.
+    static func processes(of hostUser: UInt32 = hostUser) throws -> [Int] {
         try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap(Int.init).filter { process in
             let status = (try? String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)) ?? ""
             return status.contains("Uid:\t\(hostUser)\t")

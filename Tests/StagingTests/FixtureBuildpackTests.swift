@@ -77,6 +77,23 @@ struct FixtureBuildpackTests {
         }
     }
 
+    @Test("One that leaves links where the droplet and the result go gets no other file written to, or taken for them")
+    func links() async throws {
+        try await withBuildWorld { world in
+            let victim = world.directory + "/victim"
+            try world.put("untouched", at: victim)
+            let mode = "replace-droplet-by-link\n\(world.output)\n\(victim)\n"
+            let outcome = try await build(["hostile"], files: ["hostile-mode": mode], in: world)
+            #expect(outcome.log.contains("hostile: replace-droplet-by-link"))
+            #expect(try String(contentsOfFile: victim, encoding: .utf8) == "untouched")
+            #expect(outcome.error == nil, "\(outcome.log)")
+            for name in ["droplet.tgz", "result.json", "cache.tgz"] {
+                let type = try FileManager.default.attributesOfItem(atPath: world.output + "/" + name)[.type]
+                #expect(type as? FileAttributeType == .typeRegular, "\(name)")
+            }
+        }
+    }
+
     @Test(
         "One fails in each phase",
         arguments: [
