@@ -305,7 +305,7 @@ let package = Package(
             dependencies: [
                 "Bits", "Archive", "BitsAPI", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Layers",
                 "OCI",
-                "ObjectStore", "Rootfs", "TestSupport", httpTypes,
+                "ObjectStore", "Operations", "Rootfs", "TestSupport", httpTypes, logging,
             ], swiftSettings: strict),
         .testTarget(
             name: "OperatorAPITests",

@@ -1,5 +1,6 @@
 public import Archive
 public import Blobs
+import JSON
 public import Layers
 import OCI
 public import ObjectStore
@@ -13,8 +14,13 @@ public struct BitsLimits: Sendable {
     public var zip: ZipReader.Limits
     /// Where the memory for reading zips comes from; nil: from anywhere.
     public var memory: ArchiveMemory?
+    public var stash: StashRules
 
-    public init(bytes: Int64, zip: ZipReader.Limits = ZipReader.Limits(), memory: ArchiveMemory? = nil) {
+    public init(
+        bytes: Int64, zip: ZipReader.Limits = ZipReader.Limits(), memory: ArchiveMemory? = nil,
+        stash: StashRules = StashRules()
+    ) {
+        self.stash = stash
         self.bytes = bytes
         self.zip = zip
         self.memory = memory
@@ -52,6 +58,7 @@ public final class BitsCatalog: Sendable {
     let quotas: QuotaLedger
     let limits: BitsLimits
     let zips: ZipCheck
+    public let stash: Stash
     let now: @Sendable () -> Int64
 
     /// - Parameters:
@@ -68,6 +75,7 @@ public final class BitsCatalog: Sendable {
         self.limits = limits
         zips = ZipCheck(memory: limits.memory, limits: limits.zip)
         self.now = now
+        stash = Stash(records: records, blobs: blobs, rules: limits.stash, now: now)
     }
 
     package var store: any ObjectStore { records.store }
@@ -76,7 +84,7 @@ public final class BitsCatalog: Sendable {
         BitsKind.allCases.map { kind in
             RecordFolder(
                 BitsRecord.folder(kind), [RecordKind(kind.singular, BitsRecord.self) { BitsName($0)?.kind == kind }])
-        } + [RecordFolder(BitsJob.folder, [RecordKind("upload of bits", BitsJob.self)])]
+        } + [RecordFolder(BitsJob.folder, [RecordKind("upload of bits", BitsJob.self)]), Stash.folder]
 
     // MARK: reading
 
@@ -138,6 +146,9 @@ public final class BitsCatalog: Sendable {
             if let last = page.last { count.reached(last.name.repository, .bits) }
             for record in page { count.add(record.name.repository, record.size) }
         }
+        var bytes: Int64 = 0
+        try await stash.forEachBlob(in: reading) { files in bytes = bytes.clampedAdding(files.map(\.size).clampedSum) }
+        if let repository = try? RepositoryName(parsing: "cistern/resources") { count.add(repository, bytes) }
         count.goOn(.bits)
     }
 
@@ -146,12 +157,23 @@ public final class BitsCatalog: Sendable {
     /// Takes bits in. Durable on return; if it fails nothing is visible, and bits that were there before stay.
     ///
     /// Packages and buildpacks must be zips that can be unpacked anywhere; a build cache may be any bytes.
-    /// - Throws: `.empty`, `.tooLarge`, `.checksumMismatch`, `.archive`, `.input`, `.blob`, `.store`, `.cancelled`.
+    /// - Parameter resources: gives, once all bytes came, the files of the stash that are merged into a package; nil if
+    ///   the client names none. A package may then have no bytes of its own.
+    /// - Throws: `.empty`, `.tooLarge`, `.checksumMismatch`, `.unknownResource`, `.invalidDocument`, `.archive`,
+    ///   `.input`, `.blob`, `.store`, `.cancelled`.
     public func upload<Source: AsyncSequence & Sendable>(
-        _ upload: BitsUpload, from source: Source
+        _ upload: BitsUpload, from source: Source,
+        resources: () throws(BitsError) -> [StashedFile]? = { () throws(BitsError) in nil }
     ) async throws(BitsError) -> BitsRecord where Source.Element == [UInt8] {
         let reservation = quotas.reservation(for: upload.name.repository, .bits)
-        let received = try await receive(upload, from: source, reservation)
+        var received = try await receive(upload, from: source, reservation)
+        do throws(BitsError) {
+            if let files = try resources() { received = try await merge(received.staged, files, reservation) }
+            guard received.staged.size > 0 else { throw .empty }
+        } catch {
+            await received.staged.discard()
+            throw error
+        }
         let facts: BuildpackFacts?
         do throws(BitsError) {
             let reader = try await BitsError.ofBlobs(await received.staged.open())
@@ -186,10 +208,6 @@ public final class BitsCatalog: Sendable {
         } catch {
             await ingest.abort()
             throw BitsError(error, maximum: limits.bytes)
-        }
-        guard ingest.size > 0 else {
-            await ingest.abort()
-            throw .empty
         }
         return Received(
             staged: try await BitsError.ofBlobs(await ingest.finish()), digest: ingest.digest, sha1: ingest.sha1 ?? "")
@@ -238,6 +256,92 @@ public final class BitsCatalog: Sendable {
         quotas.removed()
         try await records.sync()
         return count
+    }
+
+    /// Merges files of the stash into a zip that a client sent, and keeps that one's files in the stash. The zip that was
+    /// sent stays its caller's.
+    /// - Parameter staged: may be empty.
+    func merge(
+        _ staged: StagedBlob, _ files: [StashedFile], _ reservation: QuotaReservation?
+    ) async throws(BitsError) -> Received {
+        let reader = staged.size == 0 ? nil : try await BitsError.ofBlobs(await staged.open())
+        let merged = try await merge(reader, files, reservation)
+        await staged.discard()
+        return merged
+    }
+
+    /// - Parameter reader: closed on return; nil: there is nothing to merge the files into.
+    func merge(
+        _ reader: (any ObjectReader)?, _ files: [StashedFile], _ reservation: QuotaReservation?
+    ) async throws(BitsError) -> Received {
+        var merge = try PackageMerge(
+            stash: stash, limits: limits,
+            into: BlobIngest(
+                into: blobs, hashesSHA1: true, reservation: reservation, maximum: limits.bytes, use: .rarely))
+        do throws(BitsError) {
+            if let reader { try await merge.read(reader) }
+            try await merge.add(files)
+            await reader?.close()
+            guard var written = try await merge.finish() else { throw .empty }
+            return Received(
+                staged: try await BitsError.ofBlobs(await written.finish()), digest: written.digest,
+                sha1: written.sha1 ?? "")
+        } catch {
+            await reader?.close()
+            await merge.abort()
+            throw error
+        }
+    }
+
+    /// Keeps the files of a zip in the stash, durably.
+    /// - Returns: all its files, those included that are too small or too large to be kept.
+    public func stash<Source: AsyncSequence & Sendable>(
+        filesOf source: Source, length: Int64?
+    ) async throws(BitsError) -> [StashedFile] where Source.Element == [UInt8] {
+        var ingest = BlobIngest(into: blobs, maximum: limits.bytes)
+        do throws(IngestError) { try await ingest.append(source, length: length) } catch {
+            await ingest.abort()
+            throw BitsError(error, maximum: limits.bytes)
+        }
+        let staged = try await BitsError.ofBlobs(await ingest.finish())
+        do throws(BitsError) {
+            guard staged.size > 0 else { throw .empty }
+            let reader = try await BitsError.ofBlobs(await staged.open())
+            let files: [StashedFile]
+            do throws(BitsError) {
+                var merge = try PackageMerge(stash: stash, limits: limits, into: nil)
+                try await merge.read(reader)
+                files = merge.files
+            } catch {
+                await reader.close()
+                throw error
+            }
+            await reader.close()
+            await staged.discard()
+            try await BitsError.ofStore(await OtherContent.announce(in: records.store))
+            try await records.sync()
+            return files
+        } catch {
+            await staged.discard()
+            throw error
+        }
+    }
+
+    /// A zip of files of the stash, merged into one that a client sent, which is not kept.
+    /// - Returns: the zip. Its reader's owner discards it.
+    package func bundle<Source: AsyncSequence & Sendable>(
+        _ source: Source, length: Int64?, resources: () throws(BitsError) -> [StashedFile]
+    ) async throws(BitsError) -> StagedBlob where Source.Element == [UInt8] {
+        var ingest = BlobIngest(into: blobs, maximum: limits.bytes)
+        do throws(IngestError) { try await ingest.append(source, length: length) } catch {
+            await ingest.abort()
+            throw BitsError(error, maximum: limits.bytes)
+        }
+        let staged = try await BitsError.ofBlobs(await ingest.finish())
+        do throws(BitsError) { return try await merge(staged, try resources(), nil).staged } catch {
+            await staged.discard()
+            throw error
+        }
     }
 
     /// Looks into bits that must be a zip, and closes their reader.

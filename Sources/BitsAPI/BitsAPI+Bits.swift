@@ -6,6 +6,7 @@ import HTTPTypes
 import Identity
 import JSON
 import OCI
+import Runtime
 
 extension BitsAPI {
     /// Adds the routes of packages, buildpacks and build caches.
@@ -60,22 +61,42 @@ extension BitsAPI {
     /// Takes bits in, from the body or from a form's field; or copies those that the body names.
     private func take(_ request: Request, as name: BitsName, _ fields: Set<String>) async throws -> Response {
         let user = request.principal?.name ?? ""
-        switch try await UploadedBits(request, maximum: settings.maximumDroplet, fields) {
+        let texts = name.kind == .packages ? FormTexts(["resources"], maximum: Self.maximumList) : nil
+        switch try await UploadedBits(request, maximum: settings.maximumDroplet, fields, texts: texts) {
         case .copy(let source):
             return .json(try await bits.copy(try name.sibling(source), to: name, by: user).document, status: .created)
-        case .bytes(let bytes): return try await take(request, as: name, bytes, length: bytes.length)
-        case .file(let file): return try await take(request, as: name, file, length: file.length)
+        case .bytes(let bytes): return try await take(request, as: name, bytes, length: bytes.length, nil)
+        case .file(let file): return try await take(request, as: name, file, length: file.length, texts)
         }
     }
 
     private func take<Source: AsyncSequence & Sendable>(
-        _ request: Request, as name: BitsName, _ source: Source, length: Int64?
+        _ request: Request, as name: BitsName, _ source: Source, length: Int64?, _ texts: FormTexts?
     ) async throws -> Response where Source.Element == [UInt8] {
         let upload = BitsUpload(
             name: name, checksum: try request.headers[.digest].map { try Checksum(digestHeader: $0) },
             by: request.principal?.name ?? "", length: length,
             buildpack: name.kind == .buildpacks ? try BuildpackFacts(request) : BuildpackFacts())
-        return .json(try await bits.upload(upload, from: source).document, status: .created)
+        let resources: () throws(BitsError) -> [StashedFile]? = { () throws(BitsError) in
+            try texts?["resources"].map { (bytes) throws(BitsError) in
+                try StashedFile.list(try? JSONValue(parsing: bytes))
+            }
+        }
+        guard try request.isAsynchronous else {
+            let record = try await bits.upload(upload, from: source, resources: resources)
+            return .json(record.document, status: .created)
+        }
+        return processing(try await bits.accept(upload, from: source, resources: resources))
+    }
+
+    /// The answer to an upload whose outcome the controller will be told.
+    func processing(_ job: BitsJob) -> Response {
+        uploads.wake()
+        return .json(
+            [
+                "guid": .string(job.guid), "state": "PROCESSING_UPLOAD", "type": "bits",
+                "created_at": .string(Timestamp(nanoseconds: job.begun).rfc3339),
+            ], status: .accepted)
     }
 
     /// The most buildpacks that are listed.
@@ -87,6 +108,13 @@ extension BitsAPI {
             ($0.buildpack?.position ?? .max, $0.name.guid) < ($1.buildpack?.position ?? .max, $1.name.guid)
         }
         return .json(["buildpacks": .array(sorted.map(\.document))])
+    }
+}
+
+extension Request {
+    /// Whether the client does not wait for the outcome: `?async=true`.
+    var isAsynchronous: Bool {
+        get throws(HTTPFailure) { try query("async") == "true" }
     }
 }
 

@@ -1,3 +1,4 @@
+import Bits
 import Blobs
 import Droplets
 import HTTPServer
@@ -44,6 +45,13 @@ extension BitsAPI {
         case .copy(let source): record = try await copy(source, request, checksum)
         case .bytes(let bytes): record = try await upload(request, bytes, length: bytes.length, checksum)
         case .file(let file): record = try await upload(request, file, length: file.length, checksum)
+        }
+        // A droplet is converted while it arrives, so that nothing is left to do but to tell the controller.
+        if try request.isAsynchronous {
+            return processing(
+                try await bits.accept(
+                    .ready(sha1: record.sha1, sha256: record.hash), kind: "droplets", guid: record.guid.text,
+                    by: record.uploadedBy))
         }
         return .json(
             .object(readyBits(record.guid.text, record.uploaded, sha1: record.sha1, sha256: record.hash)),

@@ -1,7 +1,7 @@
-public import Bits
+package import Bits
 public import Droplets
 public import HTTPServer
-public import Identity
+package import Identity
 import Images
 public import Layers
 public import Rootfs
@@ -9,7 +9,8 @@ public import Rootfs
 /// The routes that the cloud controller's bits client and staging jobs use.
 public struct BitsAPI: Sendable {
     let droplets: DropletCatalog
-    let bits: BitsCatalog
+    let uploads: BitsUploads
+    var bits: BitsCatalog { uploads.catalog }
     let signer: URLSigner
     let settings: Settings
 
@@ -38,9 +39,10 @@ public struct BitsAPI: Sendable {
         }
     }
 
-    public init(droplets: DropletCatalog, bits: BitsCatalog, signer: URLSigner, settings: Settings) {
+    /// - Parameter uploads: finishes uploads whose clients don't wait.
+    package init(droplets: DropletCatalog, uploads: BitsUploads, signer: URLSigner, settings: Settings) {
         self.droplets = droplets
-        self.bits = bits
+        self.uploads = uploads
         self.signer = signer
         self.settings = settings
     }
@@ -50,6 +52,7 @@ public struct BitsAPI: Sendable {
         addDropletRoutes(to: &routes)
         var others = Routes(errors: BitsErrors(isTerse: true))
         addBitsRoutes(to: &others)
+        addStashRoutes(to: &others)
         routes.add(others)
         var signing = Routes(errors: BitsErrors(isTerse: true))
         addSignRoute(to: &signing, for: routes)

@@ -17,15 +17,18 @@ enum UploadedBits: Sendable {
     /// - Parameters:
     ///   - maximum: in bytes.
     ///   - fields: of a form, one of which has the bits.
+    ///   - texts: keeps other fields of the form.
     /// - Throws: 400 for a form without a usable boundary, or a copy request that names nothing.
-    init(_ request: Request, maximum: Int64, _ fields: Set<String>) async throws {
+    init(
+        _ request: Request, maximum: Int64, _ fields: Set<String>, texts: FormTexts? = nil
+    ) async throws {
         let type = request.headers[.contentType]?.lowercased() ?? ""
         let isJSON = type.hasPrefix("application/json")
         let body = try request.body(maximum: isJSON ? Self.maximumCopy : maximum)
         // The controller's client sends copy requests with whatever type its HTTP library puts there.
         let isSmall = body.length.map { $0 <= Self.maximumCopy } ?? false
         guard isJSON || isSmall, !type.hasPrefix("multipart/") else {
-            self = .file(try request.file(named: fields, in: body))
+            self = .file(try request.file(named: fields, in: body, texts: texts))
             return
         }
         let bytes = try await body.collect()

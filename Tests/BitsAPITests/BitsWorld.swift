@@ -8,8 +8,10 @@ import Identity
 import Images
 import JSON
 import Layers
+import Logging
 import OCI
 import ObjectStore
+import Operations
 import Rootfs
 import Synchronization
 
@@ -22,6 +24,8 @@ struct BitsWorld: Sendable {
     let store: InstrumentedObjectStore
     let droplets: DropletCatalog
     let bits: BitsCatalog
+    let operations: OperationRunner
+    let uploads: BitsUploads
     let signer: URLSigner
     private let routes: Routes
 
@@ -35,19 +39,29 @@ struct BitsWorld: Sendable {
     }
 
     /// - Parameter fault: of the store: what it throws is thrown instead of a call.
-    init(fault: @escaping InstrumentedObjectStore.Fault = { _, _ in }) throws {
-        store = InstrumentedObjectStore(MemoryObjectStore(), fault: fault)
+    init(
+        memory: MemoryObjectStore = MemoryObjectStore(), listener: (any BitsListener)? = nil,
+        fault: @escaping InstrumentedObjectStore.Fault = { _, _ in }
+    ) throws {
+        store = InstrumentedObjectStore(memory, fault: fault)
         let blobs = BlobStore(store: store, now: { 1 })
         droplets = DropletCatalog(
             store: store, blobs: blobs, conversions: 2, now: { 1_800_000_000_000_000_000 }
         )
         bits = BitsCatalog(
-            store: store, blobs: blobs, limits: BitsLimits(bytes: Self.maximumDroplet),
+            store: store, blobs: blobs,
+            limits: BitsLimits(bytes: Self.maximumDroplet, stash: StashRules(sizes: 5...(1 << 20))),
             now: { 1_800_000_000_000_000_000 })
+        operations = OperationRunner(
+            store: store, isExclusive: true, describe: { .init(code: "", message: "\($0)") },
+            now: { 1_800_000_000_000_000_000 }, logger: Logger(label: "test"))
+        uploads = BitsUploads(
+            catalog: bits, operations: operations, listener: listener, now: { 1_800_000_000_000_000_000 },
+            logger: Logger(label: "test"))
         signer = URLSigner(try URLKeys(parsing: "id \(String(repeating: "s", count: 32))"))
         routes =
             BitsAPI(
-                droplets: droplets, bits: bits, signer: signer,
+                droplets: droplets, uploads: uploads, signer: signer,
                 settings: BitsAPI.Settings(
                     maximumDroplet: Self.maximumDroplet, limits: ConversionLimits(),
                     layout: DropletLayout(mode: .single),

@@ -96,7 +96,7 @@ struct URLSignerTests {
             ("two signatures", "PUT", good + "&signature=x", false),
             ("an empty signature", "PUT", "\(path)?signature=&expires=\(Self.seconds + 1)&AccessKeyId=new", false),
             ("a short signature", "PUT", good.replacing(/signature=../, with: "signature="), false),
-            ("capitals", "PUT", good.replacing(/signature=\w+/) { $0.output.uppercased() }, false),
+            ("capitals", "PUT", good.replacing(/signature=(\w+)/) { "signature=\($0.output.1.uppercased())" }, false),
             ("another time", "PUT", good.replacing("\(Self.seconds + 3600)", with: "\(Self.seconds + 3599)"), false),
             ("no time", "PUT", good.replacing("expires=", with: "expired="), false),
             ("a time that is none", "PUT", good.replacing("expires=", with: "expires=-"), false),

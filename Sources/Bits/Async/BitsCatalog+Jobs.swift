@@ -1,5 +1,6 @@
 import Archive
 import Blobs
+import JSON
 import OCI
 package import ObjectStore
 import Records
@@ -9,16 +10,31 @@ extension BitsCatalog {
     /// Takes the bytes of bits in, for a client that does not wait for the rest. Durable on return.
     /// - Throws: `.empty`, `.tooLarge`, `.checksumMismatch`, `.input`, `.blob`, `.store`, `.cancelled`.
     package func accept<Source: AsyncSequence & Sendable>(
-        _ upload: BitsUpload, from source: Source
+        _ upload: BitsUpload, from source: Source,
+        resources: () throws(BitsError) -> [StashedFile]? = { () throws(BitsError) in nil }
     ) async throws(BitsError) -> BitsJob where Source.Element == [UInt8] {
         let reservation = quotas.reservation(for: upload.name.repository, .bits)
         let received = try await receive(upload, from: source, reservation)
+        var list: Digest?
+        do throws(BitsError) {
+            if let files = try resources() {
+                let bytes = JSONValue.array(files.map(\.json)).canonicalBytes
+                guard bytes.count <= ObjectLimits.smallObject else {
+                    throw .invalidDocument("the list of files has more than \(ObjectLimits.smallObject) bytes")
+                }
+                list = try await BitsError.ofBlobs(await blobs.put(bytes)).digest
+            }
+            guard list != nil || received.staged.size > 0 else { throw .empty }
+        } catch {
+            await received.staged.discard()
+            throw error
+        }
         _ = try await BitsError.ofBlobs(await blobs.publish(received.staged, as: received.digest))
         return try await keep(
             BitsJob(
                 id: BitsJob.makeID(now()), kind: upload.name.kind.rawValue, guid: upload.name.guid,
                 stack: upload.name.stack, digest: received.digest, sha1: received.sha1, size: received.staged.size,
-                by: upload.by, buildpack: upload.buildpack, begun: now()))
+                by: upload.by, buildpack: upload.buildpack, resources: list, begun: now()))
     }
 
     /// Notes an outcome that the controller has to be told, durably.
@@ -61,12 +77,28 @@ extension BitsCatalog {
         let reservation = quotas.reservation(for: name.repository, .bits)
         try await BitsError.ofBlobs(await reservation.cover(job.size))
         guard try await BitsError.ofBlobs(await blobs.renew(digest)) != nil else { throw .blob(.missing(digest)) }
-        let reader = try await BitsError.ofBlobs(await blobs.open(digest)).reader
+        var (sha1, size) = (job.sha1, job.size)
+        var final = digest
+        if let list = job.resources {
+            let merged = try await merge(job, digest, list, reservation)
+            _ = try await BitsError.ofBlobs(await blobs.publish(merged.staged, as: merged.digest))
+            (final, sha1, size) = (merged.digest, merged.sha1, merged.staged.size)
+        }
+        let reader = try await BitsError.ofBlobs(await blobs.open(final)).reader
         let facts = try await inspect(reader, name.kind, job.buildpack)
         return try await keep(
             BitsRecord(
-                name: name, digest: digest, sha1: job.sha1, size: job.size, uploaded: Timestamp(nanoseconds: now()),
+                name: name, digest: final, sha1: sha1, size: size, uploaded: Timestamp(nanoseconds: now()),
                 uploadedBy: job.by, buildpack: facts), reservation)
+    }
+
+    private func merge(
+        _ job: BitsJob, _ digest: Digest, _ list: Digest, _ reservation: QuotaReservation
+    ) async throws(BitsError) -> Received {
+        let bytes = try await BitsError.ofBlobs(await blobs.read(list, maximum: ObjectLimits.smallObject))
+        let files = try StashedFile.list(try? JSONValue(parsing: bytes))
+        let reader = job.size == 0 ? nil : try await BitsError.ofBlobs(await blobs.open(digest)).reader
+        return try await merge(reader, files, reservation)
     }
 
     /// Forgets an upload whose outcome was told, durably.

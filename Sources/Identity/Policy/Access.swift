@@ -139,6 +139,9 @@ public struct AccessTable: Sendable {
         Row("DELETE", "/buildpack_cache/entries/:guid/:stack", .role(.operator)),
         Row("DELETE", "/buildpack_cache/entries/:guid", .role(.operator)),
         Row("DELETE", "/buildpack_cache/entries", .role(.operator)),
+        Row("POST", "/app_stash/matches", .role(.stage)),
+        Row("POST", "/app_stash/entries", .role(.stage)),
+        Row("POST", "/app_stash/bundles", .role(.stage)),
     ]
 
     private static let operators = [

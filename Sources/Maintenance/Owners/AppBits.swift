@@ -18,6 +18,7 @@ package struct AppBits: ContentOwner {
         try await bits.forEachPage(in: reading) { page in found += page.map(\.digest) }
         for job in try await bits.jobs(in: reading) { found += job.digests }
         mark.insert(found)
+        try await bits.stash.forEachBlob(in: reading) { files in mark.insert(files.map(\.digest)) }
     }
 
     package func usage(_ count: QuotaCount, in reading: any ObjectStore) async throws {

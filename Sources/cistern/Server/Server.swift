@@ -96,6 +96,9 @@ struct Server {
             store: store, unreadable: unreadable, isExclusive: true, describe: { OperatorErrors.describe($0) },
             now: SystemClock.now, logger: logger)
         try await operations.interruptLost()
+        let bitsUploads = BitsUploads(
+            catalog: bits, operations: operations, listener: try settings.controller(), now: SystemClock.now,
+            logger: logger)
         let background = BackgroundExecutor(threads: 2)
         let work = StoreMaintenance(
             operations: operations,
@@ -109,7 +112,8 @@ struct Server {
             RegistryAPI(
                 images: images, registry: registry, uploads: uploads, blobs: blobs, redirects: settings.redirects
             ).routes)
-        routes.add(BitsAPI(droplets: droplets, bits: bits, signer: signer, settings: settings.bits(memory)).routes)
+        routes.add(
+            BitsAPI(droplets: droplets, uploads: bitsUploads, signer: signer, settings: settings.bits(memory)).routes)
         routes.add(
             OperatorAPI(
                 rootfs: rootfs, builds: builds, droplets: droplets, images: images, pins: pins, retention: retention,
@@ -126,7 +130,7 @@ struct Server {
         let group = ServiceGroup(
             configuration: .init(
                 services: [
-                    BackgroundOperations(operations: operations),
+                    BackgroundOperations(operations: operations), BackgroundUploads(uploads: bitsUploads),
                     Schedules(
                         work: work, uploads: uploads, droplets: droplets,
                         collectionInterval: settings.collectionInterval, executor: background, logger: logger),
@@ -150,6 +154,15 @@ struct BackgroundOperations: Service {
         // The work ends (`OperationsEnd`) before it is this service's turn to stop, and a service that returns before
         // its turn brings all others down.
         try? await gracefulShutdown()
+    }
+}
+
+/// Finishes uploads of bits whose clients don't wait.
+struct BackgroundUploads: Service {
+    let uploads: BitsUploads
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown { await uploads.run() }
     }
 }
 

@@ -11,6 +11,7 @@ import OCI
 import OperatorAPI
 import Rootfs
 import Signatures
+import Transfer
 
 /// The server's settings, checked before anything starts.
 struct ServerSettings: Sendable {
@@ -48,6 +49,11 @@ struct ServerSettings: Sendable {
     /// The keys that provenance is signed with; without any it is not signed.
     let signingKeys: [SigningKey]
     let rootfsMustBeSigned: Bool
+    /// Where the cloud controller is told what came of uploads that nobody waited for; nil: nowhere.
+    let controllerURL: String?
+    /// The files of authorities, and of certificate and key, for that.
+    let controllerAuthority: String?
+    let controllerIdentity: (certificate: String, key: String)?
     let drainTime: Duration
     let logLevel: Logger.Level
 
@@ -114,6 +120,19 @@ struct ServerSettings: Sendable {
         deltas = hasDeltas ? policy : nil
         signingKeys = try SigningKey.read(source.text(.provenanceKey))
         rootfsMustBeSigned = try source.value(.rootfsSignatures) { ["required": true, "optional": false][$0] }
+        func path(_ setting: Setting) -> String? {
+            let text = source.text(setting)
+            return text.isEmpty ? nil : text
+        }
+        controllerURL = path(.controllerURL)
+        controllerAuthority = path(.controllerAuthority)
+        let identity = (path(.controllerCertificate), path(.controllerKey))
+        guard (identity.0 == nil) == (identity.1 == nil) else {
+            throw CommandError(
+                "\(Setting.controllerCertificate.key) and \(Setting.controllerKey.key) go together: give both or none")
+        }
+        controllerIdentity = identity.0.flatMap { certificate in identity.1.map { (certificate, $0) } }
+        _ = try Self.controller(controllerURL, controllerAuthority, controllerIdentity)
         drainTime = .seconds(try source.value(.drainSeconds) { Self.number($0, 0...3600) })
         logLevel = try source.value(.logLevel, Logger.Level.init(rawValue:))
     }
@@ -157,6 +176,20 @@ extension ServerSettings {
         zip.entries = limits.entries
         zip.bytes = limits.outputBytes
         return BitsLimits(bytes: maximumUpload, zip: zip, memory: limits.memory)
+    }
+
+    /// Who is told what came of uploads; nil: nobody.
+    func controller() throws -> (any BitsListener)? {
+        try Self.controller(controllerURL, controllerAuthority, controllerIdentity)
+    }
+
+    private static func controller(
+        _ url: String?, _ authority: String?, _ identity: (certificate: String, key: String)?
+    ) throws -> (any BitsListener)? {
+        guard let url else { return nil }
+        do { return ControllerListener(client: try .init(url: url, authority: authority, identity: identity)) } catch {
+            throw CommandError("\(Setting.controllerURL.key) can't be used: \(error.description)")
+        }
     }
 
     /// How many droplets are converted at the same time: no more than the memory for archives allows if all of them

@@ -98,6 +98,18 @@ struct Setting: Hashable, Sendable {
         key: "provenance.key", fallback: "",
         help:
             "PEM files with Ed25519 private keys that provenance is signed with, separated by commas; empty: it is not")
+    static let controllerURL = Setting(
+        key: "controller.url", fallback: "",
+        help:
+            "where the cloud controller is told what came of uploads with async=true, as in https://cc:9023/internal/v4"
+    )
+    static let controllerAuthority = Setting(
+        key: "controller.authority", fallback: "",
+        help: "a PEM file with authorities that the controller's certificate may be signed by besides the system's")
+    static let controllerCertificate = Setting(
+        key: "controller.certificate", fallback: "", help: "a PEM file with the certificate shown to the controller")
+    static let controllerKey = Setting(
+        key: "controller.key", fallback: "", help: "a PEM file with that certificate's key")
     static let drainSeconds = Setting(
         key: "drain-seconds", fallback: "25", help: "how long running transfers may go on after SIGTERM")
     static let logLevel = Setting(
@@ -111,7 +123,7 @@ struct Setting: Hashable, Sendable {
         connectionsOfAddress, requestsOfAddress, memoryBytes, storeBytes, countInterval, collectionInterval,
         collectionGrace,
         keptDroplets, keptRootfs, untaggedAge, reportAge, rootfsSignatures, rootfsDelta, deltaShare, deltaChain,
-        provenanceKey,
+        provenanceKey, controllerURL, controllerAuthority, controllerCertificate, controllerKey,
         drainSeconds, logLevel,
     ]
 }
