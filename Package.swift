@@ -154,7 +154,10 @@ let package = Package(
         .executableTarget(name: "stage-upload", dependencies: ["Staging", "Transfer"], swiftSettings: strict),
         .target(
             name: "StagingService",
-            dependencies: ["Archive", "CLinux", "CSeccomp", "JSON", "OCI", "Runtime", "Staging", "Transfer"],
+            dependencies: [
+                "Archive", "Blobs", "CLinux", "CSeccomp", "Images", "JSON", "Layers", "Maintenance", "OCI",
+                "ObjectStore", "Records", "Rootfs", "Runtime", "Staging", "Transfer", logging,
+            ],
             swiftSettings: strict),
         .target(name: "Logs", dependencies: ["Runtime", logging, nioPosix], swiftSettings: strict),
         .target(
@@ -204,6 +207,9 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        .target(
+            name: "StagingAPI", dependencies: ["HTTPServer", "Identity", "JSON", "StagingService", httpTypes, logging],
+            swiftSettings: strict),
         .executableTarget(
             name: "cistern",
             dependencies: [
@@ -211,7 +217,7 @@ let package = Package(
                 "Layers", "Logs", "Maintenance", "ObjectStore", "OCI", "Operations", "OperatorAPI", "OperatorModel",
                 "Packages",
                 "Records", "Registry", "RegistryAPI",
-                "Rootfs", "Runtime", "Signatures", "StagingService", "Transfer", argumentParser, configuration, logging, nioCore,
+                "Rootfs", "Runtime", "Signatures", "StagingAPI", "StagingService", "Transfer", argumentParser, configuration, logging, nioCore,
                 nioSSL, serviceLifecycle, unixSignals, yams,
             ], swiftSettings: strict),
 
@@ -321,7 +327,8 @@ let package = Package(
             name: "StagingTests", dependencies: ["Archive", "JSON", "Launcher", "Staging", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
-            name: "StagingServiceTests", dependencies: ["StagingService", "TestSupport", "Transfer"],
+            name: "StagingServiceTests",
+            dependencies: ["JSON", "OCI", "ObjectStore", "StagingService", "TestSupport", "Transfer", logging],
             swiftSettings: strict),
         .testTarget(name: "LauncherTests", dependencies: ["JSON", "Launcher"], swiftSettings: strict),
         .testTarget(

@@ -59,12 +59,13 @@ package struct ContentOwners: Sendable {
     package let all: [any ContentOwner]
 
     package init(
-        registry: Registry, images: DerivedImages, builds: BuildRootfsCatalog, bits: BitsCatalog, pins: RunningImages
+        registry: Registry, images: DerivedImages, builds: BuildRootfsCatalog, bits: BitsCatalog, pins: RunningImages,
+        others: [any ContentOwner] = []
     ) {
         all = [
             AppDroplets(images: images), AppBits(bits: bits), RootfsVersions(images: images),
             BuildRootfsVersions(builds), ImageRecipes(images: images), PushedRepositories(registry: registry), pins,
-        ]
+        ] + others
     }
 
     /// - Parameter all: the owners, in the order in which they are called.

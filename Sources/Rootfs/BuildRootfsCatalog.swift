@@ -95,6 +95,8 @@ public final class BuildRootfsCatalog: Sendable {
         let received = try await RootfsReceiver(blobs: blobs).take(request, from: source, logger: logger)
         let version = received.version(request, at: Timestamp(nanoseconds: now()))
         return try await changes.run(cancelled: .cancelled) { () throws(ImageError) in
+            // Binaries of before know no owner of its layer, and would collect that.
+            try await ImageError.ofStore(await OtherContent.announce(in: records.store))
             // A stored version does not change; importing it again replaces a damaged record.
             let stored = try await records.update(
                 try Self.key(version), as: RootfsVersion.self, replacingDamaged: true

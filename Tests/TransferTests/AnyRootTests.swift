@@ -78,15 +78,18 @@ struct AnyRootTests {
         }
     }
 
-    /// Starts a step by the loader that lies beside it. There is no /proc and no /dev.
-    private static func start(_ program: String, _ arguments: [String], in root: String) async throws -> CommandResult {
+    /// Starts a step by the loader that lies beside it. There is no /dev, and /proc as every container has it.
+    private static func start(
+        _ program: String, _ arguments: [String], in root: String, hasProc: Bool = true
+    ) async throws -> CommandResult {
         try await run(
-            "chroot",
+            "unshare",
             [
-                root, "/lifecycle/lib/ld.so", "--inhibit-cache", "--library-path", "/lifecycle/lib",
-                "/lifecycle/\(program)",
-            ]
-                + ["--buildpacks", "/buildpacks", "--task", "/task.json"] + arguments)
+                "--mount", "--propagation", "slave", "--", "sh", "-c",
+                #"root=$1; shift; [ "$1" = no ] || mount -t proc proc "$root/proc"; shift; exec chroot "$root" "$@""#,
+                "sh", root, hasProc ? "yes" : "no", "/lifecycle/lib/ld.so", "--inhibit-cache", "--library-path",
+                "/lifecycle/lib", "/lifecycle/\(program)", "--buildpacks", "/buildpacks", "--task", "/task.json",
+            ] + arguments)
     }
 
     @Test("each step starts there, looks a name up, and does its work", arguments: Root.allCases)
@@ -97,7 +100,7 @@ struct AnyRootTests {
             try await runSuccessfully(
                 Programs.repository + "/.ci/bundle",
                 [root + "/lifecycle", Programs.path(of: "stage-download"), Programs.path(of: "stage-upload")])
-            for name in ["buildpacks", "out", "etc", "tmp"] {
+            for name in ["buildpacks", "out", "etc", "tmp", "proc"] {
                 try FileManager.default.createDirectory(atPath: root + "/" + name, withIntermediateDirectories: true)
             }
             let name = "files.cistern.test"
@@ -116,6 +119,8 @@ struct AnyRootTests {
                     "BUILDPACKS": [["key": "k", "name": "n", "url": .string(base + "/pack")]],
                 ]
                 try world.write(task.canonicalBytes, "root/task.json")
+                let bare = try await Self.start("stage-download", ["--workspace", "/w"], in: root, hasProc: false)
+                #expect(bare.status == 1 && bare.errors.contains("there is no /proc here"), "\(bare)")
                 let refused = try await Self.start("stage-download", ["--allow-http", "--workspace", "/w"], in: root)
                 #expect(refused.errors.contains("is or has a loopback address (127.0.0.1)"), "\(refused.errors)")
                 let allowed = ["--allow-http", "--allow-host", name]

@@ -93,7 +93,7 @@ public struct AccessTable: Sendable {
     /// every build, are written by operators alone, and so are all deletions. A droplet can be read by users who may pull its image, and deleted by operators
     /// alone, since apps may run from it. URLs are signed for whoever may use them, and never for DELETE. A cluster's
     /// agent reads manifests, to resolve tags, and reports what runs in its own cluster.
-    public static let cistern = AccessTable(platform + registry + bits + operators)
+    public static let cistern = AccessTable(platform + registry + bits + staging + operators)
 
     private static let platform = [
         Row("GET", "/healthz", .open),
@@ -142,6 +142,13 @@ public struct AccessTable: Sendable {
         Row("POST", "/app_stash/matches", .role(.stage)),
         Row("POST", "/app_stash/entries", .role(.stage)),
         Row("POST", "/app_stash/bundles", .role(.stage)),
+    ]
+
+    private static let staging = [
+        Row("POST", "/stage/:guid", .role(.stage)),
+        Row("GET", "/stage/:guid", .role(.stage)),
+        Row("GET", "/stage/:guid/log", .role(.stage)),
+        Row("DELETE", "/stage/:guid", .role(.stage)),
     ]
 
     private static let operators = [

@@ -1,7 +1,7 @@
 import AsyncHTTPClient
 import CLinux
 import Glibc
-import JSON
+package import JSON
 import NIOCore
 import NIOHTTP1
 package import OCI
@@ -216,6 +216,11 @@ extension TaskClient {
             }
             try await send(request, deadline)
         }
+    }
+
+    /// Posts a JSON document, likewise.
+    package func post(_ json: JSONValue, to url: TransferURL) async throws {
+        try await send(json, .POST, to: url) { _ in }
     }
 
     private func send(_ request: Request, _ deadline: ContinuousClock.Instant) async throws {

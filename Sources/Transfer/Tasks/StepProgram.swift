@@ -106,6 +106,10 @@ package enum StepProgram {
             exit(0)
         }
         do {
+            // libdispatch counts threads there, and ends a process at some moment or other where it can't.
+            guard access("/proc/self/task", R_OK) == 0 else {
+                throw TransferFailure(.file, "there is no /proc here: mount it, as every container has it")
+            }
             let arguments = try StepArguments(words, all)
             let variables = try TaskVariables(
                 environment: ProcessInfo.processInfo.environment, file: arguments["--task"])

@@ -10,6 +10,7 @@ import Records
 import Registry
 import Rootfs
 import Runtime
+import StagingService
 
 /// Verifies the store of a server that does not run, or does not start. Meanwhile it owns the store, as a server does.
 struct OfflineVerification {
@@ -53,7 +54,7 @@ struct OfflineVerification {
             bits: BitsCatalog(
                 store: store, blobs: blobs, limits: BitsLimits(bytes: .max), unreadable: unreadable,
                 now: SystemClock.now),
-            pins: pins)
+            pins: pins, others: [StagingTaskRecords()])
         return try await Verifier(owners: owners, blobs: blobs, reading: store)
             .verify(rate: rate, repair: repair, progress: progress)
     }

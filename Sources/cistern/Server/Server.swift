@@ -18,6 +18,8 @@ import RegistryAPI
 import Rootfs
 import Runtime
 import ServiceLifecycle
+import StagingAPI
+import StagingService
 import UnixSignals
 
 /// The server: everything put together, from the directory up to the sockets.
@@ -99,10 +101,13 @@ struct Server {
         let bitsUploads = BitsUploads(
             catalog: bits, operations: operations, listener: try settings.controller(), now: SystemClock.now,
             logger: logger)
+        let staging = try makeStaging(store, unreadable, rootfs, builds, logger)
         let background = BackgroundExecutor(threads: 2)
         let work = StoreMaintenance(
             operations: operations,
-            owners: ContentOwners(registry: registry, images: images, builds: builds, bits: bits, pins: pins),
+            owners: ContentOwners(
+                registry: registry, images: images, builds: builds, bits: bits, pins: pins,
+                others: [StagingTaskRecords()]),
             retention: retention, blobs: blobs, quotas: quotas, reading: files, executor: background,
             now: SystemClock.now, logger: logger)
 
@@ -114,6 +119,7 @@ struct Server {
             ).routes)
         routes.add(
             BitsAPI(droplets: droplets, uploads: bitsUploads, signer: signer, settings: settings.bits(memory)).routes)
+        routes.add(StagingAPI(tasks: staging).routes)
         routes.add(
             OperatorAPI(
                 rootfs: rootfs, builds: builds, droplets: droplets, images: images, pins: pins, retention: retention,
@@ -131,6 +137,7 @@ struct Server {
             configuration: .init(
                 services: [
                     BackgroundOperations(operations: operations), BackgroundUploads(uploads: bitsUploads),
+                    StagingRuns(tasks: staging),
                     Schedules(
                         work: work, uploads: uploads, droplets: droplets,
                         collectionInterval: settings.collectionInterval, executor: background, logger: logger),

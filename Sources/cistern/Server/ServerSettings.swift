@@ -54,6 +54,7 @@ struct ServerSettings: Sendable {
     /// The files of authorities, and of certificate and key, for that.
     let controllerAuthority: String?
     let controllerIdentity: (certificate: String, key: String)?
+    let staging: StagingSettings?
     let drainTime: Duration
     let logLevel: Logger.Level
 
@@ -133,6 +134,7 @@ struct ServerSettings: Sendable {
         }
         controllerIdentity = identity.0.flatMap { certificate in identity.1.map { (certificate, $0) } }
         _ = try Self.controller(controllerURL, controllerAuthority, controllerIdentity)
+        staging = try StagingSettings(source)
         drainTime = .seconds(try source.value(.drainSeconds) { Self.number($0, 0...3600) })
         logLevel = try source.value(.logLevel, Logger.Level.init(rawValue:))
     }
@@ -153,7 +155,7 @@ struct ServerSettings: Sendable {
         return match.name.map { $0.contains(".") } ?? true
     }
 
-    private static func number(_ text: String, _ range: ClosedRange<Int64>) -> Int64? {
+    static func number(_ text: String, _ range: ClosedRange<Int64>) -> Int64? {
         guard let number = Int64(text), range.contains(number) else { return nil }
         return number
     }

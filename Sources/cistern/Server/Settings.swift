@@ -98,6 +98,22 @@ struct Setting: Hashable, Sendable {
         key: "provenance.key", fallback: "",
         help:
             "PEM files with Ed25519 private keys that provenance is signed with, separated by commas; empty: it is not")
+    static let stagingRunner = Setting(
+        key: "staging.runner", fallback: "off",
+        help: "local: apps are staged on this machine, as root and beside the store; off: not at all")
+    static let stagingTasks = Setting(
+        key: "staging.tasks", fallback: "2", help: "staging tasks that run at the same time; others wait")
+    static let stagingMemory = Setting(
+        key: "staging.memory-bytes", fallback: "2147483648", help: "memory that one build may use")
+    static let stagingDisk = Setting(
+        key: "staging.disk-bytes", fallback: "4294967296", help: "bytes that one build may write")
+    static let stagingTime = Setting(key: "staging.seconds", fallback: "900", help: "how long one build may take")
+    static let stagingHosts = Setting(
+        key: "staging.allow-hosts", fallback: "",
+        help: "hosts that a task's URLs may lead to whatever their address, HOST[:PORT], separated by commas",
+        isList: true)
+    static let stagingHTTP = Setting(
+        key: "staging.allow-http", fallback: "false", help: "whether a task's URLs may be http as well as https")
     static let controllerURL = Setting(
         key: "controller.url", fallback: "",
         help:
@@ -123,7 +139,8 @@ struct Setting: Hashable, Sendable {
         connectionsOfAddress, requestsOfAddress, memoryBytes, storeBytes, countInterval, collectionInterval,
         collectionGrace,
         keptDroplets, keptRootfs, untaggedAge, reportAge, rootfsSignatures, rootfsDelta, deltaShare, deltaChain,
-        provenanceKey, controllerURL, controllerAuthority, controllerCertificate, controllerKey,
+        provenanceKey, stagingRunner, stagingTasks, stagingMemory, stagingDisk, stagingTime, stagingHosts, stagingHTTP,
+        controllerURL, controllerAuthority, controllerCertificate, controllerKey,
         drainSeconds, logLevel,
     ]
 }

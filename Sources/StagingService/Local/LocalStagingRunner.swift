@@ -1,0 +1,108 @@
+import Blobs
+import Foundation
+import Glibc
+import Images
+import Layers
+import OCI
+import ObjectStore
+package import Rootfs
+
+/// Runs tasks of the staging service on this machine, in the root filesystems that the store has.
+package struct LocalStagingRunner: StagingRunner {
+    private let runner: LocalRunner
+    private let cache: RootfsCache
+    private let rootfs: RootfsCatalog
+    private let builds: BuildRootfsCatalog
+    private let stack: StackName
+    private let limits: SandboxLimits
+    private let options: [String]
+
+    /// - Parameters:
+    ///   - stack: of tasks that name none.
+    ///   - limits: of builds; a task may ask for less memory and disk.
+    ///   - options: for download and upload: where their URLs may lead, and whom to trust.
+    package init(
+        runner: LocalRunner, cache: RootfsCache, rootfs: RootfsCatalog, builds: BuildRootfsCatalog, stack: StackName,
+        limits: SandboxLimits, options: [String]
+    ) {
+        (self.runner, self.cache, self.rootfs, self.builds) = (runner, cache, rootfs, builds)
+        (self.stack, self.limits, self.options) = (stack, limits, options)
+    }
+
+    package func run(
+        _ guid: String, _ request: StagingRequest, log: @escaping @Sendable (ArraySlice<UInt8>) -> Void
+    ) async -> StagingOutcome {
+        let stack = request.stack ?? stack
+        do {
+            let (version, open) = try buildRootfs(stack)
+            guard let layer = version.layers.first else {
+                throw StagingFailure(phase: "start", message: "\(stack) \(version.version) has no layer")
+            }
+            let root = try await cache.use(layer.digest) { path in try await Self.write(try await open(), to: path) }
+            var task = StagingTask(id: guid, download: request.download, upload: request.upload)
+            task.downloadOptions = options
+            task.uploadOptions = options + ["--form", request.uploadForm]
+            task.environment = request.environment.map { ($0.name, $0.value) }
+            task.limits = limits
+            if let memory = request.memory { task.limits.memory = min(limits.memory, memory << 20) }
+            if let disk = request.disk { task.limits.disk = min(limits.disk, disk << 20) }
+            task.platform = [("CF_STACK", stack.text), ("MEMORY_LIMIT", "\(task.limits.memory >> 20)m")]
+            return await runner.run(task, in: root.path, log: log)
+        } catch is CancellationError {
+            return .cancelled
+        } catch let failure as StagingFailure {
+            return .failed(failure)
+        } catch {
+            return .failed(StagingFailure(phase: "start", message: "\(error)"))
+        }
+    }
+
+    /// What builds of the stack's current version run in; where the stack has none for builds at all, what apps run on.
+    private func buildRootfs(_ stack: StackName) throws -> (RootfsVersion, @Sendable () async throws -> OpenBlob) {
+        guard let current = rootfs.history(stack)?.current else {
+            throw StagingFailure(phase: "start", message: "no version of the stack \(stack) is promoted")
+        }
+        let architecture: Architecture
+        #if arch(arm64)
+            architecture = .arm64
+        #else
+            architecture = .amd64
+        #endif
+        let (rootfs, builds) = (rootfs, builds)
+        if builds.versions(stack).isEmpty {
+            let version = try rootfs.version(stack, current, architecture)
+            return (version, { try await rootfs.open(version) })
+        }
+        guard let version = try? builds.version(stack, current, architecture) else {
+            throw StagingFailure(
+                phase: "start",
+                message: "\(stack) \(current) has nothing for \(architecture) that builds can run in: import it with "
+                    + "cistern rootfs import --kind build")
+        }
+        return (version, { try await builds.open(version) })
+    }
+
+    private static func write(_ blob: OpenBlob, to path: String) async throws {
+        let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw SandboxError.system(path, errno) }
+        defer { close(file) }
+        do {
+            var offset: Int64 = 0
+            while offset < blob.blob.size {
+                let bytes = try await blob.reader.read(at: offset, maximum: 1 << 20)
+                guard !bytes.isEmpty else { throw SandboxError.isolation("the root filesystem's layer is cut off") }
+                var rest = bytes[...]
+                while !rest.isEmpty {
+                    let count = rest.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
+                    guard count > 0 else { throw SandboxError.system(path, errno) }
+                    rest = rest.dropFirst(count)
+                }
+                offset += Int64(bytes.count)
+            }
+        } catch {
+            await blob.reader.close()
+            throw error
+        }
+        await blob.reader.close()
+    }
+}

@@ -1,0 +1,453 @@
+import JSON
+package import Logging
+package import Maintenance
+package import ObjectStore
+package import Records
+import Runtime
+import Synchronization
+package import Transfer
+
+/// What runs a task: on this machine, later as a Job of a cluster.
+package protocol StagingRunner: Sendable {
+    /// Runs a task to its end, and ends it early if the caller's task is cancelled.
+    /// - Parameter log: gets what its steps print, as it comes.
+    func run(
+        _ guid: String, _ request: StagingRequest, log: @escaping @Sendable (ArraySlice<UInt8>) -> Void
+    ) async -> StagingOutcome
+}
+
+/// Why a task could not be taken, found or ended.
+package enum StagingError: Error, Hashable, RecordFailure, CustomStringConvertible {
+    case invalid(String)
+    case unknown(guid: String)
+    /// It has ended, and its guid can't be used again.
+    case ended(guid: String)
+    /// As many tasks wait as may.
+    case tooMany
+    case record(RecordError)
+
+    package init(_ error: RecordError) { self = .record(error) }
+
+    package var description: String {
+        switch self {
+        case .invalid(let reason): reason
+        case .unknown(let guid): "there is no staging task \(guid)"
+        case .ended(let guid): "the staging task \(guid) has ended already: another staging needs another guid"
+        case .tooMany: "too many staging tasks wait: try again later"
+        case .record: "the staging task's record can't be read or written"
+        }
+    }
+}
+
+/// Staging tasks: taken in as records, run in turn, each with one outcome that is told to who asked for it.
+///
+/// A task's state is its record, changed by compare-and-swap: the outcome is written before anybody is told, and what is
+/// told is the same each time. If the process ends, what waited and what ran is queued again by the next one; a task that
+/// the server's end has interrupted `maximumAttempts` times has failed.
+package final class StagingTasks: Sendable {
+    package struct Limits: Sendable {
+        /// Tasks that run at the same time.
+        package var running = 2
+        /// Tasks that wait; more are refused.
+        package var waiting = 10_000
+        /// Ended tasks whose records and logs are kept, the youngest.
+        package var kept = 1000
+        /// For how long an outcome is told, in nanoseconds.
+        package var patience: Int64 = 86_400_000_000_000
+        /// The pause after the first failure to tell it; it doubles up to `longestPause`.
+        package var firstPause = Duration.seconds(1)
+        package var longestPause = Duration.seconds(300)
+
+        package init() {}
+    }
+
+    /// How often a task is begun at the most.
+    static let maximumAttempts: Int64 = 3
+    /// Outcomes that are told at the same time.
+    private static let tellers = 8
+
+    private enum Job: Sendable {
+        case look
+        case tell(guid: String)
+    }
+
+    private struct State {
+        var queue = StagingQueue()
+        var logs: [String: TaskLog] = [:]
+        var running: [String: Task<Void, Never>] = [:]
+        /// Running tasks that somebody wants to end.
+        var unwanted: Set<String> = []
+        var runningCount = 0
+        var isStopping = false
+    }
+
+    package static let folder = RecordFolder(
+        "staging/tasks/", [RecordKind("staging task", StagingRecord.self) { $0.text.split(separator: "/").count == 3 }])
+    private static let logs = "staging/logs/"
+
+    private let records: RecordStore<StagingError>
+    private let runner: any StagingRunner
+    private let client: TaskClient
+    private let limits: Limits
+    private let now: @Sendable () -> Int64
+    private let logger: Logger
+    private let state = Mutex(State())
+    private let telling = Limiter(StagingTasks.tellers)
+    private let jobs: AsyncStream<Job>
+    private let work: AsyncStream<Job>.Continuation
+
+    /// - Parameters:
+    ///   - client: tells outcomes.
+    ///   - now: nanoseconds since 1970.
+    package init(
+        store: any ObjectStore, unreadable: UnreadableRecords = UnreadableRecords(), runner: any StagingRunner,
+        client: TaskClient, limits: Limits = Limits(), now: @escaping @Sendable () -> Int64, logger: Logger
+    ) {
+        records = RecordStore(store, unreadable: unreadable)
+        self.runner = runner
+        self.client = client
+        self.limits = limits
+        self.now = now
+        self.logger = logger
+        (jobs, work) = AsyncStream.makeStream()
+    }
+
+    // MARK: What others ask for
+
+    /// Takes a task in. It is durable on return. The same guid again, while the task has not ended, changes nothing.
+    /// - Throws: `.invalid`, `.ended`, `.tooMany`, `.record`.
+    package func begin(
+        _ guid: String, _ request: StagingRequest, by user: String
+    ) async throws(StagingError) -> StagingRecord {
+        guard StagingRecord.isGUID(guid) else { throw .invalid("the guid of a staging task is [A-Za-z0-9._-]{1,200}") }
+        guard state.withLock({ $0.queue.count < limits.waiting }) else { throw .tooMany }
+        var isNew = false
+        let stored = try await records.update(
+            try key(guid), as: StagingRecord.self
+        ) { (found) throws(StagingError) -> RecordChange<StagingRecord> in
+            isNew = found == nil
+            guard let found else {
+                return .write(StagingRecord(guid: guid, request: request, by: user, created: now()))
+            }
+            guard !found.value.state.isFinal else { throw .ended(guid: guid) }
+            return .keep
+        }
+        guard let record = stored?.value else { throw .unknown(guid: guid) }
+        if isNew {
+            try await records.sync()
+            enqueue(record)
+        }
+        return record
+    }
+
+    /// - Throws: `.unknown`, `.record`.
+    package func find(_ guid: String) async throws(StagingError) -> StagingRecord {
+        guard StagingRecord.isGUID(guid) else { throw .unknown(guid: guid) }
+        switch try await records.find(try key(guid), as: StagingRecord.self) {
+        case .missing: throw .unknown(guid: guid)
+        case .stored(let stored): return stored.value
+        case .unreadable(let record): throw .record(.unreadable(record))
+        }
+    }
+
+    /// Ends a task that waits or runs; one that has ended stays as it is.
+    /// - Throws: `.unknown`, `.record`.
+    package func cancel(_ guid: String, by user: String) async throws(StagingError) {
+        let record = try await find(guid)
+        guard !record.state.isFinal else { return }
+        logger.notice("staging cancelled", metadata: ["guid": "\(guid)", "by": "\(user)"])
+        let (wasWaiting, task) = state.withLock { state in
+            let wasWaiting = state.queue.remove(guid, space: record.space)
+            if !wasWaiting { state.unwanted.insert(guid) }
+            return (wasWaiting, state.running[guid])
+        }
+        task?.cancel()
+        if wasWaiting { try await end(guid, .cancelled, TaskLog()) }
+    }
+
+    /// What a task printed so far.
+    package enum Log: Sendable {
+        /// It has not ended: more may come.
+        case open(TaskLog)
+        case closed([UInt8])
+    }
+
+    /// - Throws: `.unknown`, `.record`.
+    package func log(_ guid: String) async throws(StagingError) -> Log {
+        if let log = state.withLock({ $0.logs[guid] }) { return .open(log) }
+        _ = try await find(guid)
+        do throws(ObjectStoreError) {
+            return .closed(try await records.store.get(try ObjectKey(Self.logs + guid)).bytes)
+        } catch {
+            if case .missing = error { return .closed([]) }
+            throw .record(.store(error))
+        }
+    }
+
+    // MARK: Running
+
+    /// Runs tasks and tells outcomes until the caller's task is cancelled.
+    package func run() async {
+        await withDiscardingTaskGroup { group in
+            await load()
+            for await job in jobs {
+                if Task.isCancelled { break }
+                switch job {
+                case .look:
+                    while let (guid, space) = next() {
+                        group.addTask {
+                            await self.run(guid, space)
+                            self.work.yield(.look)
+                        }
+                    }
+                case .tell(let guid): group.addTask { await self.tell(guid) }
+                }
+            }
+            state.withLock { $0.isStopping = true }
+            group.cancelAll()
+        }
+    }
+
+    /// Ends what runs, for a process that is about to end: it is queued again by the next one.
+    package func stop() {
+        let running = state.withLock { state in
+            state.isStopping = true
+            return Array(state.running.values)
+        }
+        for task in running { task.cancel() }
+        work.finish()
+    }
+
+    private func next() -> (guid: String, space: String)? {
+        state.withLock { state in
+            guard !state.isStopping, state.runningCount < limits.running, let next = state.queue.next() else {
+                return nil
+            }
+            state.runningCount += 1
+            return next
+        }
+    }
+
+    private func enqueue(_ record: StagingRecord) {
+        state.withLock { state in
+            state.queue.add(record.guid, space: record.space)
+            state.logs[record.guid] = TaskLog()
+        }
+        work.yield(.look)
+    }
+
+    /// Queues what an earlier process left, and goes on telling outcomes.
+    private func load() async {
+        do {
+            var waiting: [StagingRecord] = []
+            try await records.forEach(StagingRecord.prefix) { (key) throws(StagingError) in
+                guard let record = try await records.readable(key, as: StagingRecord.self)?.value else { return }
+                if !record.state.isFinal {
+                    waiting.append(record)
+                } else if record.delivery?.state == .pending {
+                    work.yield(.tell(guid: record.guid))
+                }
+            }
+            for record in waiting.sorted(by: { ($0.created, $0.guid) < ($1.created, $1.guid) }) { enqueue(record) }
+            try await prune()
+        } catch {
+            logger.error("staging tasks can't be read", metadata: ["reason": "\(error)"])
+        }
+        work.yield(.look)
+    }
+
+    private func run(_ guid: String, _ space: String) async {
+        let log = state.withLock { $0.logs[guid] } ?? TaskLog()
+        let task = Task { await attempt(guid, log) }
+        let isUnwanted = state.withLock { state in
+            state.running[guid] = task
+            return state.isStopping || state.unwanted.contains(guid)
+        }
+        if isUnwanted { task.cancel() }
+        await withTaskCancellationHandler { await task.value } onCancel: { task.cancel() }
+        state.withLock { state in
+            state.running[guid] = nil
+            state.unwanted.remove(guid)
+            state.runningCount -= 1
+            state.queue.end(space: space)
+        }
+    }
+
+    private func attempt(_ guid: String, _ log: TaskLog) async {
+        do throws(StagingError) {
+            let started = try await records.update(
+                try key(guid), as: StagingRecord.self
+            ) { (found) throws(StagingError) -> RecordChange<StagingRecord> in
+                guard var record = found?.value, !record.state.isFinal else { return .keep }
+                record.state = .running
+                record.started = record.started ?? now()
+                record.attempts += 1
+                return .write(record)
+            }
+            guard let record = started?.value, !record.state.isFinal else { return log.close() }
+            guard record.attempts <= Self.maximumAttempts else {
+                let message = "the server ended while the task ran, \(Self.maximumAttempts) times"
+                return try await end(guid, .failed(StagingFailure(phase: "start", message: message)), log)
+            }
+            guard let json = record.request, let request = try? StagingRequest(json) else {
+                let failure = StagingFailure(phase: "start", message: "the task's request can't be read")
+                return try await end(guid, .failed(failure), log)
+            }
+            let outcome = await runner.run(guid, request) { log.add($0) }
+            let (isStopping, isUnwanted) = state.withLock { ($0.isStopping, $0.unwanted.contains(guid)) }
+            // Ended by the server's end, not by a user: the next server begins it again.
+            if outcome == .cancelled, isStopping, !isUnwanted { return log.close() }
+            try await end(guid, outcome, log)
+        } catch {
+            log.close()
+            logger.error(
+                "a staging task's outcome can't be written: the next start takes it up",
+                metadata: ["guid": "\(guid)", "reason": "\(error)"])
+        }
+    }
+
+    /// Writes the outcome, unless there is one: from then on the record holds no secret but the callback's.
+    private func end(_ guid: String, _ outcome: StagingOutcome, _ log: TaskLog) async throws(StagingError) {
+        log.close()
+        let bytes = log.bytes
+        if !bytes.isEmpty {
+            // Without its log a task is what it is.
+            do throws(ObjectStoreError) {
+                try await records.store.put(try ObjectKey(Self.logs + guid), bytes, if: .always)
+            } catch {
+                logger.warning("a staging task's log can't be kept", metadata: ["guid": "\(guid)"])
+            }
+        }
+        let stored = try await records.update(
+            try key(guid), as: StagingRecord.self
+        ) { (found) throws(StagingError) -> RecordChange<StagingRecord> in
+            guard var record = found?.value, !record.state.isFinal else { return .keep }
+            let callback = record.request.flatMap { try? StagingRequest($0) }?.callback
+            record.ended = now()
+            record.request = nil
+            let body: JSONValue
+            switch outcome {
+            case .staged(let droplet):
+                record.state = .staged
+                record.droplet = droplet
+                body = ["result": droplet.result]
+            case .failed(let failure):
+                record.state = .failed
+                record.failure = failure
+                body = Self.error(failure.id, failure.message)
+            case .cancelled:
+                record.state = .cancelled
+                body = Self.error(.other, "the staging was cancelled")
+            }
+            record.delivery = callback.map { .init(state: .pending, url: $0, body: body) }
+            return .write(record)
+        }
+        try await records.sync()
+        state.withLock { $0.logs[guid] = nil }
+        guard let record = stored?.value else { return }
+        logger.notice(
+            "staging ended",
+            metadata: [
+                "guid": "\(guid)", "state": "\(record.state.rawValue)", "reason": "\(record.failure?.message ?? "")",
+            ])
+        if record.delivery?.state == .pending { work.yield(.tell(guid: guid)) }
+        try await prune()
+    }
+
+    private static func error(_ id: StagingFailure.ID, _ message: String) -> JSONValue {
+        ["error": ["id": .string(id.rawValue), "message": .string(message)]]
+    }
+
+    // MARK: Telling
+
+    /// Tells an outcome, again until the controller has it, refuses it, or a day is over.
+    private func tell(_ guid: String) async {
+        var pause = limits.firstPause
+        while !Task.isCancelled {
+            do throws(StagingError) {
+                let record = try await find(guid)
+                guard let delivery = record.delivery, delivery.state == .pending, let url = delivery.url else { return }
+                let (state, text) = await send(delivery.body, to: url)
+                if Task.isCancelled, state == .pending { return }
+                let isTooLate = now() - (record.ended ?? 0) > limits.patience
+                try await records.update(
+                    try key(guid), as: StagingRecord.self
+                ) { (found) throws(StagingError) -> RecordChange<StagingRecord> in
+                    guard var record = found?.value, record.delivery?.state == .pending else { return .keep }
+                    record.delivery?.attempts += 1
+                    record.delivery?.last = text
+                    let final = state == .pending && isTooLate ? .abandoned : state
+                    record.delivery?.state = final
+                    if final != .pending { record.delivery?.url = nil }
+                    return .write(record)
+                }
+                try await records.sync()
+                if state != .pending || isTooLate {
+                    let level: Logger.Level = state == .delivered ? .info : .error
+                    logger.log(level: level, "staging told", metadata: ["guid": "\(guid)", "answer": "\(text)"])
+                    return
+                }
+            } catch {
+                if case .unknown = error { return }
+                logger.warning("a staging's outcome is not told yet", metadata: ["guid": "\(guid)", "reason": "\(error)"])
+            }
+            try? await Task.sleep(for: pause)
+            pause = min(pause * 2, limits.longestPause)
+        }
+    }
+
+    /// Sends a completion once.
+    private func send(_ body: JSONValue, to url: String) async -> (StagingRecord.Delivery.State, String) {
+        do {
+            let url = try TransferURL(url)
+            try await telling.run(cancelled: CancellationError()) {
+                try await client.post(body, to: url)
+            }
+            return (.delivered, "delivered")
+        } catch let error as TransferFailure {
+            // The controller refuses a completion after the task's final state: an earlier one has arrived.
+            if error.kind == .refused, error.description.contains("InvalidRequest") {
+                return (.delivered, "it had been delivered before")
+            }
+            let isFinal = [.refused, .forbidden, .invalid, .notFound].contains(error.kind)
+            return (isFinal ? .abandoned : .pending, error.description)
+        } catch {
+            return (.pending, "interrupted")
+        }
+    }
+
+    // MARK: Keeping
+
+    /// Removes the oldest of the ended tasks, with their logs.
+    private func prune() async throws(StagingError) {
+        var keys: [ObjectKey] = []
+        try await records.forEach(StagingRecord.prefix) { (key) throws(StagingError) in keys.append(key) }
+        guard keys.count > limits.kept + limits.kept / 10 + 1 else { return }
+        var ended: [(ended: Int64, key: ObjectKey, guid: String)] = []
+        for key in keys {
+            guard let record = try await records.readable(key, as: StagingRecord.self)?.value, record.state.isFinal,
+                record.delivery?.state != .pending
+            else { continue }
+            ended.append((record.ended ?? 0, key, record.guid))
+        }
+        for (_, key, guid) in ended.sorted(by: { $0.ended > $1.ended }).dropFirst(limits.kept) {
+            try await records.remove(key)
+            let log = try StagingError.key(Self.logs + guid)
+            try await StagingError.ofStore(await records.store.delete(log, ifVersion: nil))
+        }
+        try await records.sync()
+    }
+
+    private func key(_ guid: String) throws(StagingError) -> ObjectKey {
+        try StagingError.key(StagingRecord.prefix + guid)
+    }
+}
+
+/// The records of staging tasks for verification; they name no content.
+package struct StagingTaskRecords: ContentOwner {
+    package init() {}
+
+    package var records: [RecordFolder] { [StagingTasks.folder] }
+
+    package func roots(_ mark: inout RootMark) async throws {}
+}
