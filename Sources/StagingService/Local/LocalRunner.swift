@@ -17,6 +17,8 @@ package struct StagingTask: Sendable {
     package var makeApp: (@Sendable (_ path: String) throws -> Void)?
     /// Its options besides those that the runner gives.
     package var downloadOptions: [String] = []
+    /// PEM files with authorities that download and upload trust, too.
+    package var authorities: [String] = []
     /// What buildpacks see besides the table in `Staging`.
     package var environment: [(name: String, value: String)] = []
     /// What `stage-build` passes on to buildpacks if the environment has no other: `CF_STACK`, `VCAP_APPLICATION` ….
@@ -86,20 +88,17 @@ package struct LocalRunner: Sendable {
     /// The directories of one task. They are removed with this object.
     private final class Workplace: Sendable {
         let path: String
-        let files: StagingFiles
         private let lock: Int32
+        var transfer: String { path + "/transfer" }
 
         /// - Throws: `SandboxError`.
         init(_ path: String) throws {
             self.path = path
-            files = StagingFiles(
-                buildpacks: path + "/transfer/buildpacks", workspace: path + "/transfer/workspace",
-                output: path + "/transfer/out")
             guard mkdir(path, 0o711) == 0 else { throw SandboxError.system(path, errno) }
             chmod(path, 0o711)
             lock = open(path + "/lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
             guard lock >= 0, flock(lock, LOCK_EX | LOCK_NB) == 0 else { throw SandboxError.system(path, errno) }
-            for name in ["transfer", "step"] {
+            for name in ["transfer", "transfer/out", "step"] {
                 guard mkdir("\(path)/\(name)", 0o700) == 0 else { throw SandboxError.system("\(path)/\(name)", errno) }
             }
             chmod(path + "/step", 0o711)
@@ -127,8 +126,8 @@ package struct LocalRunner: Sendable {
             let place = try Workplace("\(directory)/task-\(task.id)")
             let user = try users?.take()
             if let user, isolatesTransfers {
-                guard chown(place.path + "/transfer", user.uid, user.uid) == 0 else {
-                    throw SandboxError.system(place.path, errno)
+                for path in [place.transfer, place.transfer + "/out"] where chown(path, user.uid, user.uid) != 0 {
+                    throw SandboxError.system(path, errno)
                 }
             }
             try await download(task, place, user, log)
@@ -153,19 +152,18 @@ package struct LocalRunner: Sendable {
         _ log: @escaping @Sendable (ArraySlice<UInt8>) -> Void
     ) async throws {
         var variables = task.download
-        let app = place.path + "/transfer/app.zip"
+        let app = place.transfer + "/app.zip"
         if let makeApp = task.makeApp {
             try makeApp(app)
-            variables["DOWNLOAD_URL"] = .string("file://" + app)
+            variables["DOWNLOAD_URL"] = .string("file://\(seen(place))/app.zip")
         }
         try await transfer(
-            "download", programs.download,
-            ["--buildpacks", place.files.buildpacks, "--workspace", place.files.workspace] + task.downloadOptions,
+            "download", programs.download, ["--workspace", seen(place) + "/workspace"] + task.downloadOptions,
             .object(variables), place, user, task, log)
         unlink(app)
         let environment = JSONValue.array(
             task.environment.map { ["name": .string($0.name), "value": .string($0.value)] })
-        let path = place.files.environment
+        let path = StagingFiles(workspace: place.transfer + "/workspace").environment
         // The build's user reads it through a mount, and nobody else can pass the directory.
         guard FileManager.default.createFile(atPath: path, contents: Data(environment.canonicalBytes)) else {
             throw SandboxError.system(path, errno)
@@ -173,11 +171,36 @@ package struct LocalRunner: Sendable {
         chmod(path, 0o644)
     }
 
+    /// The task's directory of transfers as download and upload see it: a uid of their own can't pass the directories
+    /// above it, so it is mounted elsewhere in a mount namespace of theirs.
+    private func seen(_ place: Workplace) -> String { isolatesTransfers ? "/mnt" : place.transfer }
+
+    /// Mounts the task's directory and what a build made, if there is that, then gives up root.
+    private static let isolation = """
+        set -eu
+        transfer=$1 output=$2 uid=$3; shift 3
+        mount --bind "$transfer" /mnt
+        [ -z "$output" ] || mount --bind "$output" /mnt/out
+        cd /mnt
+        exec setpriv --reuid "$uid" --regid "$uid" --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all \\
+            -- "$@"
+        """
+
     /// Runs a step that has a network. Its variables come on standard input, where they leave nothing behind.
+    /// - Parameter output: what the build made, for upload.
     private func transfer(
-        _ name: String, _ program: String, _ options: [String], _ variables: JSONValue, _ place: Workplace,
-        _ user: HostUsers.Lease?, _ task: StagingTask, _ log: @escaping @Sendable (ArraySlice<UInt8>) -> Void
+        _ name: String, _ program: String, _ options: [String], output: String? = nil, _ variables: JSONValue,
+        _ place: Workplace, _ user: HostUsers.Lease?, _ task: StagingTask,
+        _ log: @escaping @Sendable (ArraySlice<UInt8>) -> Void
     ) async throws {
+        var options = options + ["--buildpacks", seen(place) + "/buildpacks"]
+        if let output { options += ["--output", isolatesTransfers ? "/mnt/out" : output] }
+        for (number, authority) in task.authorities.enumerated() {
+            let copy = "\(place.transfer)/authority-\(number).pem"
+            if access(copy, F_OK) != 0 { try FileManager.default.copyItem(atPath: authority, toPath: copy) }
+            chmod(copy, 0o644)
+            options += ["--ca", "\(seen(place))/authority-\(number).pem"]
+        }
         let title = name.prefix(1).uppercased() + name.dropFirst()
         log(Array("-----> \(title)\n".utf8)[...])
         let start = ContinuousClock.now
@@ -185,8 +208,8 @@ package struct LocalRunner: Sendable {
         if let user, isolatesTransfers {
             command =
                 [
-                    "/usr/bin/setpriv", "--reuid", "\(user.uid)", "--regid", "\(user.uid)", "--clear-groups",
-                    "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all", "--",
+                    "/usr/bin/unshare", "--mount", "--propagation", "slave", "--", "/bin/sh", "-c", Self.isolation,
+                    "transfer", place.transfer, output ?? "", "\(user.uid)",
                 ] + command
         }
         var limits = SandboxLimits()
@@ -194,7 +217,7 @@ package struct LocalRunner: Sendable {
         limits.output = 4 << 20
         let last = Mutex(LogTail())
         let end = try await SandboxedProcess(
-            command, environment: ["PATH": "/usr/local/bin:/usr/bin:/bin", "TMPDIR": place.path + "/transfer"],
+            command, environment: ["PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "TMPDIR": seen(place)],
             limits: limits, input: variables.canonicalBytes
         ) { bytes in
             last.withLock { $0.take(bytes) }
@@ -232,8 +255,8 @@ package struct LocalRunner: Sendable {
         let defaults = StagingFiles()
         sandbox.mounts = [
             .init(source: try programs.buildBundle(cache: bundles), target: "/lifecycle"),
-            .init(source: place.files.buildpacks, target: defaults.buildpacks),
-            .init(source: place.files.workspace, target: defaults.workspace),
+            .init(source: place.transfer + "/buildpacks", target: defaults.buildpacks),
+            .init(source: place.transfer + "/workspace", target: defaults.workspace),
         ]
         for weakness in sandbox.weaknesses { log(Array("WARNING: \(weakness)\n".utf8)[...]) }
         let end = try await sandbox.run(
@@ -255,14 +278,13 @@ package struct LocalRunner: Sendable {
             throw StagingFailure(
                 phase: "build", message: "the build printed more than its limit of \(task.limits.output >> 20) MiB")
         }
-        let report = place.path + "/transfer/report.json"
+        let report = "report.json"
         try await sandbox.withFiles(of: defaults.output) { output in
             try await transfer(
-                "upload", programs.upload,
-                ["--buildpacks", place.files.buildpacks, "--output", output, "--report", report] + task.uploadOptions,
-                task.upload, place, user, task, log)
+                "upload", programs.upload, ["--report", "\(seen(place))/\(report)"] + task.uploadOptions,
+                output: output, task.upload, place, user, task, log)
         }
-        guard let json = Self.json(report), let text = json["droplet"]?["digest"]?.string,
+        guard let json = Self.json("\(place.transfer)/\(report)"), let text = json["droplet"]?["digest"]?.string,
             let digest = try? Digest(parsing: text), let size = json["droplet"]?["size"]?.integer,
             let result = json["result"]?.string.flatMap({ try? JSONValue(parsing: $0) })
         else { throw StagingFailure(phase: "upload", message: "the upload did not say what it sent") }

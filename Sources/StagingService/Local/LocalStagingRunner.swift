@@ -16,17 +16,20 @@ package struct LocalStagingRunner: StagingRunner {
     private let stack: StackName
     private let limits: SandboxLimits
     private let options: [String]
+    private let authorities: [String]
 
     /// - Parameters:
     ///   - stack: of tasks that name none.
     ///   - limits: of builds; a task may ask for less memory and disk.
-    ///   - options: for download and upload: where their URLs may lead, and whom to trust.
+    ///   - options: for download and upload: where their URLs may lead.
+    ///   - authorities: PEM files with authorities that these trust, too.
     package init(
         runner: LocalRunner, cache: RootfsCache, rootfs: RootfsCatalog, builds: BuildRootfsCatalog, stack: StackName,
-        limits: SandboxLimits, options: [String]
+        limits: SandboxLimits, options: [String], authorities: [String]
     ) {
         (self.runner, self.cache, self.rootfs, self.builds) = (runner, cache, rootfs, builds)
         (self.stack, self.limits, self.options) = (stack, limits, options)
+        self.authorities = authorities
     }
 
     package func run(
@@ -41,6 +44,7 @@ package struct LocalStagingRunner: StagingRunner {
             let root = try await cache.use(layer.digest) { path in try await Self.write(try await open(), to: path) }
             var task = StagingTask(id: guid, download: request.download, upload: request.upload)
             task.downloadOptions = options
+            task.authorities = authorities
             task.uploadOptions = options + ["--form", request.uploadForm]
             task.environment = request.environment.map { ($0.name, $0.value) }
             task.limits = limits

@@ -186,10 +186,7 @@ struct StageCommand: AsyncParsableCommand {
         // Who types a URL may reach it anyway.
         task.downloadOptions = ["--allow-files"] + Self.allowing(urls)
         task.uploadOptions = Self.allowing([own].compactMap { $0 })
-        if let authority = connection.authorityFile {
-            task.downloadOptions += ["--ca", authority]
-            task.uploadOptions += ["--ca", authority]
-        }
+        task.authorities = connection.authorityFile.map { [$0] } ?? []
         task.environment = try environment.map(Self.variable)
         task.platform = [("CF_STACK", rootfs.stack), ("MEMORY_LIMIT", "\(memory)m")]
         task.limits.memory = Int64(memory) << 20

@@ -77,7 +77,7 @@ extension Server {
             runner: LocalStagingRunner(
                 runner: runner, cache: RootfsCache(directory: place + "/rootfs"), rootfs: rootfs, builds: builds,
                 stack: settings.defaultStack, limits: staging.limits,
-                options: staging.options + authorities.flatMap { ["--ca", $0] }),
+                options: staging.options, authorities: authorities),
             client: client, limits: limits, now: SystemClock.now, logger: logger)
     }
 }

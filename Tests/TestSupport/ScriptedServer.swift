@@ -1,7 +1,6 @@
 import Foundation
 import Glibc
 import Synchronization
-import TestSupport
 
 /// Runs every job on a thread of its own: handlers block, and the few threads of Swift's own pool are the tests'.
 private final class Threads: TaskExecutor {
@@ -15,23 +14,23 @@ private final class Threads: TaskExecutor {
 
 /// An HTTP/1.1 server on the loopback address whose answers a test writes byte by byte. Each connection gets one
 /// request and is closed after its answer.
-final class ScriptedServer: Sendable {
-    struct Request: Sendable {
-        let method: String
-        let target: String
-        let headers: [(name: String, value: String)]
-        let body: [UInt8]
+public final class ScriptedServer: Sendable {
+    public struct Request: Sendable {
+        public let method: String
+        public let target: String
+        public let headers: [(name: String, value: String)]
+        public let body: [UInt8]
 
-        func header(_ name: String) -> String? {
+        public func header(_ name: String) -> String? {
             headers.first { $0.name.lowercased() == name.lowercased() }?.value
         }
     }
 
     /// The server's end of a connection.
-    struct Connection: Sendable {
+    public struct Connection: Sendable {
         fileprivate let descriptor: Int32
 
-        func send(_ bytes: [UInt8]) {
+        public func send(_ bytes: [UInt8]) {
             var rest = bytes[...]
             while !rest.isEmpty {
                 let count = rest.withUnsafeBytes {
@@ -42,12 +41,12 @@ final class ScriptedServer: Sendable {
             }
         }
 
-        func answer(_ status: Int, _ headers: [String] = [], _ body: [UInt8] = []) {
+        public func answer(_ status: Int, _ headers: [String] = [], _ body: [UInt8] = []) {
             head(status, headers + ["Content-Length: \(body.count)"])
             send(body)
         }
 
-        func head(_ status: Int, _ headers: [String]) {
+        public func head(_ status: Int, _ headers: [String]) {
             send(
                 Array(
                     (["HTTP/1.1 \(status) Because"] + headers + ["Connection: close", "", ""]).joined(separator: "\r\n")
@@ -55,14 +54,14 @@ final class ScriptedServer: Sendable {
         }
 
         /// Waits until the client or the test's end closes the connection.
-        func stall() {
+        public func stall() {
             var byte: UInt8 = 0
             while recv(descriptor, &byte, 1, 0) > 0 {}
         }
     }
 
     /// - Parameter number: how many requests came before this one.
-    typealias Handler = @Sendable (_ request: Request, _ number: Int, _ connection: Connection) async -> Void
+    public typealias Handler = @Sendable (_ request: Request, _ number: Int, _ connection: Connection) async -> Void
 
     private struct State {
         var requests: [Request] = []
@@ -70,14 +69,14 @@ final class ScriptedServer: Sendable {
         var isStopped = false
     }
 
-    let port: Int
+    public let port: Int
     private let listener: Int32
     private let handler: Handler
     private let state = Mutex(State())
 
     /// Those that have come so far.
-    var requests: [Request] { state.withLock { $0.requests } }
-    var address: String { "127.0.0.1:\(port)" }
+    public var requests: [Request] { state.withLock { $0.requests } }
+    public var address: String { "127.0.0.1:\(port)" }
 
     private init(_ handler: @escaping Handler) throws {
         self.handler = handler
@@ -98,7 +97,7 @@ final class ScriptedServer: Sendable {
     }
 
     /// Gives a server to a body and stops it afterwards.
-    static func with<Value>(
+    public static func with<Value>(
         _ handler: @escaping Handler, _ body: (ScriptedServer) async throws -> Value
     ) async throws -> Value {
         let server = try ScriptedServer(handler)
@@ -108,7 +107,7 @@ final class ScriptedServer: Sendable {
     }
 
     /// A server that answers paths with bytes, and 404 to others.
-    static func with<Value>(
+    public static func with<Value>(
         files: [String: [UInt8]], _ body: (ScriptedServer) async throws -> Value
     ) async throws -> Value {
         try await with(

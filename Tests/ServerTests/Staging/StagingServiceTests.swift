@@ -1,0 +1,155 @@
+import Foundation
+import JSON
+import TestSupport
+import Testing
+
+extension ServerTests {
+    /// `/stage/<guid>` with real builds on this machine, asked as the cloud controller does.
+    @Suite("The staging service", .serialized, .sideBySide)
+    struct StagingServiceTests {
+        private static let settings = [
+            "--stack", "tiny", "--staging-runner", "local", "--staging-allow-hosts", "127.0.0.1",
+            "--staging-allow-http", "true",
+        ]
+
+        private static func with<Result>(_ body: (World) async throws -> Result) async throws -> Result {
+            try await World.with(settings) { world in
+                try await world.server.importTinyRootfs(version: "1")
+                try await withTemporaryDirectory { directory in
+                    for (name, source) in [
+                        ("packages/app", "fixtures/apps/static/app/public"), ("buildpacks/static", "fixtures/buildpacks/static"),
+                        ("buildpacks/compile", "fixtures/buildpacks/fails/compile"),
+                        ("buildpacks/hostile", "fixtures/buildpacks/hostile"),
+                    ] {
+                        let zip = "\(directory)/\(name.replacing("/", with: "-"))"
+                        try await runSuccessfully(
+                            "python3", ["-c", "import shutil, sys; shutil.make_archive(sys.argv[1], 'zip')", zip],
+                            directory: "\(Programs.repository)/\(source)")
+                        let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: zip + ".zip")))
+                        let answer = try await world.client.send("PUT", "/\(name)", as: "operator", body: bytes)
+                        try #require(answer.status == 201, "\(answer)")
+                    }
+                }
+                return try await body(world)
+            }
+        }
+
+        private static func sign(_ world: World, _ path: String, _ verb: String) async throws -> String {
+            let mark = path.contains("?") ? "&" : "?"
+            let answer = try await world.client.get("/sign\(path)\(mark)verb=\(verb)", as: "operator")
+            try #require(answer.status == 200, "\(answer)")
+            return String(decoding: answer.body, as: UTF8.self)
+        }
+
+        private static func stage(
+            _ world: World, _ guid: String, buildpack: String, callback: String? = nil
+        ) async throws -> Answer {
+            let data: JSONValue = [
+                "app_bits_download_uri": .string(try await sign(world, "/packages/app", "get")),
+                "droplet_upload_uri": .string(try await sign(world, "/droplets/drop-\(guid)?stack=tiny", "put")),
+                "buildpacks": [
+                    [
+                        "name": .string(buildpack), "key": .string(buildpack), "skip_detect": true,
+                        "url": .string(try await sign(world, "/buildpacks/\(buildpack)", "get")),
+                    ]
+                ],
+            ]
+            var request: [String: JSONValue] = [
+                "app_guid": "app", "space_guid": "space", "memory_mb": 256, "disk_mb": 128,
+                "environment": [["name": "GREETING", "value": "hello"]],
+                "lifecycle": ["buildpack_lifecycle": data],
+            ]
+            request["completion_callback"] = callback.map { .string($0) }
+            return try await world.client.send(
+                "POST", "/stage/\(guid)", as: "operator", ["Content-Type": "application/json"],
+                body: JSONValue.object(request).canonicalBytes)
+        }
+
+        private static func end(_ world: World, _ guid: String) async throws -> JSONValue {
+            try await waitFor("\(guid) to end", within: .seconds(60)) {
+                let task = try await world.client.get("/stage/\(guid)", as: "operator").json
+                return ["queued", "running"].contains(task["state"]?.string) ? nil : task
+            }
+        }
+
+        @Test("Apps are staged, failures are told in the controller's words, and the next task runs")
+        func stages() async throws {
+            try await Self.with { world in
+                try await ScriptedServer.with({ _, _, connection in connection.answer(200) }) { controller in
+                    let callback = "http://cc:a%20secret%20word@127.0.0.1:\(controller.port)/done"
+                    #expect(try await Self.stage(world, "bad", buildpack: "compile", callback: callback).status == 202)
+                    #expect(try await Self.stage(world, "good", buildpack: "static", callback: callback).status == 202)
+                    let (bad, good) = (try await Self.end(world, "bad"), try await Self.end(world, "good"))
+                    #expect(bad["state"] == "failed" && bad["failure"]?["id"] == "BuildpackCompileFailed", "\(bad)")
+                    #expect(bad["failure"]?["phase"] == "compile" && bad["failure"]?["exit_code"] == 7, "\(bad)")
+                    try #require(good["state"] == "staged", "\(good)")
+                    let hash = try #require(good["droplet"]?["digest"]?.string).replacing("sha256:", with: "")
+                    let image = try await world.client.get("/v2/cloudfoundry/drop-good/manifests/\(hash)")
+                    #expect(image.status == 200)
+                    try await waitUntil("both are told") { controller.requests.count == 2 }
+                    let bodies = try controller.requests.map { try JSONValue(parsing: $0.body) }
+                    #expect(bodies.contains { $0["error"]?["id"] == "BuildpackCompileFailed" })
+                    #expect(bodies.contains { $0["result"]?["process_types"]?["web"] != nil }, "\(bodies)")
+
+                    let log = try await world.client.get("/stage/good/log", as: "operator")
+                    let text = String(decoding: log.body, as: UTF8.self)
+                    #expect(text.contains("-----> Upload: done in") && !text.contains("signature="), "\(text)")
+                    #expect(!world.log.contains("secret word") && !world.log.contains("secret%20word"))
+                    #expect(!world.log.contains("signature="))
+                }
+            }
+        }
+
+        @Test("Killed at any moment, each task has one outcome, and nothing of it is left", arguments: 0..<3)
+        func killed(round: Int) async throws {
+            try await withTemporaryDirectory { directory in
+                let data = directory + "/data"
+                var started = 0
+                try await World.with(data: data, Self.settings) { world in
+                    try await world.server.importTinyRootfs(version: "1")
+                    let zip = directory + "/zip"
+                    for (name, source) in [
+                        ("packages/app", "fixtures/apps/static/app/public"),
+                        ("buildpacks/static", "fixtures/buildpacks/static"),
+                    ] {
+                        try await runSuccessfully(
+                            "python3", ["-c", "import shutil, sys; shutil.make_archive(sys.argv[1], 'zip')", zip],
+                            directory: "\(Programs.repository)/\(source)")
+                        let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: zip + ".zip")))
+                        try #require(
+                            try await world.client.send("PUT", "/\(name)", as: "operator", body: bytes).status == 201)
+                    }
+                }
+                // The URLs of the first server lead nowhere after the restart, so that a task which is begun again
+                // fails: what counts is that each has an outcome.
+                let world = try await World(data: data, arguments: Self.settings)
+                for number in 0..<4 {
+                    let answer = try await Self.stage(world, "t\(number)", buildpack: "static")
+                    if answer.status == 202 { started += 1 }
+                }
+                try await Task.sleep(for: .milliseconds(Int.random(in: 0...1200)))
+                try await world.server.kill()
+                try await World.with(data: data, Self.settings) { world in
+                    var states: [String] = []
+                    for number in 0..<started {
+                        states.append(try await Self.end(world, "t\(number)")["state"]?.string ?? "none")
+                    }
+                    #expect(states.count == started && states.allSatisfy { ["staged", "failed"].contains($0) }, "\(states)")
+                    let left = try FileManager.default.contentsOfDirectory(atPath: data + "/staging/tasks")
+                    #expect(left.isEmpty, "\(left)")
+                }
+            }
+        }
+
+        @Test("Where it is off, it says what to set")
+        func off() async throws {
+            try await World.with { world in
+                for (method, path) in [("POST", "/stage/x"), ("GET", "/stage/x"), ("DELETE", "/stage/x")] {
+                    let answer = try await world.client.send(method, path, as: "operator", body: Array("{}".utf8))
+                    #expect(answer.status == 501, "\(method)")
+                    #expect(answer.json["message"]?.string?.contains("staging.runner") == true, "\(answer)")
+                }
+            }
+        }
+    }
+}
