@@ -67,8 +67,7 @@ extension DropletCatalog {
         let record = try await keep(
             DropletRecord(
                 guid: upload.guid, content: conversion.content.made(by: upload.staged), sha1: conversion.sha1,
-                size: conversion.size,
-                stack: upload.stack, architecture: upload.architecture, mode: conversion.mode,
+                size: conversion.size, stack: upload.stack, architecture: upload.architecture, mode: conversion.mode,
                 level: conversion.level, uploaded: Timestamp(nanoseconds: now()), uploadedBy: upload.by,
                 owner: upload.owner), reservation)
         try await records.sync()

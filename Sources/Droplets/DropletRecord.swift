@@ -32,6 +32,7 @@ public struct DropletContent: Hashable, Sendable {
         self.newestEntry = newestEntry
     }
 
+    /// The same content with what an upload said of its buildpacks.
     func made(by staged: [StagedBuildpack]) -> DropletContent {
         DropletContent(
             digest: digest, layers: layers, newestEntry: newestEntry, buildpacks: buildpacks, staged: staged)

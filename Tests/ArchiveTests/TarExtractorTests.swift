@@ -21,7 +21,7 @@ struct TarExtractorTests {
 
     @Test(
         "gives the same tree however it is compressed and cut",
-        arguments: CompressionFormat.allCases, [7, 511, 1 << 20])
+        arguments: CompressionFormat.allCases, [97, 1 << 20])
     func formats(_ format: CompressionFormat, pieces: Int) async throws {
         let tar = TestTar([
             .directory("./usr"), .program("usr/bin/app", Array("run".utf8)), .symbolicLink("bin", to: "/usr/bin"),

@@ -95,7 +95,8 @@ extension DropletContent {
 
 /// Makes an image's documents from a recipe and a droplet: a pure function.
 ///
-/// Nothing in them comes from a clock, a guid, a host or an upload.
+/// Nothing in them comes from a clock, a guid, a host or an upload, but for the buildpacks that the droplet's record has
+/// of its first upload.
 public func compose(_ recipe: Recipe, _ droplet: DropletContent) -> ComposedImage {
     let formats = Formats1And2(recipe: recipe)
     switch recipe.format {
