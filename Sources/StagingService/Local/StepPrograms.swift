@@ -46,11 +46,15 @@ public struct StepPrograms: Sendable {
             let files = FileManager.default
             try? files.removeItem(atPath: partial)
             try files.createDirectory(atPath: partial + "/lib", withIntermediateDirectories: true)
+            // Whoever the build runs as has to read them, whatever this process's umask is.
+            for directory in [partial, partial + "/lib"] { chmod(directory, 0o755) }
             try files.copyItem(atPath: build, toPath: partial + "/stage-build")
+            chmod(partial + "/stage-build", 0o755)
             for (name, path) in libraries {
                 // A library's name is often a link's.
                 let real = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
                 try files.copyItem(atPath: real, toPath: "\(partial)/lib/\(name)")
+                chmod("\(partial)/lib/\(name)", 0o755)
             }
             try Self.removeOthers(than: directory, in: cache)
             guard rename(partial, directory) == 0 || errno == EEXIST || errno == ENOTEMPTY else {

@@ -75,6 +75,8 @@ package final class StagingTasks: Sendable {
         var queue = StagingQueue()
         var logs: [String: TaskLog] = [:]
         var running: [String: Task<Void, Never>] = [:]
+        /// Tasks whose outcome is being told.
+        var told: Set<String> = []
         /// Running tasks that somebody wants to end.
         var unwanted: Set<String> = []
         var runningCount = 0
@@ -200,7 +202,12 @@ package final class StagingTasks: Sendable {
                             self.work.yield(.look)
                         }
                     }
-                case .tell(let guid): group.addTask { await self.tell(guid) }
+                case .tell(let guid):
+                    guard state.withLock({ $0.told.insert(guid).inserted }) else { continue }
+                    group.addTask {
+                        await self.tell(guid)
+                        self.state.withLock { _ = $0.told.remove(guid) }
+                    }
                 }
             }
             state.withLock { $0.isStopping = true }
@@ -229,11 +236,14 @@ package final class StagingTasks: Sendable {
     }
 
     private func enqueue(_ record: StagingRecord) {
-        state.withLock { state in
+        let isNew = state.withLock { state in
+            // A task with a log is known: it came while earlier ones were loaded.
+            guard state.logs[record.guid] == nil else { return false }
             state.queue.add(record.guid, space: record.space)
             state.logs[record.guid] = TaskLog()
+            return true
         }
-        work.yield(.look)
+        if isNew { work.yield(.look) }
     }
 
     /// Queues what an earlier process left, and goes on telling outcomes.
@@ -284,7 +294,10 @@ package final class StagingTasks: Sendable {
                 record.attempts += 1
                 return .write(record)
             }
-            guard let record = started?.value, !record.state.isFinal else { return log.close() }
+            guard let record = started?.value, !record.state.isFinal else {
+                state.withLock { $0.logs[guid] = nil }
+                return log.close()
+            }
             guard record.attempts <= Self.maximumAttempts else {
                 let message = "the server ended while the task ran, \(Self.maximumAttempts) times"
                 return try await end(guid, .failed(StagingFailure(phase: "start", message: message)), log)
