@@ -96,9 +96,26 @@ public final class BitsCatalog: Sendable {
         return record.value
     }
 
-    /// Opens the bytes.
+    /// How old a use may be before a new one is noted, in seconds.
+    private static let usedInterval: Int64 = 86_400
+
+    /// Opens the bytes, and notes that they were used.
     public func open(_ record: BitsRecord) async throws(BitsError) -> OpenBlob {
-        try await BitsError.ofBlobs(await blobs.open(record.digest))
+        let blob = try await BitsError.ofBlobs(await blobs.open(record.digest))
+        let time = Timestamp(nanoseconds: now())
+        if time.seconds - record.used.seconds > Self.usedInterval {
+            // Whether it is noted is no matter of the client's: the store may be full.
+            try? await note(record, usedAt: time)
+        }
+        return blob
+    }
+
+    private func note(_ record: BitsRecord, usedAt time: Timestamp) async throws(BitsError) {
+        try await records.update(try BitsRecord.key(record.name), as: BitsRecord.self) { (found) throws(BitsError) in
+            guard var current = found?.value, current.digest == record.digest else { return .keep }
+            current.used = time
+            return .write(current)
+        }
     }
 
     /// Pages through all bits of a kind in the order of their names.
@@ -235,6 +252,30 @@ public final class BitsCatalog: Sendable {
         try await records.remove(key)
         quotas.removed()
         try await records.sync()
+    }
+
+    /// Removes bits that nobody uploaded or fetched for a while, durably.
+    /// - Parameters:
+    ///   - lifetime: in nanoseconds.
+    ///   - reading: a store without a cache, since the walk would evict what is in use.
+    /// - Returns: how many there are.
+    package func retire(
+        _ kind: BitsKind, unusedFor lifetime: Int64, isDryRun: Bool, in reading: any ObjectStore
+    ) async throws(BitsError) -> Int {
+        let latest = Timestamp(nanoseconds: now() - lifetime)
+        var count = 0
+        try await records.forEach(BitsRecord.folder(kind)) { (key) throws(BitsError) in
+            guard let stored = try await records.reading(reading).readable(key, as: BitsRecord.self),
+                stored.value.used < latest
+            else { return }
+            // One that was used or replaced meanwhile has another version, and stays.
+            if !isDryRun { guard try await records.remove(key, version: stored.version) else { return } }
+            count += 1
+        }
+        guard count > 0, !isDryRun else { return count }
+        quotas.removed()
+        try await records.sync()
+        return count
     }
 
     /// Removes the build caches of an app, or of all apps, durably.

@@ -15,6 +15,9 @@ extension BitsAPI {
             let json = try Self.list(try await request.body(maximum: Int64(Self.maximumList)).collect())
             let files = try StashedFile.list(json)
             guard !files.isEmpty, let given = json.array else { throw BitsError.invalidDocument("the list is empty") }
+            guard files.allSatisfy({ $0.size != nil }) else {
+                throw BitsError.invalidDocument("a file of the list has no size")
+            }
             let found = try await bits.stash.match(files)
             // Each is answered as it was asked for.
             return .json(.array(zip(given, found).filter(\.1).map(\.0)))

@@ -165,7 +165,8 @@ extension CollectionReport {
             repositoriesRead: repositoriesRead, retired: retired, retiredBytes: retiredBytes,
             retention: .init(
                 droplets: retention.droplets.count, manifests: retention.manifests,
-                rootfsVersions: retention.rootfs.count, withheld: retention.withheld), spared: spared)
+                rootfsVersions: retention.rootfs.count, bits: retention.bits, withheld: retention.withheld),
+            spared: spared)
     }
 }
 

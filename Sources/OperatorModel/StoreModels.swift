@@ -83,10 +83,13 @@ package struct GarbageCollection: Model {
         package let droplets: Int
         package let manifests: Int
         package let rootfsVersions: Int
+        /// Packages, build caches and files of the stash; missing in reports of earlier versions.
+        package var bits: Int?
         /// Why droplets and rootfs versions were not considered; nil if they were.
         @Nullable package var withheld: String?
 
-        package init(droplets: Int, manifests: Int, rootfsVersions: Int, withheld: String?) {
+        package init(droplets: Int, manifests: Int, rootfsVersions: Int, bits: Int? = nil, withheld: String?) {
+            self.bits = bits
             (self.droplets, self.manifests, self.rootfsVersions) = (droplets, manifests, rootfsVersions)
             self.withheld = withheld
         }

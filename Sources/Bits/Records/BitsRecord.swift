@@ -32,10 +32,26 @@ public struct BitsRecord: Hashable, Sendable {
     /// In bytes.
     public let size: Int64
     public let uploaded: Timestamp
+    /// When it was last fetched or uploaded, within a day.
+    public internal(set) var used: Timestamp
     /// Who uploaded or copied it.
     public let uploadedBy: String
     /// Of buildpacks only.
     public let buildpack: BuildpackFacts?
+
+    init(
+        name: BitsName, digest: Digest, sha1: String, size: Int64, uploaded: Timestamp, uploadedBy: String,
+        buildpack: BuildpackFacts?, used: Timestamp? = nil
+    ) {
+        self.name = name
+        self.digest = digest
+        self.sha1 = sha1
+        self.size = size
+        self.uploaded = uploaded
+        self.used = max(used ?? uploaded, uploaded)
+        self.uploadedBy = uploadedBy
+        self.buildpack = buildpack
+    }
 
     static func folder(_ kind: BitsKind) -> String { "bits/\(kind.rawValue)/" }
 
@@ -76,7 +92,8 @@ extension BitsRecord: JSONRecord {
         else { return nil }
         self.init(
             name: name, digest: digest, sha1: sha1, size: size, uploaded: Timestamp(seconds: uploaded),
-            uploadedBy: uploadedBy, buildpack: name.kind == .buildpacks ? BuildpackFacts(json) : nil)
+            uploadedBy: uploadedBy, buildpack: name.kind == .buildpacks ? BuildpackFacts(json) : nil,
+            used: json["used"]?.integer.map { Timestamp(seconds: $0) })
     }
 
     package var json: JSONValue {
@@ -84,6 +101,7 @@ extension BitsRecord: JSONRecord {
             "digest": .string(digest.description), "sha1": .string(sha1), "size": .integer(size),
             "uploaded": .integer(uploaded.seconds), "uploadedBy": .string(uploadedBy),
         ]
+        if used > uploaded { members["used"] = .integer(used.seconds) }
         if let buildpack { members.merge(buildpack.members) { own, _ in own } }
         return .object(members)
     }

@@ -25,11 +25,13 @@ public struct StashRules: Sendable {
 
 /// Files of packages, found by SHA-1 and size, so that clients send only what is not here: resource matching.
 ///
-/// The names and sizes of all files are in memory, 40 bytes each, so that a match reads nothing: they are listed when
-/// they are first needed, and this process is the store's only writer.
+/// The names and sizes of all files are in memory, about 120 bytes each, so that a match reads nothing: they are listed
+/// when they are first needed, and this process is the store's only writer. Of two files with one SHA-1 (which can be
+/// made) the first one counts: nobody replaces what others were told is here.
 public final class Stash: Sendable {
     private struct Entry {
-        var size: Int64
+        let size: Int64
+        let digest: Digest
         /// When it was last used, about: in nanoseconds since 1970.
         var used: Int64
     }
@@ -55,7 +57,7 @@ public final class Stash: Sendable {
 
     package static let folder = RecordFolder(
         StashRecord.folder,
-        [RecordKind("file of the stash", StashRecord.self) { StashRecord.name(of: $0) != nil }])
+        [RecordKind("file of the stash", StashRecord.self) { StashRecord($0) != nil }])
 
     // MARK: matching
 
@@ -66,7 +68,9 @@ public final class Stash: Sendable {
         let time = now()
         return entries.withLock { entries in
             files.map { file in
-                guard rules.sizes.contains(file.size), let entry = entries?[file.sha1], entry.size == file.size else {
+                guard let size = file.size, rules.sizes.contains(size), let entry = entries?[file.sha1],
+                    entry.size == size
+                else {
                     return false
                 }
                 return rules.lifetime.map { time - entry.used < $0 - rules.margin } ?? true
@@ -79,14 +83,17 @@ public final class Stash: Sendable {
         _ = try await loading.value(for: true) { () throws(BitsError) in
             if entries.withLock({ $0 != nil }) { return true }
             var found: [SHA1: Entry] = [:]
-            try await forEach { info, sha1, size in found[sha1] = Entry(size: size, used: info.modified) }
+            try await forEach { info, file in
+                if let other = found[file.sha1], other.used <= info.modified { return }
+                found[file.sha1] = Entry(size: file.size, digest: file.digest, used: info.modified)
+            }
             entries.withLock { entries in if entries == nil { entries = found } }
             return true
         }
     }
 
     private func forEach(
-        in reading: (any ObjectStore)? = nil, _ body: (ObjectInfo, SHA1, Int64) async throws(BitsError) -> Void
+        in reading: (any ObjectStore)? = nil, _ body: (ObjectInfo, StashRecord) async throws(BitsError) -> Void
     ) async throws(BitsError) {
         var after: String?
         while true {
@@ -94,7 +101,7 @@ public final class Stash: Sendable {
             let page = try await BitsError.ofStore(
                 await (reading ?? records.store).list(prefix: StashRecord.folder, startAfter: after, limit: 8192))
             for info in page {
-                if let (sha1, size) = StashRecord.name(of: info.key) { try await body(info, sha1, size) }
+                if let file = StashRecord(info.key) { try await body(info, file) }
             }
             guard page.count == 8192, let last = page.last else { return }
             after = last.key.text
@@ -107,10 +114,10 @@ public final class Stash: Sendable {
     /// - Throws: `.unknownResource`.
     func find(_ file: StashedFile) async throws(BitsError) -> StashRecord {
         try await load()
-        guard let entry = entries.withLock({ $0?[file.sha1] }), entry.size == file.size || file.size == 0,
-            let record = try await records.readable(
-                try StashRecord.key(file.sha1, entry.size), as: StashRecord.self)?.value
-        else { throw .unknownResource(file.sha1.description) }
+        guard let entry = entries.withLock({ $0?[file.sha1] }), entry.size == file.size ?? entry.size else {
+            throw .unknownResource(file.sha1.description)
+        }
+        let record = StashRecord(sha1: file.sha1, size: entry.size, digest: entry.digest)
         if now() - entry.used > Self.usedInterval { try await keep(record) }
         return record
     }
@@ -133,8 +140,12 @@ public final class Stash: Sendable {
         guard try await BitsError.ofBlobs(await blobs.renewIfOld(record.digest)) != nil else {
             throw .unknownResource(record.sha1.description)
         }
-        try await records.write(record, at: try StashRecord.key(record.sha1, record.size))
-        entries.withLock { $0?[record.sha1] = Entry(size: record.size, used: now()) }
+        try await records.write(record, at: try record.key)
+        remember(record)
+    }
+
+    private func remember(_ record: StashRecord) {
+        entries.withLock { $0?[record.sha1] = Entry(size: record.size, digest: record.digest, used: now()) }
     }
 
     // MARK: maintenance
@@ -145,17 +156,15 @@ public final class Stash: Sendable {
         guard let lifetime = rules.lifetime else { return 0 }
         let time = now()
         var count = 0
-        try await forEach(in: reading) { (info, sha1, size) throws(BitsError) in
+        try await forEach(in: reading) { (info, file) throws(BitsError) in
             guard time - info.modified >= lifetime else { return }
             count += 1
             guard !isDryRun else { return }
             entries.withLock { entries in
-                if entries?[sha1]?.size == size { entries?[sha1] = nil }
+                if entries?[file.sha1]?.digest == file.digest { entries?[file.sha1] = nil }
             }
             // One that was used meanwhile has another version, and stays.
-            if try await !records.remove(info.key, version: info.version) {
-                entries.withLock { $0?[sha1] = Entry(size: size, used: time) }
-            }
+            if try await !records.remove(info.key, version: info.version) { remember(file) }
         }
         if count > 0, !isDryRun { try await records.sync() }
         return count
@@ -166,11 +175,9 @@ public final class Stash: Sendable {
     package func forEachBlob(
         in reading: any ObjectStore, _ body: ([(digest: Digest, size: Int64)]) -> Void
     ) async throws(BitsError) {
-        let records = records.reading(reading)
         var batch: [(digest: Digest, size: Int64)] = []
-        try await records.forEach(StashRecord.folder) { (key) throws(BitsError) in
-            guard let record = try await records.readable(key, as: StashRecord.self)?.value else { return }
-            batch.append((record.digest, record.size))
+        try await forEach(in: reading) { _, file in
+            batch.append((file.digest, file.size))
             if batch.count == 1000 {
                 body(batch)
                 batch = []

@@ -52,7 +52,7 @@ public struct SHA1: Hashable, Sendable, CustomStringConvertible {
     }
 }
 
-/// A file of the stash: `bits/resources/<2 hex>/<sha1>.<size>`, so that a listing tells all that a match needs.
+/// A file of the stash: `bits/resources/<2 hex>/<sha1>.<size>.<sha256>`, so that a listing tells all there is to know.
 struct StashRecord: Hashable, Sendable {
     let sha1: SHA1
     /// In bytes.
@@ -62,18 +62,26 @@ struct StashRecord: Hashable, Sendable {
 
     static let folder = "bits/resources/"
 
-    static func key(_ sha1: SHA1, _ size: Int64) throws(BitsError) -> ObjectKey {
-        let hex = sha1.description
-        return try BitsError.key("\(folder)\(hex.prefix(2))/\(hex).\(size)")
+    var key: ObjectKey {
+        get throws(BitsError) {
+            let hex = sha1.description
+            return try BitsError.key("\(Self.folder)\(hex.prefix(2))/\(hex).\(size).\(digest.hex)")
+        }
     }
 
-    /// What a key says of its file.
-    static func name(of key: ObjectKey) -> (sha1: SHA1, size: Int64)? {
-        let parts = key.text.utf8.dropFirst(folder.utf8.count + 3).split(separator: UInt8(ascii: "."))
-        guard parts.count == 2, let sha1 = SHA1(hex: Substring(parts[0])), let size = Int64(Substring(parts[1])),
-            size >= 0
+    init(sha1: SHA1, size: Int64, digest: Digest) {
+        self.sha1 = sha1
+        self.size = size
+        self.digest = digest
+    }
+
+    /// - Returns: nil if a key names no file.
+    init?(_ key: ObjectKey) {
+        let parts = key.text.utf8.dropFirst(Self.folder.utf8.count + 3).split(separator: UInt8(ascii: "."))
+        guard parts.count == 3, let sha1 = SHA1(hex: Substring(parts[0])), let size = Int64(Substring(parts[1])),
+            size >= 0, let digest = try? Digest(.sha256, hex: String(Substring(parts[2])))
         else { return nil }
-        return (sha1, size)
+        self.init(sha1: sha1, size: size, digest: digest)
     }
 }
 
@@ -81,20 +89,19 @@ extension StashRecord: JSONRecord {
     static var namesContent: Bool { true }
 
     init?(_ json: JSONValue, at key: ObjectKey) {
-        guard let (sha1, size) = Self.name(of: key),
-            let digest = json["digest"]?.string.flatMap({ try? Digest(parsing: $0) })
-        else { return nil }
-        self.init(sha1: sha1, size: size, digest: digest)
+        self.init(key)
+        guard json.object != nil else { return nil }
     }
 
-    var json: JSONValue { ["digest": .string(digest.description)] }
+    /// The key says all.
+    var json: JSONValue { [:] }
 }
 
 /// A file that a client names: in a list to match, to merge, or in the answer to what it sent.
 public struct StashedFile: Hashable, Sendable {
     public let sha1: SHA1
-    /// In bytes.
-    public let size: Int64
+    /// In bytes; nil in a list to merge that does not say it.
+    public let size: Int64?
     /// Its name in the package; empty in a list to match.
     public var name: String
     /// Permission bits.
@@ -103,7 +110,7 @@ public struct StashedFile: Hashable, Sendable {
     /// The most files of one list.
     public static let maximumCount = 100_000
 
-    public init(sha1: SHA1, size: Int64, name: String = "", mode: UInt32 = 0o644) {
+    public init(sha1: SHA1, size: Int64?, name: String = "", mode: UInt32 = 0o644) {
         self.sha1 = sha1
         self.size = size
         self.name = name
@@ -112,9 +119,9 @@ public struct StashedFile: Hashable, Sendable {
 
     /// `{"sha1","size","fn","mode"}`; the mode in octal, as text or as a number whose digits are octal.
     package init?(_ json: JSONValue) {
-        guard let sha1 = json["sha1"]?.string.flatMap({ SHA1(hex: $0) }),
-            let size = json["size"]?.byteCount
-        else { return nil }
+        guard let sha1 = json["sha1"]?.string.flatMap({ SHA1(hex: $0) }) else { return nil }
+        let size = json["size"]?.byteCount
+        guard size != nil || json["size"] == nil else { return nil }
         let mode: UInt32
         switch json["mode"] {
         case nil, .null?: mode = 0o644
@@ -130,10 +137,11 @@ public struct StashedFile: Hashable, Sendable {
     }
 
     package var json: JSONValue {
-        [
+        var members: [String: JSONValue] = [
             "sha1": .string(sha1.description), "fn": .string(name), "mode": .string(String(mode, radix: 8)),
-            "size": .integer(size),
         ]
+        if let size { members["size"] = .integer(size) }
+        return .object(members)
     }
 
     /// The files of a list.

@@ -191,11 +191,12 @@ struct RequestHandler: Sendable {
         }
     }
 
-    /// Lets a request in that has a signed URL. Its signature alone counts: other credentials are not looked at.
+    /// Lets a request in that has a signed URL. Whoever sends an Authorization header is asked for that instead, and
+    /// his URL's signature is not looked at.
     /// - Returns: false if the URL is not signed.
     /// - Throws: 403 if its signature is not good.
     private func takeSignature(_ request: inout Request, _ connection: Connection) throws -> Bool {
-        guard let signer else { return false }
+        guard let signer, request.headers[.authorization] == nil else { return false }
         switch signer.verdict(on: request.method.rawValue, path: request.path, query: request.queryText) {
         case .unsigned: return false
         case .good:

@@ -1,6 +1,7 @@
 /// Which clients a route answers. There is no default: each route has a row in `AccessTable`.
 ///
-/// A request's user is the one of its Authorization header, or else the one that the client's certificate names.
+/// A request's user is the one of its Authorization header, or else the one that the client's certificate names. On
+/// routes that take them, a signed URL counts after the header and before the certificate.
 public enum Access: Hashable, Sendable {
     /// Everybody, without asking who it is.
     case open
@@ -119,26 +120,27 @@ public struct AccessTable: Sendable {
         Row("GET", "/v2/:name/referrers/:digest", .repository(.pull)),
     ]
 
+    // A signed URL is 403 for DELETE as for any method that it is not for: no signature is good for that one.
     private static let bits = [
         Row("GET", "/sign/**", .authenticated),
         .signable("PUT", "/droplets/:guid", .role(.stage)),
         .signable("PUT", "/droplets/:guid/:hash", .role(.stage)),
         .signable("GET", "/droplets/:guid/:hash", .droplet(.pull)),
-        Row("DELETE", "/droplets/:guid/:hash", .role(.operator)),
+        .signable("DELETE", "/droplets/:guid/:hash", .role(.operator)),
         .signable("PUT", "/packages/:guid", .role(.stage)),
         .signable("GET", "/packages/:guid", .role(.stage)),
-        Row("DELETE", "/packages/:guid", .role(.operator)),
+        .signable("DELETE", "/packages/:guid", .role(.operator)),
         Row("GET", "/buildpacks", .role(.stage)),
         .signable("POST", "/buildpacks", .role(.operator)),
         .signable("PUT", "/buildpacks/:guid", .role(.operator)),
         .signable("GET", "/buildpacks/:guid", .role(.stage)),
-        Row("DELETE", "/buildpacks/:guid", .role(.operator)),
+        .signable("DELETE", "/buildpacks/:guid", .role(.operator)),
         Row("GET", "/buildpacks/:guid/metadata", .role(.stage)),
         .signable("PUT", "/buildpack_cache/entries/:guid/:stack", .role(.stage)),
         .signable("GET", "/buildpack_cache/entries/:guid/:stack", .role(.stage)),
-        Row("DELETE", "/buildpack_cache/entries/:guid/:stack", .role(.operator)),
-        Row("DELETE", "/buildpack_cache/entries/:guid", .role(.operator)),
-        Row("DELETE", "/buildpack_cache/entries", .role(.operator)),
+        .signable("DELETE", "/buildpack_cache/entries/:guid/:stack", .role(.operator)),
+        .signable("DELETE", "/buildpack_cache/entries/:guid", .role(.operator)),
+        .signable("DELETE", "/buildpack_cache/entries", .role(.operator)),
         Row("POST", "/app_stash/matches", .role(.stage)),
         Row("POST", "/app_stash/entries", .role(.stage)),
         Row("POST", "/app_stash/bundles", .role(.stage)),

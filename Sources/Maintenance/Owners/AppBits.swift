@@ -25,6 +25,20 @@ package struct AppBits: ContentOwner {
         try await bits.countUsage(count, in: reading)
     }
 
+    /// Removes packages, build caches and files of the stash that nobody used for a while. Buildpacks stay: nobody
+    /// uploads them again by himself.
+    package func retire(_ retirement: inout Retirement) async throws {
+        let isDryRun = retirement.isDryRun
+        for (kind, lifetime) in [
+            (BitsKind.packages, retirement.policy.packages), (.caches, retirement.policy.caches),
+        ] {
+            guard let lifetime else { continue }
+            retirement.report.bits += try await bits.retire(
+                kind, unusedFor: lifetime, isDryRun: isDryRun, in: bits.store)
+        }
+        retirement.report.bits += try await bits.stash.retire(isDryRun: isDryRun, in: bits.store)
+    }
+
     package func users(of digests: Set<Digest>) async throws -> [ContentUser] {
         var users: [ContentUser] = []
         try await bits.forEachPage(in: bits.store) { page in

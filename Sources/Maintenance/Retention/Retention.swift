@@ -10,12 +10,19 @@ package struct RetentionPolicy: Hashable, Sendable {
     package var rootfs: Int?
     /// How long manifests that nothing needs stay, in nanoseconds; nil: forever.
     package var untagged: Int64?
+    /// How long packages stay that nobody uploads or fetches, in nanoseconds; nil: forever.
+    package var packages: Int64?
+    /// The same of build caches.
+    package var caches: Int64?
     /// The oldest report of what runs in a cluster that is still trusted, in nanoseconds.
     package var reportAge: Int64
 
     package init(
-        droplets: Int? = nil, rootfs: Int? = nil, untagged: Int64? = nil, reportAge: Int64 = 3600 * 1_000_000_000
+        droplets: Int? = nil, rootfs: Int? = nil, untagged: Int64? = nil, packages: Int64? = nil,
+        caches: Int64? = nil, reportAge: Int64 = 3600 * 1_000_000_000
     ) {
+        self.packages = packages
+        self.caches = caches
         self.droplets = droplets
         self.rootfs = rootfs
         self.untagged = untagged
@@ -35,6 +42,8 @@ package struct RetirementReport: Hashable, Sendable {
     package internal(set) var pinned = 0
     /// How many manifests were removed.
     package internal(set) var manifests = 0
+    /// How many packages, build caches and files of the stash were removed.
+    package internal(set) var bits = 0
 
     package init() {}
 }

@@ -28,7 +28,7 @@ struct CollectCommand: AsyncParsableCommand {
         fields.add(
             "retired before",
             "\(retention.droplets) droplets, \(retention.rootfsVersions) rootfs versions, "
-                + "\(retention.manifests) untagged manifests")
+                + "\(retention.manifests) untagged manifests, \(retention.bits ?? 0) unused app bits")
         fields.add("withheld", retention.withheld)
         return fields.text
     }

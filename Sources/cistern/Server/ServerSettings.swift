@@ -44,6 +44,7 @@ struct ServerSettings: Sendable {
     /// In nanoseconds.
     let collectionGrace: Int64
     let retention: RetentionPolicy
+    let stash: StashRules
     /// When new images get deltas; nil: never, but images that have them keep them.
     let deltas: DeltaPolicy?
     /// The keys that provenance is signed with; without any it is not signed.
@@ -109,11 +110,18 @@ struct ServerSettings: Sendable {
             let count = Int(try source.value(setting) { Self.number($0, 0...1_000_000) })
             return count == 0 ? nil : count
         }
+        func lifetime(_ setting: Setting) throws -> Int64? {
+            let seconds = try source.value(setting) { Self.number($0, 0...(36_600 * 86_400)) }
+            return seconds == 0 ? nil : seconds * 1_000_000_000
+        }
         let untagged = try source.value(.untaggedAge) { Self.number($0, 0...(36_600 * 86_400)) }
         retention = RetentionPolicy(
             droplets: try count(.keptDroplets), rootfs: try count(.keptRootfs),
             untagged: untagged == 0 ? nil : untagged * 1_000_000_000,
+            packages: try lifetime(.unusedPackages), caches: try lifetime(.unusedCaches),
             reportAge: try source.value(.reportAge) { Self.number($0, 1...(366 * 86_400)) } * 1_000_000_000)
+        stash = StashRules(
+            sizes: try Self.sizes(source), lifetime: try lifetime(.unusedResources))
         let hasDeltas = try source.value(.rootfsDelta) { ["auto": true, "off": false][$0] }
         let policy = DeltaPolicy(
             maximumPercent: try source.value(.deltaShare) { Self.number($0, 0...100) },
@@ -177,7 +185,16 @@ extension ServerSettings {
         var zip = ZipReader.Limits()
         zip.entries = limits.entries
         zip.bytes = limits.outputBytes
-        return BitsLimits(bytes: maximumUpload, zip: zip, memory: limits.memory)
+        return BitsLimits(bytes: maximumUpload, zip: zip, memory: limits.memory, stash: stash)
+    }
+
+    private static func sizes(_ source: SettingsSource) throws -> ClosedRange<Int64> {
+        let least = try source.value(.stashMinimum) { Self.number($0, 0...(1 << 40)) }
+        let most = try source.value(.stashMaximum) { Self.number($0, 0...(1 << 40)) }
+        guard least <= most else {
+            throw CommandError("\(Setting.stashMinimum.key) is larger than \(Setting.stashMaximum.key)")
+        }
+        return least...most
     }
 
     /// Who is told what came of uploads; nil: nobody.

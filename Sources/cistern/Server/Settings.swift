@@ -80,6 +80,21 @@ struct Setting: Hashable, Sendable {
     static let untaggedAge = Setting(
         key: "retention.untagged-seconds", fallback: "0",
         help: "how long pushed manifests stay that no tag needs; 0: for ever")
+    static let unusedPackages = Setting(
+        key: "retention.packages-seconds", fallback: "0",
+        help: "how long packages stay that nobody uploads or fetches; 0: for ever")
+    static let unusedCaches = Setting(
+        key: "retention.caches-seconds", fallback: "0",
+        help: "how long build caches stay that nobody uploads or fetches; 0: for ever")
+    static let unusedResources = Setting(
+        key: "retention.resources-seconds", fallback: "0",
+        help: "how long files for resource matching stay that no package uses; 0: for ever")
+    static let stashMinimum = Setting(
+        key: "resources.minimum-bytes", fallback: "65536",
+        help: "the smallest file that is kept for resource matching")
+    static let stashMaximum = Setting(
+        key: "resources.maximum-bytes", fallback: "536870912",
+        help: "the largest file that is kept for resource matching")
     static let reportAge = Setting(
         key: "retention.report-seconds", fallback: "3600",
         help: "how old a cluster's report of what runs there may be, lest nothing is retired")
@@ -138,7 +153,8 @@ struct Setting: Hashable, Sendable {
         layersLevel, defaultStack, defaultArchitecture, maximumDroplet, maximumUnpacked, maximumEntries, conversions,
         connectionsOfAddress, requestsOfAddress, memoryBytes, storeBytes, countInterval, collectionInterval,
         collectionGrace,
-        keptDroplets, keptRootfs, untaggedAge, reportAge, rootfsSignatures, rootfsDelta, deltaShare, deltaChain,
+        keptDroplets, keptRootfs, untaggedAge, unusedPackages, unusedCaches, unusedResources, reportAge,
+        stashMinimum, stashMaximum, rootfsSignatures, rootfsDelta, deltaShare, deltaChain,
         provenanceKey, stagingRunner, stagingTasks, stagingMemory, stagingDisk, stagingTime, stagingHosts, stagingHTTP,
         controllerURL, controllerAuthority, controllerCertificate, controllerKey,
         drainSeconds, logLevel,

@@ -1,3 +1,4 @@
+import Bits
 import Blobs
 import Droplets
 import Images
@@ -40,6 +41,8 @@ private struct Kind: Sendable, CustomTestStringConvertible {
         Kind(name: "package", prefix: "bits/packages/app"),
         Kind(name: "buildpack", prefix: "bits/buildpacks/app"),
         Kind(name: "build cache", prefix: "bits/caches/app/"),
+        Kind(name: "upload of bits", prefix: "bits/pending/"),
+        Kind(name: "file of the stash", prefix: "bits/resources/"),
         Kind(name: "rootfs version", prefix: "rootfs/teststack/1/amd64"),
         Kind(name: "current rootfs version", prefix: "rootfs/teststack/2/amd64"),
         Kind(name: "stack", prefix: "rootfs/teststack/current"),
@@ -115,6 +118,10 @@ struct UnreadableRecordTests {
                 #expect(try await blob.reader.read(at: 0, maximum: 10).count == 10)
                 await blob.reader.close()
             }
+        }
+        for name in [try BitsName(.packages, "other"), try BitsName(.buildpacks, "other")] {
+            let record = try await town.bits.find(name)
+            #expect(try await town.blobs.find(record.digest)?.size == record.size)
         }
         for droplet in try await town.droplets.droplets(of: try DropletGUID("other")) {
             for digest in [droplet.content.digest] + droplet.content.layers.map(\.digest) {

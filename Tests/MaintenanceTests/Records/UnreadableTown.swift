@@ -112,7 +112,9 @@ struct UnreadableTown {
             let subject = try await push(registry, name, "v1", name)
             _ = try await push(registry, name, "v2", name + " signed", subject: subject)
         }
-        let bits = BitsCatalog(store: memory, blobs: house.blobs, limits: BitsLimits(bytes: 1 << 20), now: now)
+        let bits = BitsCatalog(
+            store: memory, blobs: house.blobs,
+            limits: BitsLimits(bytes: 1 << 20, stash: StashRules(sizes: 0...(1 << 20))), now: now)
         for guid in ["app", "other"] {
             let bytes = try TestZip.bytes(["manifest.yml": "stack: teststack\n", "bin/detect": guid])
             for name in [
@@ -121,6 +123,9 @@ struct UnreadableTown {
             ] {
                 _ = try await bits.upload(BitsUpload(name: name, by: "t"), from: Chunks(bytes))
             }
+            _ = try await bits.stash(filesOf: Chunks(bytes), length: nil)
+            let name = try BitsName(.packages, guid + "-2")
+            _ = try await bits.accept(BitsUpload(name: name, by: "t"), from: Chunks(bytes + [0]))
         }
         for version in ["1", "2"] { try await house.importRootfs(version) }
         let stack = try StackName(stack)

@@ -83,7 +83,7 @@ struct World: Sendable {
     /// All that the server wrote, its earlier runs included.
     var log: String { (try? String(contentsOfFile: server.log, encoding: .utf8)) ?? "" }
 
-    /// Passwords, what is sent of them, their hashes and private keys.
+    /// Passwords, what is sent of them, their hashes, private keys, and keys that sign URLs.
     func expectNoSecrets() throws {
         let log = log
         #expect(!log.isEmpty, "something is logged")
@@ -96,6 +96,9 @@ struct World: Sendable {
         }
         let users = try String(contentsOfFile: directory + "/users.htpasswd", encoding: .utf8)
         secrets += users.split(separator: "\n").compactMap { $0.split(separator: ":").last.map(String.init) }
+        let keys = try String(contentsOfFile: directory + "/secrets/url-signing.keys", encoding: .utf8)
+        secrets += keys.split(separator: "\n").filter { !$0.hasPrefix("#") }.flatMap { $0.split(separator: " ") }.map(
+            String.init)
         return secrets + ["PRIVATE KEY", "$2b$", "$2y$"]
     }
 
@@ -115,7 +118,8 @@ struct World: Sendable {
 
     private static func passwords(in directory: String) throws -> [String: String] {
         var passwords: [String: String] = [:]
-        for file in try FileManager.default.contentsOfDirectory(atPath: directory + "/secrets") {
+        for file in try FileManager.default.contentsOfDirectory(atPath: directory + "/secrets")
+        where file.hasSuffix(".password") {
             let text = try String(contentsOfFile: "\(directory)/secrets/\(file)", encoding: .utf8)
             passwords[file.replacing(".password", with: "")] = text.trimmingCharacters(in: .newlines)
         }

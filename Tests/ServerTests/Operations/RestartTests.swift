@@ -149,7 +149,7 @@ extension ServerTests {
             try await World.with { world in
                 for (path, mode) in [
                     ("", 0o700), ("/secrets", 0o700), ("/secrets/operator.password", 0o600),
-                    ("/secrets/pull.password", 0o600),
+                    ("/secrets/pull.password", 0o600), ("/secrets/url-signing.keys", 0o600),
                     ("/users.htpasswd", 0o600),
                 ] {
                     let attributes = try FileManager.default.attributesOfItem(atPath: world.directory + path)
