@@ -120,25 +120,28 @@ struct PackageMerge: ~Copyable {
     private static func contents(
         of records: [StashRecord], in blobs: BlobStore
     ) async throws(BitsError) -> [[UInt8]?] {
-        let results = await withTaskGroup(of: (Int, Result<[UInt8]?, BlobError>).self) { group in
+        let read = await withTaskGroup(of: Read.self) { group in
             for (index, record) in records.enumerated() where record.size <= Stash.small {
                 group.addTask {
                     do throws(BlobError) {
-                        return (index, .success(try await blobs.read(record.digest, maximum: Int(Stash.small))))
-                    } catch { return (index, .failure(error)) }
+                        let bytes = try await blobs.read(record.digest, maximum: Int(Stash.small))
+                        return Read(index: index, bytes: bytes, failure: nil)
+                    } catch { return Read(index: index, bytes: [], failure: error) }
                 }
             }
-            var results = [Result<[UInt8]?, BlobError>](repeating: .success(nil), count: records.count)
-            for await (index, result) in group { results[index] = result }
-            return results
+            var read: [Int: Read] = [:]
+            for await one in group { read[one.index] = one }
+            return read
         }
-        return try await BitsError.ofBlobs(try get(results))
+        if let failure = read.values.lazy.compactMap(\.failure).first { throw .blob(failure) }
+        return records.indices.map { read[$0]?.bytes }
     }
 
-    private static func get(_ results: [Result<[UInt8]?, BlobError>]) throws(BlobError) -> [[UInt8]?] {
-        var values: [[UInt8]?] = []
-        for result in results { values.append(try result.get()) }
-        return values
+    /// A file that was read, or not. (A pair with a `Result` of an optional crashes in a release build.)
+    private struct Read: Sendable {
+        let index: Int
+        let bytes: [UInt8]
+        let failure: BlobError?
     }
 
     /// - Parameter content: nil to read the file piece by piece.
