@@ -197,7 +197,8 @@ struct StagingTasksTests {
             _ = try await tasks.begin("two", try Self.request(), by: "cc")
             try await waitUntil("both run") { runner.began.count == 2 }
             runner.end("one", .staged(Self.droplet))
-            runner.end("two", .failed(StagingFailure(phase: "compile", id: .compile, message: "it failed", exitCode: 7)))
+            runner.end(
+                "two", .failed(StagingFailure(phase: "compile", id: .compile, message: "it failed", exitCode: 7)))
             try await Self.wait("one", .staged, tasks)
             try await Self.wait("two", .failed, tasks)
             #expect(try await tasks.find("one").droplet == Self.droplet)
@@ -276,9 +277,10 @@ struct StagingTasksTests {
     private static func controller<Result>(
         _ statuses: [Int], _ body: (ScriptedServer) async throws -> Result
     ) async throws -> Result {
-        try await ScriptedServer.with({ _, number, connection in
-            connection.answer(statuses[min(number, statuses.count - 1)])
-        }, body)
+        try await ScriptedServer.with(
+            { _, number, connection in
+                connection.answer(statuses[min(number, statuses.count - 1)])
+            }, body)
     }
 
     @Test("An outcome is told until it has arrived, with the same body")
@@ -346,12 +348,32 @@ struct StagingTasksTests {
     }
 
     @Test(
+        "A droplet goes to Cistern's own route by PUT, to cc-uploader by POST",
+        arguments: [
+            ("https://u:p@bits.test:8443/droplets/x?stack=tiny", "put"), ("https://bits.test/droplets/x/y", "put"),
+            ("https://uploader.test/v1/droplet/x", "post"), ("https://uploader.test", "post"),
+            ("https://droplets/x", "post"),
+        ])
+    func forms(url: String, form: String) throws {
+        let request = try StagingRequest([
+            "lifecycle_data": [
+                "app_bits_download_uri": "https://bits.test/a", "droplet_upload_uri": .string(url),
+                "buildpacks": [["url": "https://bits.test/b"]],
+            ]
+        ])
+        #expect(request.uploadForm == form)
+    }
+
+    @Test(
         "A request that can't be meant is refused with a sentence",
         arguments: [
             ("[]", "no JSON object"), ("{}", "buildpack_lifecycle is missing"),
             (#"{"lifecycle_data":{}}"#, "app_bits_download_uri"),
             (#"{"lifecycle_data":{"app_bits_download_uri":"u"}}"#, "droplet_upload_uri"),
-            (#"{"lifecycle_data":{"app_bits_download_uri":"u","droplet_upload_uri":"v","buildpacks":[]}}"#, "buildpacks"),
+            (
+                #"{"lifecycle_data":{"app_bits_download_uri":"u","droplet_upload_uri":"v","buildpacks":[]}}"#,
+                "buildpacks"
+            ),
             (
                 #"{"lifecycle_data":{"app_bits_download_uri":"u","droplet_upload_uri":"v","buildpacks":[{"url":"x"}]},"#
                     + #""memory_mb":1}"#, "memory_mb"

@@ -109,7 +109,8 @@ package struct StagingRequest: Hashable, Sendable {
 
     /// How the droplet's server takes it: Cistern's own routes want a PUT, cc-uploader wants a POST.
     var uploadForm: String {
-        let path = droplet.split(separator: "/", maxSplits: 3).last.map(String.init) ?? ""
-        return path.hasPrefix("droplets/") ? "put" : "post"
+        // scheme:, host, path
+        let parts = droplet.split(separator: "/", maxSplits: 2)
+        return parts.count == 3 && parts[2].hasPrefix("droplets/") ? "put" : "post"
     }
 }

@@ -274,7 +274,11 @@ package final class StagingTasks: Sendable {
             return state.isStopping || state.unwanted.contains(guid)
         }
         if isUnwanted { task.cancel() }
-        await withTaskCancellationHandler { await task.value } onCancel: { task.cancel() }
+        await withTaskCancellationHandler {
+            await task.value
+        } onCancel: {
+            task.cancel()
+        }
         state.withLock { state in
             state.running[guid] = nil
             state.unwanted.remove(guid)
@@ -402,7 +406,8 @@ package final class StagingTasks: Sendable {
                 }
             } catch {
                 if case .unknown = error { return }
-                logger.warning("a staging's outcome is not told yet", metadata: ["guid": "\(guid)", "reason": "\(error)"])
+                logger.warning(
+                    "a staging's outcome is not told yet", metadata: ["guid": "\(guid)", "reason": "\(error)"])
             }
             try? await Task.sleep(for: pause)
             pause = min(pause * 2, limits.longestPause)

@@ -88,7 +88,11 @@ struct StagingRuns: Service {
 
     func run() async throws {
         if let tasks {
-            await withGracefulShutdownHandler { await tasks.run() } onGracefulShutdown: { tasks.stop() }
+            await withGracefulShutdownHandler {
+                await tasks.run()
+            } onGracefulShutdown: {
+                tasks.stop()
+            }
         }
         // A service that returns before its turn brings all others down.
         try? await gracefulShutdown()

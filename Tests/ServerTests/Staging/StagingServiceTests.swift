@@ -14,43 +14,49 @@ extension ServerTests {
 
         private static func with<Result>(_ body: (World) async throws -> Result) async throws -> Result {
             try await World.with(settings) { world in
-                try await world.server.importTinyRootfs(version: "1")
-                try await withTemporaryDirectory { directory in
-                    for (name, source) in [
-                        ("packages/app", "fixtures/apps/static/app/public"), ("buildpacks/static", "fixtures/buildpacks/static"),
-                        ("buildpacks/compile", "fixtures/buildpacks/fails/compile"),
-                        ("buildpacks/hostile", "fixtures/buildpacks/hostile"),
-                    ] {
-                        let zip = "\(directory)/\(name.replacing("/", with: "-"))"
-                        try await runSuccessfully(
-                            "python3", ["-c", "import shutil, sys; shutil.make_archive(sys.argv[1], 'zip')", zip],
-                            directory: "\(Programs.repository)/\(source)")
-                        let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: zip + ".zip")))
-                        let answer = try await world.client.send("PUT", "/\(name)", as: "operator", body: bytes)
-                        try #require(answer.status == 201, "\(answer)")
-                    }
-                }
+                try await prepare(world)
                 return try await body(world)
             }
         }
 
-        private static func sign(_ world: World, _ path: String, _ verb: String) async throws -> String {
+        /// Brings in a rootfs, an app's package and two buildpacks.
+        private static func prepare(_ world: World) async throws {
+            try await world.server.importTinyRootfs(version: "1")
+            try await withTemporaryDirectory { directory in
+                for (name, source) in [
+                    ("packages/app", "fixtures/apps/static/app/public"),
+                    ("buildpacks/static", "fixtures/buildpacks/static"),
+                    ("buildpacks/compile", "fixtures/buildpacks/fails/compile"),
+                ] {
+                    let zip = "\(directory)/\(name.replacing("/", with: "-"))"
+                    try await runSuccessfully(
+                        "python3", ["-c", "import shutil, sys; shutil.make_archive(sys.argv[1], 'zip')", zip],
+                        directory: "\(Programs.repository)/\(source)")
+                    let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: zip + ".zip")))
+                    let answer = try await world.client.send("PUT", "/\(name)", as: "operator", body: bytes)
+                    try #require(answer.status == 201, "\(answer)")
+                }
+            }
+        }
+
+        private static func sign(_ client: Client, _ path: String, _ verb: String) async throws -> String {
             let mark = path.contains("?") ? "&" : "?"
-            let answer = try await world.client.get("/sign\(path)\(mark)verb=\(verb)", as: "operator")
+            let answer = try await client.get("/sign\(path)\(mark)verb=\(verb)", as: "operator")
             try #require(answer.status == 200, "\(answer)")
             return String(decoding: answer.body, as: UTF8.self)
         }
 
         private static func stage(
-            _ world: World, _ guid: String, buildpack: String, callback: String? = nil
+            _ world: World, _ guid: String, buildpack: String, callback: String? = nil, port: Int? = nil
         ) async throws -> Answer {
+            let client = Client(port: port ?? world.client.port, passwords: world.client.passwords)
             let data: JSONValue = [
-                "app_bits_download_uri": .string(try await sign(world, "/packages/app", "get")),
-                "droplet_upload_uri": .string(try await sign(world, "/droplets/drop-\(guid)?stack=tiny", "put")),
+                "app_bits_download_uri": .string(try await sign(client, "/packages/app", "get")),
+                "droplet_upload_uri": .string(try await sign(client, "/droplets/drop-\(guid)?stack=tiny", "put")),
                 "buildpacks": [
                     [
                         "name": .string(buildpack), "key": .string(buildpack), "skip_detect": true,
-                        "url": .string(try await sign(world, "/buildpacks/\(buildpack)", "get")),
+                        "url": .string(try await sign(client, "/buildpacks/\(buildpack)", "get")),
                     ]
                 ],
             ]
@@ -105,36 +111,23 @@ extension ServerTests {
             try await withTemporaryDirectory { directory in
                 let data = directory + "/data"
                 var started = 0
-                try await World.with(data: data, Self.settings) { world in
-                    try await world.server.importTinyRootfs(version: "1")
-                    let zip = directory + "/zip"
-                    for (name, source) in [
-                        ("packages/app", "fixtures/apps/static/app/public"),
-                        ("buildpacks/static", "fixtures/buildpacks/static"),
-                    ] {
-                        try await runSuccessfully(
-                            "python3", ["-c", "import shutil, sys; shutil.make_archive(sys.argv[1], 'zip')", zip],
-                            directory: "\(Programs.repository)/\(source)")
-                        let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: zip + ".zip")))
-                        try #require(
-                            try await world.client.send("PUT", "/\(name)", as: "operator", body: bytes).status == 201)
-                    }
-                }
-                // The URLs of the first server lead nowhere after the restart, so that a task which is begun again
-                // fails: what counts is that each has an outcome.
-                let world = try await World(data: data, arguments: Self.settings)
+                try await World.with(data: data, Self.settings) { try await Self.prepare($0) }
+                // A port that stays, so that the tasks' URLs lead to the next server as well.
+                let port = try freePort()
+                let arguments = Self.settings + ["--plain-listen", "127.0.0.1:\(port)"]
+                let world = try await World(data: data, arguments: arguments)
                 for number in 0..<4 {
-                    let answer = try await Self.stage(world, "t\(number)", buildpack: "static")
+                    let answer = try await Self.stage(world, "t\(number)", buildpack: "static", port: port)
                     if answer.status == 202 { started += 1 }
                 }
                 try await Task.sleep(for: .milliseconds(Int.random(in: 0...1200)))
                 try await world.server.kill()
-                try await World.with(data: data, Self.settings) { world in
+                try await World.with(data: data, arguments) { world in
                     var states: [String] = []
                     for number in 0..<started {
                         states.append(try await Self.end(world, "t\(number)")["state"]?.string ?? "none")
                     }
-                    #expect(states.count == started && states.allSatisfy { ["staged", "failed"].contains($0) }, "\(states)")
+                    #expect(states == Array(repeating: "staged", count: started), "\(states)")
                     let left = try FileManager.default.contentsOfDirectory(atPath: data + "/staging/tasks")
                     #expect(left.isEmpty, "\(left)")
                 }
