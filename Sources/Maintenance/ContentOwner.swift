@@ -62,10 +62,11 @@ package struct ContentOwners: Sendable {
         registry: Registry, images: DerivedImages, builds: BuildRootfsCatalog, bits: BitsCatalog, pins: RunningImages,
         others: [any ContentOwner] = []
     ) {
-        all = [
-            AppDroplets(images: images), AppBits(bits: bits), RootfsVersions(images: images),
-            BuildRootfsVersions(builds), ImageRecipes(images: images), PushedRepositories(registry: registry), pins,
-        ] + others
+        all =
+            [
+                AppDroplets(images: images), AppBits(bits: bits), RootfsVersions(images: images),
+                BuildRootfsVersions(builds), ImageRecipes(images: images), PushedRepositories(registry: registry), pins,
+            ] + others
     }
 
     /// - Parameter all: the owners, in the order in which they are called.

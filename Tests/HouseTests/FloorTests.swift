@@ -41,6 +41,7 @@ struct FloorTests {
         ("ErrorStatus", ["HTTPTypes"]),
         ("RegistryAPI", ["HTTPTypes"]),
         ("BitsAPI", ["HTTPTypes"]),
+        ("StagingAPI", ["HTTPTypes"]),
         ("OperatorAPI", ["HTTPTypes"]),
     ]
     /// Free for every target but those of the programs that run on any rootfs: the launcher's and the build's.

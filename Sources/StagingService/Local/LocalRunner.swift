@@ -43,7 +43,8 @@ package struct LocalRunner: Sendable {
 
     private let programs: StepPrograms
     private let directory: String
-    private let bundles: String
+    /// The directory with `stage-build`, its loader and its libraries.
+    private let bundle: String
     private let users: HostUsers?
     private let isolatesTransfers: Bool
 
@@ -60,12 +61,12 @@ package struct LocalRunner: Sendable {
         try Sandbox.check()
         self.programs = programs
         self.directory = directory
-        self.bundles = bundles
         self.users = users
         self.isolatesTransfers = isolatesTransfers
         for path in [directory, bundles] {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         }
+        bundle = try programs.buildBundle(cache: bundles)
         removeLeftovers()
     }
 
@@ -254,7 +255,7 @@ package struct LocalRunner: Sendable {
         sandbox.limits = task.limits
         let defaults = StagingFiles()
         sandbox.mounts = [
-            .init(source: try programs.buildBundle(cache: bundles), target: "/lifecycle"),
+            .init(source: bundle, target: "/lifecycle"),
             .init(source: place.transfer + "/buildpacks", target: defaults.buildpacks),
             .init(source: place.transfer + "/workspace", target: defaults.workspace),
         ]

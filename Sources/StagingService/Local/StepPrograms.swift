@@ -41,10 +41,10 @@ public struct StepPrograms: Sendable {
         }
         let directory = "\(cache)/steps-\(Digest.of(Array(description.utf8)).hex.prefix(32))"
         if access(directory, F_OK) == 0 { return directory }
-        let partial = "\(directory).\(getpid())"
+        let partial = "\(directory).\(UUID().uuidString)"
         do {
             let files = FileManager.default
-            try? files.removeItem(atPath: partial)
+            defer { try? files.removeItem(atPath: partial) }
             try files.createDirectory(atPath: partial + "/lib", withIntermediateDirectories: true)
             // Whoever the build runs as has to read them, whatever this process's umask is.
             for directory in [partial, partial + "/lib"] { chmod(directory, 0o755) }

@@ -32,10 +32,10 @@ extension ServerTests {
             return settings
         }
 
-        /// The settings of the README's table: keys, flags and environment variables.
+        /// The settings of the documentation's table: keys, flags and environment variables.
         private static func documented() throws -> [(key: String, flag: String, variable: String)] {
-            let readme = try String(contentsOfFile: Programs.repository + "/README.md", encoding: .utf8)
-            return readme.split(separator: "\n").compactMap { line in
+            let path = Programs.repository + "/Sources/cistern/cistern.docc/Settings.md"
+            return try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").compactMap { line in
                 let cells = line.split(separator: "|").map {
                     $0.trimmingCharacters(in: CharacterSet(charactersIn: " `"))
                 }
@@ -44,7 +44,7 @@ extension ServerTests {
             }
         }
 
-        @Test("--print-config shows every setting with its value and starts nothing; the README has all of them")
+        @Test("--print-config shows every setting with its value and starts nothing; its documentation has all of them")
         func printsDefaults() async throws {
             let settings = try Self.settings(try await Self.serve(["--print-config"]))
             let documented = try Self.documented()
@@ -57,7 +57,7 @@ extension ServerTests {
             #expect(settings["layers.compression"] == "gzip" && settings["drain-seconds"] == "25")
         }
 
-        @Test("Each flag that the README names is taken, in both of its forms, and --help says what it is for")
+        @Test("Each flag that the documentation names is taken, in both of its forms, and --help says what it is for")
         func flags() async throws {
             let defaults = try Self.settings(try await Self.serve(["--print-config"]))
             let documented = try Self.documented()
