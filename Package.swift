@@ -217,7 +217,8 @@ let package = Package(
                 "Layers", "Logs", "Maintenance", "ObjectStore", "OCI", "Operations", "OperatorAPI", "OperatorModel",
                 "Packages",
                 "Records", "Registry", "RegistryAPI",
-                "Rootfs", "Runtime", "Signatures", "StagingAPI", "StagingService", "Transfer", argumentParser, configuration, logging, nioCore,
+                "Rootfs", "Runtime", "Signatures", "StagingAPI", "StagingService", "Transfer", argumentParser,
+                configuration, logging, nioCore,
                 nioSSL, serviceLifecycle, unixSignals, yams,
             ], swiftSettings: strict),
 
