@@ -27,6 +27,8 @@ package struct StagingTask: Sendable {
     package var upload: JSONValue
     package var uploadOptions: [String] = []
     package var limits = SandboxLimits()
+    /// nil: the build has no network.
+    package var network: SandboxNetwork?
 
     package init(id: String, download: [String: JSONValue], upload: JSONValue) {
         (self.id, self.download, self.upload) = (id, download, upload)
@@ -253,6 +255,7 @@ package struct LocalRunner: Sendable {
     ) async throws -> StagingOutcome {
         var sandbox = Sandbox(rootfs: rootfs, directory: place.path + "/step", hostUser: user?.uid)
         sandbox.limits = task.limits
+        sandbox.network = task.network
         let defaults = StagingFiles()
         sandbox.mounts = [
             .init(source: bundle, target: "/lifecycle"),

@@ -83,6 +83,12 @@ public struct RootfsCache: Sendable {
                 try FileManager.default.createDirectory(atPath: point, withIntermediateDirectories: true)
                 chmod(point, 0o755)
             }
+            // Whatever the root filesystem has there leads nowhere in a build's own network.
+            try FileTree.remove(partial + "/etc/resolv.conf")
+            if access(partial + "/etc", F_OK) == 0,
+                !FileManager.default.createFile(
+                    atPath: partial + "/etc/resolv.conf", contents: Data(SandboxNetwork.resolver.utf8))
+            { throw SandboxError.system(partial + "/etc/resolv.conf", errno) }
         }
         guard rename(partial, path) == 0 else { throw SandboxError.system(path, errno) }
     }

@@ -90,6 +90,8 @@ public struct Sandbox: Sendable {
     /// The uid on this machine; nil: this process's own, which is not 0.
     public var hostUser: UInt32?
     public var limits = SandboxLimits()
+    /// nil: the step has no network.
+    public var network: SandboxNetwork?
 
     public init(rootfs: String, directory: String, hostUser: UInt32?) {
         self.rootfs = rootfs
@@ -103,11 +105,12 @@ public struct Sandbox: Sendable {
         ("mount", "mount"),
         ("mkfs.ext4", "e2fsprogs"),
     ]
-    private static let path = "/usr/sbin:/usr/bin:/sbin:/bin"
+    static let path = "/usr/sbin:/usr/bin:/sbin:/bin"
 
     /// - Throws: `.missing` for the first program that is not there.
-    public static func check() throws(SandboxError) {
-        for (program, package) in programs where geteuid() == 0 || ["bwrap", "prlimit"].contains(program) {
+    public static func check(hasNetwork: Bool = false) throws(SandboxError) {
+        for (program, package) in programs + (hasNetwork ? SandboxNetwork.programs : [])
+        where hasNetwork || geteuid() == 0 || ["bwrap", "prlimit"].contains(program) {
             let found = path.split(separator: ":").contains { access("\($0)/\(program)", X_OK) == 0 }
             if !found { throw .missing(program: program, package: package) }
         }
@@ -131,6 +134,7 @@ extension Sandbox {
         for (number, mount) in mounts.enumerated() {
             options += ["--ro-bind", hostUser == nil ? mount.source : "\(Self.passable)/mount-\(number)", mount.target]
         }
+        if network != nil { options += ["--block-fd", "6"] }
         options.append("--clearenv")
         for (name, value) in environment { options += ["--setenv", name, value] }
         return options + ["--chdir", directory]
@@ -171,6 +175,7 @@ extension Sandbox {
             set -- env -i PATH="$PATH" bwrap --args 3 --seccomp 4 --json-status-fd 5 -- "$@"
         fi
         exec 3<"$directory/options" 4<"$directory/filter" 5>"$directory/status"
+        [ ! -p "$directory/go" ] || exec 6<>"$directory/go"
         exec prlimit --core=0 --nofile=4096:4096 "$@"
         """
 
@@ -185,7 +190,7 @@ extension Sandbox {
         _ command: [String], environment: [(name: String, value: String)] = [], workingDirectory: String = "/",
         print: @escaping @Sendable (ArraySlice<UInt8>) -> Void
     ) async throws(SandboxError) -> SandboxEnd {
-        try Self.check()
+        try Self.check(hasNetwork: network != nil)
         guard command.allSatisfy({ !$0.utf8.contains(0) }) else { throw .isolation("an argument has a NUL") }
         try prepare(options(environment: environment, at: workingDirectory))
         defer { clean() }
@@ -206,9 +211,8 @@ extension Sandbox {
             "PATH": Self.path, "JOIN": group.joinFiles.joined(separator: " "), "PROCESSES": "\(limits.processes)",
             "WRITABLE": writable.map(Self.name).joined(separator: " "),
         ]
-        let ended = try await SandboxedProcess(
-            arguments, environment: variables, limits: limits, print: print
-        ).run()
+        let process = SandboxedProcess(arguments, environment: variables, limits: limits, print: print)
+        let ended = try await run(process)
         guard case .exited = ended else { return ended }
         // bubblewrap's own failures have exit codes, too; the program's is written only if there was a program.
         guard
@@ -216,6 +220,31 @@ extension Sandbox {
                 status: (try? String(contentsOfFile: directory + "/status", encoding: .utf8)) ?? "")
         else { throw .isolation("its preparation failed, as is said above") }
         return code != 0 && group.outOfMemory > 0 ? .outOfMemory : .exited(code)
+    }
+
+    /// Runs the step's process, beside its network if it has one.
+    private func run(_ process: SandboxedProcess) async throws(SandboxError) -> SandboxEnd {
+        guard let network else { return try await process.run() }
+        let (directory, isRoot) = (directory, hostUser != nil)
+        do {
+            return try await withThrowingTaskGroup(of: SandboxEnd?.self) { group in
+                group.addTask { try await process.run() }
+                group.addTask {
+                    do { try await network.run(in: directory, isRoot: isRoot) } catch is CancellationError {}
+                    return nil
+                }
+                defer { group.cancelAll() }
+                // If the network fails, so does the step: what waits for it would wait for ever.
+                while let next = try await group.next() {
+                    if let next { return next }
+                }
+                return .cancelled
+            }
+        } catch let error as SandboxError {
+            throw error
+        } catch {
+            throw .isolation("\(error)")
+        }
     }
 
     /// The program's exit code in what bubblewrap reported: JSON documents, one a line.
@@ -269,6 +298,9 @@ extension Sandbox {
             FileManager.default.createFile(
                 atPath: directory + "/options", contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])
         else { throw .system(directory + "/options", errno) }
+        for name in ["go", "ready"] where network != nil && mkfifo("\(directory)/\(name)", 0o600) != 0 {
+            throw .system("\(directory)/\(name)", errno)
+        }
         try makeDirectory(directory + "/scratch", 0o755)
         guard hostUser != nil else {
             for path in writable { try makeDirectory(scratch(path), 0o700) }
@@ -301,7 +333,7 @@ extension Sandbox {
 
     /// Removes what only this run needs; what the step wrote stays.
     private func clean() {
-        for name in ["filter", "options", "status"] { unlink("\(directory)/\(name)") }
+        for name in ["filter", "options", "status", "go", "ready"] { unlink("\(directory)/\(name)") }
     }
 
     /// What of the limits does not hold here, and why, in sentences for people; empty if all hold.

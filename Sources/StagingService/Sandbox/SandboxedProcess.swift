@@ -11,6 +11,7 @@ final class SandboxedProcess: Sendable {
         var printed: Int64 = 0
         /// The outermost process; nil before it is started, and once it has ended.
         var process: pid_t?
+        var hasEnded = false
     }
 
     /// How long what the program left behind may keep the output open after its end.
@@ -38,32 +39,42 @@ final class SandboxedProcess: Sendable {
         self.print = print
     }
 
+    /// Runs it to its end, and ends it early if the caller's task is cancelled.
     /// - Returns: what ended it; for a program that ended by itself, the exit code of the outermost process.
     /// - Throws: `.system` or `.isolation` if nothing could be started.
     func run() async throws(SandboxError) -> SandboxEnd {
-        let output = try start()
-        let code = await withTaskCancellationHandler {
-            await withTaskGroup(of: Int32?.self) { group in
+        let result = await withTaskCancellationHandler {
+            await withTaskGroup(of: Result<Int32, SandboxError>?.self) { group in
                 group.addTask {
                     if (try? await Task.sleep(for: self.limits.time)) != nil { self.end(.timedOut) }
                     return nil
                 }
-                group.addTask {
-                    await withCheckedContinuation { done in
-                        let follow: @Sendable () -> Void = { done.resume(returning: self.follow(output)) }
-                        // Without a thread of its own it is followed here, which holds up others.
-                        if !SystemThread.start(named: "sandbox", follow) { follow() }
-                    }
-                }
-                var code: Int32?
-                while code == nil, let next = await group.next() { code = next }
+                group.addTask { await self.runOnThread() }
+                var result: Result<Int32, SandboxError>?
+                while result == nil, let next = await group.next() { result = next }
                 group.cancelAll()
-                return code ?? -1
+                return result ?? .failure(.isolation("it was not run"))
             }
         } onCancel: {
             self.end(.cancelled)
         }
+        let code = try result.get()
         return state.withLock { $0.reason } ?? .exited(code)
+    }
+
+    /// Starts the process and follows it on one thread. The thread must live as long as the process: programs that end
+    /// with their parent (PR_SET_PDEATHSIG) end with the thread that started them, and those of a pool come and go.
+    private func runOnThread() async -> Result<Int32, SandboxError> {
+        await withCheckedContinuation { done in
+            let isStarted = SystemThread.start(named: "sandbox") {
+                done.resume(
+                    returning: Result { () throws(SandboxError) in
+                        let output = try self.start()
+                        return self.follow(output)
+                    })
+            }
+            if !isStarted { done.resume(returning: .failure(.isolation("there are no threads left"))) }
+        }
     }
 
     /// Starts the outermost process.
@@ -79,7 +90,11 @@ final class SandboxedProcess: Sendable {
                 command.first ?? "", Array(command.dropFirst()),
                 environment: environment.map { Array("\($0)=\($1)".utf8) }, input: input, output: ends[1],
                 errors: ends[1])
-            state.withLock { $0.process = process }
+            state.withLock { state in
+                state.process = process
+                // Its end may have been wanted before it began.
+                if state.reason != nil { kill(process, SIGKILL) }
+            }
         } catch {
             close(ends[0])
             throw .system(error.path, error.code)
@@ -123,6 +138,7 @@ final class SandboxedProcess: Sendable {
             var status: Int32 = 0
             guard waitpid(process, &status, WNOHANG) == process else { return nil }
             state.process = nil
+            state.hasEnded = true
             return status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f
         }
     }
@@ -158,9 +174,9 @@ final class SandboxedProcess: Sendable {
     /// Ends everything: the outermost process ends bubblewrap's first process with it, and that one its namespace.
     private func end(_ reason: SandboxEnd) {
         state.withLock { state in
-            guard let process = state.process else { return }
+            guard !state.hasEnded else { return }
             if state.reason == nil { state.reason = reason }
-            kill(process, SIGKILL)
+            if let process = state.process { kill(process, SIGKILL) }
         }
     }
 }

@@ -7,6 +7,7 @@ import OCI
 import OperatorModel
 import Rootfs
 import StagingService
+import Synchronization
 import Transfer
 
 struct StageCommand: AsyncParsableCommand {
@@ -32,6 +33,9 @@ struct StageCommand: AsyncParsableCommand {
         name: [.customLong("env")],
         help: "A variable for the buildpacks, NAME=VALUE, or NAME for its value here (repeatable).")
     var environment: [String] = []
+    @Flag(help: "Give the build a network of its own, from which this machine can't be reached.") var network = false
+    @Option(help: "With --network, a range that the build must not reach, a.b.c.d/n (repeatable).")
+    var refuse: [String] = []
     @Option(help: "MiB of memory that the build may use.") var memory = 2048
     @Option(help: "MiB that the build may write.") var disk = 4096
     @Option(help: "Seconds that the build may take.") var timeLimit = 900
@@ -47,6 +51,10 @@ struct StageCommand: AsyncParsableCommand {
     }
 
     func validate() throws {
+        guard SandboxNetwork(refused: refuse) != nil else {
+            throw ValidationError("--refuse takes a range of IPv4 addresses, as in 10.0.0.0/8.")
+        }
+        guard network || refuse.isEmpty else { throw ValidationError("--refuse goes with --network.") }
         for (name, value, range) in [
             ("--memory", memory, 16...(1 << 20)), ("--disk", disk, 64...(1 << 20)),
             ("--time-limit", timeLimit, 1...86_400),
@@ -86,9 +94,12 @@ struct StageCommand: AsyncParsableCommand {
             programs: try StepPrograms(in: Self.programs), directory: place.tasks, bundles: place.bundles,
             users: geteuid() == 0 ? HostUsers() : nil, isolatesTransfers: false)
         let task = try await task(guid, rootfs, client, connection)
+        let endsLine = Mutex(true)
         let outcome = await runner.run(task, in: root.path) { bytes in
             writeToStandardError(bytes)
+            endsLine.withLock { $0 = bytes.last == UInt8(ascii: "\n") }
         }
+        if !endsLine.withLock({ $0 }) { writeToStandardError("\n") }
         switch outcome {
         case .cancelled: throw CommandError("the staging was cancelled; nothing of it is left")
         case .failed(let failure):
@@ -192,6 +203,7 @@ struct StageCommand: AsyncParsableCommand {
         task.limits.memory = Int64(memory) << 20
         task.limits.disk = Int64(disk) << 20
         task.limits.time = .seconds(timeLimit)
+        task.network = network ? SandboxNetwork(refused: refuse) : nil
         return task
     }
 

@@ -267,6 +267,108 @@ extension ServerTests {
         }
 
         @Test(
+            "A hostile buildpack is contained and reported, and the next task runs",
+            arguments: [
+                ("read-secrets", nil), ("write-outside", nil), ("fork-bomb", nil), ("fill-disk", nil),
+                ("hang", "longer than its limit"), ("print-without-end", "more than its limit"), ("leave-daemon", nil),
+                ("replace-droplet-by-link", nil),
+            ] as [(String, String?)])
+        func hostile(mode: String, message: String?) async throws {
+            let files = ["hostile-mode": "\(mode)\n/out\n/recipe_workspace/environment.json\n", "index.html": "x"]
+            try await Self.with(files) { app in
+                // One of them prints as much as it may.
+                let staged = try await run(
+                    "cistern",
+                    app.arguments(
+                        nil,
+                        [
+                            "--guid", "hostile", "-b", Self.buildpack("hostile"), "--detect", "--time-limit", "5",
+                            "--disk", "64", "--memory", "256",
+                        ]), environment: app.world.server.commandLineEnvironment(), outputLimit: 64 << 20)
+                // What does no harm to others may end either way; that it ended says its last line.
+                let text = String(
+                    decoding: staged.stderr.prefix(200_000) + staged.stderr.suffix(2000), as: UTF8.self)
+                #expect(staged.status == 0 || text.contains("\nError: "), "\(text.suffix(2000))")
+                if let message {
+                    #expect(staged.status == 1 && text.contains(message), "\(text.suffix(2000))")
+                }
+                for secret in try app.world.secrets() + ["signature=", "AccessKeyId"] {
+                    #expect(!text.contains(secret), "the build sees '\(secret.prefix(8))…'")
+                }
+                #expect(!text.contains("\nopened "), "\(text.suffix(2000))")
+                if staged.status == 0, mode == "replace-droplet-by-link" || mode == "leave-daemon" {
+                    let droplet = try await app.droplet("hostile", staged.output)
+                    #expect(droplet["app/index.html"] == "x" && droplet["staging_info.yml"] != nil)
+                }
+                #expect(app.leftovers.isEmpty)
+                let next = try await app.stage("--guid", "hostile", "-b", Self.buildpack("static"))
+                #expect(next.status == 0, "\(next.errors)")
+            }
+        }
+
+        @Test("With a network a build reaches other hosts, but neither this machine nor what is refused")
+        func network() async throws {
+            let name = "cistern-\(UInt32.random(in: 0 ... .max))"
+            let link = "cst\(UInt16.random(in: 0 ... .max))"
+            try await runSuccessfully("ip", ["netns", "add", name])
+            do {
+                for words in [
+                    "link add \(link) type veth peer name peer netns \(name)", "address add 10.213.77.1/24 dev \(link)",
+                    "link set \(link) up", "-n \(name) address add 10.213.77.2/24 dev peer",
+                    "-n \(name) link set peer up",
+                    "-n \(name) link set lo up",
+                ] { try await runSuccessfully("ip", words.split(separator: " ").map(String.init)) }
+                try await Self.with { app in
+                    let port = try freePort()
+                    try Data("reached".utf8).write(to: URL(fileURLWithPath: app.path + "/reached"))
+                    var servers: [ChildProcess] = []
+                    defer { for server in servers { server.killGroup() } }
+                    for (program, address) in [
+                        (["ip", "netns", "exec", name, "busybox"], "10.213.77.2"), (["busybox"], "10.213.77.1"),
+                        (["busybox"], "127.0.0.1"),
+                    ] {
+                        servers.append(
+                            try ChildProcess(
+                                program[0],
+                                program.dropFirst() + ["httpd", "-f", "-p", "\(address):\(port)", "-h", app.path],
+                                log: app.directory + "/httpd"))
+                    }
+                    let url = "http://10.213.77.2:\(port)/reached"
+                    try await waitUntil("the other host answers") {
+                        try await run("curl", ["--silent", url]).output == "reached"
+                    }
+                    let pack = try Self.pack(
+                        app,
+                        compile: """
+                            for host in 10.213.77.2 10.213.77.1 10.0.2.2 127.0.0.1 169.254.169.254; do
+                                answer=$(printf 'GET /reached HTTP/1.0\\r\\n\\r\\n' | nc -w 3 $host \(port) 2>/dev/null)
+                                case $answer in *reached) echo "$host: reached" ;; *) echo "$host: no" ;; esac
+                            done
+                            cat /etc/resolv.conf
+                            """)
+                    let staged = try await app.stage("--guid", "net", "-b", pack, "--network")
+                    #expect(staged.status == 0, "\(staged.errors)")
+                    for line in [
+                        "10.213.77.2: reached", "10.213.77.1: no", "10.0.2.2: no", "127.0.0.1: no",
+                        "169.254.169.254: no",
+                        "nameserver 10.0.2.3",
+                    ] { #expect(staged.errors.contains(line + "\n"), "\(line): \(staged.errors)") }
+                    let refused = try await app.stage(
+                        "--guid", "net", "-b", pack, "--network", "--refuse", "10.213.77.0/24")
+                    #expect(refused.errors.contains("10.213.77.2: no\n"), "\(refused.errors)")
+                    let none = try await app.stage("--guid", "net", "-b", pack)
+                    #expect(none.errors.contains("10.213.77.2: no\n"), "\(none.errors)")
+                    try await waitUntil("nothing runs any more") { app.processes().isEmpty }
+                    #expect(app.leftovers.isEmpty)
+                }
+            } catch {
+                _ = try? await run("ip", ["netns", "delete", name])
+                throw error
+            }
+            try await runSuccessfully("ip", ["netns", "delete", name])
+        }
+
+        @Test(
             "Whatever ends it, nothing of a build goes on, and the next one finds its place in order",
             arguments: [SIGINT, SIGTERM, SIGKILL])
         func ended(by signal: Int32) async throws {
