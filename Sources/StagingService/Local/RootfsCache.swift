@@ -88,7 +88,9 @@ public struct RootfsCache: Sendable {
             if access(partial + "/etc", F_OK) == 0,
                 !FileManager.default.createFile(
                     atPath: partial + "/etc/resolv.conf", contents: Data(SandboxNetwork.resolver.utf8))
-            { throw SandboxError.system(partial + "/etc/resolv.conf", errno) }
+            {
+                throw SandboxError.system(partial + "/etc/resolv.conf", errno)
+            }
         }
         guard rename(partial, path) == 0 else { throw SandboxError.system(path, errno) }
     }
