@@ -56,9 +56,11 @@ package struct LocalRunner: Sendable {
     ///   - users: the uids for builds; nil if this process is not root.
     ///   - isolatesTransfers: whether download and upload run with the uid of the build, too: for tasks of people who
     ///     may not use this machine otherwise.
+    ///   - isExclusive: whether no other process uses the directory.
     /// - Throws: `SandboxError` if something is missing that isolation needs.
     package init(
-        programs: StepPrograms, directory: String, bundles: String, users: HostUsers?, isolatesTransfers: Bool
+        programs: StepPrograms, directory: String, bundles: String, users: HostUsers?, isolatesTransfers: Bool,
+        isExclusive: Bool
     ) throws {
         try Sandbox.check()
         self.programs = programs
@@ -69,11 +71,11 @@ package struct LocalRunner: Sendable {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         }
         bundle = try programs.buildBundle(cache: bundles)
-        removeLeftovers()
+        removeLeftovers(isExclusive: isExclusive)
     }
 
     /// Removes the directories of tasks whose process was killed.
-    private func removeLeftovers() {
+    private func removeLeftovers(isExclusive: Bool) {
         ControlGroup.removeLeftovers()
         for name in (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
         where name.hasPrefix("task-") {
@@ -81,9 +83,10 @@ package struct LocalRunner: Sendable {
             let lock = open(path + "/lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW)
             defer { if lock >= 0 { close(lock) } }
             if lock >= 0, flock(lock, LOCK_EX | LOCK_NB) != 0 { continue }
-            // Without a lock it was just made, or is half removed; the first does not last.
+            // Without a lock it was just made by another process, or is half removed; the first does not last.
             var status = stat()
-            if lock < 0, stat(path, &status) == 0, time(nil) - status.st_mtim.tv_sec < 60 { continue }
+            if lock < 0, !isExclusive, stat(path, &status) == 0, time(nil) - status.st_mtim.tv_sec < 60 { continue }
+            Sandbox.unmountLeftovers(below: path)
             try? FileTree.remove(path)
         }
     }
@@ -126,7 +129,8 @@ package struct LocalRunner: Sendable {
             log(bytes)
         }
         do {
-            let place = try Workplace("\(directory)/task-\(task.id)")
+            // What an earlier attempt left half removed has another name.
+            let place = try Workplace("\(directory)/task-\(task.id)-\(UInt32.random(in: 0 ... .max))")
             let user = try users?.take()
             if let user, isolatesTransfers {
                 for path in [place.transfer, place.transfer + "/out"] where chown(path, user.uid, user.uid) != 0 {
@@ -185,7 +189,7 @@ package struct LocalRunner: Sendable {
         mount --bind "$transfer" /mnt
         [ -z "$output" ] || mount --bind "$output" /mnt/out
         cd /mnt
-        exec setpriv --reuid "$uid" --regid "$uid" --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all \\
+        exec setpriv --pdeathsig KILL --reuid "$uid" --regid "$uid" --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all \\
             -- "$@"
         """
 
@@ -207,13 +211,14 @@ package struct LocalRunner: Sendable {
         let title = name.prefix(1).uppercased() + name.dropFirst()
         log(Array("-----> \(title)\n".utf8)[...])
         let start = ContinuousClock.now
-        var command = [program, "--task", "-"] + options
+        // It ends with this process, however that ends.
+        var command = ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--", program, "--task", "-"] + options
         if let user, isolatesTransfers {
             command =
                 [
                     "/usr/bin/unshare", "--mount", "--propagation", "slave", "--", "/bin/sh", "-c", Self.isolation,
                     "transfer", place.transfer, output ?? "", "\(user.uid)",
-                ] + command
+                ] + command.dropFirst(4)
         }
         var limits = SandboxLimits()
         limits.time = Self.transferTime

@@ -110,7 +110,7 @@ public struct Sandbox: Sendable {
     /// - Throws: `.missing` for the first program that is not there.
     public static func check(hasNetwork: Bool = false) throws(SandboxError) {
         for (program, package) in programs + (hasNetwork ? SandboxNetwork.programs : [])
-        where hasNetwork || geteuid() == 0 || ["bwrap", "prlimit"].contains(program) {
+        where hasNetwork || geteuid() == 0 || ["bwrap", "prlimit", "setpriv"].contains(program) {
             let found = path.split(separator: ":").contains { access("\($0)/\(program)", X_OK) == 0 }
             if !found { throw .missing(program: program, package: package) }
         }
@@ -272,6 +272,18 @@ extension Sandbox {
         } catch {
             try Self.call("umount", ["-l", directory + "/scratch"])
             throw error
+        }
+    }
+
+    /// Unmounts what `withFiles` of a process that was killed left mounted below a directory.
+    static func unmountLeftovers(below directory: String) {
+        let mounts = (try? String(contentsOfFile: "/proc/self/mountinfo", encoding: .utf8)) ?? ""
+        for line in mounts.split(separator: "\n").reversed() {
+            // proc(5): the fifth field is where it is mounted.
+            let fields = line.split(separator: " ")
+            if fields.count > 4, fields[4].hasPrefix(directory + "/") {
+                try? call("umount", ["-l", String(fields[4])])
+            }
         }
     }
 

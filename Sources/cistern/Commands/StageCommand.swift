@@ -92,7 +92,7 @@ struct StageCommand: AsyncParsableCommand {
         writeToStandardError("-----> \(printable(guid)) on \(rootfs.name)\n")
         let runner = try LocalRunner(
             programs: try StepPrograms(in: Self.programs), directory: place.tasks, bundles: place.bundles,
-            users: geteuid() == 0 ? HostUsers() : nil, isolatesTransfers: false)
+            users: geteuid() == 0 ? HostUsers() : nil, isolatesTransfers: false, isExclusive: false)
         let task = try await task(guid, rootfs, client, connection)
         let endsLine = Mutex(true)
         let outcome = await runner.run(task, in: root.path) { bytes in

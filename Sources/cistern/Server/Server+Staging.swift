@@ -64,7 +64,7 @@ extension Server {
         do {
             runner = try LocalRunner(
                 programs: try StepPrograms(in: programs), directory: place + "/tasks", bundles: place + "/steps",
-                users: HostUsers(), isolatesTransfers: true)
+                users: HostUsers(), isolatesTransfers: true, isExclusive: true)
             var times = TaskClient.Times()
             times.whole = .seconds(120)
             times.attempts = 2
