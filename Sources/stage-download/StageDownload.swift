@@ -19,8 +19,8 @@ enum StageDownload {
         StepOption("--allow-files", nil, "read file: URLs and paths, for those who have this machine's files anyway"),
     ]
 
-    static func main() async {
-        await StepProgram.run("stage-download", summary: summary, options: options) { arguments, variables, groups in
+    static func main() {
+        StepProgram.run("stage-download", summary: summary, options: options) { arguments, variables, groups in
             let defaults = StagingFiles()
             let files = StagingFiles(
                 buildpacks: arguments["--buildpacks"] ?? variables["EIRINI_BUILDPACKS_DIR"] ?? defaults.buildpacks,

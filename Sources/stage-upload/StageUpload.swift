@@ -19,8 +19,8 @@ enum StageUpload {
         StepOption("--upload-limit", "BYTES", "how large the droplet, and the cache, may be (8 GiB)"),
     ]
 
-    static func main() async {
-        await StepProgram.run("stage-upload", summary: summary, options: options) { arguments, variables, _ in
+    static func main() {
+        StepProgram.run("stage-upload", summary: summary, options: options) { arguments, variables, _ in
             let defaults = StagingFiles()
             let files = StagingFiles(
                 buildpacks: arguments["--buildpacks"] ?? variables["EIRINI_BUILDPACKS_DIR"] ?? defaults.buildpacks,

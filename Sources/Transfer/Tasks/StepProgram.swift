@@ -94,8 +94,13 @@ package enum StepProgram {
     ///   - options: those that it has besides the common ones.
     package static func run(
         _ name: String, summary: String, options: [StepOption],
-        _ body: @Sendable (StepArguments, TaskVariables, ProcessGroups) async throws -> Void
-    ) async -> Never {
+        _ body: @escaping @Sendable (StepArguments, TaskVariables, ProcessGroups) async throws -> Void
+    ) -> Never {
+        // Before anything uses libdispatch: that counts threads there, and ends a process at some moment or other where
+        // it can't.
+        guard access("/proc/self/task", R_OK) == 0 else {
+            fail(name, "there is no /proc here: mount it, as every container has it", 1)
+        }
         let groups = ProcessGroups()
         groups.endWithSignals()
         DestinationRules.resolveWithoutLibraries()
@@ -105,23 +110,27 @@ package enum StepProgram {
             print(help(name, summary, all))
             exit(0)
         }
-        do {
-            // libdispatch counts threads there, and ends a process at some moment or other where it can't.
-            guard access("/proc/self/task", R_OK) == 0 else {
-                throw TransferFailure(.file, "there is no /proc here: mount it, as every container has it")
+        Task.detached {
+            do {
+                let arguments = try StepArguments(words, all)
+                let variables = try TaskVariables(
+                    environment: ProcessInfo.processInfo.environment, file: arguments["--task"])
+                try await body(arguments, variables, groups)
+                exit(0)
+            } catch {
+                groups.killAll()
+                fail(
+                    name, (error as? TransferFailure)?.description ?? "\(error)",
+                    (error as? TransferFailure)?.kind == .invalid ? 2 : 1)
             }
-            let arguments = try StepArguments(words, all)
-            let variables = try TaskVariables(
-                environment: ProcessInfo.processInfo.environment, file: arguments["--task"])
-            try await body(arguments, variables, groups)
-            exit(0)
-        } catch {
-            groups.killAll()
-            let text = (error as? TransferFailure)?.description ?? "\(error)"
-            let line = Array("\(name): \(text)\n".utf8)
-            _ = write(STDERR_FILENO, line, line.count)
-            exit((error as? TransferFailure)?.kind == .invalid ? 2 : 1)
         }
+        dispatchMain()
+    }
+
+    private static func fail(_ name: String, _ text: String, _ code: Int32) -> Never {
+        let line = Array("\(name): \(text)\n".utf8)
+        _ = write(STDERR_FILENO, line, line.count)
+        exit(code)
     }
 
     /// The command line. Swift's own reads /proc, which a root file system may lack, and which has the loader's
