@@ -10,11 +10,11 @@ public struct StepPrograms: Sendable {
     private let build: String
 
     /// - Parameter directory: where they lie beside each other.
-    /// - Throws: `.missing`.
+    /// - Throws: `.noStep`.
     public init(in directory: String) throws(SandboxError) {
         for name in ["stage-download", "stage-build", "stage-upload"]
         where access("\(directory)/\(name)", X_OK) != 0 {
-            throw .missing(program: name, package: "with Cistern's programs, beside 'cistern'")
+            throw .noStep(path: "\(directory)/\(name)")
         }
         download = directory + "/stage-download"
         upload = directory + "/stage-upload"

@@ -9,6 +9,8 @@ public enum SandboxError: Error, Hashable, Sendable {
     case system(String, Int32)
     /// A program that the isolation needs is missing.
     case missing(program: String, package: String)
+    /// A program of the steps is not where `cistern` is.
+    case noStep(path: String)
     /// The isolation itself failed, before the step's program ran.
     case isolation(String)
 }
@@ -19,6 +21,7 @@ extension SandboxError: CustomStringConvertible {
         case .system(let what, let code): "\(what): \(String(cString: strerror(code)))"
         case .missing(let program, let package):
             "'\(program)' is missing, which keeps builds apart from this machine: install the package \(package)"
+        case .noStep(let path): "there is no program \(path): those of the steps lie beside 'cistern'"
         case .isolation(let reason): "the build can't be kept apart from this machine: \(reason)"
         }
     }

@@ -71,11 +71,14 @@ struct StageCommand: AsyncParsableCommand {
         }
         if server.json { return print(staged.json.prettyText) }
         print(staged.image)
+        // Clients read authorities that the system does not have from a directory.
+        let authority = connection.authorityFile.map { "        # CERTS/ca.crt is \(printable($0))" }
         writeToStandardError(
             """
 
             Type next, for example:
-              podman run --creds pull:PASSWORD -e PORT=8080 -p 8080:8080 \(printable(staged.image))
+              podman run\(authority == nil ? "" : " --cert-dir CERTS") --creds pull:PASSWORD -e PORT=8080 \
+            -p 8080:8080 \(printable(staged.image))\(authority ?? "")
 
             """)
     }
