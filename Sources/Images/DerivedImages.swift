@@ -31,6 +31,7 @@ public final class DerivedImages: Sendable {
     package let recipes: RecipeStore
     package let lifecycle: [Architecture: LifecycleLayer]
     let deltas: DeltaPolicy?
+    private let registry: String?
     private let wanted = Mutex<[RecipeKey: Recipe]>([:])
     private let composed = BoundedCache<ImageKey, ComposedImage>(maximumCost: 24 << 20)
     private let keeping = SingleFlight<RecipeKey, Recipe>()
@@ -50,10 +51,13 @@ public final class DerivedImages: Sendable {
     ///   - lifecycle: the lifecycle layer of each architecture for which this server can make images.
     ///   - deltas: when images on a new version are made with a delta; nil: never.
     ///   - signingKeys: the keys that sign provenance; if empty, it is not signed.
+    ///   - registry: how nodes and clients call the registry, HOST[:PORT]; new images name their base so.
     public init(
         droplets: DropletCatalog, rootfs: RootfsCatalog, recipes: RecipeStore,
-        lifecycle: [Architecture: LifecycleLayer], deltas: DeltaPolicy? = nil, signingKeys: [SigningKey] = []
+        lifecycle: [Architecture: LifecycleLayer], deltas: DeltaPolicy? = nil, signingKeys: [SigningKey] = [],
+        registry: String? = nil
     ) {
+        self.registry = registry
         imageDigests = DigestIndex(recipes, maximumBytes: 32 << 20)
         referrerDigests = DigestIndex(recipes, maximumBytes: 32 << 20)
         self.signingKeys = signingKeys
@@ -132,7 +136,7 @@ public final class DerivedImages: Sendable {
                 let recipe = Recipe(
                     format: format, stack: stack, version: version, architecture: architecture, family: family,
                     rootfs: form.rootfs, base: base.layers, rootfsCreated: base.created, shell: base.shell,
-                    lifecycle: lifecycle.layer, delta: form.delta)
+                    lifecycle: lifecycle.layer, delta: form.delta, registry: registry)
                 if try await recipes.keep(recipe) { wanted.withLock { $0[key] = recipe } }
                 return recipe
             }

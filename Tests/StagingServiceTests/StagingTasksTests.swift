@@ -252,6 +252,74 @@ struct StagingTasksTests {
         }
     }
 
+    @Test("An outcome that a step reports is the task's, and what runs or waits for it ends")
+    func completing() async throws {
+        try await Self.with(MemoryObjectStore(), limit: 1) { tasks, runner in
+            for guid in ["runs", "waits"] { _ = try await tasks.begin(guid, try Self.request(), by: "cc") }
+            try await waitUntil("one runs") { runner.began == ["runs"] }
+            for guid in ["waits", "runs"] {
+                #expect(try await tasks.complete(guid, .staged(Self.droplet)).state == .staged)
+                #expect(try await tasks.complete(guid, .staged(Self.droplet)).droplet == Self.droplet)
+                await #expect(throws: StagingError.decided(guid: guid)) { try await tasks.complete(guid, .cancelled) }
+            }
+            await #expect(throws: StagingError.unknown(guid: "x")) { try await tasks.complete("x", .cancelled) }
+            _ = try await tasks.begin("next", try Self.request(), by: "cc")
+            try await waitUntil("the next runs") { runner.began == ["runs", "next"] }
+            #expect(try await tasks.find("runs").state == .staged)
+        }
+    }
+
+    @Test("Operators see what runs, some of what waits, and what ended last, also after a restart")
+    func recent() async throws {
+        let store = MemoryObjectStore()
+        try await Self.with(store, limit: 1) { tasks, runner in
+            for number in 0..<30 { _ = try await tasks.begin("t\(number)", try Self.request(), by: "cc") }
+            for number in 0..<25 { runner.end("t\(number)", .staged(Self.droplet)) }
+            try await waitUntil("the 26th runs") { runner.began.last == "t25" }
+            let recent = try await tasks.recent()
+            #expect(recent.filter { $0.state == .running }.map(\.guid) == ["t25"])
+            #expect(Set(recent.filter { $0.state == .queued }.map(\.guid)) == ["t26", "t27", "t28", "t29"])
+            #expect(
+                Set(recent.filter { $0.state == .staged }.map(\.guid)) == Set((5..<25).map { "t\($0)" }))
+        }
+        try await Self.with(store, limit: 1) { tasks, _ in
+            try await waitUntil("what ended is known again") {
+                try await tasks.recent().count { $0.state == .staged } == StagingTasks.shown
+            }
+        }
+    }
+
+    @Test(
+        "A report is what an upload step says, and nothing else",
+        arguments: [
+            (
+                #"{"failed":false,"result":"{}","droplet":{"digest":"sha256:\#(String(repeating: "0", count: 64))","size":1}}"#,
+                true
+            ),
+            (#"{"failed":true,"failure_reason":"no"}"#, true), (#"{"failed":true}"#, true), ("[]", false),
+            ("{}", false), (#"{"failed":false}"#, false),
+            (#"{"failed":false,"result":"{}","droplet":{"digest":"x","size":1}}"#, false),
+            (
+                #"{"failed":false,"result":"[","droplet":{"digest":"sha256:\#(String(repeating: "0", count: 64))","size":1}}"#,
+                false
+            ),
+        ])
+    func reports(text: String, isOne: Bool) throws {
+        #expect((StagingOutcome(report: try JSONValue(parsing: text)) != nil) == isOne)
+    }
+
+    @Test(
+        "A reason that ends with an exit code of the build says what failed",
+        arguments: [
+            ("exit status 222", StagingFailure.ID.nothingDetected), ("code: 223", .compile), ("224", .release),
+            ("225", .other), ("the droplet can't be sent", .other), ("", .other),
+        ])
+    func reasons(reason: String, id: StagingFailure.ID) throws {
+        guard case .failed(let failure) = StagingOutcome(report: ["failed": true, "failure_reason": .string(reason)])
+        else { throw CancellationError() }
+        #expect(failure.id == id && !failure.message.isEmpty)
+    }
+
     @Test("What waited or ran when the process ended is begun again, a bounded number of times")
     func restart() async throws {
         let store = MemoryObjectStore()
@@ -371,7 +439,7 @@ struct StagingTasksTests {
             (#"{"lifecycle_data":{}}"#, "app_bits_download_uri"),
             (#"{"lifecycle_data":{"app_bits_download_uri":"u"}}"#, "droplet_upload_uri"),
             (
-                #"{"lifecycle_data":{"app_bits_download_uri":"u","droplet_upload_uri":"v","buildpacks":[]}}"#,
+                #"{"lifecycle_data":{"app_bits_download_uri":"u","droplet_upload_uri":"v","buildpacks":[{"name":"x"}]}}"#,
                 "buildpacks"
             ),
             (

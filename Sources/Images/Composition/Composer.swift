@@ -149,7 +149,7 @@ private struct Formats1And2 {
         let metadata = [
             "org.opencontainers.image.created": created,
             "org.opencontainers.image.version": droplet.digest.hex,
-            "org.opencontainers.image.base.name": "cistern/\(recipe.stack):\(recipe.version)",
+            "org.opencontainers.image.base.name": recipe.baseName,
             // Always the OCI manifest's digest, so that both families share one config.
             "org.opencontainers.image.base.digest": base(.oci).manifestDigest.description,
             "org.cloudfoundry.stack": recipe.stack.text,

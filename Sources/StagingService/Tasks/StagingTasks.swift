@@ -22,6 +22,8 @@ package enum StagingError: Error, Hashable, RecordFailure, CustomStringConvertib
     case unknown(guid: String)
     /// It has ended, and its guid can't be used again.
     case ended(guid: String)
+    /// It has ended with another outcome than the one that is reported.
+    case decided(guid: String)
     /// As many tasks wait as may.
     case tooMany
     case record(RecordError)
@@ -33,6 +35,7 @@ package enum StagingError: Error, Hashable, RecordFailure, CustomStringConvertib
         case .invalid(let reason): reason
         case .unknown(let guid): "there is no staging task \(guid)"
         case .ended(let guid): "the staging task \(guid) has ended already: another staging needs another guid"
+        case .decided(let guid): "the staging task \(guid) has ended already, with another outcome"
         case .tooMany: "too many staging tasks wait: try again later"
         case .record: "the staging task's record can't be read or written"
         }
@@ -63,6 +66,8 @@ package final class StagingTasks: Sendable {
 
     /// How often a task is begun at the most.
     static let maximumAttempts: Int64 = 3
+    /// How many tasks that wait, and how many that have ended, are shown among operations.
+    static let shown = 20
     /// Outcomes that are told at the same time.
     private static let tellers = 8
 
@@ -80,6 +85,8 @@ package final class StagingTasks: Sendable {
         /// Running tasks that somebody wants to end.
         var unwanted: Set<String> = []
         var runningCount = 0
+        /// Those that ended last, the last one first.
+        var ended: [String] = []
         var isStopping = false
     }
 
@@ -167,6 +174,39 @@ package final class StagingTasks: Sendable {
         if wasWaiting { try await end(guid, .cancelled, TaskLog()) }
     }
 
+    /// Takes the outcome that a task's step reports; whatever else runs for the task is ended. The same report again
+    /// changes nothing.
+    /// - Throws: `.unknown`, `.decided`, `.record`.
+    package func complete(_ guid: String, _ outcome: StagingOutcome) async throws(StagingError) -> StagingRecord {
+        var record = try await find(guid)
+        if !record.state.isFinal {
+            let log = state.withLock { $0.logs[guid] } ?? TaskLog()
+            try await end(guid, outcome, log)
+            let task = state.withLock { state in
+                _ = state.queue.remove(guid, space: record.space)
+                return state.running[guid]
+            }
+            task?.cancel()
+            record = try await find(guid)
+        }
+        guard record.has(outcome) else { throw .decided(guid: guid) }
+        return record
+    }
+
+    /// What an operator looks at: what runs, the first of what waits, and what ended last, the newest first.
+    package func recent() async throws(StagingError) -> [StagingRecord] {
+        let guids = state.withLock { state in
+            Array(state.running.keys) + state.queue.guids.prefix(Self.shown) + state.ended
+        }
+        var found: [String: StagingRecord] = [:]
+        for guid in guids {
+            if let record = try await records.readable(try key(guid), as: StagingRecord.self)?.value {
+                found[guid] = record
+            }
+        }
+        return found.values.sorted { ($0.created, $0.guid) > ($1.created, $1.guid) }
+    }
+
     /// What a task printed so far.
     package enum Log: Sendable {
         /// It has not ended: more may come.
@@ -250,14 +290,18 @@ package final class StagingTasks: Sendable {
     private func load() async {
         do {
             var waiting: [StagingRecord] = []
+            var ended: [(Int64, String)] = []
             try await records.forEach(StagingRecord.prefix) { (key) throws(StagingError) in
                 guard let record = try await records.readable(key, as: StagingRecord.self)?.value else { return }
                 if !record.state.isFinal {
                     waiting.append(record)
-                } else if record.delivery?.state == .pending {
-                    work.yield(.tell(guid: record.guid))
+                } else {
+                    ended.append((record.ended ?? 0, record.guid))
+                    if record.delivery?.state == .pending { work.yield(.tell(guid: record.guid)) }
                 }
             }
+            let last = ended.sorted { $0 > $1 }.prefix(Self.shown).map(\.1)
+            state.withLock { $0.ended = Array(($0.ended + last).prefix(Self.shown)) }
             for record in waiting.sorted(by: { ($0.created, $0.guid) < ($1.created, $1.guid) }) { enqueue(record) }
             try await prune()
         } catch {
@@ -335,10 +379,13 @@ package final class StagingTasks: Sendable {
                 logger.warning("a staging task's log can't be kept", metadata: ["guid": "\(guid)"])
             }
         }
+        var isFirst = false
         let stored = try await records.update(
             try key(guid), as: StagingRecord.self
         ) { (found) throws(StagingError) -> RecordChange<StagingRecord> in
+            isFirst = false
             guard var record = found?.value, !record.state.isFinal else { return .keep }
+            isFirst = true
             let callback = record.request.flatMap { try? StagingRequest($0) }?.callback
             record.ended = now()
             record.request = nil
@@ -360,8 +407,11 @@ package final class StagingTasks: Sendable {
             return .write(record)
         }
         try await records.sync()
-        state.withLock { $0.logs[guid] = nil }
-        guard let record = stored?.value else { return }
+        state.withLock { state in
+            state.logs[guid] = nil
+            state.ended = Array(([guid] + state.ended.filter { $0 != guid }).prefix(Self.shown))
+        }
+        guard isFirst, let record = stored?.value else { return }
         logger.notice(
             "staging ended",
             metadata: [
