@@ -153,7 +153,7 @@ struct StagingTasksTests {
 
     /// Tasks over a store, run until the body has ended.
     private static func with<Result: Sendable>(
-        _ store: MemoryObjectStore, limit: Int = 2,
+        _ store: any ObjectStore, limit: Int = 2,
         _ body: (StagingTasks, TestRunner) async throws -> Result
     ) async throws -> Result {
         let runner = TestRunner()
@@ -318,6 +318,66 @@ struct StagingTasksTests {
         guard case .failed(let failure) = StagingOutcome(report: ["failed": true, "failure_reason": .string(reason)])
         else { throw CancellationError() }
         #expect(failure.id == id && !failure.message.isEmpty)
+    }
+
+    @Test("A store that is full, or loses answers, for a while costs no outcome", arguments: ["full", "unknown"])
+    func fullStore(_ kind: String) async throws {
+        let failures = Mutex(0)
+        @Sendable func fails(_ operation: ObjectOperation, _ key: ObjectKey?) -> Bool {
+            guard operation == .put, key?.text == "staging/tasks/t" else { return false }
+            return failures.withLock { left in
+                guard left > 0 else { return false }
+                left -= 1
+                return true
+            }
+        }
+        let store = InstrumentedObjectStore(
+            MemoryObjectStore(),
+            fault: { (operation, key) throws(ObjectStoreError) in
+                if kind == "full", fails(operation, key) { throw .full }
+            }, loss: { kind == "unknown" && fails($0, $1) ? .lost : .given })
+        try await Self.with(store, limit: 1) { tasks, runner in
+            _ = try await tasks.begin("first", try Self.request(), by: "cc")
+            try await waitUntil("the first runs") { runner.began == ["first"] }
+            _ = try await tasks.begin("t", try Self.request(), by: "cc")
+            // Its beginning can't be written, and later its outcome can't.
+            failures.withLock { $0 = 5 }
+            runner.end("first", .staged(Self.droplet))
+            try await waitUntil("it runs") { runner.began == ["first", "t"] }
+            failures.withLock { $0 = 5 }
+            runner.end("t", .staged(Self.droplet))
+            try await Self.wait("t", .staged, tasks)
+            #expect(failures.withLock { $0 } < 5)
+            #expect(try await tasks.find("t").attempts == 1)
+            // The place is free again.
+            _ = try await tasks.begin("next", try Self.request(), by: "cc")
+            try await waitUntil("the next runs") { runner.began.last == "next" }
+        }
+    }
+
+    @Test("A process whose store is full for good ends all the same, and the next one has the task")
+    func fullForGood() async throws {
+        let isFull = Mutex(false)
+        let memory = MemoryObjectStore()
+        let store = InstrumentedObjectStore(
+            memory,
+            fault: { (operation, _) throws(ObjectStoreError) in
+                if operation == .put, isFull.withLock({ $0 }) { throw .full }
+            })
+        try await Self.with(store, limit: 1) { tasks, runner in
+            _ = try await tasks.begin("t", try Self.request(), by: "cc")
+            try await waitUntil("it runs") { runner.began == ["t"] }
+            isFull.withLock { $0 = true }
+            runner.end("t", .staged(Self.droplet))
+            try await waitUntil("the outcome was tried to be written") {
+                (store.statistics[.put]?.failures ?? 0) >= 2
+            }
+            #expect(try await tasks.find("t").state == .running)
+        }
+        try await Self.with(memory, limit: 1) { tasks, runner in
+            runner.end("t", .staged(Self.droplet))
+            try await Self.wait("t", .staged, tasks)
+        }
     }
 
     @Test("What waited or ran when the process ended is begun again, a bounded number of times")
