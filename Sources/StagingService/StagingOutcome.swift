@@ -87,6 +87,9 @@ package struct StagingFailure: Error, Hashable, Sendable, CustomStringConvertibl
             message: message.isEmpty ? "the step did not say why it failed" : message, exitCode: code?.1)
     }
 
+    /// The signal that an exit code tells of, as shells number it; nil if it tells of none.
+    static func signal(_ exitCode: Int32) -> Int32? { (129...192).contains(exitCode) ? exitCode - 128 : nil }
+
     /// A stranger's words: bounded, without control characters.
     private static func plain(_ text: String) -> String {
         String(text.unicodeScalars.filter { $0.value >= 32 && $0.value != 127 }.prefix(500).map(Character.init))
@@ -110,7 +113,8 @@ package struct StagingFailure: Error, Hashable, Sendable, CustomStringConvertibl
         let ownCode = failure?["exit_code"]?.integer.map { Int32(clamping: $0) }
         return StagingFailure(
             phase: text("phase").flatMap { BuildPhase(rawValue: $0)?.rawValue } ?? "build", id: id,
-            message: text("message") ?? "the build failed with exit code \(exitCode)", buildpack: text("buildpack"),
+            message: text("message") ?? Self.signal(exitCode).map { "the build was ended by signal \($0)" }
+                ?? "the build failed with exit code \(exitCode)", buildpack: text("buildpack"),
             exitCode: ownCode ?? exitCode, log: log)
     }
 }

@@ -281,6 +281,9 @@ package struct LocalRunner: Sendable {
         case .timedOut: throw StagingFailure(phase: name, message: "the \(name) took longer than \(Self.transferTime)")
         case .exited(let code):
             log(Array("-----> \(title): failed after \(duration)\n".utf8)[...])
+            if let signal = StagingFailure.signal(code) {
+                throw StagingFailure(phase: name, message: "the \(name) was ended by signal \(signal)", exitCode: code)
+            }
             // Its last line says why, in a sentence that holds no secret, after its own name.
             let line = last.withLock { $0.lines }.last ?? ""
             let reason = line.hasPrefix("stage-\(name): ") ? String(line.dropFirst("stage-\(name): ".count)) : line

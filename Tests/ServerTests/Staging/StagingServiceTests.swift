@@ -47,12 +47,14 @@ extension ServerTests {
         }
 
         private static func stage(
-            _ world: World, _ guid: String, buildpack: String?, callback: String? = nil, port: Int? = nil
+            _ world: World, _ guid: String, buildpack: String?, callback: String? = nil, port: Int? = nil,
+            app: String? = nil, droplet: String? = nil
         ) async throws -> Answer {
             let client = Client(port: port ?? world.client.port, passwords: world.client.passwords)
+            let ownApp = try await sign(client, "/packages/app", "get")
+            let ownDroplet = try await sign(client, "/droplets/drop-\(guid)?stack=tiny", "put")
             var data: [String: JSONValue] = [
-                "app_bits_download_uri": .string(try await sign(client, "/packages/app", "get")),
-                "droplet_upload_uri": .string(try await sign(client, "/droplets/drop-\(guid)?stack=tiny", "put")),
+                "app_bits_download_uri": .string(app ?? ownApp), "droplet_upload_uri": .string(droplet ?? ownDroplet),
             ]
             if let buildpack {
                 data["buildpacks"] = [
@@ -237,6 +239,58 @@ extension ServerTests {
                     #expect(left.isEmpty, "\(left)")
                 }
             }
+        }
+
+        @Test(
+            "A step that is killed fails its task, which says so; nothing of it is left, and the next task runs",
+            arguments: ["download", "build", "upload"])
+        func stepKilled(step: String) async throws {
+            try await Self.with { world in
+                try await ScriptedServer.with({ _, _, connection in connection.stall() }) { server in
+                    // Each step waits for something that does not come.
+                    let stalled = "http://127.0.0.1:\(server.port)/droplets/x"
+                    let buildpack = step == "build" ? try await Self.hangingBuildpack(world) : "static"
+                    let answer = try await Self.stage(
+                        world, "killed", buildpack: buildpack, app: step == "download" ? stalled : nil,
+                        droplet: step == "upload" ? stalled : nil)
+                    #expect(answer.status == 202)
+                    let program = step == "build" ? "/lifecycle/lib/ld.so" : "/stage-\(step)"
+                    let process = try await waitFor("the step runs") {
+                        Self.descendants(of: world.server.process.pid).first { $0.program.hasSuffix(program) }
+                    }
+                    try await Task.sleep(for: .milliseconds(Int.random(in: 0...300)))
+                    kill(process.number, SIGKILL)
+                    let task = try await Self.end(world, "killed")
+                    #expect(task["state"] == "failed" && task["failure"]?["phase"]?.string == step, "\(task)")
+                    #expect(task["failure"]?["message"]?.string == "the \(step) was ended by signal 9", "\(task)")
+                    #expect(try await Self.stage(world, "next", buildpack: "static").status == 202)
+                    #expect(try await Self.end(world, "next")["state"] == "staged")
+                    let left = try FileManager.default.contentsOfDirectory(atPath: world.directory + "/staging/tasks")
+                    #expect(left.isEmpty, "\(left)")
+                    #expect(Self.descendants(of: world.server.process.pid).isEmpty)
+                }
+            }
+        }
+
+        /// The processes that a process has begun, and those that these have begun.
+        private static func descendants(of parent: Int32) -> [(number: Int32, program: String)] {
+            var parents: [Int32: Int32] = [:]
+            var programs: [Int32: String] = [:]
+            for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {
+                guard let number = Int32(name),
+                    let status = try? String(contentsOfFile: "/proc/\(name)/stat", encoding: .utf8),
+                    let line = try? String(contentsOfFile: "/proc/\(name)/cmdline", encoding: .utf8),
+                    // pid (name) state parent
+                    let rest = status.split(separator: ")").last?.split(separator: " "), rest.count > 1
+                else { continue }
+                parents[number] = Int32(rest[1])
+                programs[number] = line.split(separator: "\0").first.map(String.init) ?? ""
+            }
+            func isBelow(_ number: Int32, depth: Int = 0) -> Bool {
+                guard let above = parents[number], depth < 32 else { return false }
+                return above == parent || isBelow(above, depth: depth + 1)
+            }
+            return programs.filter { isBelow($0.key) }.map { ($0.key, $0.value) }
         }
 
         @Test("Where it is off, it says what to set")
