@@ -27,8 +27,8 @@ public struct Recipe: Hashable, Sendable {
     public let lifecycle: LayerReference
     /// Layers on top of the droplet's that turn an older rootfs into this version.
     public let delta: [LayerReference]
-    /// How nodes and clients called the registry when the recipe was made, HOST[:PORT]; nil if nobody had said that.
-    /// It stays, so that an image is the same after the registry has got another name.
+    /// How nodes and clients called the registry when the recipe was made, HOST[:PORT]; nil if nobody had said that, and
+    /// before format 3. It stays, so that an image is the same after the registry has got another name.
     public let registry: String?
     /// The hexadecimal SHA-256 of the canonical form.
     public let id: String
@@ -61,9 +61,6 @@ public struct Recipe: Hashable, Sendable {
         self.bytes = JSONValue.object(json).canonicalBytes
         self.id = Digest.of(bytes).hex
     }
-
-    /// The reference of the base image: with the registry, where that is known, so that other tools find it.
-    var baseName: String { (registry.map { "\($0)/" } ?? "") + "cistern/\(stack):\(version)" }
 
     /// The canonical form, as stored.
     let bytes: [UInt8]

@@ -132,14 +132,14 @@ extension ServerTests {
                     try await world.server.importTinyRootfs(version: "1")
                     try await world.upload(droplet, guid: "app")
                     let answer = try await manifest(world, droplet.sha256)
-                    #expect(name(answer) == "cistern/tiny:1")
+                    #expect(answer.status == 200 && name(answer) == nil)
                     old = Digest.of(answer.body).description
                 }
                 let arguments = ["--stack", "tiny", "--public-address", "registry.example:5000"]
                 try await World.with(data: data, arguments) { world in
                     let answer = try await manifest(world, droplet.sha256)
                     #expect(name(answer) == "registry.example:5000/cistern/tiny:1")
-                    #expect(name(try await manifest(world, old)) == "cistern/tiny:1")
+                    #expect(Digest.of(try await manifest(world, old).body).description == old)
                     let base = try await world.client.get("/v2/cistern/tiny/manifests/1")
                     let digest = answer.json["annotations"]?["org.opencontainers.image.base.digest"]?.string
                     #expect(digest == Digest.of(base.body).description)
