@@ -16,6 +16,7 @@ public final class DerivedImages: Sendable {
         let version: VersionName
         let architecture: Architecture
         let family: MediaTypeFamily
+        let namesBuildpacks: Bool
     }
 
     /// A cached image's key. Two apps may have the same droplet in different layers, so its digest alone is not enough.
@@ -77,7 +78,8 @@ public final class DerivedImages: Sendable {
     ) async throws(ImageError) -> ComposedImage {
         let droplet = try await droplets.droplet(guid, tag.hash)
         let version: VersionName = if let version = tag.version { version } else { try rootfs.current(droplet.stack) }
-        let recipe = try await recipe(droplet.stack, version, droplet.architecture, family)
+        let recipe = try await recipe(
+            droplet.stack, version, droplet.architecture, family, namesBuildpacks: !droplet.content.staged.isEmpty)
         return image(recipe, droplet.content)
     }
 
@@ -116,11 +118,19 @@ public final class DerivedImages: Sendable {
         return isThere ? ImageOrigin(recipe: recipe, droplet: key.droplet) : nil
     }
 
-    /// The recipe for new images of a rootfs version. It is stored before it is used, if the store can be written.
+    /// The recipe for images on a rootfs version. It is stored before it is used, if the store can be written.
+    ///
+    /// The first one of a version and its layers stays, whatever its format and the registry's name in it: so an image
+    /// that is found by its tag is what it was, also after an upgrade of Cistern.
+    /// - Parameter namesBuildpacks: whether the droplet's upload said what buildpacks made it; of base images it makes no
+    ///   difference.
     func recipe(
-        _ stack: StackName, _ version: VersionName, _ architecture: Architecture, _ family: MediaTypeFamily
+        _ stack: StackName, _ version: VersionName, _ architecture: Architecture, _ family: MediaTypeFamily,
+        namesBuildpacks: Bool = false
     ) async throws(ImageError) -> Recipe {
-        let key = RecipeKey(stack: stack, version: version, architecture: architecture, family: family)
+        let key = RecipeKey(
+            stack: stack, version: version, architecture: architecture, family: family, namesBuildpacks: namesBuildpacks
+        )
         if let recipe = wanted.withLock({ $0[key] }) { return recipe }
         // Concurrent first pulls on a version share one attempt, instead of queueing for the version one after another.
         return try await keeping.value(for: key) { () throws(ImageError) in
@@ -128,10 +138,14 @@ public final class DerivedImages: Sendable {
                 if let recipe = wanted.withLock({ $0[key] }) { return recipe }
                 guard let lifecycle = lifecycle[architecture] else { throw .noLifecycle(architecture) }
                 let form = try await form(of: base)
-                let recipe = Recipe(
+                let newest = Recipe(
                     format: .newest, stack: stack, version: version, architecture: architecture, family: family,
                     rootfs: form.rootfs, base: base.layers, rootfsCreated: base.created, shell: base.shell,
                     lifecycle: lifecycle.layer, delta: form.delta, registry: registry)
+                let recipe =
+                    recipes.recipes(stack, architecture).first {
+                        $0.format.isFor(namesBuildpacks: namesBuildpacks) && $0.hasParts(of: newest)
+                    } ?? newest
                 if try await recipes.keep(recipe) { wanted.withLock { $0[key] = recipe } }
                 return recipe
             }

@@ -89,7 +89,17 @@ public enum ComposerFormat: Int, Hashable, Sendable {
     /// the registry as well, or left out where nobody has said how the registry is called.
     case v3 = 3
 
-    /// The format of new images.
+    /// Whether images of a droplet may be of it.
+    /// - Parameter namesBuildpacks: whether the droplet's upload said what buildpacks made it.
+    func isFor(namesBuildpacks: Bool) -> Bool {
+        switch self {
+        case .v1: !namesBuildpacks
+        case .v2: namesBuildpacks
+        case .v3: true
+        }
+    }
+
+    /// The format of images of new versions.
     public static let newest = v3
 }
 

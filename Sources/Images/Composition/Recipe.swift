@@ -62,6 +62,17 @@ public struct Recipe: Hashable, Sendable {
         self.id = Digest.of(bytes).hex
     }
 
+    /// Whether both are of the same version and make images of the same parts.
+    func hasParts(of other: Recipe) -> Bool {
+        func parts(_ recipe: Recipe) -> [LayerReference] {
+            recipe.rootfs + recipe.base + [recipe.lifecycle] + recipe.delta
+        }
+        return (stack, version, architecture, family) == (other.stack, other.version, other.architecture, other.family)
+            && (shell, rootfsCreated, rootfs.count, base.count, delta.count)
+                == (other.shell, other.rootfsCreated, other.rootfs.count, other.base.count, other.delta.count)
+            && parts(self) == parts(other)
+    }
+
     /// The canonical form, as stored.
     let bytes: [UInt8]
 

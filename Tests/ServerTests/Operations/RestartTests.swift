@@ -116,7 +116,7 @@ extension ServerTests {
             }
         }
 
-        @Test("Images name their base by the public address; those from before it keep their bytes")
+        @Test("Images of a new version name their base by the public address; those that were there keep their bytes")
         func baseName() async throws {
             try await withTemporaryDirectory { directory in
                 let data = directory + "/data"
@@ -137,12 +137,21 @@ extension ServerTests {
                 }
                 let arguments = ["--stack", "tiny", "--public-address", "registry.example:5000"]
                 try await World.with(data: data, arguments) { world in
+                    for reference in [droplet.sha256, old] {
+                        let answer = try await manifest(world, reference)
+                        #expect(Digest.of(answer.body).description == old, "it is what it was")
+                    }
+                    try await world.server.importTinyRootfs(version: "2")
                     let answer = try await manifest(world, droplet.sha256)
-                    #expect(name(answer) == "registry.example:5000/cistern/tiny:1")
-                    #expect(Digest.of(try await manifest(world, old).body).description == old)
-                    let base = try await world.client.get("/v2/cistern/tiny/manifests/1")
+                    #expect(name(answer) == "registry.example:5000/cistern/tiny:2")
+                    let base = try await world.client.get("/v2/cistern/tiny/manifests/2")
                     let digest = answer.json["annotations"]?["org.opencontainers.image.base.digest"]?.string
                     #expect(digest == Digest.of(base.body).description)
+                }
+                // A name that changes later changes none of them.
+                try await World.with(data: data, ["--stack", "tiny", "--public-address", "other.example"]) { world in
+                    let answer = try await manifest(world, droplet.sha256)
+                    #expect(name(answer) == "registry.example:5000/cistern/tiny:2")
                 }
             }
         }
