@@ -81,19 +81,10 @@ public struct RootfsCache: Sendable {
             var limits = FileTree.Limits()
             limits.bytes = 1 << 40
             _ = try DirectoryUnpacker.unpack(archive, into: partial, limits: limits)
-            for point in Sandbox.mountPoints where access("\(partial)/\(point)", F_OK) != 0 {
-                let point = "\(partial)/\(point)"
-                try FileManager.default.createDirectory(atPath: point, withIntermediateDirectories: true)
-                chmod(point, 0o755)
-            }
+            let tree = try RootfsTree(partial)
+            for point in Sandbox.mountPoints { try tree.makeDirectory(point) }
             // Whatever the root filesystem has there leads nowhere in a build's own network.
-            try FileTree.remove(partial + "/etc/resolv.conf")
-            if access(partial + "/etc", F_OK) == 0,
-                !FileManager.default.createFile(
-                    atPath: partial + "/etc/resolv.conf", contents: Data(SandboxNetwork.resolver.utf8))
-            {
-                throw SandboxError.system(partial + "/etc/resolv.conf", errno)
-            }
+            try tree.replace("resolv.conf", in: "etc", by: SandboxNetwork.resolver)
         }
         guard rename(partial, path) == 0 else { throw SandboxError.system(path, errno) }
     }
