@@ -102,18 +102,14 @@ package struct RootfsCheck: Sendable {
     // MARK: Boots
 
     /// The directory that is mounted as `/lifecycle`, with the program under its names.
-    private func makeLifecycle(in place: Workplace) throws -> String {
+    private func makeLifecycle(in place: Workplace) throws(SandboxError) -> String {
         let lifecycle = place.path + "/lifecycle"
         try place.make(lifecycle, 0o755)
-        let program = lifecycle + "/launch"
-        do {
-            try FileManager.default.copyItem(atPath: launch, toPath: program)
-            for name in ["launcher", "shell"] {
-                try FileManager.default.createSymbolicLink(
-                    atPath: "\(lifecycle)/\(name)", withDestinationPath: "launch")
-            }
-        } catch { throw SandboxError.noStep(path: launch) }
-        chmod(program, 0o755)
+        guard access(launch, X_OK) == 0 else { throw SandboxError.noStep(path: launch) }
+        try ProgramBundle.copy(launch, to: lifecycle + "/launch")
+        for name in ["launcher", "shell"] {
+            guard symlink("launch", "\(lifecycle)/\(name)") == 0 else { throw SandboxError.system(lifecycle, errno) }
+        }
         return lifecycle
     }
 

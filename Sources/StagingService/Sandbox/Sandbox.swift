@@ -302,7 +302,9 @@ extension Sandbox {
         }
     }
 
-    private static func call(_ program: String, _ arguments: [String]) throws(SandboxError) {
+    /// Runs a program of this machine to its end.
+    /// - Throws: `.isolation` if it can't be run, or fails.
+    static func call(_ program: String, _ arguments: [String]) throws(SandboxError) {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = [program] + arguments

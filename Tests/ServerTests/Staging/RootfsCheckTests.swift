@@ -86,6 +86,13 @@ extension ServerTests {
             #expect(files.status == 0 && files.output.hasSuffix("--boot checks \(article.count - 5) more"), "\(files)")
         }
 
+        @Test("On the rootfs that the demo uses every statement holds")
+        func cisternfs() async throws {
+            let result = try await Self.check("debian", try await Fixtures.cisternfs(), shell: "/bin/bash", "--boot")
+            #expect(result.status == 0, "\(result)")
+            #expect(result.output.hasSuffix("checked debian: \(try Self.article().count) ok, 0 failed"), "\(result)")
+        }
+
         @Test("What is wrong with a version is what fails, with what was expected and what was seen")
         func faults() async throws {
             try await withTemporaryDirectory { directory in
