@@ -14,24 +14,24 @@ package struct RootfsCheck: Sendable {
     /// Where a program is looked for by its name.
     private static let programs = ["/usr/local/bin", "/usr/bin", "/bin"]
 
-    private let rootfs: String
+    private let root: RootfsCache.Use
     private let directory: String
     private let launch: String
     private let users: HostUsers?
 
     /// - Parameters:
-    ///   - rootfs: the directory of the unpacked root filesystem.
+    ///   - root: the unpacked root filesystem, which stays as long as this value.
     ///   - directory: gets a directory for each boot.
     ///   - launch: the program that starts apps.
     ///   - users: the uids for boots; nil if this process is not root.
-    package init(rootfs: String, directory: String, launch: String, users: HostUsers?) {
-        (self.rootfs, self.directory, self.launch, self.users) = (rootfs, directory, launch, users)
+    package init(root: RootfsCache.Use, directory: String, launch: String, users: HostUsers?) {
+        (self.root, self.directory, self.launch, self.users) = (root, directory, launch, users)
     }
 
     /// Checks the files alone, which needs no sandbox.
     /// - Throws: `SandboxError.system` if the root filesystem can't be read.
     package func checkFiles() throws -> [Line] {
-        let tree = try RootfsTree(rootfs)
+        let tree = try RootfsTree(root.path)
         return ContractStatement.all.compactMap { statement in
             guard case .files(let look) = statement.evidence else { return nil }
             return Line(statement: statement.text, outcome: look(tree))
@@ -45,7 +45,7 @@ package struct RootfsCheck: Sendable {
     /// - Throws: `SandboxError` if boots can't be kept apart from this machine; `CancellationError`.
     package func run(warn: (String) -> Void, report: (Line) -> Void) async throws {
         try Sandbox.check()
-        let tree = try RootfsTree(rootfs)
+        let tree = try RootfsTree(root.path)
         Workplace.removeLeftovers(in: directory, isExclusive: false)
         let place = try Workplace(in: directory, name: "check-\(UUID().uuidString)")
         let user = try users?.take()
@@ -114,9 +114,9 @@ package struct RootfsCheck: Sendable {
     }
 
     private func sandbox(in directory: String, _ lifecycle: String, _ user: HostUsers.Lease?) -> Sandbox {
-        var sandbox = Sandbox(rootfs: rootfs, directory: directory, hostUser: user?.uid)
+        var sandbox = Sandbox(rootfs: root.path, directory: directory, hostUser: user?.uid)
         sandbox.mounts = [.init(source: lifecycle, target: "/lifecycle")]
-        sandbox.writable = [SampleBoot.files, "/tmp"]
+        sandbox.writable = [SampleBoot.home, "/tmp"]
         sandbox.limits.memory = 512 << 20
         sandbox.limits.processes = 128
         sandbox.limits.disk = 64 << 20
@@ -133,7 +133,7 @@ package struct RootfsCheck: Sendable {
         defer { try? FileManager.default.removeItem(atPath: directory) }
         var sandbox = sandbox(in: directory, lifecycle, user)
         sandbox.isProcessOne = sample.isProcessOne
-        let files = sandbox.initial(SampleBoot.files)
+        let files = sandbox.initial(SampleBoot.home)
         for (name, text) in sample.files {
             let url = URL(fileURLWithPath: "\(files)/\(name)")
             try FileManager.default.createDirectory(

@@ -3,7 +3,7 @@ import JSON
 /// A small droplet and how it is started. All that it does on a root filesystem it does by a shell's own commands, so
 /// that it finds out what the shell and the launcher do, and not which other programs there are.
 package struct SampleBoot: Hashable, Sendable {
-    /// What lies below `/home/vcap`, by path.
+    /// What lies below `home`, by path. What lies in a directory `bin` can be executed.
     var files: [String: String] = [:]
     /// The container's entrypoint and arguments.
     let command: [String]
@@ -59,7 +59,7 @@ extension SandboxEnd {
 
 extension SampleBoot {
     private static let launch = "/lifecycle/launch"
-    static let files = "/home/vcap"
+    static let home = "/home/vcap"
 
     /// An app with everything that a droplet may have, and nothing that the platform may set.
     static let web = SampleBoot(
@@ -127,7 +127,7 @@ extension SampleBoot {
     static let commandLine = SampleBoot(files: processes, command: [launch, line("say start \"a  line\"")])
     static let program = SampleBoot(
         files: processes,
-        command: [launch, "/lifecycle/launcher", Self.files + "/app", line("say start \"a  program\"")])
+        command: [launch, "/lifecycle/launcher", home + "/app", line("say start \"a  program\"")])
     static let launchFile = SampleBoot(
         files: [
             "app/content": "",
@@ -156,10 +156,10 @@ extension SampleBoot {
     ]
     static let task = SampleBoot(
         files: ["other/profile.d/a": "export TRACE=other\n", "other/app/.profile": "TRACE=\"$TRACE profile\"\n"],
-        command: ["/lifecycle/launcher", Self.files + "/other/app", looking, "{}"],
+        command: ["/lifecycle/launcher", home + "/other/app", looking, "{}"],
         environment: ["CF_INSTANCE_INDEX": "5"])
     static let shell = SampleBoot(
-        files: other, command: ["/lifecycle/shell", Self.files + "/other/app", looking],
+        files: other, command: ["/lifecycle/shell", home + "/other/app", looking],
         environment: ["CF_INSTANCE_INDEX": "5"], isProcessOne: false)
     /// Without a terminal and without input it ends at once.
     static let interactiveShell = SampleBoot(

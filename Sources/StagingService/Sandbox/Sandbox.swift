@@ -20,9 +20,9 @@ extension SandboxError: CustomStringConvertible {
         switch self {
         case .system(let what, let code): "\(what): \(String(cString: strerror(code)))"
         case .missing(let program, let package):
-            "'\(program)' is missing, which keeps builds apart from this machine: install the package \(package)"
+            "'\(program)' is missing, which keeps what is run apart from this machine: install the package \(package)"
         case .noStep(let path): "there is no program \(path): those of the steps lie beside 'cistern'"
-        case .isolation(let reason): "the build can't be kept apart from this machine: \(reason)"
+        case .isolation(let reason): "what is run can't be kept apart from this machine: \(reason)"
         }
     }
 }
@@ -375,7 +375,7 @@ extension Sandbox {
         if !probe.contains(.cpu) { weak.append("the time of the processors is not shared out: \(why)") }
         if hostUser == nil {
             weak.append(
-                "disk is not bounded, and builds have your own user id: only root can give them one of their own")
+                "disk is not bounded, and what is run has your own user id: only root can give it one of its own")
         }
         return weak
     }

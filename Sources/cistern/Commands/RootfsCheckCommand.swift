@@ -81,7 +81,7 @@ struct RootfsCheckCommand: AsyncParsableCommand {
         let root = try await place.use(
             layer, name, apiPath("rootfs", stack, version, "export", query: ["arch": architecture]), client)
         let check = RootfsCheck(
-            rootfs: root.path, directory: place.tasks, launch: StagingPlace.programs + "/launch",
+            root: root, directory: place.tasks, launch: StagingPlace.programs + "/launch",
             users: geteuid() == 0 ? HostUsers() : nil)
         var lines: [Line] = []
         func show(_ line: RootfsCheck.Line) {
