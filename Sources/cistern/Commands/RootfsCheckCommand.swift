@@ -51,8 +51,13 @@ struct RootfsCheckCommand: AsyncParsableCommand {
     func run() async throws {
         let connection = try server.connection()
         let interrupt = Interrupt()
-        let report = try await interrupt.watch {
-            try await ServerClient.with(connection) { client in try await check(client) }
+        let report: Report
+        do {
+            report = try await interrupt.watch {
+                try await ServerClient.with(connection) { client in try await check(client) }
+            }
+        } catch is CancellationError {
+            throw CommandError("the check was cancelled; nothing of it is left")
         }
         if server.json {
             print(report.json.prettyText)

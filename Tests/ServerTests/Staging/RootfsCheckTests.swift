@@ -149,6 +149,37 @@ extension ServerTests {
             }
         }
 
+        @Test("Ctrl-C ends a check whose boots hang, and leaves nothing behind")
+        func cancelled() async throws {
+            try await withTemporaryDirectory { directory in
+                let rootfs = try await Self.broken(
+                    directory,
+                    by: """
+                        mkdir opt && cp bin/busybox opt/sh && rm bin/sh
+                        printf '#!/opt/sh\\necho hangs\\nwhile :; do sleep 1000; done\\n' >bin/sh && chmod 755 bin/sh
+                        """)
+                let server = try SharedServer.world().server
+                let imported = try await server.cistern([
+                    "rootfs", "import", "--stack", "checked", "--version", "hangs", "--shell", "/opt/sh", rootfs,
+                ])
+                #expect(imported.status == 0, "\(imported.errors)")
+                let (log, cache) = (directory + "/log", directory + "/cache")
+                let child = try ChildProcess(
+                    "cistern", ["rootfs", "check", "hangs", "--stack", "checked", "--boot", "--cache", cache],
+                    environment: server.commandLineEnvironment(), log: log)
+                func boots() -> [String] {
+                    ((try? FileManager.default.contentsOfDirectory(atPath: cache + "/tasks")) ?? [])
+                        .filter { FileManager.default.fileExists(atPath: "\(cache)/tasks/\($0)/boot/status") }
+                }
+                try await waitUntil("an app is booted") { !boots().isEmpty }
+                child.signal(SIGINT)
+                #expect(try await child.wait(atMost: .seconds(20)) == 1)
+                let text = try String(contentsOfFile: log, encoding: .utf8)
+                #expect(text.contains("Error: the check was cancelled; nothing of it is left"), "\(text)")
+                #expect(try FileManager.default.contentsOfDirectory(atPath: cache + "/tasks") == [])
+            }
+        }
+
         @Test("Where a version is not there, or can't be kept apart from this machine, it says what is missing")
         func refusals() async throws {
             let world = try SharedServer.world()
