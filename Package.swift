@@ -323,7 +323,8 @@ let package = Package(
                 logging,
             ], swiftSettings: strict),
         .testTarget(
-            name: "TransferTests", dependencies: ["JSON", "OCI", "Staging", "TestSupport", "Transfer"],
+            name: "TransferTests",
+            dependencies: ["JSON", "OCI", "Staging", "StagingService", "TestSupport", "Transfer"],
             swiftSettings: strict),
         .testTarget(
             name: "StagingTests", dependencies: ["Archive", "JSON", "Launcher", "Staging", "TestSupport"],

@@ -29,6 +29,16 @@ static inline int clinux_open_beneath(int directory, const char *path, int flags
     return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
 }
 
+/// Opens for reading what a path leads to in a directory that is taken for the root: neither a symlink nor `..` leads out
+/// of it (openat2(2)). Nothing is waited for, should it be a pipe.
+static inline int clinux_open_in_root(int directory, const char *path) {
+    struct open_how how;
+    memset(&how, 0, sizeof how);
+    how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+    return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+}
+
 /// Whether what a path below a directory leads to, symlinks followed, lies below that directory as well (openat2(2)).
 ///
 /// Returns 0 if so; else an errno: EXDEV if it leads out of the directory, ENOENT or ELOOP if it leads nowhere.

@@ -1,6 +1,7 @@
 import Archive
 public import Blobs
 public import Droplets
+import Foundation
 package import Layers
 import OCI
 public import ObjectStore
@@ -170,21 +171,34 @@ extension DropletRecord {
 public struct LifecycleLayer: Sendable {
     package let layer: LayerReference
 
+    /// What a `launch` says in its help if it answers to the name `shell`. An earlier one starts the app under any
+    /// other name than those it knows, so its layer stays what it was.
+    private static let shellUsage = Data("shell [APP_DIR [COMMAND]]".utf8)
+
+    /// The layer's entries. They are a function of the program alone, so that a program has one layer for ever.
+    private static func entries(_ launch: [UInt8]) -> [LayerEntry] {
+        var programs = [
+            LayerEntry("lifecycle", .directory),
+            LayerEntry("lifecycle/launch", .file(launch)),
+            LayerEntry("lifecycle/launcher", .symbolicLink(to: "launch"), mode: 0o777),
+        ]
+        if Data(launch).range(of: shellUsage) != nil {
+            programs.append(LayerEntry("lifecycle/shell", .symbolicLink(to: "launch"), mode: 0o777))
+        }
+        return programs + [
+            LayerEntry("usr", .directory),
+            LayerEntry("usr/bin", .directory),
+            LayerEntry("usr/bin/dumb-init", .symbolicLink(to: "/lifecycle/launch"), mode: 0o777),
+        ]
+    }
+
     /// Makes the layer and stores it unless it is there already. Durable on return.
     /// - Parameter launch: the program's bytes.
     public static func install(
         launch: [UInt8], in blobs: BlobStore, store: any ObjectStore
     ) async throws(ImageError) -> LifecycleLayer {
         do throws(any Error) {
-            let built = try await buildLayer(
-                entries: [
-                    LayerEntry("lifecycle", .directory),
-                    LayerEntry("lifecycle/launch", .file(launch)),
-                    LayerEntry("lifecycle/launcher", .symbolicLink(to: "launch"), mode: 0o777),
-                    LayerEntry("usr", .directory),
-                    LayerEntry("usr/bin", .directory),
-                    LayerEntry("usr/bin/dumb-init", .symbolicLink(to: "/lifecycle/launch"), mode: 0o777),
-                ], sink: BlobLayerSink(blobs: blobs))
+            let built = try await buildLayer(entries: entries(launch), sink: BlobLayerSink(blobs: blobs))
             if try await blobs.renew(built.digest) == nil {
                 try await blobs.commit([(built.stored, built.digest)])
             } else {

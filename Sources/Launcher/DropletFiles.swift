@@ -40,13 +40,15 @@ enum DropletReader {
         }
     }
 
-    /// The scripts to source before the app starts, in their order: all but hidden files, as with the predecessors.
+    /// The scripts to source before anything starts, in their order: all but hidden files, as with the predecessors.
     static func profileScripts(_ layout: DropletPaths) -> [SystemText] {
-        let scripts = layout.profileDirectories.flatMap { directory in
+        layout.profileDirectories.flatMap { directory in
             System.names(in: directory).filter { !$0.hasPrefix(".") }.map { directory.appending(component: $0) }
-        }
-        return (scripts + [layout.profile]).filter(System.isFile)
+        }.filter(System.isFile)
     }
+
+    /// The app's `.profile` if it has one, which is sourced last.
+    static func profile(_ layout: DropletPaths) -> [SystemText] { [layout.profile].filter(System.isFile) }
 
     private static func source(
         _ path: SystemText, parse: (String) -> CommandSource.Content

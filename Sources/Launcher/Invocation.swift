@@ -10,12 +10,14 @@ package enum LaunchRequest: Hashable, Sendable {
     case program([SystemText])
 }
 
-/// What the arguments ask for. The name under which the program is called selects which of three programs it acts as.
+/// What the arguments ask for. The name under which the program is called selects which of four programs it acts as.
 package enum Invocation: Hashable, Sendable {
     /// `launch`: nothing, or one word, or a program with arguments, or `--` and a program.
     case launch(LaunchRequest)
     /// `launcher APP_DIR START_COMMAND [METADATA]`, the predecessors' inner program.
     case launcher(app: SystemText, LaunchRequest)
+    /// `shell [APP_DIR [COMMAND]]`, by which people look into an app's container. Without a command it is interactive.
+    case shell(app: SystemText?, command: SystemText?)
     case dumbInit(DumbInitOptions)
     /// Only this text is to be printed.
     case text(String)
@@ -28,15 +30,17 @@ package enum Invocation: Hashable, Sendable {
         switch Self.name(arguments) {
         case "dumb-init": self = try DumbInitOptions.parse(arguments, environment: environment)
         case "launcher": self = try Self.launcher(arguments)
+        case "shell": self = try Self.shell(arguments)
         default: self = try Self.launch(Array(arguments.dropFirst()))
         }
     }
 
-    /// Which of its three names the program was called by; messages begin with it.
+    /// Which of its four names the program was called by; messages begin with it.
     package static func name(_ arguments: [SystemText]) -> String {
         switch arguments.first?.lastComponent {
         case "dumb-init": "dumb-init"
         case "launcher": "launcher"
+        case "shell": "shell"
         default: "launch"
         }
     }
@@ -66,6 +70,17 @@ package enum Invocation: Hashable, Sendable {
         return .launcher(app: arguments[1], .line(arguments[2]))
     }
 
+    /// Ignores what follows the command (flags for CredHub), as `launcher` does.
+    private static func shell(_ arguments: [SystemText]) throws(LauncherError) -> Invocation {
+        let words = arguments.dropFirst()
+        guard words.first?.isEmpty != true else { throw .usage("Usage: \(shellUsage)", exitCode: 1) }
+        return .shell(app: words.first, command: words.dropFirst().first)
+    }
+
+    /// The layer with the lifecycle programs has the name `shell` only if this text is in the program: an earlier
+    /// `launch` would start the app under that name.
+    private static let shellUsage = "shell [APP_DIR [COMMAND]]"
+
     private static let help = """
         launch starts an app from its droplet.
 
@@ -77,7 +92,8 @@ package enum Invocation: Hashable, Sendable {
 
         HOME, TMPDIR, DEPS_DIR, PORT, VCAP_APPLICATION, DATABASE_URL and the CF_INSTANCE_ variables are set, and the
         scripts in ../profile.d, .profile.d and .profile sourced first. As process 1 it forwards signals to the app's
-        process group, reaps orphans and exits with the app's status. Called dumb-init or launcher, it is those.
+        process group, reaps orphans and exits with the app's status. Called dumb-init or launcher, it is those; as
+        \(shellUsage) it runs a command, or else an interactive shell, in the app's environment and without .profile.
 
         """
 }

@@ -19,8 +19,9 @@ package enum Program {
             case .launch(let request):
                 return try launch(request, layout: .standard, environment, name: name)
             case .launcher(let app, let request):
-                let app = app.absolute(from: System.workingDirectory() ?? "/")
-                return try launch(request, layout: DropletPaths(app: app), environment, name: name)
+                return try launch(request, layout: layout(of: app), environment, name: name)
+            case .shell(let app, let command):
+                return try openShell(command, layout: app.map(layout(of:)) ?? .standard, environment, name: name)
             }
         } catch {
             complain("\(error)", name)
@@ -43,22 +44,14 @@ package enum Program {
         }
     }
 
+    private static func layout(of app: SystemText) -> DropletPaths {
+        DropletPaths(app: app.absolute(from: System.workingDirectory() ?? "/"))
+    }
+
     private static func launch(
         _ request: LaunchRequest, layout: DropletPaths, _ base: Environment, name: String
     ) throws(LauncherError) -> Int32 {
-        let plan = try plan(request, layout: layout, base, name: name)
-        if System.isProcessOne { return try Supervisor(plan: plan, name: name).run() }
-        throw System.execute(plan)
-    }
-
-    private static func plan(
-        _ request: LaunchRequest, layout: DropletPaths, _ base: Environment, name: String
-    ) throws(LauncherError) -> LaunchPlan {
-        do {
-            try System.changeDirectory(layout.app)
-        } catch {
-            throw .appDirectory(path: layout.app.display, reason: error.reason)
-        }
+        try enter(layout)
         let staging = DropletReader.stagingInfo(layout)
         let command = try StartCommand.resolve(
             request, override: base.value("START_COMMAND"), stagingInfo: staging.source,
@@ -66,12 +59,39 @@ package enum Program {
         if case .unreadable(let reason) = staging.source.content {
             complain("\(staging.source.place) is not understood: \(reason)", name)
         }
+        return try start(
+            command, scripts: DropletReader.profileScripts(layout) + DropletReader.profile(layout), layout, base, name)
+    }
+
+    /// The app's `.profile` is left out: it may do what only the app's own start should, as with the predecessor.
+    private static func openShell(
+        _ command: SystemText?, layout: DropletPaths, _ base: Environment, name: String
+    ) throws(LauncherError) -> Int32 {
+        try enter(layout)
+        guard let shell = Shell.found else { throw .noShell(looked: Shell.places.map(\.display)) }
+        return try start(
+            command.map { .shell($0) } ?? .program([shell.path]), scripts: DropletReader.profileScripts(layout),
+            layout, base, name)
+    }
+
+    private static func enter(_ layout: DropletPaths) throws(LauncherError) {
+        do {
+            try System.changeDirectory(layout.app)
+        } catch {
+            throw .appDirectory(path: layout.app.display, reason: error.reason)
+        }
+    }
+
+    /// Becomes the command, or as process 1 supervises it.
+    private static func start(
+        _ command: StartCommand, scripts: [SystemText], _ layout: DropletPaths, _ base: Environment, _ name: String
+    ) throws(LauncherError) -> Int32 {
         let app = AppEnvironment(from: base, layout: layout) { GUID.text(System.randomBytes()) }
         for warning in app.warnings { complain(warning, name) }
         System.ensureDirectory(layout.temporary)
-        return try LaunchPlan(
-            command, scripts: DropletReader.profileScripts(layout),
-            shell: Shell.places.first(where: System.isExecutable).map(Shell.init), environment: app.environment)
+        let plan = try LaunchPlan(command, scripts: scripts, shell: Shell.found, environment: app.environment)
+        if System.isProcessOne { return try Supervisor(plan: plan, name: name).run() }
+        throw System.execute(plan)
     }
 
     private static func complain(_ text: String, _ name: String) {

@@ -114,6 +114,9 @@ package struct Shell: Hashable, Sendable {
     /// The paths where a shell is looked for, the preferred one first. A rootfs without bash has sh.
     package static let places: [SystemText] = ["/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh"]
 
+    /// The shell of this system, if it has one.
+    static var found: Shell? { places.first(where: System.isExecutable).map(Shell.init) }
+
     package let path: SystemText
     /// The name that the shell gets as its first argument and shows in messages.
     package var name: SystemText { path.lastComponent }

@@ -59,6 +59,11 @@ struct RunningAppTests {
         #expect(facts["profile"] == "yes", "profile.d was sourced")
         #expect(facts["app-profile"] == "yes", ".profile.d was sourced")
         #expect(facts["init"]?.contains("/lifecycle/launch") == true)
+        // What people start to look into a container.
+        let look = ["/lifecycle/shell", "/home/vcap/app", "echo $HOME $DEPS_DIR $PORT $(id -u)"]
+        #expect(
+            try await client.execute(look, in: "web") == "/home/vcap/app /home/vcap/deps \(port) 2000",
+            "what exec starts")
         _ = try await client.stop("web")
     }
 

@@ -21,7 +21,8 @@ struct InvocationTests {
     }
 
     @Test(
-        "Any other name than dumb-init and launcher is launch", arguments: ["launch", "x", "/a/b", ""] as [SystemText])
+        "Any other name than dumb-init, launcher and shell is launch",
+        arguments: ["launch", "x", "/a/b", ""] as [SystemText])
     func names(name: SystemText) throws { #expect(try parse([name]) == .launch(.standard)) }
 
     @Test("No arguments at all, not even a name, is launch")
@@ -34,10 +35,21 @@ struct InvocationTests {
     }
 
     @Test(
+        "shell takes a directory, a command and flags that it never looks at",
+        arguments: [
+            ([], nil, nil), (["app"], "app", nil), (["/a", "x y"], "/a", "x y"), (["a", ""], "a", ""),
+            (["a", "env", "-credhubRetryDelay=0s"], "a", "env"),
+        ] as [([SystemText], SystemText?, SystemText?)])
+    func shell(words: [SystemText], app: SystemText?, command: SystemText?) throws {
+        #expect(try parse(["/lifecycle/shell"] + words) == .shell(app: app, command: command))
+    }
+
+    @Test(
         "Arguments without sense are refused with the exit code of the program that they were meant for",
         arguments: [
             (["launch", "-x"], 2), (["launcher"], 1), (["launcher", "/app"], 1), (["launcher", "", "x"], 1),
-            (["dumb-init"], 1), (["dumb-init", "--"], 1), (["dumb-init", "-x", "a"], 1), (["dumb-init", "-r"], 1),
+            (["shell", ""], 1), (["dumb-init"], 1), (["dumb-init", "--"], 1), (["dumb-init", "-x", "a"], 1),
+            (["dumb-init", "-r"], 1),
             (["dumb-init", "-r", "15", "a"], 1), (["dumb-init", "-r", "0:1", "a"], 1),
             (["dumb-init", "-r", "15:32", "a"], 1), (["dumb-init", "-r", "15:x", "a"], 1),
             (["dumb-init", "--ver", "a"], 1), (["dumb-init", "--verbose=1", "a"], 1),

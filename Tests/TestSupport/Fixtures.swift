@@ -37,6 +37,11 @@ public enum Fixtures {
         try await made("rootfs/build", ["tiny", version, "--stamp"])
     }
 
+    /// The path of the Debian rootfs that the demo uses, too, gzipped. Making it the first time takes a minute.
+    public static func cisternfs() async throws -> String {
+        try await made("rootfs/build", ["cisternfs", "1", "--stamp"])
+    }
+
     /// The paths of two root filesystems with `/bin/sh`, made from Debian's packages, that differ by an upgraded `openssl`.
     public static func consecutiveRootfs() async throws -> (before: String, after: String) {
         let sources = try await made("fixtures/upgrade", ["openssl", "usr/bin/openssl"])

@@ -1,5 +1,6 @@
 import Foundation
 import JSON
+import StagingService
 import Synchronization
 import TestSupport
 import Testing
@@ -64,7 +65,7 @@ private final class NameServer: Sendable {
 @Suite("The steps on any root file system", .serialized)
 struct AnyRootTests {
     enum Root: String, CaseIterable {
-        case empty, tiny, debian
+        case empty, tiny, cisternfs
 
         /// Unpacks it into a new directory.
         func make(_ directory: String) async throws {
@@ -72,8 +73,7 @@ struct AnyRootTests {
             switch self {
             case .empty: return
             case .tiny: try await runSuccessfully("tar", ["-xf", Fixtures.tinyRootfs(), "-C", directory])
-            case .debian:
-                try await runSuccessfully("tar", ["-xf", Fixtures.consecutiveRootfs().before, "-C", directory])
+            case .cisternfs: try await runSuccessfully("tar", ["-xf", Fixtures.cisternfs(), "-C", directory])
             }
         }
     }
@@ -97,9 +97,8 @@ struct AnyRootTests {
         try await StepWorld.with { world in
             let root = world.directory + "/root"
             try await kind.make(root)
-            try await runSuccessfully(
-                Programs.repository + "/.ci/bundle",
-                [root + "/lifecycle", Programs.path(of: "stage-download"), Programs.path(of: "stage-upload")])
+            try ProgramBundle(of: [Programs.path(of: "stage-download"), Programs.path(of: "stage-upload")])
+                .copy(to: root + "/lifecycle")
             for name in ["buildpacks", "out", "etc", "tmp", "proc"] {
                 try FileManager.default.createDirectory(atPath: root + "/" + name, withIntermediateDirectories: true)
             }

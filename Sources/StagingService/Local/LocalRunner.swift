@@ -89,49 +89,7 @@ package struct LocalRunner: Sendable {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         }
         bundle = try programs.buildBundle(cache: bundles)
-        removeLeftovers(isExclusive: isExclusive)
-    }
-
-    /// Removes the directories of tasks whose process was killed.
-    private func removeLeftovers(isExclusive: Bool) {
-        ControlGroup.removeLeftovers()
-        for name in (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
-        where name.hasPrefix("task-") {
-            let path = "\(directory)/\(name)"
-            let lock = open(path + "/lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW)
-            defer { if lock >= 0 { close(lock) } }
-            if lock >= 0, flock(lock, LOCK_EX | LOCK_NB) != 0 { continue }
-            // Without a lock it was just made by another process, or is half removed; the first does not last.
-            var status = stat()
-            if lock < 0, !isExclusive, stat(path, &status) == 0, time(nil) - status.st_mtim.tv_sec < 60 { continue }
-            Sandbox.unmountLeftovers(below: path)
-            try? FileTree.remove(path)
-        }
-    }
-
-    /// The directories of one task. They are removed with this object.
-    private final class Workplace: Sendable {
-        let path: String
-        private let lock: Int32
-        var transfer: String { path + "/transfer" }
-
-        /// - Throws: `SandboxError`.
-        init(_ path: String) throws {
-            self.path = path
-            guard mkdir(path, 0o711) == 0 else { throw SandboxError.system(path, errno) }
-            chmod(path, 0o711)
-            lock = open(path + "/lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
-            guard lock >= 0, flock(lock, LOCK_EX | LOCK_NB) == 0 else { throw SandboxError.system(path, errno) }
-            for name in ["transfer", "transfer/out", "step"] {
-                guard mkdir("\(path)/\(name)", 0o700) == 0 else { throw SandboxError.system("\(path)/\(name)", errno) }
-            }
-            chmod(path + "/step", 0o711)
-        }
-
-        deinit {
-            try? FileTree.remove(path)
-            close(lock)
-        }
+        Workplace.removeLeftovers(in: directory, isExclusive: isExclusive)
     }
 
     /// Runs a task to its end.
@@ -148,7 +106,8 @@ package struct LocalRunner: Sendable {
         }
         do {
             // What an earlier attempt left half removed has another name.
-            let place = try Workplace("\(directory)/task-\(task.id)-\(UInt32.random(in: 0 ... .max))")
+            let place = try Workplace(in: directory, name: "\(task.id)-\(UInt32.random(in: 0 ... .max))")
+            for path in [place.transfer, place.transfer + "/out"] { try place.make(path, 0o700) }
             let user = try users?.take()
             if let user, isolatesTransfers {
                 for path in [place.transfer, place.transfer + "/out"] where chown(path, user.uid, user.uid) != 0 {
@@ -304,7 +263,9 @@ package struct LocalRunner: Sendable {
         _ task: StagingTask, _ place: Workplace, _ user: HostUsers.Lease?, _ rootfs: String,
         _ log: @escaping @Sendable (ArraySlice<UInt8>) -> Void
     ) async throws -> StagingOutcome {
-        var sandbox = Sandbox(rootfs: rootfs, directory: place.path + "/step", hostUser: user?.uid)
+        let step = place.path + "/step"
+        try place.make(step, 0o711)
+        var sandbox = Sandbox(rootfs: rootfs, directory: step, hostUser: user?.uid)
         sandbox.limits = task.limits
         sandbox.network = task.network
         let defaults = StagingFiles()
@@ -361,4 +322,9 @@ package struct LocalRunner: Sendable {
         }
         return try? JSONValue(parsing: bytes)
     }
+}
+
+extension Workplace {
+    /// What download and upload see of the task.
+    fileprivate var transfer: String { path + "/transfer" }
 }

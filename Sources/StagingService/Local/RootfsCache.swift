@@ -5,13 +5,16 @@ public import OCI
 import Runtime
 import Staging
 
-/// Root filesystems that were unpacked for builds, the ones used last: `DIR/<digest of the layer>/`, each whole or not
-/// there. Several processes may use the directory: a lock beside each says who reads or makes it.
+/// Root filesystems that were unpacked for sandboxes, the ones used last: `DIR/2-<digest of the layer>/`, each whole or
+/// not there. Several processes may use the directory: a lock beside each says who reads or makes it.
 public struct RootfsCache: Sendable {
     /// How many are kept besides those in use.
     static let maximumCount = 4
 
     private let directory: String
+
+    /// The first number grows when what is unpacked changes: an earlier one did not keep the modes of mount points.
+    private static func name(_ digest: Digest) -> String { "2-\(digest.hex)" }
 
     /// - Parameter directory: made if it is missing.
     public init(directory: String) { self.directory = directory }
@@ -39,7 +42,7 @@ public struct RootfsCache: Sendable {
             try FileManager.default.createDirectory(
                 atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
         } catch { throw SandboxError.isolation("the directory \(directory) can't be made") }
-        let path = "\(directory)/\(digest.hex)"
+        let path = "\(directory)/\(Self.name(digest))"
         let lock = open(path + ".lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard lock >= 0 else { throw SandboxError.system(path + ".lock", errno) }
         let use = Use(path: path, lock: lock)
@@ -78,19 +81,10 @@ public struct RootfsCache: Sendable {
             var limits = FileTree.Limits()
             limits.bytes = 1 << 40
             _ = try DirectoryUnpacker.unpack(archive, into: partial, limits: limits)
-            for point in Sandbox.mountPoints {
-                let point = "\(partial)/\(point)"
-                try FileManager.default.createDirectory(atPath: point, withIntermediateDirectories: true)
-                chmod(point, 0o755)
-            }
+            let tree = try RootfsTree(partial)
+            for point in Sandbox.mountPoints { try tree.makeDirectory(point) }
             // Whatever the root filesystem has there leads nowhere in a build's own network.
-            try FileTree.remove(partial + "/etc/resolv.conf")
-            if access(partial + "/etc", F_OK) == 0,
-                !FileManager.default.createFile(
-                    atPath: partial + "/etc/resolv.conf", contents: Data(SandboxNetwork.resolver.utf8))
-            {
-                throw SandboxError.system(partial + "/etc/resolv.conf", errno)
-            }
+            try tree.replace("resolv.conf", in: "etc", by: SandboxNetwork.resolver)
         }
         guard rename(partial, path) == 0 else { throw SandboxError.system(path, errno) }
     }
@@ -126,7 +120,7 @@ public struct RootfsCache: Sendable {
         where file.hasSuffix(".lock") {
             let name = String(file.dropLast(5))
             var status = stat()
-            if name != digest.hex, stat("\(directory)/\(file)", &status) == 0 {
+            if name != Self.name(digest), stat("\(directory)/\(file)", &status) == 0 {
                 others.append((name, Int(status.st_mtim.tv_sec)))
             }
         }

@@ -20,9 +20,9 @@ extension SandboxError: CustomStringConvertible {
         switch self {
         case .system(let what, let code): "\(what): \(String(cString: strerror(code)))"
         case .missing(let program, let package):
-            "'\(program)' is missing, which keeps builds apart from this machine: install the package \(package)"
+            "'\(program)' is missing, which keeps what is run apart from this machine: install the package \(package)"
         case .noStep(let path): "there is no program \(path): those of the steps lie beside 'cistern'"
-        case .isolation(let reason): "the build can't be kept apart from this machine: \(reason)"
+        case .isolation(let reason): "what is run can't be kept apart from this machine: \(reason)"
         }
     }
 }
@@ -86,7 +86,7 @@ public struct Sandbox: Sendable {
     public var rootfs: String
     /// What the step sees besides, and can't change.
     public var mounts: [Mount] = []
-    /// Paths in the root filesystem that the step may write to; they are empty at first.
+    /// Paths in the root filesystem that the step may write to. At first they have what `initial(_:)` has.
     public var writable = ["/home/vcap", "/out", "/tmp"]
     /// An empty directory for this step alone.
     public var directory: String
@@ -95,6 +95,8 @@ public struct Sandbox: Sendable {
     public var limits = SandboxLimits()
     /// nil: the step has no network.
     public var network: SandboxNetwork?
+    /// Whether the program is process 1 of its pid namespace, and not a child of bubblewrap's own.
+    public var isProcessOne = false
 
     public init(rootfs: String, directory: String, hostUser: UInt32?) {
         self.rootfs = rootfs
@@ -138,6 +140,7 @@ extension Sandbox {
             options += ["--ro-bind", hostUser == nil ? mount.source : "\(Self.passable)/mount-\(number)", mount.target]
         }
         if network != nil { options += ["--block-fd", "6"] }
+        if isProcessOne { options.append("--as-pid-1") }
         options.append("--clearenv")
         for (name, value) in environment { options += ["--setenv", name, value] }
         return options + ["--chdir", directory]
@@ -145,6 +148,9 @@ extension Sandbox {
 
     /// Where a writable path lies on this machine.
     func scratch(_ path: String) -> String { "\(directory)/scratch/\(Self.name(path))" }
+
+    /// A directory of this machine with which a writable path begins, if the caller made it. The step owns the copies.
+    func initial(_ path: String) -> String { "\(directory)/initial/\(Self.name(path))" }
 
     private static func name(_ path: String) -> String { path.split(separator: "/").joined(separator: "_") }
 
@@ -166,7 +172,10 @@ extension Sandbox {
         if [ -n "$uid" ]; then
             mount -t ext4 -o loop,nosuid,nodev "$directory/scratch.img" "$directory/scratch"
             for name in $WRITABLE; do
-                [ -d "$directory/scratch/$name" ] || { mkdir -m 0700 "$directory/scratch/$name"; chown "$uid:$uid" "$directory/scratch/$name"; }
+                [ ! -d "$directory/scratch/$name" ] || continue
+                mkdir -m 0700 "$directory/scratch/$name"
+                [ ! -d "$directory/initial/$name" ] || cp -Rp "$directory/initial/$name/." "$directory/scratch/$name"
+                chown -hR "$uid:$uid" "$directory/scratch/$name"
             done
             while [ "$1" != -- ]; do mount --bind "$1" "$2"; shift 2; done
             mount --rbind "$directory" /mnt
@@ -174,6 +183,9 @@ extension Sandbox {
             set -- prlimit --nproc="$PROCESSES" setpriv --reuid "$uid" --regid "$uid" --clear-groups --inh-caps=-all --bounding-set=-all \\
                 --no-new-privs env -i PATH="$PATH" bwrap --args 3 --seccomp 4 --json-status-fd 5 -- "$@"
         else
+            for name in $WRITABLE; do
+                [ ! -d "$directory/initial/$name" ] || cp -Rp "$directory/initial/$name/." "$directory/scratch/$name"
+            done
             shift
             set -- env -i PATH="$PATH" bwrap --args 3 --seccomp 4 --json-status-fd 5 -- "$@"
         fi
@@ -290,7 +302,9 @@ extension Sandbox {
         }
     }
 
-    private static func call(_ program: String, _ arguments: [String]) throws(SandboxError) {
+    /// Runs a program of this machine to its end.
+    /// - Throws: `.isolation` if it can't be run, or fails.
+    static func call(_ program: String, _ arguments: [String]) throws(SandboxError) {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = [program] + arguments
@@ -361,7 +375,7 @@ extension Sandbox {
         if !probe.contains(.cpu) { weak.append("the time of the processors is not shared out: \(why)") }
         if hostUser == nil {
             weak.append(
-                "disk is not bounded, and builds have your own user id: only root can give them one of their own")
+                "disk is not bounded, and what is run has your own user id: only root can give it one of its own")
         }
         return weak
     }

@@ -9,6 +9,7 @@ struct RootfsCommand: AsyncParsableCommand {
         subcommands: [
             Import.self, List.self, RootfsShowCommand.self, RootfsPromoteCommand.self, RootfsRollbackCommand.self,
             RootfsDeltaCommand.self, RootfsDiffCommand.self, RootfsPackagesCommand.self, RootfsPrepullCommand.self,
+            RootfsCheckCommand.self,
             RootfsDeprecateCommand.self, RootfsBlockCommand.self,
             RootfsAllowCommand.self, RootfsExportCommand.self, RootfsRemoveCommand.self,
         ])

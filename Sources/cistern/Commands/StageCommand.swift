@@ -86,14 +86,11 @@ struct StageCommand: AsyncParsableCommand {
         let guid = try guid ?? Self.guid(of: app)
         let place = try StagingPlace(cache: cache)
         let rootfs = try await buildRootfs(client)
-        let root = try await place.rootfs.use(rootfs.layer) { file in
-            let bar = ProgressBar("fetching \(rootfs.stack) \(rootfs.version)", total: 1)
-            defer { bar.clear() }
-            _ = try await client.download(rootfs.path, to: file) { bar.note(byteCount($0)) }
-        }
+        let root = try await place.use(
+            rootfs.layer, "\(rootfs.stack) \(rootfs.version)", rootfs.path, client)
         writeToStandardError("-----> \(printable(guid)) on \(rootfs.name)\n")
         let runner = try LocalRunner(
-            programs: try StepPrograms(in: Self.programs), directory: place.tasks, bundles: place.bundles,
+            programs: try StepPrograms(in: StagingPlace.programs), directory: place.tasks, bundles: place.bundles,
             users: geteuid() == 0 ? HostUsers() : nil, isolatesTransfers: false, isExclusive: false)
         let task = try await task(guid, rootfs, client, connection)
         let display = BuildDisplay()
@@ -107,11 +104,6 @@ struct StageCommand: AsyncParsableCommand {
             return Staged(
                 image: image.image, digest: image.digest, droplet: droplet.digest, size: droplet.size)
         }
-    }
-
-    /// The directory of `cistern`, which has the steps' programs as well.
-    private static var programs: String {
-        Bundle.main.executableURL?.deletingLastPathComponent().path ?? "."
     }
 
     /// A guid from the name of a directory or file.
@@ -176,7 +168,7 @@ struct StageCommand: AsyncParsableCommand {
         _ guid: String, _ rootfs: BuildRootfs, _ client: ServerClient, _ connection: ServerConnection
     ) async throws -> StagingTask {
         var (list, urls) = try await wantedBuildpacks(rootfs.stack, client)
-        let query = [("stack", rootfs.stack), ("arch", Self.architecture), ("org", org), ("space", space)]
+        let query = [("stack", rootfs.stack), ("arch", StagingPlace.architecture), ("org", org), ("space", space)]
             .compactMap { name, value in value.map { "\(name)=\($0.urlComponent)" } }.joined(separator: "&")
         let cache = "/buildpack_cache/entries/\(guid.urlComponent)/\(rootfs.stack.urlComponent)"
         let droplet = try await client.signedURL(.put, "/droplets/\(guid.urlComponent)?\(query)")
@@ -247,13 +239,13 @@ struct StageCommand: AsyncParsableCommand {
             if isForBuilds { builds } else { try await client.send(.get, apiPath("rootfs", stack)) as Versions }
         guard
             let version = candidates.versions.first(where: {
-                $0.version == wanted && $0.architecture.rawValue == Self.architecture
+                $0.version == wanted && $0.architecture.rawValue == StagingPlace.architecture
             })
         else {
             let others = Set(candidates.versions.map(\.version)).sorted().joined(separator: ", ")
             throw CommandError(
                 """
-                \(printable(stack)) \(printable(wanted)) has nothing for \(Self.architecture) that builds can \
+                \(printable(stack)) \(printable(wanted)) has nothing for \(StagingPlace.architecture) that builds can \
                 run in: import it with cistern rootfs import --kind build, or choose one with --build-version \
                 (there are: \(printable(others)))
                 """)
@@ -265,7 +257,7 @@ struct StageCommand: AsyncParsableCommand {
             stack: stack, version: version.version, isForBuilds: isForBuilds, layer: layer,
             path: apiPath(
                 "rootfs", stack, version.version, "export",
-                query: ["arch": Self.architecture, "kind": isForBuilds ? "build" : nil]))
+                query: ["arch": StagingPlace.architecture, "kind": isForBuilds ? "build" : nil]))
     }
 
     private func onlyStack(_ client: ServerClient) async throws -> String {
@@ -278,54 +270,5 @@ struct StageCommand: AsyncParsableCommand {
             throw CommandError("there are several stacks: give --stack (\(printable(stacks.joined(separator: ", "))))")
         }
         return stack
-    }
-
-    private static var architecture: String {
-        #if arch(arm64)
-            "arm64"
-        #else
-            "amd64"
-        #endif
-    }
-}
-
-/// Where stagings on this machine keep things.
-private struct StagingPlace {
-    let rootfs: RootfsCache
-    let tasks: String
-    let bundles: String
-
-    init(cache: String?) throws {
-        let environment = ProcessInfo.processInfo.environment
-        let base =
-            cache ?? environment["XDG_CACHE_HOME"].map { $0 + "/cistern/staging" }
-            ?? NSHomeDirectory() + "/.cache/cistern/staging"
-        let path = URL(fileURLWithPath: base).standardizedFileURL.path
-        rootfs = RootfsCache(directory: path + "/rootfs")
-        bundles = path + "/steps"
-        tasks = path + "/tasks"
-        for directory in [bundles, tasks] {
-            do { try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true) } catch {
-                throw CommandError("the directory \(directory) can't be made: name another place with --cache")
-            }
-        }
-    }
-}
-
-/// Cancels work when the user presses Ctrl-C, or somebody ends the process, so that it can put things in order.
-final class Interrupt: Sendable {
-    private let signals = [SIGINT, SIGTERM, SIGHUP]
-
-    func watch<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
-        let task = Task { try await body() }
-        let sources = signals.map { number in
-            signal(number, SIG_IGN)
-            let source = DispatchSource.makeSignalSource(signal: number)
-            source.setEventHandler { task.cancel() }
-            source.resume()
-            return source
-        }
-        defer { for source in sources { source.cancel() } }
-        return try await task.value
     }
 }

@@ -29,6 +29,9 @@ protocol ContainerClient {
     /// - Returns: its exit status.
     func stop(_ container: String) async throws -> Int32
 
+    /// Runs a program in a running container, and gives what it printed.
+    func execute(_ words: [String], in container: String) async throws -> String
+
     /// What the container wrote so far.
     func output(of container: String) async throws -> String
 

@@ -103,6 +103,10 @@ struct Containerd: ContainerClient {
         return status
     }
 
+    func execute(_ words: [String], in container: String) async throws -> String {
+        try await ctr(["tasks", "exec", "--exec-id", "one", container] + words).output
+    }
+
     func output(of container: String) async throws -> String {
         try String(contentsOfFile: log(of: container), encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
     }

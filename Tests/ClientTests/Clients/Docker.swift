@@ -72,6 +72,10 @@ struct Docker: ContainerClient {
         return Int32(status) ?? -1
     }
 
+    func execute(_ words: [String], in container: String) async throws -> String {
+        try await docker(["exec", container] + words).output
+    }
+
     func output(of container: String) async throws -> String {
         try await docker(["logs", container]).output
     }

@@ -60,6 +60,10 @@ struct Podman: ContainerClient {
         return Int32(status) ?? -1
     }
 
+    func execute(_ words: [String], in container: String) async throws -> String {
+        try await podman(["exec", container] + words).output
+    }
+
     func output(of container: String) async throws -> String {
         try await podman(["logs", container]).output
     }

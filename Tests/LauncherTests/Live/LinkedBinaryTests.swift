@@ -28,6 +28,12 @@ struct LinkedBinaryTests {
         #expect((1_000_000...8_000_000).contains(size), "\(size) bytes")
     }
 
+    @Test("It says that it answers to the name shell in the words by which a server knows that it does")
+    func shellUsage() throws {
+        let bytes = try Data(contentsOf: BuiltLaunch.url())
+        #expect(bytes.range(of: Data("shell [APP_DIR [COMMAND]]".utf8)) != nil)
+    }
+
     @Test(
         "Neither Foundation, which needs FoundationEssentials, nor the regular expression engine is in it",
         arguments: ["FoundationEssentials", "_RegexParser"])

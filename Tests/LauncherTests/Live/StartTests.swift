@@ -134,6 +134,50 @@ struct StartTests {
     }
 }
 
+@Suite("shell on a tiny root without bash")
+struct ShellTests {
+    private static let files = [
+        "profile.d/a.sh": "export TRACE=\"$TRACE ${PWD##*/}:buildpack\"\n",
+        "app/.profile.d/b": "TRACE=\"$TRACE app\"\n",
+        "app/.profile": "TRACE=\"$TRACE profile\"\n", "app/app/x": "",
+        "staging_info.yml": #"{"start_command":"echo never","config":{"entrypoint_prefix":"echo prefix"}}"#,
+    ]
+
+    @Test(
+        "A command runs in the app's environment, after the scripts but for .profile, and without the entrypoint's prefix",
+        arguments: [
+            (["/lifecycle/shell", "/home/vcap/app", "echo $TRACE $0 $PWD $CF_INSTANCE_INDEX \"a  b\"; exit 7"], 7),
+            (
+                [
+                    "/bin/sh", "-c",
+                    "cd /home/vcap; exec /lifecycle/shell app 'echo $TRACE $0 $PWD $CF_INSTANCE_INDEX \"a  b\"'",
+                ], 0
+            ),
+            // Without a command the shell reads its input.
+            (["/bin/sh", "-c", "echo 'echo $TRACE sh $PWD $CF_INSTANCE_INDEX \"a  b\"' | /lifecycle/shell"], 0),
+        ] as [([String], Int32)])
+    func command(words: [String], exitCode: Int32) throws {
+        let root = try TinyRoot()
+        for (name, text) in Self.files { try root.write(name, text) }
+        // Images set HOME to the app, in which there may be a directory `app` of its own.
+        let environment = ["POD_NAME": "app-7", "HOME": "/home/vcap/app", "START_COMMAND": "echo never"]
+        let command = try root.run(words, environment)
+        #expect(command.output == "app:buildpack app sh /home/vcap/app 7 a  b\n")
+        #expect(command.errors == "" && command.exitCode == exitCode)
+    }
+
+    @Test("Where there is no app or no shell it says so")
+    func missing() throws {
+        let root = try TinyRoot()
+        let app = try root.run(["/lifecycle/shell", "/nowhere"])
+        #expect(app.exitCode == 1)
+        #expect(app.errors == "shell: the app's directory /nowhere: No such file or directory\n")
+        try FileManager.default.removeItem(at: root.path("bin/sh"))
+        let shell = try root.run(["/lifecycle/shell"])
+        #expect(shell.exitCode == 127 && shell.errors.hasPrefix("shell: this image has no shell: "))
+    }
+}
+
 @Suite("launcher, with this machine's bash")
 struct LauncherTests {
     private func run(_ words: [String], _ files: [String: String] = [:]) throws -> Command {

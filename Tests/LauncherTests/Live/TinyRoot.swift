@@ -24,6 +24,7 @@ final class TinyRoot {
         for applet in Self.applets { try link("bin/\(applet)", to: "busybox") }
         try install(BuiltLaunch.url(), "lifecycle/launch")
         try link("lifecycle/launcher", to: "launch")
+        try link("lifecycle/shell", to: "launch")
         try link("usr/bin/dumb-init", to: "/lifecycle/launch")
     }
 
