@@ -76,7 +76,7 @@ extension Server {
             store: store, unreadable: unreadable,
             runner: LocalStagingRunner(
                 runner: runner, cache: RootfsCache(directory: place + "/rootfs"), rootfs: rootfs, builds: builds,
-                stack: settings.defaultStack, limits: staging.limits,
+                stack: settings.defaultStack, compatibleStacks: settings.compatibleStacks, limits: staging.limits,
                 options: staging.options, authorities: authorities),
             client: client, limits: limits, now: SystemClock.now, logger: logger)
     }
