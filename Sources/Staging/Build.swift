@@ -60,12 +60,15 @@ package struct Build {
             try build()
             try WholeFile.write(result.json.canonicalBytes, to: places.result)
         } catch {
-            result.failure = error
+            // A full disk shows in many ways, and programs seldom say so.
+            let failure = FileTree.isFull(places.contents) ? error.noting("the build's disk is full") : error
+            result.failure = failure
             result.processes = AppProcesses()
             try? FileTree.remove(places.droplet)
-            try? WholeFile.write(result.json.canonicalBytes, to: places.result)
+            // On a full disk this makes room for the result.
             cleanUp()
-            throw error
+            try? WholeFile.write(result.json.canonicalBytes, to: places.result)
+            throw failure
         }
         cleanUp()
     }
