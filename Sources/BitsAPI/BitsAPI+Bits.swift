@@ -26,13 +26,18 @@ extension BitsAPI {
             try await bits.removeCaches(of: request.parameters["guid"])
             return Response(status: .noContent)
         }
-        routes.delete("/buildpack_cache/entries") { _ in
-            try await bits.removeCaches(of: nil)
-            return Response(status: .noContent)
+        // The controller's client ends the names of whole collections with a slash.
+        for pattern in ["/buildpack_cache/entries", "/buildpack_cache/entries/"] as [RoutePattern] {
+            routes.delete(pattern) { _ in
+                try await bits.removeCaches(of: nil)
+                return Response(status: .noContent)
+            }
         }
-        routes.on(.post, "/buildpacks") { request in
-            let name = try BitsName(.buildpacks, UUID().uuidString.lowercased())
-            return try await take(request, as: name, ["buildpack", "bits"])
+        for pattern in ["/buildpacks", "/buildpacks/"] as [RoutePattern] {
+            routes.on(.post, pattern) { request in
+                let name = try BitsName(.buildpacks, UUID().uuidString.lowercased())
+                return try await take(request, as: name, ["buildpack", "bits"])
+            }
         }
         routes.get("/buildpacks") { _ in
             .json(["buildpacks": .array(try await bits.buildpacks().map(\.document))])

@@ -69,10 +69,11 @@ extension OperatorAPI {
             throw .nothingPromoted(stack)
         }
         let (version, promotions) = (history.current, history.promotions)
-        let current = Current(
+        var current = Current(
             stack: stack.text, version: version.text, state: rootfs.availability(stack, version).model,
             since: promotions.first?.at.model, rollback: rootfs.rollbackTarget(stack)?.text,
             history: promotions.map(\.model))
+        current.compatible = settings.compatibleStacks[stack]?.text
         return (current, history.generation)
     }
 

@@ -9,7 +9,7 @@ public import Layers
 package import Maintenance
 package import Operations
 import OperatorModel
-package import Rootfs
+public import Rootfs
 public import Signatures
 
 /// The operators' routes below `/api/v1/`.
@@ -35,16 +35,20 @@ public struct OperatorAPI: Sendable {
         public let rootfsMustBeSigned: Bool
         /// How nodes and clients call the registry, HOST[:PORT]; nil: as the request at hand called it.
         public let publicAddress: String?
+        /// The names that buildpacks know stacks by, where these are not the stacks' own.
+        public let compatibleStacks: [StackName: StackName]
         /// The keys whose signatures of a rootfs are trusted; read again for each import.
         public let trusted: @Sendable () -> TrustedKeys
 
         public init(
             maximumRootfs: Int64, limits: ConversionLimits, compression: CompressionFormat,
             computesDeltas: Bool = false, publicAddress: String? = nil,
-            rootfsMustBeSigned: Bool = false, trusted: @escaping @Sendable () -> TrustedKeys = { TrustedKeys() }
+            rootfsMustBeSigned: Bool = false, compatibleStacks: [StackName: StackName] = [:],
+            trusted: @escaping @Sendable () -> TrustedKeys = { TrustedKeys() }
         ) {
             self.rootfsMustBeSigned = rootfsMustBeSigned
             self.publicAddress = publicAddress
+            self.compatibleStacks = compatibleStacks
             self.trusted = trusted
             self.computesDeltas = computesDeltas
             self.maximumRootfs = maximumRootfs

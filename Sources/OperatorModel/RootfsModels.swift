@@ -117,6 +117,8 @@ package struct Current: Model {
     /// The version that a rollback leads to.
     @Nullable package var rollback: String?
     package let history: [Promotion]
+    /// What buildpacks see the stack as (`CF_STACK`); missing where it is the stack's own name.
+    package var compatible: String?
     /// How many droplets have images on it by default; missing in the answer to a change.
     package var droplets: Int?
     /// Warnings about a change; only in the answer to one.

@@ -60,12 +60,15 @@ package struct Build {
             try build()
             try WholeFile.write(result.json.canonicalBytes, to: places.result)
         } catch {
-            result.failure = error
+            // A full disk shows in many ways, and programs seldom say so.
+            let failure = FileTree.isFull(places.contents) ? error.noting("the build's disk is full") : error
+            result.failure = failure
             result.processes = AppProcesses()
             try? FileTree.remove(places.droplet)
-            try? WholeFile.write(result.json.canonicalBytes, to: places.result)
+            // On a full disk this makes room for the result.
             cleanUp()
-            throw error
+            try? WholeFile.write(result.json.canonicalBytes, to: places.result)
+            throw failure
         }
         cleanUp()
     }
@@ -290,12 +293,22 @@ package struct Build {
         try log.phase(phase, title, buildpack: buildpack.name) { () throws(BuildError) in
             let end: ProcessEnd
             do throws(BuildError) {
-                end = try scripts.run(buildpack.program(script), arguments).end
+                end = try start(script, buildpack, arguments).end
             } catch {
                 throw error.counting(as: failure, buildpack.name)
             }
             try check(end, script, buildpack, failure)
         }
+    }
+
+    /// Runs a program that the buildpack must have.
+    private func start(
+        _ script: Buildpack.Script, _ buildpack: Buildpack, _ arguments: [String], capturing limit: Int? = nil
+    ) throws(BuildError) -> ScriptRunner.Result {
+        guard buildpack.has(script) else {
+            throw BuildError(.other, "the buildpack \(buildpack.name) has no bin/\(script.rawValue)")
+        }
+        return try scripts.run(buildpack.program(script), arguments, capturing: limit)
     }
 
     private func check(
@@ -354,8 +367,8 @@ package struct Build {
 
     private func release(_ buildpack: Buildpack) throws(BuildError) -> [AppProcess] {
         do throws(BuildError) {
-            let output = try scripts.run(
-                buildpack.program(.release), [places.buildDirectory], capturing: Self.capturedOutput)
+            let output = try start(
+                .release, buildpack, [places.buildDirectory], capturing: Self.capturedOutput)
             guard !output.isTooMuch else {
                 throw BuildError(
                     .release,

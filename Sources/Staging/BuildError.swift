@@ -78,6 +78,12 @@ package struct BuildError: Error, Hashable, Sendable, CustomStringConvertible {
         return error
     }
 
+    /// The same failure with a fact that may be the reason; an end from outside needs none.
+    func noting(_ fact: String) -> BuildError {
+        if kind == .cancelled { return self }
+        return BuildError(kind, "\(message); \(fact)", phase: phase, buildpack: buildpack, end: end)
+    }
+
     /// The same failure, which counts as another kind; an end from outside stays one.
     func counting(as kind: Kind, _ buildpack: String) -> BuildError {
         if self.kind == .cancelled { return self }

@@ -189,6 +189,13 @@ package enum FileTree {
 
     static func exists(_ path: String) -> Bool { status(path) != nil }
 
+    /// Whether the file system of a path has less than 64 KiB left for those who are not root.
+    static func isFull(_ path: String) -> Bool {
+        var status = statvfs()
+        guard statvfs(path, &status) == 0 else { return false }
+        return UInt64(status.f_bavail) * UInt64(status.f_frsize) < 64 << 10
+    }
+
     /// Whether there is anything with this name, a link that leads nowhere included.
     static func isTaken(_ path: String) -> Bool {
         var status = stat()

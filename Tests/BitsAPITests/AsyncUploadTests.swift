@@ -85,6 +85,21 @@ struct AsyncUploadTests {
         #expect(try await world.bits.jobs().isEmpty, "nothing is left to do")
     }
 
+    @Test("A failure is told in at most 500 characters, since the controller takes no more")
+    func longReason() async throws {
+        let controller = Controller()
+        let world = try BitsWorld(listener: controller)
+        let zip = try TestZip.bytes(["../" + String(repeating: "\u{e9}", count: 700): ""])
+        #expect(try await world.send(.put, "/packages/long?async=true", body: zip).status == 202)
+        try await running(world) {
+            let isTold = try await eventually { !controller.told.isEmpty }
+            #expect(isTold)
+        }
+        let message = try #require(controller.told.first?.message)
+        #expect(message["state"] == "FAILED")
+        #expect(message["error"]?.string?.unicodeScalars.count == 500, "\(message)")
+    }
+
     @Test("survive the process: whatever was done of them before it ended, the next one goes on")
     func crash() async throws {
         let memory = MemoryObjectStore()

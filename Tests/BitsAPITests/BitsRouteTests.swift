@@ -150,8 +150,10 @@ struct BitsRouteTests {
         }
     }
 
-    @Test("Build caches are deleted by app, and all at once")
-    func caches() async throws {
+    @Test(
+        "Build caches are deleted by app, and all at once",
+        arguments: ["/buildpack_cache/entries", "/buildpack_cache/entries/"])
+    func caches(all: String) async throws {
         let world = try BitsWorld()
         let paths = ["a/tiny", "a/other", "a-b/tiny", "b/tiny"].map { "/buildpack_cache/entries/\($0)" }
         func there() async throws -> [Bool] {
@@ -163,7 +165,7 @@ struct BitsRouteTests {
         #expect(try await there() == [true, true, true, true])
         #expect(try await world.send(.delete, "/buildpack_cache/entries/a", as: .operator).status == 204)
         #expect(try await there() == [false, false, true, true])
-        #expect(try await world.send(.delete, "/buildpack_cache/entries", as: .operator).status == 204)
+        #expect(try await world.send(.delete, all, as: .operator).status == 204)
         #expect(try await there() == [false, false, false, false])
         #expect(try await world.send(.delete, "/buildpack_cache/entries/a", as: .operator).status == 204)
     }

@@ -21,6 +21,7 @@ struct SignRouteTests {
             (.operator, "/sign/droplets/a/\(Self.hash)?verb=delete", 400),
             (.operator, "/sign/droplets/a/\(Self.hash)?verb=head", 400),
             (.operator, "/sign/droplets/a/%zz?verb=get", 400),
+            (.stage, "/sign/app_stash/matches?verb=post", 200), (.pull, "/sign/app_stash/matches?verb=post", 403),
             (.operator, "/sign/api/v1/gc?verb=post", 404), (.operator, "/sign/sign/droplets/a/\(Self.hash)", 404),
             (.operator, "/sign/droplets/a/\(Self.hash)?verb=post", 404), (.operator, "/sign", 404),
         ]

@@ -66,6 +66,7 @@ struct URLSignerTests {
                 true
             ),
             ("async is left out", "PUT", target("\(path)?async=true"), true),
+            ("async and verb, as the controller's client appends them", "PUT", target() + "&async=true&verb=put", true),
             ("the other key", "PUT", target(key: "old", secret: Self.secrets[1]), true),
             ("a query that was signed", "PUT", target("\(path)?stack=x", signed: "\(path)?stack=x"), true),
             ("GET", "GET", target(method: "GET"), true),

@@ -259,7 +259,7 @@ extension LifecycleRule {
         },
         LifecycleRule("compile is missing", [FakeBuildpack("b", ["detect": "exit 0"])]).with {
             $0.exitCode = 223
-            $0.failure = ["phase": "compile", "buildpack": "b"]
+            $0.failure = ["phase": "compile", "buildpack": "b", "message": "the buildpack b has no bin/compile"]
         },
         LifecycleRule(
             "release fails",
@@ -270,7 +270,10 @@ extension LifecycleRule {
         },
         LifecycleRule(
             "release is missing", [FakeBuildpack("b", ["detect": "exit 0", "compile": "exit 0"])]
-        ).with { $0.exitCode = 224 },
+        ).with {
+            $0.exitCode = 224
+            $0.failure = ["phase": "release", "buildpack": "b", "message": "the buildpack b has no bin/release"]
+        },
         LifecycleRule(
             "release prints what is no YAML",
             [FakeBuildpack("b", ["detect": "exit 0", "compile": "exit 0", "release": "echo 'a: [b'"])]

@@ -2,12 +2,12 @@ package import Archive
 
 /// Zips of tests.
 package enum TestZip {
-    /// A zip with files of mode 0644, in the order of their names.
-    package static func bytes(_ files: [String: String]) throws -> [UInt8] {
+    /// A zip with files of one mode, in the order of their names.
+    package static func bytes(_ files: [String: String], mode: UInt32 = 0o644) throws -> [UInt8] {
         try bytes(
             files.sorted { $0.key < $1.key }.map { name, content in
                 (
-                    ZipEntry(kind: .file, name: Array(name.utf8), mode: 0o644, modified: .init(seconds: 1_700_000_000)),
+                    ZipEntry(kind: .file, name: Array(name.utf8), mode: mode, modified: .init(seconds: 1_700_000_000)),
                     Array(content.utf8)
                 )
             })

@@ -16,8 +16,9 @@ package struct BitsJob: Hashable, Sendable {
     }
 
     static let folder = "bits/pending/"
-    /// The longest reason that is kept, in bytes.
-    private static let maximumReason = 1000
+    /// The longest reason that is kept and told, in characters of Unicode: the controller refuses a message with a longer
+    /// one, and the upload would never end there.
+    private static let maximumReason = 500
 
     init(
         id: String, kind: String, guid: String, stack: String? = nil, digest: Digest? = nil, sha1: String = "",
@@ -82,8 +83,12 @@ package struct BitsJob: Hashable, Sendable {
                     ["type": "sha1", "value": .string(sha1)], ["type": "sha256", "value": .string(sha256)],
                 ],
             ]
-        case .failed(let reason): ["state": "FAILED", "error": .string(String(reason.prefix(Self.maximumReason)))]
+        case .failed(let reason): ["state": "FAILED", "error": .string(Self.cut(reason))]
         }
+    }
+
+    private static func cut(_ reason: String) -> String {
+        String(String.UnicodeScalarView(reason.unicodeScalars.prefix(maximumReason)))
     }
 
     /// What the bits are called; nil for droplets.
@@ -136,7 +141,7 @@ extension BitsJob: JSONRecord {
         switch outcome {
         case nil: break
         case .ready(let sha1, let sha256): members["ready"] = ["sha1": .string(sha1), "sha256": .string(sha256)]
-        case .failed(let reason): members["failure"] = .string(String(reason.prefix(Self.maximumReason)))
+        case .failed(let reason): members["failure"] = .string(Self.cut(reason))
         }
         return .object(members)
     }

@@ -132,6 +132,7 @@ public struct AccessTable: Sendable {
         .signable("DELETE", "/packages/:guid", .role(.operator)),
         Row("GET", "/buildpacks", .role(.stage)),
         .signable("POST", "/buildpacks", .role(.operator)),
+        .signable("POST", "/buildpacks/", .role(.operator)),
         .signable("PUT", "/buildpacks/:guid", .role(.operator)),
         .signable("GET", "/buildpacks/:guid", .role(.stage)),
         .signable("DELETE", "/buildpacks/:guid", .role(.operator)),
@@ -141,7 +142,8 @@ public struct AccessTable: Sendable {
         .signable("DELETE", "/buildpack_cache/entries/:guid/:stack", .role(.operator)),
         .signable("DELETE", "/buildpack_cache/entries/:guid", .role(.operator)),
         .signable("DELETE", "/buildpack_cache/entries", .role(.operator)),
-        Row("POST", "/app_stash/matches", .role(.stage)),
+        .signable("DELETE", "/buildpack_cache/entries/", .role(.operator)),
+        .signable("POST", "/app_stash/matches", .role(.stage)),
         Row("POST", "/app_stash/entries", .role(.stage)),
         Row("POST", "/app_stash/bundles", .role(.stage)),
     ]

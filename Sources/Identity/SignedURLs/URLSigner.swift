@@ -8,7 +8,8 @@ import Synchronization
 /// is the HMAC-SHA256, in hexadecimal and with the secret as key, of `METHOD path secret expires`, where the path is
 /// what the request line has, byte for byte. Clients that know a secret compute it themselves, so the form is fixed.
 /// Other parameters of the query belong to the path, after a `?` (`/droplets/a?stack=tiny`): whoever gets a URL for one
-/// stack can't use it for another. Only `async` is left out, which clients append to URLs that they were given.
+/// stack can't use it for another. Only `async` and `verb` are left out, which the controller's client appends to URLs
+/// that it signed; neither chooses what a request may reach.
 ///
 /// `AccessKeyId` is always needed, also while there is one key: a URL without it, tried with whatever secret is there,
 /// is how signatures used to be forged.
@@ -132,7 +133,7 @@ public final class URLSigner: Sendable {
 private struct SignedTarget {
     /// What the signature is about: the path, then the parameters that it covers.
     let text: String
-    /// The parameters that are not of the signature, `async` among them.
+    /// The parameters that are not of the signature, `async` and `verb` among them.
     private(set) var rest: [String] = []
     private(set) var signatures: [Substring] = []
     private(set) var expirations: [Substring] = []
@@ -148,7 +149,7 @@ private struct SignedTarget {
             case "expires": expirations.append(value)
             case "AccessKeyId": keys.append(value)
             default:
-                if name != "async" { covered.append(Substring(pair)) }
+                if name != "async", name != "verb" { covered.append(Substring(pair)) }
                 rest.append(String(Substring(pair)))
             }
         }

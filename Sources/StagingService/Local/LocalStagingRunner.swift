@@ -16,23 +16,26 @@ package struct LocalStagingRunner: StagingRunner {
     private let builds: BuildRootfsCatalog
     private let bits: BitsCatalog
     private let stack: StackName
+    private let compatibleStacks: [StackName: StackName]
     private let limits: SandboxLimits
     private let options: [String]
     private let authorities: [String]
 
     /// - Parameters:
     ///   - stack: of tasks that name none.
+    ///   - compatibleStacks: the names that buildpacks know stacks by, where these are not the stacks' own.
     ///   - limits: of builds; a task may ask for less memory and disk.
     ///   - options: for download and upload: where their URLs may lead.
     ///   - authorities: PEM files with authorities that these trust, too.
     package init(
         runner: LocalRunner, cache: RootfsCache, rootfs: RootfsCatalog, builds: BuildRootfsCatalog,
-        bits: BitsCatalog, stack: StackName,
-        limits: SandboxLimits, options: [String], authorities: [String]
+        bits: BitsCatalog, stack: StackName, compatibleStacks: [StackName: StackName], limits: SandboxLimits,
+        options: [String], authorities: [String]
     ) {
         (self.runner, self.cache, self.rootfs, self.builds) = (runner, cache, rootfs, builds)
         (self.bits, self.stack, self.limits, self.options) = (bits, stack, limits, options)
         self.authorities = authorities
+        self.compatibleStacks = compatibleStacks
     }
 
     package func run(
@@ -54,7 +57,10 @@ package struct LocalStagingRunner: StagingRunner {
             task.limits = limits
             if let memory = request.memory { task.limits.memory = min(limits.memory, memory << 20) }
             if let disk = request.disk { task.limits.disk = min(limits.disk, disk << 20) }
-            task.platform = [("CF_STACK", stack.text), ("MEMORY_LIMIT", "\(task.limits.memory >> 20)m")]
+            task.platform = [
+                ("CF_STACK", (compatibleStacks[stack] ?? stack).text),
+                ("MEMORY_LIMIT", "\(task.limits.memory >> 20)m"),
+            ]
             return await runner.run(task, in: root.path, log: log)
         } catch is CancellationError {
             return .cancelled
@@ -68,8 +74,9 @@ package struct LocalStagingRunner: StagingRunner {
     /// The buildpacks that the server has for a stack.
     private func installed(_ stack: StackName) async throws -> [InstalledBuildpack] {
         let bits = bits
+        let names = [nil, stack.text, compatibleStacks[stack]?.text]
         let buildpacks = try await bits.buildpacks().filter { record in
-            record.buildpack?.isEnabled ?? true && (record.buildpack?.stack ?? stack.text) == stack.text
+            record.buildpack?.isEnabled ?? true && names.contains(record.buildpack?.stack)
         }
         guard !buildpacks.isEmpty else {
             throw StagingFailure(

@@ -90,7 +90,7 @@ struct RootfsShowCommand: AsyncParsableCommand {
     private static func text(of current: Current) -> String {
         let last = current.history.first
         var fields = Fields()
-        fields.add("stack", current.stack)
+        fields.add("stack", current.stack + (current.compatible.map { " (buildpacks see \($0))" } ?? ""))
         fields.add("current", current.version + (current.state == .deprecated ? " (deprecated)" : ""))
         fields.add("since", "\(current.since?.description ?? "") by \(last?.by ?? "")")
         fields.add("why", last?.reason)

@@ -118,15 +118,15 @@ struct StageCommand: AsyncParsableCommand {
 
     /// The buildpacks as `stage-download` takes them, and the hosts that they lead to.
     private func wantedBuildpacks(
-        _ stack: String, _ client: ServerClient
+        _ rootfs: BuildRootfs, _ client: ServerClient
     ) async throws -> (list: [JSONValue], urls: [URL]) {
         if buildpacks.isEmpty {
             let installed = InstalledBuildpack.list(try await client.send(.get, "/buildpacks"))
-                .filter { $0.isEnabled && ($0.stack == nil || $0.stack == stack) }
+                .filter { $0.isEnabled && [nil, rootfs.stack, rootfs.compatible].contains($0.stack) }
             guard !installed.isEmpty else {
                 throw CommandError(
                     """
-                    no buildpack for \(printable(stack)) is installed on the server: name some with -b, or install \
+                    no buildpack for \(printable(rootfs.stack)) is installed on the server: name some with -b, or install \
                     them with cistern buildpack upload
                     """)
             }
@@ -167,7 +167,7 @@ struct StageCommand: AsyncParsableCommand {
     private func task(
         _ guid: String, _ rootfs: BuildRootfs, _ client: ServerClient, _ connection: ServerConnection
     ) async throws -> StagingTask {
-        var (list, urls) = try await wantedBuildpacks(rootfs.stack, client)
+        var (list, urls) = try await wantedBuildpacks(rootfs, client)
         let query = [("stack", rootfs.stack), ("arch", StagingPlace.architecture), ("org", org), ("space", space)]
             .compactMap { name, value in value.map { "\(name)=\($0.urlComponent)" } }.joined(separator: "&")
         let cache = "/buildpack_cache/entries/\(guid.urlComponent)/\(rootfs.stack.urlComponent)"
@@ -189,7 +189,7 @@ struct StageCommand: AsyncParsableCommand {
         task.uploadOptions = Self.allowing([own].compactMap { $0 })
         task.authorities = connection.authorityFile.map { [$0] } ?? []
         task.environment = try environment.map(Self.variable)
-        task.platform = [("CF_STACK", rootfs.stack), ("MEMORY_LIMIT", "\(memory)m")]
+        task.platform = [("CF_STACK", rootfs.compatible), ("MEMORY_LIMIT", "\(memory)m")]
         task.limits.memory = Int64(memory) << 20
         task.limits.disk = Int64(disk) << 20
         task.limits.time = .seconds(timeLimit)
@@ -219,6 +219,8 @@ struct StageCommand: AsyncParsableCommand {
 
     private struct BuildRootfs {
         let stack: String
+        /// What buildpacks see the stack as.
+        let compatible: String
         let version: String
         let isForBuilds: Bool
         let layer: Digest
@@ -254,7 +256,8 @@ struct StageCommand: AsyncParsableCommand {
             throw CommandError("\(printable(stack)) \(printable(wanted)) can't be unpacked: it has several layers")
         }
         return BuildRootfs(
-            stack: stack, version: version.version, isForBuilds: isForBuilds, layer: layer,
+            stack: stack, compatible: current.compatible ?? stack, version: version.version,
+            isForBuilds: isForBuilds, layer: layer,
             path: apiPath(
                 "rootfs", stack, version.version, "export",
                 query: ["arch": StagingPlace.architecture, "kind": isForBuilds ? "build" : nil]))

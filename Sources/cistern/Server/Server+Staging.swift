@@ -77,7 +77,8 @@ extension Server {
             store: store, unreadable: unreadable,
             runner: LocalStagingRunner(
                 runner: runner, cache: RootfsCache(directory: place + "/rootfs"), rootfs: rootfs, builds: builds,
-                bits: bits, stack: settings.defaultStack, limits: staging.limits,
+                bits: bits, stack: settings.defaultStack, compatibleStacks: settings.compatibleStacks,
+                limits: staging.limits,
                 options: staging.options, authorities: authorities),
             client: client, limits: limits, now: SystemClock.now, logger: logger)
     }

@@ -56,6 +56,8 @@ struct ServerSettings: Sendable {
     let controllerAuthority: String?
     let controllerIdentity: (certificate: String, key: String)?
     let staging: StagingSettings?
+    /// The names that buildpacks know stacks by, where these are not the stacks' own.
+    let compatibleStacks: [StackName: StackName]
     let drainTime: Duration
     let logLevel: Logger.Level
 
@@ -143,6 +145,7 @@ struct ServerSettings: Sendable {
         controllerIdentity = identity.0.flatMap { certificate in identity.1.map { (certificate, $0) } }
         _ = try Self.controller(controllerURL, controllerAuthority, controllerIdentity)
         staging = try StagingSettings(source)
+        compatibleStacks = try source.value(.compatibleStacks, Self.stackNames)
         drainTime = .seconds(try source.value(.drainSeconds) { Self.number($0, 0...3600) })
         logLevel = try source.value(.logLevel, Logger.Level.init(rawValue:))
     }
@@ -161,6 +164,18 @@ struct ServerSettings: Sendable {
         guard text.utf8.count <= 255, let match = text.wholeMatch(of: pattern) else { return false }
         if let port = match.port { return (1...65535).contains(Int(port) ?? 0) }
         return match.name.map { $0.contains(".") } ?? true
+    }
+
+    /// The pairs of `STACK=NAME,…`; nil for other texts, and where a stack is there twice.
+    private static func stackNames(_ text: String) -> [StackName: StackName]? {
+        var names: [StackName: StackName] = [:]
+        for pair in text.split(separator: ",") {
+            let parts = pair.filter { $0 != " " }.split(separator: "=", omittingEmptySubsequences: false)
+            guard parts.count == 2, let stack = try? StackName(parts[0]), let name = try? StackName(parts[1]),
+                names.updateValue(name, forKey: stack) == nil
+            else { return nil }
+        }
+        return names
     }
 
     static func number(_ text: String, _ range: ClosedRange<Int64>) -> Int64? {
@@ -235,7 +250,7 @@ extension ServerSettings {
             maximumRootfs: maximumUpload, limits: limits(memory, [.archives, .operators]),
             compression: layout.compression,
             computesDeltas: deltas != nil, publicAddress: publicAddress, rootfsMustBeSigned: rootfsMustBeSigned,
-            trusted: { TrustedKeys(directory: trust) })
+            compatibleStacks: compatibleStacks, trusted: { TrustedKeys(directory: trust) })
     }
 
     var server: ServerLimits {

@@ -129,6 +129,9 @@ struct Setting: Hashable, Sendable {
         isList: true)
     static let stagingHTTP = Setting(
         key: "staging.allow-http", fallback: "false", help: "whether a task's URLs may be http as well as https")
+    static let compatibleStacks = Setting(
+        key: "staging.compatible-stacks", fallback: "cisternfs=cflinuxfs4",
+        help: "STACK=NAME: what buildpacks see a stack as (CF_STACK), separated by commas", isList: true)
     static let controllerURL = Setting(
         key: "controller.url", fallback: "",
         help:
@@ -156,7 +159,7 @@ struct Setting: Hashable, Sendable {
         keptDroplets, keptRootfs, untaggedAge, unusedPackages, unusedCaches, unusedResources, reportAge,
         stashMinimum, stashMaximum, rootfsSignatures, rootfsDelta, deltaShare, deltaChain,
         provenanceKey, stagingRunner, stagingTasks, stagingMemory, stagingDisk, stagingTime, stagingHosts, stagingHTTP,
-        controllerURL, controllerAuthority, controllerCertificate, controllerKey,
+        compatibleStacks, controllerURL, controllerAuthority, controllerCertificate, controllerKey,
         drainSeconds, logLevel,
     ]
 }

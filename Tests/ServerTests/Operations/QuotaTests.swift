@@ -81,6 +81,48 @@ extension ServerTests {
             }
         }
 
+        @Test("Packages, buildpacks and build caches count as all else; what does not fit is 507 and leaves nothing")
+        func bits() async throws {
+            for (pattern, path, suffix) in [
+                ("cistern/packages/**", "/packages", ""), ("cistern/buildpacks/**", "/buildpacks", ""),
+                ("cistern/caches/**", "/buildpack_cache/entries", "/tiny"),
+            ] {
+                try await Self.with([pattern: 100_000], ["--gc-grace-seconds", "1"]) { world, _ in
+                    func send(_ guid: String, _ query: String = "", _ bytes: [UInt8]) async throws -> Answer {
+                        try await world.client.send(
+                            "PUT", "\(path)/\(guid)\(suffix)\(query)", as: "operator", body: bytes)
+                    }
+                    func zip(_ seed: String) throws -> [UInt8] {
+                        let noise = makeNoise(90_000, seed: seed).map { $0 % 64 + 48 }
+                        return try TestZip.bytes(["noise": String(decoding: noise, as: UTF8.self)])
+                    }
+                    let first = try zip("first")
+                    #expect(try await send("first", "", first).status == 201)
+                    #expect(try await Self.total(world, pattern)["used"]?.integer == Int64(first.count))
+                    _ = try await world.client.operate("/api/v1/gc")
+                    let second = try zip("second")
+                    let copy = Array(#"{"source_guid": "first"}"#.utf8)
+                    for (query, bytes) in [("", second), ("?async=true", second), ("", copy)] {
+                        let refused = try await send("second", query, bytes)
+                        #expect(refused.status == 507, "\(path)\(query): \(refused.text)")
+                        let reason = refused.json["description"]?.string ?? ""
+                        #expect(
+                            reason.contains("the quota of '\(pattern)' is 100000 bytes"), "\(path)\(query): \(reason)")
+                        #expect(try await world.client.get("\(path)/second\(suffix)", as: "operator").status == 404)
+                    }
+                    let total = try await Self.total(world, pattern)
+                    #expect(total["used"]?.integer == Int64(first.count) && total["reserved"] == 0, "\(total)")
+                    #expect(world.store.unfinished() == [])
+                    // What is deleted makes room.
+                    let deleted = try await world.client.send("DELETE", "\(path)/first\(suffix)", as: "operator")
+                    #expect(deleted.status == 204)
+                    try await waitUntil("room for the second", within: .seconds(30)) {
+                        try await send("second", "", second).status == 201
+                    }
+                }
+            }
+        }
+
         @Test("A client that is killed in the middle of an upload gives back what it held")
         func killed() async throws {
             try await Self.with(["team/**": 10 << 20, "cloudfoundry/**": 10 << 20]) { world, _ in

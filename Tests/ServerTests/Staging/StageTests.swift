@@ -133,6 +133,17 @@ extension ServerTests {
             }
         }
 
+        @Test("A build that fails for want of room on its disk says so, whatever its buildpack makes of it")
+        func fullDisk() async throws {
+            try await Self.with { app in
+                let pack = try Self.pack(app, compile: "cat /dev/zero >$1/large 2>/dev/null || exit 3")
+                let failed = try await app.stage("--guid", "full", "-b", pack, "--disk", "64")
+                let message = "BuildpackCompileFailed: bin/compile of the buildpack pack failed with exit code 3"
+                #expect(failed.errors.contains("Error: \(message); the build's disk is full"), "\(failed.errors)")
+                #expect(app.leftovers.isEmpty)
+            }
+        }
+
         @Test("What can't be staged is said before anything runs")
         func refusals() async throws {
             try await Self.with { app in

@@ -9,7 +9,7 @@ extension ServerTests {
     struct StagingServiceTests {
         private static let settings = [
             "--stack", "tiny", "--staging-runner", "local", "--staging-allow-hosts", "127.0.0.1",
-            "--staging-allow-http", "true", "--staging-tasks", "1",
+            "--staging-allow-http", "true", "--staging-tasks", "1", "--staging-compatible-stacks", "tiny=known",
         ]
 
         private static func with<Result>(_ body: (World) async throws -> Result) async throws -> Result {
@@ -210,6 +210,35 @@ extension ServerTests {
                 // What ran here for it has ended, so that the next one has its turn.
                 #expect(try await Self.stage(world, "next", buildpack: "static").status == 202)
                 #expect(try await Self.end(world, "next")["state"] == "staged")
+            }
+        }
+
+        @Test("Buildpacks see a stack by the name that they know, and those that are for that name detect")
+        func compatibleStack() async throws {
+            try await Self.with { world in
+                let says = "#!/bin/sh\necho \"for $CF_STACK\"\n"
+                let zip = try TestZip.bytes(
+                    [
+                        "manifest.yml": "stack: known\n", "bin/detect": says, "bin/compile": says,
+                        "bin/release": "#!/bin/sh\necho 'default_process_types: {web: sleep 1}'\n",
+                    ], mode: 0o755)
+                let answer = try await world.client.send("PUT", "/buildpacks/knows", as: "operator", body: zip)
+                try #require(answer.status == 201, "\(answer)")
+                for other in ["compile", "static"] {
+                    _ = try await world.client.send("DELETE", "/buildpacks/\(other)", as: "operator")
+                }
+                // It is the only one, and the request names none.
+                #expect(try await Self.stage(world, "known", buildpack: nil).status == 202)
+                #expect(try await Self.end(world, "known")["state"] == "staged")
+                let log = try await world.client.get("/stage/known/log", as: "operator")
+                #expect(String(decoding: log.body, as: UTF8.self).contains("\nfor known\n"))
+
+                try await withTemporaryDirectory { directory in
+                    let app = "\(Programs.repository)/fixtures/apps/static/app/public"
+                    let staged = try await world.server.cistern(
+                        ["stage", app, "--stack", "tiny", "--cache", directory + "/cache", "--guid", "known"])
+                    #expect(staged.status == 0 && staged.errors.contains("\nfor known\n"), "\(staged.errors)")
+                }
             }
         }
 
