@@ -58,6 +58,8 @@ public final class BitsCatalog: Sendable {
     let quotas: QuotaLedger
     let limits: BitsLimits
     let zips: ZipCheck
+    /// Reads and writes zips: of thousands of files, for each of which the store may be asked.
+    private let archives = BlockingExecutor(name: "zip", threads: 4, givesWay: false)
     public let stash: Stash
     let now: @Sendable () -> Int64
 
@@ -184,17 +186,16 @@ public final class BitsCatalog: Sendable {
     ) async throws(BitsError) -> BitsRecord where Source.Element == [UInt8] {
         let reservation = quotas.reservation(for: upload.name.repository, .bits)
         var received = try await receive(upload, from: source, reservation)
-        do throws(BitsError) {
-            if let files = try resources() { received = try await merge(received.staged, files, reservation) }
-            guard received.staged.size > 0 else { throw .empty }
-        } catch {
-            await received.staged.discard()
-            throw error
-        }
         let facts: BuildpackFacts?
         do throws(BitsError) {
-            let reader = try await BitsError.ofBlobs(await received.staged.open())
-            facts = try await inspect(reader, upload.name.kind, upload.buildpack)
+            if let files = try resources() {
+                received = try await merge(received.staged, files, reservation)
+                facts = nil
+            } else {
+                guard received.staged.size > 0 else { throw .empty }
+                let reader = try await BitsError.ofBlobs(await received.staged.open())
+                facts = try await inspect(reader, upload.name.kind, upload.buildpack)
+            }
         } catch {
             await received.staged.discard()
             throw error
@@ -299,9 +300,9 @@ public final class BitsCatalog: Sendable {
         return count
     }
 
-    /// Merges files of the stash into a zip that a client sent, and keeps that one's files in the stash. The zip that was
-    /// sent stays its caller's.
-    /// - Parameter staged: may be empty.
+    /// Merges files of the stash into a zip that a client sent, which is discarded, and keeps that one's files in the
+    /// stash. The new zip has been checked.
+    /// - Parameter staged: may be empty. It stays its caller's if this fails.
     func merge(
         _ staged: StagedBlob, _ files: [StashedFile], _ reservation: QuotaReservation?
     ) async throws(BitsError) -> Received {
@@ -313,6 +314,14 @@ public final class BitsCatalog: Sendable {
 
     /// - Parameter reader: closed on return; nil: there is nothing to merge the files into.
     func merge(
+        _ reader: (any ObjectReader)?, _ files: [StashedFile], _ reservation: QuotaReservation?
+    ) async throws(BitsError) -> Received {
+        try await withTaskExecutorPreference(archives) { () throws(BitsError) in
+            try await mergeHere(reader, files, reservation)
+        }
+    }
+
+    private func mergeHere(
         _ reader: (any ObjectReader)?, _ files: [StashedFile], _ reservation: QuotaReservation?
     ) async throws(BitsError) -> Received {
         var merge = try PackageMerge(
@@ -350,9 +359,11 @@ public final class BitsCatalog: Sendable {
             let reader = try await BitsError.ofBlobs(await staged.open())
             let files: [StashedFile]
             do throws(BitsError) {
-                var merge = try PackageMerge(stash: stash, limits: limits, into: nil)
-                try await merge.read(reader)
-                files = merge.files
+                files = try await withTaskExecutorPreference(archives) { () throws(BitsError) in
+                    var merge = try PackageMerge(stash: stash, limits: limits, into: nil)
+                    try await merge.read(reader)
+                    return merge.files
+                }
             } catch {
                 await reader.close()
                 throw error
@@ -392,7 +403,11 @@ public final class BitsCatalog: Sendable {
     ) async throws(BitsError) -> BuildpackFacts? {
         var manifest: [UInt8]?
         do throws(BitsError) {
-            if kind != .caches { manifest = try await zips.check(reader, readsManifest: kind == .buildpacks) }
+            if kind != .caches {
+                manifest = try await withTaskExecutorPreference(archives) { () throws(BitsError) in
+                    try await zips.check(reader, readsManifest: kind == .buildpacks)
+                }
+            }
         } catch {
             await reader.close()
             throw error

@@ -34,13 +34,12 @@ package final class BlockingPool: Sendable {
         self.maximumThreads = threads
     }
 
-    /// Runs work on one of the pool's threads and returns its result. A thread that may block (it has a `Throttle`)
-    /// does the work in place.
+    /// Runs work on one of the pool's threads and returns its result. A `BlockingThread` does the work in place.
     package func run<Value: Sendable, Failure: Error>(
         _ work: @escaping @Sendable () throws(Failure) -> Value
     ) async throws(Failure) -> Value {
-        if let throttle = Throttle.current {
-            defer { throttle.rest() }
+        if let thread = BlockingThread.current {
+            defer { thread.throttle?.rest() }
             return try work()
         }
         let result = await withCheckedContinuation {
