@@ -29,16 +29,19 @@ package enum SystemThread {
 }
 
 /// What marks a thread as one that may block.
-final class BlockingThread {
+@usableFromInline final class BlockingThread {
     /// Makes the thread give way to others; nil if it need not.
     let throttle: Throttle?
 
     private init(_ throttle: Throttle?) { self.throttle = throttle }
 
     /// nil if the calling thread may not block.
-    static var current: BlockingThread? {
+    @usableFromInline static var current: BlockingThread? {
         pthread_getspecific(key).map { Unmanaged<BlockingThread>.fromOpaque($0).takeUnretainedValue() }
     }
+
+    /// Rests if the thread has to give way.
+    @usableFromInline func rest() { throttle?.rest() }
 
     /// Marks the calling thread until it ends.
     static func begin(givesWay: Bool) {
@@ -81,7 +84,7 @@ public final class BlockingExecutor: TaskExecutor {
         pool.submit {
             if BlockingThread.current == nil { BlockingThread.begin(givesWay: givesWay) }
             job.runSynchronously(on: executor)
-            BlockingThread.current?.throttle?.rest()
+            BlockingThread.current?.rest()
         }
     }
 }
