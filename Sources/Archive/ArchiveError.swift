@@ -44,7 +44,7 @@ public struct ArchiveError: Error, Hashable, Sendable {
         ArchiveError(.system(code), "\(action): \(String(cString: strerror(code)))", entry: entry)
     }
 
-    static func tooLarge(_ reason: String, entry: [UInt8]? = nil) -> ArchiveError {
+    package static func tooLarge(_ reason: String, entry: [UInt8]? = nil) -> ArchiveError {
         ArchiveError(.tooLarge, reason, entry: entry)
     }
 }

@@ -2,6 +2,14 @@ import CArchive
 import CLinux
 import Glibc
 
+/// The locales in which libarchive is called, made once: it takes the names of a zip for text.
+enum ZipLocale {
+    /// nil if there is no memory. (A locale that nobody changes may be used by several threads.)
+    nonisolated(unsafe) static let plain: locale_t? = carchive_locale("C")
+    /// Where the machine has no locale of UTF-8, names are written as they are, without the mark that they are text.
+    nonisolated(unsafe) static let unicode: locale_t? = carchive_locale("C.UTF-8") ?? plain
+}
+
 /// An open file, and libarchive reading it: by position, so that the descriptor's own offset stays where it is.
 final class ZipFile {
     static let blockSize = 128 << 10

@@ -194,7 +194,8 @@ public struct ZipReader: ~Copyable {
 
     private static func next(_ archive: OpaquePointer) -> Header {
         var entry: OpaquePointer?
-        let result = carchive_next_header(archive, &entry)
+        guard let locale = ZipLocale.plain else { return Header(result: carchive_fatal(), entry: nil) }
+        let result = carchive_next_header(archive, &entry, locale)
         return Header(result: result, entry: entry)
     }
 

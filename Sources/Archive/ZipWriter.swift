@@ -94,7 +94,8 @@ public struct ZipWriter: ~Copyable {
             archive_write_zip_set_compression_deflate(archive)
         }
         let isUTF8 = String(validating: name, as: UTF8.self) != nil
-        try check(carchive_write_header(archive, header, isUTF8 ? 1 : 0), name)
+        guard let locale = isUTF8 ? ZipLocale.unicode : ZipLocale.plain else { throw .noMemory }
+        try check(carchive_write_header(archive, header, locale), name)
         current = (name, entry.size)
         take(into: &bytes)
     }

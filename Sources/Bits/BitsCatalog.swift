@@ -58,6 +58,8 @@ public final class BitsCatalog: Sendable {
     let quotas: QuotaLedger
     let limits: BitsLimits
     let zips: ZipCheck
+    /// Reads and writes zips: of thousands of files, for each of which the store may be asked.
+    let archives = BlockingExecutor(name: "zip", threads: 4, givesWay: false)
     public let stash: Stash
     let now: @Sendable () -> Int64
 
@@ -194,17 +196,16 @@ public final class BitsCatalog: Sendable {
     ) async throws(BitsError) -> BitsRecord where Source.Element == [UInt8] {
         let reservation = quotas.reservation(for: upload.name.repository, .bits)
         var received = try await receive(upload, from: source, reservation)
-        do throws(BitsError) {
-            if let files = try resources() { received = try await merge(received.staged, files, reservation) }
-            guard received.staged.size > 0 else { throw .empty }
-        } catch {
-            await received.staged.discard()
-            throw error
-        }
         let facts: BuildpackFacts?
         do throws(BitsError) {
-            let reader = try await BitsError.ofBlobs(await received.staged.open())
-            facts = try await inspect(reader, upload.name.kind, upload.buildpack)
+            if let files = try resources() {
+                received = try await merge(received.staged, files, reservation)
+                facts = nil
+            } else {
+                guard received.staged.size > 0 else { throw .empty }
+                let reader = try await BitsError.ofBlobs(await received.staged.open())
+                facts = try await inspect(reader, upload.name.kind, upload.buildpack)
+            }
         } catch {
             await received.staged.discard()
             throw error
@@ -316,7 +317,11 @@ public final class BitsCatalog: Sendable {
     ) async throws(BitsError) -> BuildpackFacts? {
         var manifest: [UInt8]?
         do throws(BitsError) {
-            if kind != .caches { manifest = try await zips.check(reader, readsManifest: kind == .buildpacks) }
+            if kind != .caches {
+                manifest = try await withTaskExecutorPreference(archives) { () throws(BitsError) in
+                    try await zips.check(reader, readsManifest: kind == .buildpacks)
+                }
+            }
         } catch {
             await reader.close()
             throw error

@@ -3,28 +3,25 @@ import Glibc
 import Layers
 import ObjectStore
 import Records
-import Runtime
 
 /// Looks into zips that clients sent, before anybody unpacks them.
 struct ZipCheck: Sendable {
     /// The largest `manifest.yml` that is read, in bytes.
     private static let maximumManifest = 1 << 20
     /// A checked zip's central directory, in bytes. libarchive takes up to six times as much memory for it.
-    private static let maximumDirectory: Int64 = 64 << 20
+    static let maximumDirectory: Int64 = 64 << 20
 
     let memory: ArchiveMemory?
     let limits: ZipReader.Limits
-    private let pool: BlockingPool
 
     init(memory: ArchiveMemory?, limits: ZipReader.Limits) {
         var limits = limits
         limits.directoryLength = min(limits.directoryLength, Self.maximumDirectory)
         self.memory = memory
         self.limits = limits
-        pool = BlockingPool(name: "zip", threads: 2)
     }
 
-    /// Checks names, links, kinds, counts and stated sizes of all entries.
+    /// Checks names, links, kinds, counts and stated sizes of all entries. Call it on a thread that may block.
     /// - Parameter readsManifest: whether to return the bytes of the file `manifest.yml`.
     /// - Returns: nil if there is no such file.
     /// - Throws: `.archive`, `.store`.
@@ -32,15 +29,11 @@ struct ZipCheck: Sendable {
         _ reader: any ObjectReader, readsManifest: Bool
     ) async throws(BitsError) -> [UInt8]? {
         let file = try await ZipDescriptor(reader)
-        let (limits, memory) = (limits, memory)
-        return try await pool.run { () throws(BitsError) in
-            let share = ArchiveMemory.Share(of: memory)
-            do throws(ArchiveError) {
-                var zip = try ZipReader(
-                    descriptor: file.descriptor, limits: limits, reserve: share.reservation())
-                return try Self.check(&zip, readsManifest: readsManifest)
-            } catch { throw .archive(error) }
-        }
+        let share = ArchiveMemory.Share(of: memory)
+        do throws(ArchiveError) {
+            var zip = try ZipReader(descriptor: file.descriptor, limits: limits, reserve: share.reservation())
+            return try Self.check(&zip, readsManifest: readsManifest)
+        } catch { throw .archive(error) }
     }
 
     private static func check(_ zip: inout ZipReader, readsManifest: Bool) throws(ArchiveError) -> [UInt8]? {

@@ -186,9 +186,13 @@ public struct BlobStore: Sendable {
     }
 
     /// Reads a small blob whole.
+    /// - Parameter use: whether it is worth a place in the store's cache.
     /// - Throws: `.missing`; `.damaged` if it is larger than `maximum` bytes, or not all there.
-    public func read(_ digest: Digest, maximum: Int) async throws(BlobError) -> [UInt8] {
-        let record = try await liveRecord(of: digest)
+    public func read(
+        _ digest: Digest, maximum: Int, use: ObjectUse = .soon
+    ) async throws(BlobError) -> [UInt8] {
+        let reading = use == .rarely ? store.uncached : store
+        let record = try await liveRecord(of: digest, in: reading)
         guard record.size <= maximum else { throw .damaged(digest) }
         let id: DataID
         switch record.content {
@@ -196,7 +200,7 @@ public struct BlobStore: Sendable {
         case .object(let object): id = object
         }
         let bytes: [UInt8]
-        do { bytes = try await store.get(try id.key()).bytes } catch .missing { throw .damaged(digest) } catch {
+        do { bytes = try await reading.get(try id.key()).bytes } catch .missing { throw .damaged(digest) } catch {
             throw .store(error)
         }
         guard bytes.count == record.size else { throw .damaged(digest) }
@@ -211,8 +215,12 @@ public struct BlobStore: Sendable {
     }
 
     /// - Throws: `.missing`, `.damaged`.
-    private func liveRecord(of digest: Digest) async throws(BlobError) -> BlobRecord {
-        guard let record = try await record(of: digest)?.value, record.state == .live else { throw .missing(digest) }
+    private func liveRecord(
+        of digest: Digest, in reading: (any ObjectStore)? = nil
+    ) async throws(BlobError) -> BlobRecord {
+        guard let record = try await record(of: digest, in: reading)?.value, record.state == .live else {
+            throw .missing(digest)
+        }
         return record
     }
 

@@ -12,26 +12,21 @@ static inline unsigned int carchive_file(void) { return (unsigned int)AE_IFREG; 
 static inline unsigned int carchive_directory(void) { return (unsigned int)AE_IFDIR; }
 static inline unsigned int carchive_symlink(void) { return (unsigned int)AE_IFLNK; }
 
-/// Calls archive_read_next_header in the C locale, so that what it does to names does not depend on the process.
-static inline int carchive_next_header(struct archive *archive, struct archive_entry **entry) {
-    locale_t plain = newlocale(LC_CTYPE_MASK, "C", (locale_t)0);
-    if (!plain) return ARCHIVE_FATAL;
-    locale_t before = uselocale(plain);
+/// A locale of character types alone; NULL if the machine has none of this name. It takes files to make one.
+static inline locale_t carchive_locale(const char *name) { return newlocale(LC_CTYPE_MASK, name, (locale_t)0); }
+
+/// Calls archive_read_next_header in a locale, so that what it does to names does not depend on the process.
+static inline int carchive_next_header(struct archive *archive, struct archive_entry **entry, locale_t locale) {
+    locale_t before = uselocale(locale);
     int result = archive_read_next_header(archive, entry);
     uselocale(before);
-    freelocale(plain);
     return result;
 }
 
-/// Calls archive_write_header in a locale of UTF-8, where the zip writer marks names as such, or in the C locale.
-/// Where the machine has no such locale, names are written as they are, without the mark.
-static inline int carchive_write_header(struct archive *archive, struct archive_entry *entry, int utf8) {
-    locale_t locale = utf8 ? newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0) : (locale_t)0;
-    if (!locale) locale = newlocale(LC_CTYPE_MASK, "C", (locale_t)0);
-    if (!locale) return ARCHIVE_FATAL;
+/// Calls archive_write_header in a locale: in one of UTF-8 the zip writer marks names as such.
+static inline int carchive_write_header(struct archive *archive, struct archive_entry *entry, locale_t locale) {
     locale_t before = uselocale(locale);
     int result = archive_write_header(archive, entry);
     uselocale(before);
-    freelocale(locale);
     return result;
 }

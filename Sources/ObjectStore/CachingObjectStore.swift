@@ -40,6 +40,8 @@ public final class CachingObjectStore: ForwardingObjectStore {
         cache = BoundedCache(maximumCost: memory)
     }
 
+    public var uncached: any ObjectStore { base }
+
     @discardableResult
     public func put(
         _ key: ObjectKey, _ bytes: [UInt8], if condition: PutCondition

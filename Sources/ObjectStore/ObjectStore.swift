@@ -23,6 +23,10 @@ public protocol ObjectStore: Sendable {
     /// What this store can do beyond the contract.
     var capabilities: ObjectStoreCapabilities { get }
 
+    /// The same objects without this store's cache, for reads of what is not read again soon, which would displace what
+    /// is. Nothing may be written through it, since the cache would not learn of that.
+    var uncached: any ObjectStore { get }
+
     /// Writes a small object, at most `ObjectLimits.smallObject` bytes.
     /// - Throws: `.exists`, `.changed` or `.missing` as the condition says; `.full`, `.permission`, `.io`,
     ///   `.unknown`, `.tooLarge`, `.invalidKey`.
@@ -84,6 +88,8 @@ public protocol ObjectStore: Sendable {
 
 extension ObjectStore {
     public var capabilities: ObjectStoreCapabilities { ObjectStoreCapabilities() }
+
+    public var uncached: any ObjectStore { self }
 
     /// A store without a cache reads the object each time, so `get` never gives an old copy.
     public func getNow(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject { try await get(key) }

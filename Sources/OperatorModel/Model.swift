@@ -75,7 +75,7 @@ extension Leaf {
 
     package func encode(to encoder: any Encoder) throws {
         guard let encoder = encoder as? ModelEncoder else { throw ModelError("is written as a model only") }
-        encoder.json = json
+        encoder.leaf = json
     }
 }
 
@@ -123,7 +123,7 @@ extension Array: Model where Element: Model {
             do { return try Element(json: element) } catch let error as ModelError { throw error.below("[\(index)]") }
         }
     }
-    package var json: JSONValue { .array(map(\.json)) }
+    package var json: JSONValue { .array(map { $0.json }) }
     package static var schema: Schema { Schema(["type": "array"], "items", Element.schema) }
     package static var sample: [Element] { [] }
 }

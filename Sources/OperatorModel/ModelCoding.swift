@@ -2,7 +2,10 @@ import JSON
 
 /// Encodes a model's properties as an object's members.
 final class ModelEncoder: Encoder {
-    var json: JSONValue = [:]
+    var members: [String: JSONValue] = [:]
+    /// What is written if it is no object.
+    var leaf: JSONValue?
+    var json: JSONValue { leaf ?? .object(members) }
     let codingPath: [any CodingKey] = []
     let userInfo: [CodingUserInfoKey: Any] = [:]
 
@@ -18,16 +21,20 @@ final class ModelEncoder: Encoder {
 
         func encode<Value: Encodable>(_ value: Value, forKey key: Key) throws {
             guard let value = value as? any Model else { throw ModelError("is no model", at: key.stringValue) }
-            var members = encoder.json.object ?? [:]
             if value is any Inlined {
-                members.merge(value.json.object ?? [:]) { own, _ in own }
+                encoder.members.merge(value.json.object ?? [:]) { own, _ in own }
             } else {
-                members[key.stringValue] = value.json
+                encoder.members[key.stringValue] = value.json
             }
-            encoder.json = .object(members)
         }
 
-        func encodeNil(forKey key: Key) throws { try encode(JSONValue.null, forKey: key) }
+        // Most members have one of these types, which need not be found out then.
+        func encode(_ value: String, forKey key: Key) { encoder.members[key.stringValue] = value.json }
+        func encode(_ value: Bool, forKey key: Key) { encoder.members[key.stringValue] = value.json }
+        func encode(_ value: Int, forKey key: Key) { encoder.members[key.stringValue] = value.json }
+        func encode(_ value: Int64, forKey key: Key) { encoder.members[key.stringValue] = value.json }
+
+        func encodeNil(forKey key: Key) { encoder.members[key.stringValue] = .null }
         func nestedContainer<Other: CodingKey>(
             keyedBy type: Other.Type, forKey key: Key
         ) -> KeyedEncodingContainer<Other> { encoder.container(keyedBy: type) }

@@ -63,23 +63,23 @@ extension JSONRecord {
     package static var newestFormat: Int64 { 1 }
     package static var formerMembers: Set<String> { [] }
 
-    package static func decode(_ bytes: [UInt8], at key: ObjectKey) throws(RecordFault) -> Self {
+    @inlinable package static func decode(_ bytes: [UInt8], at key: ObjectKey) throws(RecordFault) -> Self {
         guard let json = try? JSONValue(parsing: bytes) else { throw .damaged }
         if let format = json["format"]?.integer, format > newestFormat { throw .newer(format: format) }
         guard let value = Self(json, at: key) else { throw .damaged }
         return value
     }
 
-    package func encode(over old: [UInt8]?, at key: ObjectKey) -> [UInt8] {
+    @inlinable package func encode(over old: [UInt8]?, at key: ObjectKey) -> [UInt8] {
+        let json = json
+        guard let old, case .object(var members) = json, let stored = try? JSONValue(parsing: old),
+            case .object(let before) = stored
+        else { return json.canonicalBytes }
+        let left = before.filter { members[$0.key] == nil && !Self.formerMembers.contains($0.key) }
         // `own` is what this binary understands of the stored record. All other members are from a newer version and
         // stay.
-        guard let old, let stored = try? JSONValue(parsing: old), case .object(let before) = stored,
-            case .object(let own)? = Self(stored, at: key)?.json, case .object(var members) = json
-        else { return json.canonicalBytes }
-        for (name, value) in before
-        where own[name] == nil && members[name] == nil && !Self.formerMembers.contains(name) {
-            members[name] = value
-        }
+        guard !left.isEmpty, case .object(let own)? = Self(stored, at: key)?.json else { return json.canonicalBytes }
+        for (name, value) in left where own[name] == nil { members[name] = value }
         return JSONValue.object(members).canonicalBytes
     }
 }
@@ -88,7 +88,13 @@ extension JSONRecord {
 package struct StoredRecord<Value: Record>: Sendable {
     package let value: Value
     package let version: ObjectVersion
-    let bytes: [UInt8]
+    @usableFromInline let bytes: [UInt8]
+
+    @inlinable init(value: Value, version: ObjectVersion, bytes: [UInt8]) {
+        self.value = value
+        self.version = version
+        self.bytes = bytes
+    }
 }
 
 /// A record that exists and can't be read.

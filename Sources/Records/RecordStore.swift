@@ -17,12 +17,12 @@ package protocol RecordFailure: Error {
 extension RecordFailure {
     /// Parses a key.
     /// - Throws: the parser's error as this type.
-    package static func key(_ text: String) throws(Self) -> ObjectKey {
+    @inlinable package static func key(_ text: String) throws(Self) -> ObjectKey {
         do { return try ObjectKey(text) } catch { throw Self(.store(error)) }
     }
 
     /// Returns what a call of the object store returns, or throws its error as this type.
-    package static func ofStore<Value>(
+    @inlinable package static func ofStore<Value>(
         _ call: @autoclosure () async throws(ObjectStoreError) -> Value
     ) async throws(Self) -> Value {
         do { return try await call() } catch { throw Self(.store(error)) }
@@ -42,30 +42,34 @@ package enum RecordChange<Value: Record>: Sendable {
 /// To read one record that is needed, call `read`, which throws if the record can't be read. To go through many, call
 /// `readable` or `find`, so that one unreadable record does not hide the others. All of them report such a record to
 /// `unreadable`.
+///
+/// What is called for many records is inlinable, since generic code of another module is slow.
 package struct RecordStore<Failure: RecordFailure>: Sendable {
     package let store: any ObjectStore
     package let unreadable: UnreadableRecords
 
     /// How often a change is tried before it is given up.
-    private static var maximumAttempts: Int { 16 }
+    @usableFromInline static var maximumAttempts: Int { 16 }
 
-    package init(_ store: any ObjectStore, unreadable: UnreadableRecords = UnreadableRecords()) {
+    @inlinable package init(_ store: any ObjectStore, unreadable: UnreadableRecords = UnreadableRecords()) {
         self.store = store
         self.unreadable = unreadable
     }
 
     /// The same records, read from another store: a walk through all records uses the store below the cache.
-    package func reading(_ other: any ObjectStore) -> RecordStore { RecordStore(other, unreadable: unreadable) }
+    @inlinable package func reading(_ other: any ObjectStore) -> RecordStore {
+        RecordStore(other, unreadable: unreadable)
+    }
 
     // MARK: reading
 
-    package func find<Value: Record>(
+    @inlinable package func find<Value: Record>(
         _ key: ObjectKey, as _: Value.Type = Value.self
     ) async throws(Failure) -> FoundRecord<Value> {
         try await find(key) { (key) throws(ObjectStoreError) in try await store.get(key) }
     }
 
-    private func find<Value: Record>(
+    @inlinable func find<Value: Record>(
         _ key: ObjectKey, _ get: (ObjectKey) async throws(ObjectStoreError) -> StoredObject
     ) async throws(Failure) -> FoundRecord<Value> {
         let object: StoredObject
@@ -76,7 +80,7 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         return found(object)
     }
 
-    private func found<Value: Record>(_ object: StoredObject) -> FoundRecord<Value> {
+    @inlinable func found<Value: Record>(_ object: StoredObject) -> FoundRecord<Value> {
         do throws(RecordFault) {
             let value = try Value.decode(object.bytes, at: object.info.key)
             unreadable.forget(object.info.key)
@@ -90,7 +94,7 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
 
     /// - Returns: the record; nil if there is none.
     /// - Throws: `.unreadable`.
-    package func read<Value: Record>(
+    @inlinable package func read<Value: Record>(
         _ key: ObjectKey, as _: Value.Type = Value.self
     ) async throws(Failure) -> StoredRecord<Value>? {
         switch try await find(key, as: Value.self) {
@@ -101,7 +105,7 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
     }
 
     /// - Returns: the record; nil if there is none or it can't be read.
-    package func readable<Value: Record>(
+    @inlinable package func readable<Value: Record>(
         _ key: ObjectKey, as _: Value.Type = Value.self
     ) async throws(Failure) -> StoredRecord<Value>? {
         try await find(key, as: Value.self).readable
@@ -210,7 +214,7 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
     /// - Returns: the record as it is now; nil if there is none.
     /// - Throws: `.unreadable`, `.contended`; what `change` throws.
     @discardableResult
-    package func update<Value: Record>(
+    @inlinable package func update<Value: Record>(
         _ key: ObjectKey, as _: Value.Type = Value.self, replacingDamaged: Bool = false,
         _ change: (StoredRecord<Value>?) async throws(Failure) -> RecordChange<Value>
     ) async throws(Failure) -> StoredRecord<Value>? {
@@ -247,14 +251,14 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         throw Failure(.contended(key))
     }
 
-    private enum Outcome {
+    @usableFromInline enum Outcome {
         case written(ObjectVersion)
         /// The condition does not hold.
         case refused
         case failed(ObjectStoreError)
     }
 
-    private func put(_ bytes: [UInt8], at key: ObjectKey, if condition: PutCondition) async -> Outcome {
+    @usableFromInline func put(_ bytes: [UInt8], at key: ObjectKey, if condition: PutCondition) async -> Outcome {
         let failure: ObjectStoreError
         do throws(ObjectStoreError) {
             let version = try await store.put(key, bytes, if: condition)
@@ -271,7 +275,7 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         }
     }
 
-    private func rest(_ attempt: Int) async throws(Failure) {
+    @usableFromInline func rest(_ attempt: Int) async throws(Failure) {
         // After the first collision no pause is needed: two writers seldom collide twice in a row.
         guard attempt > 1 else { return }
         let longest = 1 << min(attempt, 6)

@@ -1,6 +1,7 @@
 /// A few threads for calls that may block on the disk, so that the threads that run Swift tasks never do.
 ///
-/// Threads are started when they are first needed. A waiting task has at most one piece of work in the queue.
+/// Threads are started when they are first needed. A waiting task has at most one piece of work in the queue. (`run` is
+/// inlinable, since generic code of another module is slow.)
 package final class BlockingPool: Sendable {
     private struct State {
         var work: [@Sendable () -> Void] = []
@@ -34,13 +35,12 @@ package final class BlockingPool: Sendable {
         self.maximumThreads = threads
     }
 
-    /// Runs work on one of the pool's threads and returns its result. A thread that may block (it has a `Throttle`)
-    /// does the work in place.
-    package func run<Value: Sendable, Failure: Error>(
+    /// Runs work on one of the pool's threads and returns its result. A `BlockingThread` does the work in place.
+    @inlinable package func run<Value: Sendable, Failure: Error>(
         _ work: @escaping @Sendable () throws(Failure) -> Value
     ) async throws(Failure) -> Value {
-        if let throttle = Throttle.current {
-            defer { throttle.rest() }
+        if let thread = BlockingThread.current {
+            defer { thread.rest() }
             return try work()
         }
         let result = await withCheckedContinuation {

@@ -1,14 +1,14 @@
-import CLinux
-import Glibc
+package import Glibc
 
 /// State that threads share and wait on: a mutex with condition variables.
 ///
 /// `wait` is for threads that may block. Tasks only use `withLock`; nobody may do I/O there, so it never takes long.
+/// (Its code is inlinable, since generic code of another module is slow.)
 package final class Monitor<State>: @unchecked Sendable {
-    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
-    private let signals: UnsafeMutablePointer<pthread_cond_t>
+    @usableFromInline let mutex: UnsafeMutablePointer<pthread_mutex_t>
+    @usableFromInline let signals: UnsafeMutablePointer<pthread_cond_t>
     private let signalCount: Int
-    private var state: State
+    @usableFromInline var state: State
 
     package init(_ state: sending State, signals signalCount: Int) {
         self.state = state
@@ -34,7 +34,9 @@ package final class Monitor<State>: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    package func withLock<Value, Failure>(_ body: (inout State) throws(Failure) -> Value) throws(Failure) -> Value {
+    @inlinable package func withLock<Value, Failure>(
+        _ body: (inout State) throws(Failure) -> Value
+    ) throws(Failure) -> Value {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         return try body(&state)
@@ -53,7 +55,7 @@ package final class Monitor<State>: @unchecked Sendable {
 
     /// Calls the body until it is done: at once, after each signal and when its time has come.
     /// - Returns: the value that the body is done with.
-    package func wait<Value>(for signal: Int, _ body: (inout State) -> Wait<Value>) -> Value {
+    @inlinable package func wait<Value>(for signal: Int, _ body: (inout State) -> Wait<Value>) -> Value {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         while true {

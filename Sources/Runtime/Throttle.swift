@@ -23,28 +23,12 @@ final class Throttle {
     private var worked: Int64 = 0
     private var waited: Int64 = 0
 
-    private init() {
+    init() {
         statistics = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC)
         (worked, waited) = (SystemClock.threadTime(), waitingTime() ?? 0)
     }
 
     deinit { if statistics >= 0 { close(statistics) } }
-
-    /// The calling thread's throttle; nil if that thread may not block.
-    static var current: Throttle? {
-        pthread_getspecific(key).map { Unmanaged<Throttle>.fromOpaque($0).takeUnretainedValue() }
-    }
-
-    /// Gives the calling thread a throttle until it ends, which marks it as a thread that may block.
-    static func begin() { pthread_setspecific(key, Unmanaged.passRetained(Throttle()).toOpaque()) }
-
-    private static let key: pthread_key_t = {
-        var key = pthread_key_t()
-        pthread_key_create(&key) { throttle in
-            if let throttle { Unmanaged<Throttle>.fromOpaque(throttle).release() }
-        }
-        return key
-    }()
 
     /// Rests if the thread has worked enough and had to wait. Call it on the thread whose throttle this is.
     func rest() {

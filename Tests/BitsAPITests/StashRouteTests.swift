@@ -122,7 +122,9 @@ struct StashRouteTests {
         }
         let package = try TestZip.bytes(["new": "x"])
         let names: [(name: String, status: Int)] = [
-            ("../up", 422), ("/absolute", 422), ("", 422), ("new", 422), ("fine", 201),
+            ("../up", 422), ("/absolute", 422), ("", 422), ("new", 422),
+            (String(repeating: "a/", count: 2048), 422), (String(repeating: "a/", count: 2048) + "x", 413),
+            ("fine", 201),
         ]
         for row in names {
             let body = Self.form([

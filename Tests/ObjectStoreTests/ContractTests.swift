@@ -28,7 +28,7 @@ struct ContractTests {
     @Test("The filesystem driver, asked by tasks whose threads may block", arguments: ContractCheck.all)
     func background(_ check: ContractCheck) async throws {
         // A thread for each of a check's tasks: they may wait for one another, and change places at no call.
-        let executor = BackgroundExecutor(threads: 64)
+        let executor = BlockingExecutor(name: "check", threads: 64, givesWay: true)
         try await withTemporaryDirectory { directory in
             let store = try FilesystemObjectStore(root: directory + "/store", logger: .quiet)
             try await withTaskExecutorPreference(executor) { try await check.verify(on: store) }

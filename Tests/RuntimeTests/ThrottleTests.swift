@@ -15,11 +15,14 @@ struct ThrottleTests {
         #expect(Throttle.rest(after: 50 * millisecond, waiting: 50 * millisecond) == Throttle.longestRest)
     }
 
-    @Test("have a throttle, and no other thread is")
-    func current() async {
-        let executor = BackgroundExecutor(threads: 2)
-        let isKnown = await withTaskExecutorPreference(executor) { Throttle.current != nil }
-        #expect(isKnown)
-        #expect(Throttle.current == nil)
+    @Test("may block, and have a throttle if they give way; no other thread does", arguments: [true, false])
+    func current(_ givesWay: Bool) async {
+        let executor = BlockingExecutor(name: "test", threads: 2, givesWay: givesWay)
+        let (mayBlock, hasThrottle) = await withTaskExecutorPreference(executor) {
+            (BlockingThread.current != nil, BlockingThread.current?.throttle != nil)
+        }
+        #expect(mayBlock)
+        #expect(hasThrottle == givesWay)
+        #expect(BlockingThread.current == nil)
     }
 }

@@ -79,13 +79,15 @@ extension BitsCatalog {
         guard try await BitsError.ofBlobs(await blobs.renew(digest)) != nil else { throw .blob(.missing(digest)) }
         var (sha1, size) = (job.sha1, job.size)
         var final = digest
+        var facts: BuildpackFacts?
         if let list = job.resources {
             let merged = try await merge(job, digest, list, reservation)
             _ = try await BitsError.ofBlobs(await blobs.publish(merged.staged, as: merged.digest))
             (final, sha1, size) = (merged.digest, merged.sha1, merged.staged.size)
+        } else {
+            let reader = try await BitsError.ofBlobs(await blobs.open(digest)).reader
+            facts = try await inspect(reader, name.kind, job.buildpack)
         }
-        let reader = try await BitsError.ofBlobs(await blobs.open(final)).reader
-        let facts = try await inspect(reader, name.kind, job.buildpack)
         return try await keep(
             BitsRecord(
                 name: name, digest: final, sha1: sha1, size: size, uploaded: Timestamp(nanoseconds: now()),

@@ -3,9 +3,9 @@ import ObjectStore
 import Records
 
 extension BitsCatalog {
-    /// Merges files of the stash into a zip that a client sent, and keeps that one's files in the stash. The zip that was
-    /// sent stays its caller's.
-    /// - Parameter staged: may be empty.
+    /// Merges files of the stash into a zip that a client sent, which is discarded, and keeps that one's files in the
+    /// stash. The new zip has been checked.
+    /// - Parameter staged: may be empty. It stays its caller's if this fails.
     func merge(
         _ staged: StagedBlob, _ files: [StashedFile], _ reservation: QuotaReservation?
     ) async throws(BitsError) -> Received {
@@ -17,6 +17,14 @@ extension BitsCatalog {
 
     /// - Parameter reader: closed on return; nil: there is nothing to merge the files into.
     func merge(
+        _ reader: (any ObjectReader)?, _ files: [StashedFile], _ reservation: QuotaReservation?
+    ) async throws(BitsError) -> Received {
+        try await withTaskExecutorPreference(archives) { () throws(BitsError) in
+            try await mergeHere(reader, files, reservation)
+        }
+    }
+
+    private func mergeHere(
         _ reader: (any ObjectReader)?, _ files: [StashedFile], _ reservation: QuotaReservation?
     ) async throws(BitsError) -> Received {
         var merge = try PackageMerge(
@@ -54,9 +62,11 @@ extension BitsCatalog {
             let reader = try await BitsError.ofBlobs(await staged.open())
             let files: [StashedFile]
             do throws(BitsError) {
-                var merge = try PackageMerge(stash: stash, limits: limits, into: nil)
-                try await merge.read(reader)
-                files = merge.files
+                files = try await withTaskExecutorPreference(archives) { () throws(BitsError) in
+                    var merge = try PackageMerge(stash: stash, limits: limits, into: nil)
+                    try await merge.read(reader)
+                    return merge.files
+                }
             } catch {
                 await reader.close()
                 throw error

@@ -1,6 +1,7 @@
 import Archive
 import Blobs
 import Foundation
+import JSON
 import Layers
 import OCI
 import ObjectStore
@@ -12,16 +13,20 @@ import Records
 struct PackageMerge: ~Copyable {
     /// How much output is gathered before it is written, in bytes.
     private static let portion = 1 << 20
-    /// How many files of the stash are read at the same time.
-    private static let width = 32
+    /// The most files of the stash that are read at once. They are read until they have a portion's bytes together.
+    private static let batch = 256
 
     private let stash: Stash
     private let limits: BitsLimits
+    /// The longest central directory, in bytes.
+    private let maximumDirectory: Int64
     /// nil if no zip is written.
     private var ingest: BlobIngest?
     private var writer: ZipWriter
     private var output: [UInt8] = []
     private var names = ZipNames()
+    /// Of the new zip: how many entries it has, and how many bytes they have together.
+    private var count = 0
     private var total: Int64 = 0
     private(set) var files: [StashedFile] = []
 
@@ -29,6 +34,7 @@ struct PackageMerge: ~Copyable {
     init(stash: Stash, limits: BitsLimits, into ingest: BlobIngest?) throws(BitsError) {
         self.stash = stash
         self.limits = limits
+        maximumDirectory = min(limits.zip.directoryLength, ZipCheck.maximumDirectory)
         self.ingest = ingest
         do { writer = try ZipWriter() } catch { throw .archive(error) }
     }
@@ -41,8 +47,7 @@ struct PackageMerge: ~Copyable {
             var zip = try ZipReader(descriptor: file.descriptor, limits: limits.zip, reserve: share.reservation())
             while let entry = try zip.next() {
                 if Task.isCancelled { throw BitsError.cancelled }
-                try names.take(entry)
-                if ingest != nil { try writer.begin(entry, method: .stored, into: &output) }
+                try begin(entry)
                 if entry.kind == .file { try await take(entry, of: &zip) }
                 if ingest != nil { try writer.end(into: &output) }
                 try await flush()
@@ -50,6 +55,24 @@ struct PackageMerge: ~Copyable {
         } catch let error as ArchiveError { throw .archive(error) } catch let error as BitsError { throw error } catch {
             throw .input(error)
         }
+    }
+
+    /// Begins an entry, if one that is called so may be there, and within the limits by which the new zip will be read.
+    private mutating func begin(_ entry: ZipEntry) throws(BitsError) {
+        do throws(ArchiveError) {
+            try names.take(entry)
+            guard ingest != nil else { return }
+            guard entry.name.count <= limits.zip.nameLength else {
+                throw ArchiveError.tooLarge("the name is too long", entry: entry.name)
+            }
+            count += 1
+            guard count <= limits.zip.entries else {
+                throw ArchiveError.tooLarge("there are too many entries", entry: entry.name)
+            }
+            try writer.begin(entry, method: .stored, into: &output)
+        } catch { throw .archive(error) }
+        total = total.clampedAdding(entry.size)
+        guard total <= limits.zip.bytes else { throw .tooLarge(maximum: limits.zip.bytes) }
     }
 
     /// Takes a file's content: into the new zip, and into the stash.
@@ -86,62 +109,68 @@ struct PackageMerge: ~Copyable {
         }
     }
 
-    /// Adds files of the stash.
+    /// Adds files of the stash. While some are written, the next ones are read.
     mutating func add(_ wanted: [StashedFile]) async throws(BitsError) {
         let now = Int64(Date.now.timeIntervalSince1970)
-        for start in stride(from: 0, to: wanted.count, by: Self.width) {
+        let blobs = stash.blobs
+        var rest = wanted[...]
+        var batch = try await nextBatch(&rest)
+        var contents = await Self.contents(of: batch, in: blobs)
+        while !batch.isEmpty {
             if Task.isCancelled { throw .cancelled }
-            let batch = wanted[start..<min(start + Self.width, wanted.count)]
-            var found: [(file: StashedFile, record: StashRecord)] = []
-            for file in batch {
-                let record = try await stash.find(file)
-                let (sum, isTooLarge) = total.addingReportingOverflow(record.size)
-                guard !isTooLarge, sum <= limits.zip.bytes else { throw .tooLarge(maximum: limits.zip.bytes) }
-                total = sum
-                found.append((file, record))
-            }
-            let contents = try await Self.contents(of: found.map(\.record), in: stash.blobs)
-            for (item, content) in zip(found, contents) {
+            let next = try await nextBatch(&rest)
+            async let nextContents = Self.contents(of: next, in: blobs)
+            if let failure = contents.failure { throw .blob(failure) }
+            for (index, item) in batch.enumerated() {
                 let entry = ZipEntry(
                     kind: .file, name: Array(item.file.name.utf8), mode: item.file.mode,
                     modified: .init(seconds: now), size: item.record.size)
-                do throws(ArchiveError) {
-                    try names.take(entry)
-                    try writer.begin(entry, method: .stored, into: &output)
-                } catch { throw .archive(error) }
-                try await write(content, item.record)
+                try begin(entry)
+                try await write(index < contents.bytes.count ? contents.bytes[index] : nil, item.record)
                 do throws(ArchiveError) { try writer.end(into: &output) } catch { throw .archive(error) }
                 try await flush()
             }
+            contents = await nextContents
+            batch = next
         }
     }
 
-    /// The contents of small files, read at the same time; nil for others.
+    /// Looks for the next files of a list, as many as are read at once: several small ones, or a large one.
+    private func nextBatch(
+        _ rest: inout ArraySlice<StashedFile>
+    ) async throws(BitsError) -> [(file: StashedFile, record: StashRecord)] {
+        var batch: [(file: StashedFile, record: StashRecord)] = []
+        var size: Int64 = 0
+        while batch.count < Self.batch, size < Self.portion, let file = rest.first {
+            let record = try await stash.find(file)
+            batch.append((file, record))
+            size = size.clampedAdding(record.size)
+            rest.removeFirst()
+        }
+        return batch
+    }
+
+    /// What was read of some files. A large one has no bytes: it is read piece by piece.
+    private struct Contents: Sendable {
+        var bytes: [[UInt8]?] = []
+        /// Why the next one could not be read.
+        var failure: BlobError?
+    }
+
     private static func contents(
-        of records: [StashRecord], in blobs: BlobStore
-    ) async throws(BitsError) -> [[UInt8]?] {
-        let read = await withTaskGroup(of: Read.self) { group in
-            for (index, record) in records.enumerated() where record.size <= Stash.small {
-                group.addTask {
-                    do throws(BlobError) {
-                        let bytes = try await blobs.read(record.digest, maximum: Int(Stash.small))
-                        return Read(index: index, bytes: bytes, failure: nil)
-                    } catch { return Read(index: index, bytes: [], failure: error) }
-                }
+        of files: [(file: StashedFile, record: StashRecord)], in blobs: BlobStore
+    ) async -> Contents {
+        var contents = Contents()
+        contents.bytes.reserveCapacity(files.count)
+        do throws(BlobError) {
+            for file in files {
+                let isSmall = file.record.size <= Stash.small
+                contents.bytes.append(
+                    isSmall
+                        ? try await blobs.read(file.record.digest, maximum: Int(Stash.small), use: .rarely) : nil)
             }
-            var read: [Int: Read] = [:]
-            for await one in group { read[one.index] = one }
-            return read
-        }
-        if let failure = read.values.lazy.compactMap(\.failure).first { throw .blob(failure) }
-        return records.indices.map { read[$0]?.bytes }
-    }
-
-    /// A file that was read, or not. (A pair with a `Result` of an optional crashes in a release build.)
-    private struct Read: Sendable {
-        let index: Int
-        let bytes: [UInt8]
-        let failure: BlobError?
+        } catch { contents.failure = error }
+        return contents
     }
 
     /// - Parameter content: nil to read the file piece by piece.
@@ -191,10 +220,16 @@ struct PackageMerge: ~Copyable {
 
     func abort() async { await ingest?.abort() }
 
-    /// Ends the new zip.
+    /// Ends the new zip. Whoever checks zips would find nothing wrong with it.
     /// - Returns: what took it, with all its bytes.
     mutating func finish() async throws(BitsError) -> BlobIngest? {
-        do throws(ArchiveError) { try writer.finish(into: &output) } catch { throw .archive(error) }
+        let length = output.count
+        do throws(ArchiveError) {
+            try writer.finish(into: &output)
+            guard Int64(output.count - length) <= maximumDirectory else {
+                throw ArchiveError.tooLarge("the zip's directory is too long")
+            }
+        } catch { throw .archive(error) }
         try await flush(isLast: true)
         return ingest
     }

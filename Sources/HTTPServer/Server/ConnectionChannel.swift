@@ -21,6 +21,13 @@ struct ConnectionChannel: Sendable {
     private static let secureBytes = 64 << 10
     private static let http2Bytes = (96 << 10) + StreamHandler.bytes
 
+    /// How often the socket is read, 64 KiB at most each time, before what came is passed on as one part of a body.
+    static let readsAtOnce: UInt = 2
+    /// How many parts may wait for their reader before the socket is read no more, and how few before it is read again.
+    /// They hold 640 KiB at most: enough for any reader not to wait, and little to be done once a body has come whole.
+    private static let waitingParts = NIOAsyncSequenceProducerBackPressureStrategies.HighLowWatermark(
+        lowWatermark: 2, highWatermark: 4)
+
     typealias AsyncChannel = NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>
 
     /// The version of HTTP that a connection speaks.
@@ -93,7 +100,7 @@ struct ConnectionChannel: Sendable {
         return .one(
             try AsyncChannel(
                 wrappingChannelSynchronously: connection.channel,
-                configuration: .init(isOutboundHalfClosureEnabled: true)))
+                configuration: .init(backPressureStrategy: Self.waitingParts, isOutboundHalfClosureEnabled: true)))
     }
 
     /// Adds the handlers of HTTP/2 to a pipeline.

@@ -102,7 +102,7 @@ struct Server {
             catalog: bits, operations: operations, listener: try settings.controller(), now: SystemClock.now,
             logger: logger)
         let staging = try makeStaging(store, unreadable, rootfs, builds, bits, logger)
-        let background = BackgroundExecutor(threads: 2)
+        let background = BlockingExecutor(name: "background", threads: 2, givesWay: true)
         let work = StoreMaintenance(
             operations: operations,
             owners: ContentOwners(
