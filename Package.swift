@@ -155,7 +155,7 @@ let package = Package(
         .target(
             name: "StagingService",
             dependencies: [
-                "Archive", "Blobs", "CLinux", "CSeccomp", "Images", "JSON", "Layers", "Maintenance", "OCI",
+                "Archive", "Bits", "Blobs", "CLinux", "CSeccomp", "Images", "JSON", "Layers", "Maintenance", "OCI",
                 "ObjectStore", "Records", "Rootfs", "Runtime", "Staging", "Transfer", logging,
             ],
             swiftSettings: strict),
@@ -239,7 +239,8 @@ let package = Package(
         .testTarget(
             name: "ObjectStoreTests",
             dependencies: [
-                "ObjectStore", "ObjectStoreCrashWriter", "ObjectStoreTesting", "Runtime", logging, metricsTestKit,
+                "ObjectStore", "ObjectStoreCrashWriter", "ObjectStoreTesting", "Runtime", "TestSupport", logging,
+                metricsTestKit,
             ],
             swiftSettings: strict),
         .testTarget(name: "RecordsTests", dependencies: ["JSON", "ObjectStore", "Records"], swiftSettings: strict),

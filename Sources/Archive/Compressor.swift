@@ -73,6 +73,7 @@ struct GzipEncoder: ~Copyable {
         levelBuffer.initializeMemory(as: UInt8.self, repeating: 0)
         scratch = .allocate(byteCount: 96 << 10, alignment: 64)
         stream = .allocate(capacity: 1)
+        stream.initialize(to: isal_zstream())
         isal_deflate_init(stream)
         stream.pointee.level = 1
         stream.pointee.level_buf = levelBuffer.baseAddress?.assumingMemoryBound(to: UInt8.self)

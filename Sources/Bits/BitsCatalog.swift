@@ -128,6 +128,16 @@ public final class BitsCatalog: Sendable {
         try await list(kind, startAfter: startAfter, limit: limit, in: records)
     }
 
+    /// The most buildpacks that are listed.
+    private static let maximumBuildpacks = 1000
+
+    /// The buildpacks in the order of their positions, those without one last.
+    public func buildpacks() async throws(BitsError) -> [BitsRecord] {
+        try await list(.buildpacks, limit: Self.maximumBuildpacks).records.sorted {
+            ($0.buildpack?.position ?? .max, $0.name.guid) < ($1.buildpack?.position ?? .max, $1.name.guid)
+        }
+    }
+
     private func list(
         _ kind: BitsKind, startAfter: String?, limit: Int, in records: RecordStore<BitsError>
     ) async throws(BitsError) -> (records: [BitsRecord], next: String?) {

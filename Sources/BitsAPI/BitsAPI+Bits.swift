@@ -34,7 +34,9 @@ extension BitsAPI {
             let name = try BitsName(.buildpacks, UUID().uuidString.lowercased())
             return try await take(request, as: name, ["buildpack", "bits"])
         }
-        routes.get("/buildpacks") { _ in try await buildpacks() }
+        routes.get("/buildpacks") { _ in
+            .json(["buildpacks": .array(try await bits.buildpacks().map(\.document))])
+        }
         routes.get("/buildpacks/:guid/metadata") { request in
             .json(try await bits.find(try BitsName(.buildpacks, request.parameters["guid"])).document)
         }
@@ -99,16 +101,6 @@ extension BitsAPI {
             ], status: .accepted)
     }
 
-    /// The most buildpacks that are listed.
-    private static let maximumBuildpacks = 1000
-
-    private func buildpacks() async throws -> Response {
-        let page = try await bits.list(.buildpacks, limit: Self.maximumBuildpacks)
-        let sorted = page.records.sorted {
-            ($0.buildpack?.position ?? .max, $0.name.guid) < ($1.buildpack?.position ?? .max, $1.name.guid)
-        }
-        return .json(["buildpacks": .array(sorted.map(\.document))])
-    }
 }
 
 extension Request {

@@ -13,6 +13,7 @@ public struct BitsAPI: Sendable {
     var bits: BitsCatalog { uploads.catalog }
     let signer: URLSigner
     let settings: Settings
+    private let elsewhere: Routes?
 
     public struct Settings: Sendable {
         /// The largest droplet, or other bits, that may be uploaded, in bytes as sent.
@@ -39,8 +40,13 @@ public struct BitsAPI: Sendable {
         }
     }
 
-    /// - Parameter uploads: finishes uploads whose clients don't wait.
-    package init(droplets: DropletCatalog, uploads: BitsUploads, signer: URLSigner, settings: Settings) {
+    /// - Parameters:
+    ///   - uploads: finishes uploads whose clients don't wait.
+    ///   - elsewhere: routes of other APIs for which `/sign` signs, too.
+    package init(
+        droplets: DropletCatalog, uploads: BitsUploads, signer: URLSigner, settings: Settings, elsewhere: Routes? = nil
+    ) {
+        self.elsewhere = elsewhere
         self.droplets = droplets
         self.uploads = uploads
         self.signer = signer
@@ -55,7 +61,9 @@ public struct BitsAPI: Sendable {
         addStashRoutes(to: &others)
         routes.add(others)
         var signing = Routes(errors: BitsErrors(isTerse: true))
-        addSignRoute(to: &signing, for: routes)
+        var signable = routes
+        if let elsewhere { signable.add(elsewhere) }
+        addSignRoute(to: &signing, for: signable)
         routes.add(signing)
         return routes
     }

@@ -17,7 +17,6 @@ public final class DerivedImages: Sendable {
         let version: VersionName
         let architecture: Architecture
         let family: MediaTypeFamily
-        let format: ComposerFormat
     }
 
     /// A cached image's key. Two apps may have the same droplet in different layers, so its digest alone is not enough.
@@ -32,6 +31,7 @@ public final class DerivedImages: Sendable {
     package let recipes: RecipeStore
     package let lifecycle: [Architecture: LifecycleLayer]
     let deltas: DeltaPolicy?
+    private let registry: String?
     private let wanted = Mutex<[RecipeKey: Recipe]>([:])
     private let composed = BoundedCache<ImageKey, ComposedImage>(maximumCost: 24 << 20)
     private let keeping = SingleFlight<RecipeKey, Recipe>()
@@ -51,10 +51,13 @@ public final class DerivedImages: Sendable {
     ///   - lifecycle: the lifecycle layer of each architecture for which this server can make images.
     ///   - deltas: when images on a new version are made with a delta; nil: never.
     ///   - signingKeys: the keys that sign provenance; if empty, it is not signed.
+    ///   - registry: how nodes and clients call the registry, HOST[:PORT]; new images name their base so.
     public init(
         droplets: DropletCatalog, rootfs: RootfsCatalog, recipes: RecipeStore,
-        lifecycle: [Architecture: LifecycleLayer], deltas: DeltaPolicy? = nil, signingKeys: [SigningKey] = []
+        lifecycle: [Architecture: LifecycleLayer], deltas: DeltaPolicy? = nil, signingKeys: [SigningKey] = [],
+        registry: String? = nil
     ) {
+        self.registry = registry
         imageDigests = DigestIndex(recipes, maximumBytes: 32 << 20)
         referrerDigests = DigestIndex(recipes, maximumBytes: 32 << 20)
         self.signingKeys = signingKeys
@@ -75,8 +78,7 @@ public final class DerivedImages: Sendable {
     ) async throws(ImageError) -> ComposedImage {
         let droplet = try await droplets.droplet(guid, tag.hash)
         let version: VersionName = if let version = tag.version { version } else { try rootfs.current(droplet.stack) }
-        let recipe = try await recipe(
-            droplet.stack, version, droplet.architecture, family, droplet.content.format)
+        let recipe = try await recipe(droplet.stack, version, droplet.architecture, family)
         return image(recipe, droplet.content)
     }
 
@@ -116,13 +118,10 @@ public final class DerivedImages: Sendable {
     }
 
     /// The recipe for new images of a rootfs version. It is stored before it is used, if the store can be written.
-    /// - Parameter format: of base images it makes no difference.
     func recipe(
-        _ stack: StackName, _ version: VersionName, _ architecture: Architecture, _ family: MediaTypeFamily,
-        _ format: ComposerFormat = .v1
+        _ stack: StackName, _ version: VersionName, _ architecture: Architecture, _ family: MediaTypeFamily
     ) async throws(ImageError) -> Recipe {
-        let key = RecipeKey(
-            stack: stack, version: version, architecture: architecture, family: family, format: format)
+        let key = RecipeKey(stack: stack, version: version, architecture: architecture, family: family)
         if let recipe = wanted.withLock({ $0[key] }) { return recipe }
         // Concurrent first pulls on a version share one attempt, instead of queueing for the version one after another.
         return try await keeping.value(for: key) { () throws(ImageError) in
@@ -131,9 +130,9 @@ public final class DerivedImages: Sendable {
                 guard let lifecycle = lifecycle[architecture] else { throw .noLifecycle(architecture) }
                 let form = try await form(of: base)
                 let recipe = Recipe(
-                    format: format, stack: stack, version: version, architecture: architecture, family: family,
+                    format: .newest, stack: stack, version: version, architecture: architecture, family: family,
                     rootfs: form.rootfs, base: base.layers, rootfsCreated: base.created, shell: base.shell,
-                    lifecycle: lifecycle.layer, delta: form.delta)
+                    lifecycle: lifecycle.layer, delta: form.delta, registry: registry)
                 if try await recipes.keep(recipe) { wanted.withLock { $0[key] = recipe } }
                 return recipe
             }

@@ -66,7 +66,8 @@ package struct AppEnvironment: Hashable, Sendable {
         return String(last)
     }
 
-    private static func platformWarnings(_ base: Environment) -> [String] {
+    /// What the platform asks for in VCAP_PLATFORM_OPTIONS and is not done.
+    package static func platformWarnings(_ base: Environment) -> [String] {
         guard let options = base.nonEmpty("VCAP_PLATFORM_OPTIONS") else { return [] }
         guard let uri = (try? JSONValue(parsing: options))?["credhub-uri"]?.string, !uri.isEmpty else { return [] }
         return ["CredHub is not supported: its references in VCAP_SERVICES stay as they are"]
@@ -136,7 +137,8 @@ package enum DatabaseURL {
     ]
 
     /// The first `credentials.uri` of a database in VCAP_SERVICES, services in the byte order of their labels, with
-    /// its scheme as frameworks expect it. Nil if there is none or the text is no JSON object.
+    /// its scheme as frameworks expect it. A URL that is not valid is passed over, as by the predecessors: frameworks
+    /// would fail with it. Nil if there is none or the text is no JSON object.
     package static func first(in services: String) -> String? {
         guard let services = (try? JSONValue(parsing: services))?.object else { return nil }
         let labels = services.keys.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
@@ -150,9 +152,10 @@ package enum DatabaseURL {
     private static func databaseURL(_ uri: String) -> String? {
         guard let colon = uri.utf8.firstIndex(of: UInt8(ascii: ":")),
             let scheme = schemes[uri[..<colon].lowercased()],
-            uri.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F })
+            uri.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }),
+            let rest = URLRest(Array(uri.utf8[uri.utf8.index(after: colon)...]))
         else { return nil }
-        return scheme + uri[colon...]
+        return scheme + ":" + String(decoding: rest.bytes, as: UTF8.self)
     }
 }
 

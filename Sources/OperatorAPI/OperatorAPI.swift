@@ -21,6 +21,7 @@ public struct OperatorAPI: Sendable {
     let pins: RunningImages
     let retention: Retention
     let operations: OperationRunner
+    let others: (any OtherOperations)?
     let work: StoreMaintenance
     let settings: Settings
 
@@ -54,9 +55,10 @@ public struct OperatorAPI: Sendable {
 
     package init(
         rootfs: RootfsCatalog, builds: BuildRootfsCatalog, droplets: DropletCatalog, images: DerivedImages,
-        pins: RunningImages, retention: Retention, operations: OperationRunner, work: StoreMaintenance,
-        settings: Settings
+        pins: RunningImages, retention: Retention, operations: OperationRunner,
+        others: (any OtherOperations)? = nil, work: StoreMaintenance, settings: Settings
     ) {
+        self.others = others
         self.rootfs = rootfs
         self.builds = builds
         self.droplets = droplets

@@ -1,8 +1,11 @@
 package import JSON
+package import OCI
 
 /// Long work that a user or a schedule asked for.
 package struct Operation: Model {
     package enum State: String, Words {
+        /// It waits for its turn.
+        case queued
         case running, done, failed
         /// A user asked for the cancellation.
         case cancelled
@@ -37,13 +40,13 @@ package struct Operation: Model {
         package static var schema: Schema {
             .either(
                 GarbageCollection.schema, Verification.schema, Usage.schema, Delta.schema, Version.schema,
-                Schema(["type": "null"]))
+                StagedApp.schema, Schema(["type": "null"]))
         }
         package static var sample: Report { Report(json: .null) }
     }
 
     package let id: String
-    /// `gc`, `verify`, `usage`, `delta` or `import`; it tells the form of the report.
+    /// `gc`, `verify`, `usage`, `delta`, `import` or `staging`; it tells the form of the report.
     package let kind: String
     /// The user who asked for it; nil for a schedule.
     @Nullable package var by: String?
@@ -67,6 +70,15 @@ package struct Operation: Model {
         (self.by, self.ended, self.cancelledBy) = (by, ended, cancelledBy)
         (self.progress, self.failure) = (progress, failure)
     }
+}
+
+/// What a staging task made.
+package struct StagedApp: Model {
+    /// Of the droplet's bytes.
+    package let droplet: Digest
+    /// In bytes.
+    package let size: Int64
+    package init(droplet: Digest, size: Int64) { (self.droplet, self.size) = (droplet, size) }
 }
 
 /// The operations that are kept, the newest first.

@@ -142,9 +142,7 @@ package struct Build {
     }
 
     private func prepare(_ keys: [String]) throws(BuildError) {
-        for path in places.worked + [places.deps, places.profile, places.contents + "/tmp", places.contents + "/logs"] {
-            try FileTree.makeDirectory(path)
-        }
+        for path in places.worked + places.contentsDirectories { try FileTree.makeDirectory(path) }
         if FileTree.exists(places.oldCache) {
             do {
                 _ = try DirectoryUnpacker.unpack(

@@ -130,6 +130,7 @@ package enum StageBuild {
             let environment = BuildEnvironment.make(
                 own: own, requested: variables, home: places.home, temporary: places.temporary,
                 epoch: TarFile.constantTime)
+            for warning in AppEnvironment.platformWarnings(environment) { log.warn(warning) }
             var build = Build(
                 places: places, environment: environment, log: log, errors: STDERR_FILENO,
                 cancellation: Cancellation(descriptor: clinux_signal_descriptor(&signals)), ownsAllChildren: true)

@@ -72,5 +72,8 @@ package struct BuildPlaces: Hashable, Sendable {
     package var home: String { work + "/home" }
     package var temporary: String { work + "/tmp" }
 
+    /// What a droplet has besides the app.
+    var contentsDirectories: [String] { [deps, profile, contents + "/tmp", contents + "/logs"] }
+
     var worked: [String] { [buildDirectory, cache, contents, home, temporary] }
 }

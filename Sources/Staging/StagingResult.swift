@@ -15,10 +15,15 @@ struct AppProcess: Hashable {
 struct AppProcesses: Hashable {
     private(set) var all: [AppProcess] = []
 
-    /// Adds processes. One of a type that is there already takes the other's place.
+    /// Adds the processes of one file. One of a type that is there already takes the other's place; but within the
+    /// file a process and a sidecar may have the same type.
     mutating func merge(_ processes: [AppProcess]) {
+        let earlier = all.endIndex
         for process in processes {
-            if let place = all.firstIndex(where: { $0.type == process.type }) {
+            let place =
+                all.firstIndex { $0.type == process.type && $0.sidecarFor.isEmpty == process.sidecarFor.isEmpty }
+                ?? all[..<earlier].firstIndex { $0.type == process.type }
+            if let place {
                 all[place] = process
             } else {
                 all.append(process)

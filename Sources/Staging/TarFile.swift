@@ -162,6 +162,8 @@ final class TarFile {
 
 extension Build {
     func writeDroplet(_ stagingInfo: [UInt8], started: TarTime) throws(BuildError) {
+        // A buildpack may have removed what it had no use for.
+        for path in places.contentsDirectories { try FileTree.makeDirectory(path) }
         let file = try TarFile(places.droplet, cancellation: cancellation)
         // One walk: a hard link may lead from one of the directories to another.
         var walk = FileTree.Walk(limits: limits, cancellation: cancellation)

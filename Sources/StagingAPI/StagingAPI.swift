@@ -27,6 +27,19 @@ public struct StagingAPI: Sendable {
             request.logger.notice("staging asked for", metadata: ["guid": "\(record.guid)"])
             return .json(record.document, status: .accepted)
         }
+        routes.on(.put, "/stage/:guid/completed") { request in
+            let tasks = try self.running()
+            let guid = request.parameters["guid"]
+            let body = try await request.body(maximum: Int64(StagingOutcome.maximumReport)).collect()
+            guard let json = try? JSONValue(parsing: body), let outcome = StagingOutcome(report: json) else {
+                throw StagingError.invalid(
+                    "the body is no report: it has failed, and either failure_reason or result and droplet")
+            }
+            guard [guid, "", nil].contains(json["task_guid"]?.string) else {
+                throw StagingError.invalid("the report is another task's")
+            }
+            return .json(try await tasks.complete(guid, outcome).document)
+        }
         routes.get("/stage/:guid") { request in
             .json(try await self.running().find(request.parameters["guid"]).document)
         }
@@ -69,7 +82,7 @@ struct StagingErrors: ErrorEnvelope {
         return switch error {
         case .invalid: HTTPFailure(.badRequest, error.description)
         case .unknown: HTTPFailure(.notFound, error.description)
-        case .ended: HTTPFailure(.conflict, error.description)
+        case .ended, .decided: HTTPFailure(.conflict, error.description)
         case .tooMany: HTTPFailure(.tooManyRequests, error.description, headers: [.retryAfter: "30"])
         case .record: HTTPFailure(.serviceUnavailable, error.description, headers: [.retryAfter: "5"])
         }

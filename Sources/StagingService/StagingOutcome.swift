@@ -9,6 +9,27 @@ package enum StagingOutcome: Hashable, Sendable {
     case cancelled
 }
 
+extension StagingOutcome {
+    /// The largest report that is read, in bytes.
+    package static let maximumReport = 8 << 20
+
+    /// What `stage-upload` reports, to a file or as the body of `PUT /stage/<guid>/completed`: `{"failed",
+    /// "failure_reason", "result": "<JSON>", "droplet": {"digest", "size"}}`. Other members are not looked at.
+    /// - Returns: nil if it is none.
+    package init?(report: JSONValue) {
+        guard let hasFailed = report["failed"]?.bool else { return nil }
+        if hasFailed {
+            self = .failed(StagingFailure(reason: report["failure_reason"]?.string ?? ""))
+            return
+        }
+        guard let digest = report["droplet"]?["digest"]?.string.flatMap({ try? Digest(parsing: $0) }),
+            let size = report["droplet"]?["size"]?.integer, size >= 0,
+            let result = report["result"]?.string.flatMap({ try? JSONValue(parsing: $0) }), result.object != nil
+        else { return nil }
+        self = .staged(StagedDroplet(digest: digest, size: size, result: result))
+    }
+}
+
 /// What a task made and sent.
 package struct StagedDroplet: Hashable, Sendable {
     /// Of the droplet's bytes.
@@ -54,6 +75,26 @@ package struct StagingFailure: Error, Hashable, Sendable, CustomStringConvertibl
 
     package var description: String { message }
 
+    /// What a step reported as the reason: where it ends with one of the build's exit codes, that says what it was.
+    init(reason: String) {
+        let codes: [(String, Int32, ID)] = [
+            ("222", 222, .nothingDetected), ("223", 223, .compile), ("224", 224, .release), ("225", 225, .other),
+        ]
+        let code = codes.first { reason.hasSuffix($0.0) }
+        let message = Self.plain(reason)
+        self.init(
+            phase: code == nil ? "upload" : "build", id: code?.2 ?? .other,
+            message: message.isEmpty ? "the step did not say why it failed" : message, exitCode: code?.1)
+    }
+
+    /// The signal that an exit code tells of, as shells number it; nil if it tells of none.
+    static func signal(_ exitCode: Int32) -> Int32? { (129...192).contains(exitCode) ? exitCode - 128 : nil }
+
+    /// A stranger's words: bounded, without control characters.
+    private static func plain(_ text: String) -> String {
+        String(text.unicodeScalars.filter { $0.value >= 32 && $0.value != 127 }.prefix(500).map(Character.init))
+    }
+
     /// The failure of `stage-build`, by its exit code and by what it wrote down, which a stranger's program may have
     /// written in its place: that may choose the words, but not the kind.
     /// - Parameter result: `result.json`; nil if there is none that can be read.
@@ -67,14 +108,13 @@ package struct StagingFailure: Error, Hashable, Sendable, CustomStringConvertibl
             }
         let failure = result?["failure"]
         func text(_ name: String) -> String? {
-            failure?[name]?.string.map {
-                String($0.unicodeScalars.filter { $0.value >= 32 && $0.value != 127 }.prefix(500).map(Character.init))
-            }
+            failure?[name]?.string.map(plain)
         }
         let ownCode = failure?["exit_code"]?.integer.map { Int32(clamping: $0) }
         return StagingFailure(
             phase: text("phase").flatMap { BuildPhase(rawValue: $0)?.rawValue } ?? "build", id: id,
-            message: text("message") ?? "the build failed with exit code \(exitCode)", buildpack: text("buildpack"),
+            message: text("message") ?? Self.signal(exitCode).map { "the build was ended by signal \($0)" }
+                ?? "the build failed with exit code \(exitCode)", buildpack: text("buildpack"),
             exitCode: ownCode ?? exitCode, log: log)
     }
 }

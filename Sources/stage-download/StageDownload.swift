@@ -16,6 +16,7 @@ enum StageDownload {
         StepOption("--workspace", "DIR", "where app and cache go (EIRINI_WORKSPACE_DIR, /recipe_workspace)"),
         StepOption("--download-limit", "BYTES", "how large one download may be (8 GiB)"),
         StepOption("--unpacked-limit", "BYTES", "what one buildpack may unpack to (16 GiB)"),
+        StepOption("--files", "DIR", "read file: URLs of what lies directly in DIR"),
         StepOption("--allow-files", nil, "read file: URLs and paths, for those who have this machine's files anyway"),
     ]
 
@@ -28,7 +29,9 @@ enum StageDownload {
             var limits = DownloadStep.Limits()
             if let bytes = try arguments.number("--download-limit") { limits.download = bytes }
             if let bytes = try arguments.number("--unpacked-limit") { limits.unpacked = bytes }
-            let client = try arguments.client(variables, allowsFiles: arguments.has("--allow-files"))
+            let local: DestinationRules.Files =
+                arguments.has("--allow-files") ? .all : arguments["--files"].map { .inside($0) } ?? .none
+            let client = try arguments.client(variables, files: local)
             let step = try DownloadStep(
                 variables, files: files, client: client, authorities: arguments.all("--ca"), limits: limits,
                 groups: groups, log: StepProgram.log)

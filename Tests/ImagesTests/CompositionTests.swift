@@ -72,6 +72,59 @@ struct CompositionTests {
         #expect(layer.diffID.hex == diffID)
     }
 
+    @Test(
+        "format 3 makes the same bytes for ever", arguments: MediaTypeFamily.allCases, [nil, "registry.example:5000"])
+    func golden3(_ family: MediaTypeFamily, _ registry: String?) throws {
+        let image = compose(
+            try Samples.recipe(family: family, format: .v3, registry: registry),
+            try Samples.droplet(staged: registry == nil ? [] : Samples.staged))
+        // As for format 1: never edited.
+        let expected: [MediaTypeFamily: [String?: [String]]] = [
+            .oci: [
+                nil: [
+                    "0c639599b8d068da9f98cba1e52b5ce1cf94fb2a417909d88f88772047be4415",
+                    "29bc372623ca4d78dd71e7ff3fb87314ff6d2e1d17de5cc6f6b7391bf6dd2c91",
+                ],
+                "registry.example:5000": [
+                    "e727fab0cbbc5c8eef930aca4fa940637195699ca0bd2c6abafb2b5fb1cb68ec",
+                    "9e528d0abac474f15f06069363c24027ca4b4635a96639c4b812ecc4ebd5bb07",
+                ],
+            ],
+            .docker: [
+                nil: [
+                    "bbc5ce08baf4e9faf5d79c96e6982f13c49775c20ae4c03fc7455c455f6c5f13",
+                    "29bc372623ca4d78dd71e7ff3fb87314ff6d2e1d17de5cc6f6b7391bf6dd2c91",
+                ],
+                "registry.example:5000": [
+                    "bfc88fedafe496f1f5eac2ea3bedf09143bf6cda31a535eda1edfccd3f295a25",
+                    "9e528d0abac474f15f06069363c24027ca4b4635a96639c4b812ecc4ebd5bb07",
+                ],
+            ],
+        ]
+        #expect([image.manifestDigest.hex, image.configDigest.hex] == expected[family]?[registry])
+    }
+
+    @Test("format 3 names the base with the registry, or not at all, and the buildpacks where they are known")
+    func format3() throws {
+        func labels(
+            _ format: ComposerFormat, _ staged: [StagedBuildpack] = [], registry: String? = nil
+        ) throws -> [String: String] {
+            let recipe = try Samples.recipe(family: .oci, format: format, registry: registry)
+            let image = compose(recipe, try Samples.droplet(staged: staged))
+            return try Manifest(json: JSONValue(parsing: image.manifest)).annotations
+        }
+        let name = "org.opencontainers.image.base.name"
+        var first = try labels(.v1)
+        #expect(first[name] == "cistern/cisternfs:1")
+        first[name] = nil
+        #expect(try labels(.v3) == first)
+        first[name] = "registry.example/cistern/cisternfs:1"
+        #expect(try labels(.v3, registry: "registry.example") == first)
+        let label = try labels(.v2, Samples.staged)["org.cloudfoundry.buildpacks"]
+        let third = try labels(.v3, Samples.staged)
+        #expect(label != nil && third["org.cloudfoundry.buildpacks"] == label)
+    }
+
     @Test("format 2 adds the buildpacks' label, and nothing else")
     func buildpacksLabel() throws {
         func labels(_ format: ComposerFormat, _ staged: [StagedBuildpack]) throws -> [String: String] {
@@ -96,10 +149,10 @@ struct CompositionTests {
             ])
         #expect(try labels(.v2, [])["org.cloudfoundry.buildpacks"] == "[]", "no image is of both formats")
         for family in MediaTypeFamily.allCases {
-            let bases = try [ComposerFormat.v1, .v2].map {
+            let bases = try [ComposerFormat.v1, .v2, .v3].map {
                 composeBase(try Samples.recipe(family: family, format: $0)).served
             }
-            #expect(bases[0] == bases[1])
+            #expect(bases.allSatisfy { $0 == bases[0] })
         }
     }
 
@@ -125,7 +178,7 @@ struct CompositionTests {
         #expect(config.execution.environment.contains("HOME=/home/vcap/app"))
         #expect(config.execution.environment.contains("DEPS_DIR=/home/vcap/deps"))
         #expect(config.execution.exposedPorts == ["8080/tcp"])
-        // The younger of the two dates, and the base as it can be pulled.
+        // The younger of the two dates, and the base.
         #expect(config.created == "2026-01-02T00:00:00Z")
         #expect(manifest.annotations["org.opencontainers.image.base.name"] == "cistern/cisternfs:1")
         #expect(image.configDigest == compose(try Samples.recipe(family: .docker), droplet).configDigest)

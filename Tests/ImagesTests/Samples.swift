@@ -18,12 +18,13 @@ enum Samples {
     }
 
     static func recipe(
-        family: MediaTypeFamily, version: String = "1", delta: [LayerReference] = [], format: ComposerFormat = .v1
+        family: MediaTypeFamily, version: String = "1", delta: [LayerReference] = [], format: ComposerFormat = .v1,
+        registry: String? = nil
     ) throws -> Recipe {
         Recipe(
             format: format, stack: try StackName("cisternfs"), version: try VersionName(version), architecture: .amd64,
             family: family, rootfs: [try layer("rootfs")], rootfsCreated: Timestamp(seconds: 1_767_225_600),
-            shell: "/bin/bash", lifecycle: try layer("lifecycle"), delta: delta)
+            shell: "/bin/bash", lifecycle: try layer("lifecycle"), delta: delta, registry: registry)
     }
 
     static func droplet(

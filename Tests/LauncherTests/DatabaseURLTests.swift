@@ -13,6 +13,12 @@ struct DatabaseURLTests {
             ("postgres://h/db", "postgres://h/db"), ("postgresql://h/db", "postgres://h/db"),
             ("POSTGRESQL://h/db", "postgres://h/db"), ("postgres:opaque", "postgres:opaque"),
             ("postgres://u:p%40%2F@h/db", "postgres://u:p%40%2F@h/db"),
+            ("postgres://u:p@ss:w@h:1/d", "postgres://u:p%40ss%3Aw@h:1/d"),
+            ("mysql://h/a b?c d", "mysql2://h/a%20b?c d"),
+            ("postgres://u:p@[::1]:5432/d", "postgres://u:p@[::1]:5432/d"),
+            ("postgres://h1:1,h2:2/d", "postgres://h1:1,h2:2/d"),
+            ("postgres://u:p^@h/d", nil), ("postgres://u:p#w@h/d", nil), ("postgres://u:p%zz@h/d", nil),
+            ("postgres://u:p[1]@h/d", nil), ("postgres://h:port/d", nil), ("postgres://u:pé@h/d", nil),
             ("redis://h", nil), ("http://h", nil), ("postgres", nil), ("", nil), ("://h", nil),
             ("postgres://h/\\ndb", nil),
         ] as [(String, String?)])

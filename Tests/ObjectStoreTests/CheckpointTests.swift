@@ -1,5 +1,6 @@
-import Glibc
+import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import ObjectStore
@@ -109,5 +110,31 @@ struct CheckpointTests {
         // Once before its folder is made, and once after.
         #expect(renames.withLock { $0["objects/z/1"] } == 2)
         try await store.close()
+    }
+
+    @Test("What was replaced or deleted is soon in no file, though nothing is written any more")
+    func age() async throws {
+        try await withTemporaryDirectory { directory in
+            var options = FilesystemObjectStore.Options()
+            options.segmentAge = .milliseconds(20)
+            let store = try FilesystemObjectStore(root: directory, options: options, logger: .quiet)
+            for name in ["replaced", "deleted"] {
+                try await store.put(ObjectKey(name), Array("a secret word".utf8), if: .always)
+            }
+            try await store.sync()
+            #expect(try Self.files(with: "a secret word", in: directory) > 0)
+            try await store.put(ObjectKey("replaced"), Array("nothing".utf8), if: .always)
+            try await store.delete(ObjectKey("deleted"), ifVersion: nil)
+            try await store.sync()
+            try await waitUntil("it is gone") { try Self.files(with: "a secret word", in: directory) == 0 }
+            #expect(try await store.get(ObjectKey("replaced")).bytes == Array("nothing".utf8))
+            try await store.close()
+        }
+    }
+
+    private static func files(with text: String, in directory: String) throws -> Int {
+        try FileManager.default.subpathsOfDirectory(atPath: directory).count { name in
+            FileManager.default.contents(atPath: "\(directory)/\(name)")?.range(of: Data(text.utf8)) != nil
+        }
     }
 }

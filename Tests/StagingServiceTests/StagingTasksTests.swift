@@ -153,7 +153,7 @@ struct StagingTasksTests {
 
     /// Tasks over a store, run until the body has ended.
     private static func with<Result: Sendable>(
-        _ store: MemoryObjectStore, limit: Int = 2,
+        _ store: any ObjectStore, limit: Int = 2,
         _ body: (StagingTasks, TestRunner) async throws -> Result
     ) async throws -> Result {
         let runner = TestRunner()
@@ -249,6 +249,134 @@ struct StagingTasksTests {
             await #expect(throws: StagingError.unknown(guid: "x")) { try await tasks.cancel("x", by: "cc") }
             _ = try await tasks.begin("next", try Self.request(), by: "cc")
             try await waitUntil("the next runs") { runner.began == ["runs", "next"] }
+        }
+    }
+
+    @Test("An outcome that a step reports is the task's, and what runs or waits for it ends")
+    func completing() async throws {
+        try await Self.with(MemoryObjectStore(), limit: 1) { tasks, runner in
+            for guid in ["runs", "waits"] { _ = try await tasks.begin(guid, try Self.request(), by: "cc") }
+            try await waitUntil("one runs") { runner.began == ["runs"] }
+            for guid in ["waits", "runs"] {
+                #expect(try await tasks.complete(guid, .staged(Self.droplet)).state == .staged)
+                #expect(try await tasks.complete(guid, .staged(Self.droplet)).droplet == Self.droplet)
+                await #expect(throws: StagingError.decided(guid: guid)) { try await tasks.complete(guid, .cancelled) }
+            }
+            await #expect(throws: StagingError.unknown(guid: "x")) { try await tasks.complete("x", .cancelled) }
+            _ = try await tasks.begin("next", try Self.request(), by: "cc")
+            try await waitUntil("the next runs") { runner.began == ["runs", "next"] }
+            #expect(try await tasks.find("runs").state == .staged)
+        }
+    }
+
+    @Test("Operators see what runs, some of what waits, and what ended last, also after a restart")
+    func recent() async throws {
+        let store = MemoryObjectStore()
+        try await Self.with(store, limit: 1) { tasks, runner in
+            for number in 0..<30 { _ = try await tasks.begin("t\(number)", try Self.request(), by: "cc") }
+            for number in 0..<25 { runner.end("t\(number)", .staged(Self.droplet)) }
+            try await waitUntil("the 26th runs") { runner.began.last == "t25" }
+            let recent = try await tasks.recent()
+            #expect(recent.filter { $0.state == .running }.map(\.guid) == ["t25"])
+            #expect(Set(recent.filter { $0.state == .queued }.map(\.guid)) == ["t26", "t27", "t28", "t29"])
+            #expect(
+                Set(recent.filter { $0.state == .staged }.map(\.guid)) == Set((5..<25).map { "t\($0)" }))
+        }
+        try await Self.with(store, limit: 1) { tasks, _ in
+            try await waitUntil("what ended is known again") {
+                try await tasks.recent().count { $0.state == .staged } == StagingTasks.shown
+            }
+        }
+    }
+
+    @Test(
+        "A report is what an upload step says, and nothing else",
+        arguments: [
+            (
+                #"{"failed":false,"result":"{}","droplet":{"digest":"sha256:\#(String(repeating: "0", count: 64))","size":1}}"#,
+                true
+            ),
+            (#"{"failed":true,"failure_reason":"no"}"#, true), (#"{"failed":true}"#, true), ("[]", false),
+            ("{}", false), (#"{"failed":false}"#, false),
+            (#"{"failed":false,"result":"{}","droplet":{"digest":"x","size":1}}"#, false),
+            (
+                #"{"failed":false,"result":"[","droplet":{"digest":"sha256:\#(String(repeating: "0", count: 64))","size":1}}"#,
+                false
+            ),
+        ])
+    func reports(text: String, isOne: Bool) throws {
+        #expect((StagingOutcome(report: try JSONValue(parsing: text)) != nil) == isOne)
+    }
+
+    @Test(
+        "A reason that ends with an exit code of the build says what failed",
+        arguments: [
+            ("exit status 222", StagingFailure.ID.nothingDetected), ("code: 223", .compile), ("224", .release),
+            ("225", .other), ("the droplet can't be sent", .other), ("", .other),
+        ])
+    func reasons(reason: String, id: StagingFailure.ID) throws {
+        guard case .failed(let failure) = StagingOutcome(report: ["failed": true, "failure_reason": .string(reason)])
+        else { throw CancellationError() }
+        #expect(failure.id == id && !failure.message.isEmpty)
+    }
+
+    @Test("A store that is full, or loses answers, for a while costs no outcome", arguments: ["full", "unknown"])
+    func fullStore(_ kind: String) async throws {
+        let failures = Mutex(0)
+        @Sendable func fails(_ operation: ObjectOperation, _ key: ObjectKey?) -> Bool {
+            guard operation == .put, key?.text == "staging/tasks/t" else { return false }
+            return failures.withLock { left in
+                guard left > 0 else { return false }
+                left -= 1
+                return true
+            }
+        }
+        let store = InstrumentedObjectStore(
+            MemoryObjectStore(),
+            fault: { (operation, key) throws(ObjectStoreError) in
+                if kind == "full", fails(operation, key) { throw .full }
+            }, loss: { kind == "unknown" && fails($0, $1) ? .lost : .given })
+        try await Self.with(store, limit: 1) { tasks, runner in
+            _ = try await tasks.begin("first", try Self.request(), by: "cc")
+            try await waitUntil("the first runs") { runner.began == ["first"] }
+            _ = try await tasks.begin("t", try Self.request(), by: "cc")
+            // Its beginning can't be written, and later its outcome can't.
+            failures.withLock { $0 = 5 }
+            runner.end("first", .staged(Self.droplet))
+            try await waitUntil("it runs") { runner.began == ["first", "t"] }
+            failures.withLock { $0 = 5 }
+            runner.end("t", .staged(Self.droplet))
+            try await Self.wait("t", .staged, tasks)
+            #expect(failures.withLock { $0 } < 5)
+            #expect(try await tasks.find("t").attempts == 1)
+            // The place is free again.
+            _ = try await tasks.begin("next", try Self.request(), by: "cc")
+            try await waitUntil("the next runs") { runner.began.last == "next" }
+        }
+    }
+
+    @Test("A process whose store is full for good ends all the same, and the next one has the task")
+    func fullForGood() async throws {
+        let isFull = Mutex(false)
+        let memory = MemoryObjectStore()
+        let store = InstrumentedObjectStore(
+            memory,
+            fault: { (operation, _) throws(ObjectStoreError) in
+                if operation == .put, isFull.withLock({ $0 }) { throw .full }
+            })
+        try await Self.with(store, limit: 1) { tasks, runner in
+            _ = try await tasks.begin("t", try Self.request(), by: "cc")
+            try await waitUntil("it runs") { runner.began == ["t"] }
+            isFull.withLock { $0 = true }
+            runner.end("t", .staged(Self.droplet))
+            try await waitUntil("the outcome was tried to be written") {
+                (store.statistics[.put]?.failures ?? 0) >= 2
+            }
+            #expect(try await tasks.find("t").state == .running)
+        }
+        try await Self.with(memory, limit: 1) { tasks, runner in
+            runner.end("t", .staged(Self.droplet))
+            try await Self.wait("t", .staged, tasks)
         }
     }
 
@@ -371,7 +499,7 @@ struct StagingTasksTests {
             (#"{"lifecycle_data":{}}"#, "app_bits_download_uri"),
             (#"{"lifecycle_data":{"app_bits_download_uri":"u"}}"#, "droplet_upload_uri"),
             (
-                #"{"lifecycle_data":{"app_bits_download_uri":"u","droplet_upload_uri":"v","buildpacks":[]}}"#,
+                #"{"lifecycle_data":{"app_bits_download_uri":"u","droplet_upload_uri":"v","buildpacks":[{"name":"x"}]}}"#,
                 "buildpacks"
             ),
             (

@@ -222,6 +222,13 @@ extension LifecycleRule {
         },
     ]
 
+    static let removing: [LifecycleRule] = [
+        LifecycleRule(
+            "directories that the last one removes are empty in the droplet",
+            [FakeBuildpack("b", skipsDetect: true, ["finalize": "rm -rf $3 $5 $3/../logs", "release": releases])]
+        ).with { $0.hasFiles = ["deps", "profile.d", "logs", "tmp"] }
+    ]
+
     static let failing: [LifecycleRule] = [
         LifecycleRule(
             "the last one's supply fails",
@@ -334,6 +341,18 @@ extension LifecycleRule {
                 FakeBuildpack("b", skipsDetect: true, ["finalize": "exit 0", "release": releases]),
             ]
         ).with { $0.commands = ["web": "from release", "worker": "from Procfile", "x": "a"] },
+        LifecycleRule(
+            "a process and a sidecar of one type in one launch.yml",
+            [
+                FakeBuildpack(
+                    "b", skipsDetect: true,
+                    [
+                        "finalize":
+                            "printf 'processes:\\n- {type: web, command: serve}\\n- {type: web, command: aside,"
+                            + " platforms: {cloudfoundry: {sidecar_for: [worker]}}}\\n' > $3/$4/launch.yml"
+                    ])
+            ]
+        ).with { $0.commands = ["web": "serve"] },
         LifecycleRule(
             "no web process is a warning", app: ["Procfile": "worker: w\n"],
             [FakeBuildpack("b", ["detect": "exit 0", "compile": "exit 0", "release": "echo '--- {}'"])]

@@ -8,7 +8,8 @@ import Testing
 struct LifecycleTests {
     @Test(
         "keeps to its rules",
-        arguments: LifecycleRule.detecting + LifecycleRule.supplying + LifecycleRule.failing + LifecycleRule.processes)
+        arguments: LifecycleRule.detecting + LifecycleRule.supplying + LifecycleRule.removing + LifecycleRule.failing
+            + LifecycleRule.processes)
     func rules(_ rule: LifecycleRule) async throws {
         try await withBuildWorld { world in
             try await world.write(app: rule.app, buildpacks: rule.buildpacks)

@@ -148,6 +148,7 @@ public struct AccessTable: Sendable {
 
     private static let staging = [
         Row("POST", "/stage/:guid", .role(.stage)),
+        .signable("PUT", "/stage/:guid/completed", .role(.stage)),
         Row("GET", "/stage/:guid", .role(.stage)),
         Row("GET", "/stage/:guid/log", .role(.stage)),
         Row("DELETE", "/stage/:guid", .role(.stage)),

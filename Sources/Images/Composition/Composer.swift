@@ -85,26 +85,32 @@ public enum ComposerFormat: Int, Hashable, Sendable {
     case v1 = 1
     /// Like format 1, with the label `org.cloudfoundry.buildpacks`.
     case v2 = 2
-}
+    /// Like format 1, with the label where the droplet's upload said what buildpacks made it; the base's name is that of
+    /// the registry as well, or left out where nobody has said how the registry is called.
+    case v3 = 3
 
-extension DropletContent {
-    /// The format of new images of this droplet. Only one whose upload said what buildpacks made it has the second, so
-    /// that the images of all others stay what they are.
-    var format: ComposerFormat { staged.isEmpty ? .v1 : .v2 }
+    /// The format of new images.
+    public static let newest = v3
 }
 
 /// Makes an image's documents from a recipe and a droplet: a pure function.
 ///
-/// Nothing in them comes from a clock, a guid, a host or an upload, but for the buildpacks that the droplet's record has
-/// of its first upload.
+/// Nothing in them comes from a clock, a guid or an upload, but for the buildpacks that the droplet's record has of its
+/// first upload; the registry's name is the recipe's.
 public func compose(_ recipe: Recipe, _ droplet: DropletContent) -> ComposedImage {
-    let formats = Formats1And2(recipe: recipe)
-    switch recipe.format {
-    case .v1: return formats.image(of: droplet)
-    case .v2:
-        // Also an empty list, so that no image is of both formats.
-        let buildpacks = JSONValue.array(droplet.staged.map(\.json)).canonicalText
-        return formats.image(of: droplet, adding: ["org.cloudfoundry.buildpacks": buildpacks])
+    let formats = Formats1To3(recipe: recipe)
+    let base = "cistern/\(recipe.stack):\(recipe.version)"
+    let buildpacks = [
+        "org.cloudfoundry.buildpacks": JSONValue.array(droplet.staged.map(\.json)).canonicalText
+    ]
+    return switch recipe.format {
+    case .v1: formats.image(of: droplet, base: base)
+    // Also an empty list, so that no image is of both formats.
+    case .v2: formats.image(of: droplet, base: base, adding: buildpacks)
+    case .v3:
+        formats.image(
+            of: droplet, base: recipe.registry.map { "\($0)/\(base)" },
+            adding: droplet.staged.isEmpty ? [:] : buildpacks)
     }
 }
 
@@ -114,12 +120,12 @@ public func composeBase(_ recipe: Recipe) -> ComposedImage { composeBase(recipe,
 /// The same, in the given family of media types.
 func composeBase(_ recipe: Recipe, _ family: MediaTypeFamily) -> ComposedImage {
     switch recipe.format {
-    case .v1, .v2: Formats1And2(recipe: recipe).base(family)
+    case .v1, .v2, .v3: Formats1To3(recipe: recipe).base(family)
     }
 }
 
-/// Formats 1 and 2. Released: only comments may change.
-private struct Formats1And2 {
+/// Formats 1 to 3. Released: their bytes stay.
+private struct Formats1To3 {
     let recipe: Recipe
 
     private static let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -144,17 +150,18 @@ private struct Formats1And2 {
         return document(pieces(recipe.base), family, created: created, execution: execution, metadata: metadata)
     }
 
-    func image(of droplet: DropletContent, adding labels: [String: String] = [:]) -> ComposedImage {
+    /// - Parameter base: the base image's reference; nil: the image does not name it.
+    func image(of droplet: DropletContent, base name: String?, adding labels: [String: String] = [:]) -> ComposedImage {
         let created = max(recipe.rootfsCreated, droplet.newestEntry).rfc3339
-        let metadata = [
+        var metadata = [
             "org.opencontainers.image.created": created,
             "org.opencontainers.image.version": droplet.digest.hex,
-            "org.opencontainers.image.base.name": "cistern/\(recipe.stack):\(recipe.version)",
             // Always the OCI manifest's digest, so that both families share one config.
             "org.opencontainers.image.base.digest": base(.oci).manifestDigest.description,
             "org.cloudfoundry.stack": recipe.stack.text,
             "org.cloudfoundry.rootfs-version": recipe.version.text,
         ].merging(labels) { $1 }
+        metadata["org.opencontainers.image.base.name"] = name
         let execution = ImageConfig.Execution(
             user: "2000:2000",
             environment: [

@@ -27,14 +27,18 @@ public struct Recipe: Hashable, Sendable {
     public let lifecycle: LayerReference
     /// Layers on top of the droplet's that turn an older rootfs into this version.
     public let delta: [LayerReference]
+    /// How nodes and clients called the registry when the recipe was made, HOST[:PORT]; nil if nobody had said that, and
+    /// before format 3. It stays, so that an image is the same after the registry has got another name.
+    public let registry: String?
     /// The hexadecimal SHA-256 of the canonical form.
     public let id: String
 
     public init(
         format: ComposerFormat, stack: StackName, version: VersionName, architecture: Architecture,
         family: MediaTypeFamily, rootfs: [LayerReference], base: [LayerReference]? = nil, rootfsCreated: Timestamp,
-        shell: String, lifecycle: LayerReference, delta: [LayerReference] = []
+        shell: String, lifecycle: LayerReference, delta: [LayerReference] = [], registry: String? = nil
     ) {
+        self.registry = registry
         self.format = format
         self.stack = stack
         self.version = version
@@ -53,6 +57,7 @@ public struct Recipe: Hashable, Sendable {
             "shell": .string(shell), "stack": .string(stack.text), "version": .string(version.text),
         ]
         if self.base != rootfs { json["base"] = .array(self.base.map(\.json)) }
+        if let registry { json["registry"] = .string(registry) }
         self.bytes = JSONValue.object(json).canonicalBytes
         self.id = Digest.of(bytes).hex
     }
@@ -94,6 +99,7 @@ extension Recipe: Record {
         let base = json["base"]?.elements(LayerReference.init(json:))
         self.init(
             format: format, stack: stack, version: version, architecture: architecture, family: family, rootfs: rootfs,
-            base: base, rootfsCreated: Timestamp(seconds: created), shell: shell, lifecycle: lifecycle, delta: delta)
+            base: base, rootfsCreated: Timestamp(seconds: created), shell: shell, lifecycle: lifecycle, delta: delta,
+            registry: json["registry"]?.string)
     }
 }

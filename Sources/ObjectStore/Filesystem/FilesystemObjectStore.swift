@@ -9,6 +9,9 @@ public final class FilesystemObjectStore: ObjectStore {
     public struct Options: Sendable {
         /// A journal segment's size in bytes.
         public var segmentBytes = 8 << 20
+        /// For how long changes go into one segment. So what was replaced or deleted, a secret for example, is in no
+        /// file soon after.
+        public var segmentAge = Duration.seconds(60)
         /// How many full segments may wait until their changes are in the tree; with so many, new changes wait.
         public var segments = 4
         /// The size of the reserve file that is removed when the disk is full, in bytes; 0 for no reserve.

@@ -1,3 +1,5 @@
+import Runtime
+
 /// Appends to the journal. Only the flusher uses it.
 ///
 /// After a failed write or flush nothing more is appended to that segment: the kernel may have dropped its dirty
@@ -14,6 +16,8 @@ struct JournalWriter {
         let firstFrame: UInt64
         let file: Int32
         let size: Int
+        /// On the monotonic clock, in nanoseconds.
+        let begun: Int64
         var offset = 0
         var lastSequence: UInt64?
     }
@@ -93,9 +97,12 @@ struct JournalWriter {
         }
         let size = max(segmentBytes, size)
         let file = try files.open(StorePaths.segment(nextFrame), .create)
-        segment = Segment(firstFrame: nextFrame, file: file, size: size)
+        segment = Segment(firstFrame: nextFrame, file: file, size: size, begun: SystemClock.monotonic())
         try files.allocate(file, size: Int64(size))
     }
+
+    /// When the current segment, if anything is in it, was begun: nanoseconds on the monotonic clock.
+    var begun: Int64? { segment?.lastSequence == nil ? nil : segment?.begun }
 
     private static func frames(of records: ArraySlice<JournalRecord>) -> [(range: Range<Int>, size: Int)] {
         var frames: [(range: Range<Int>, size: Int)] = []

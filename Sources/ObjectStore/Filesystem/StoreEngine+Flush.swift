@@ -3,9 +3,15 @@ import Runtime
 
 /// The flusher: the one thread that writes the queue to the journal and flushes it, for all waiting callers at once.
 extension StoreEngine {
-    private var flushDelay: Int64 {
-        let (seconds, attoseconds) = options.flushDelay.components
+    private static func nanoseconds(_ duration: Duration) -> Int64 {
+        let (seconds, attoseconds) = duration.components
         return seconds * 1_000_000_000 + attoseconds / 1_000_000_000
+    }
+
+    private enum Step {
+        case write(Batch)
+        /// The segment is old.
+        case seal
     }
 
     private struct Batch {
@@ -34,12 +40,24 @@ extension StoreEngine {
 
     func flushLoop(_ journal: JournalWriter) {
         var journal = journal
-        while let batch = nextBatch() {
-            do throws(FileSystemError) {
-                try write(batch, to: &journal)
-                hasFlushed(batch)
-            } catch {
-                hasFailed(batch, error)
+        let age = Self.nanoseconds(options.segmentAge)
+        while let step = nextStep(sealing: journal.begun.map { $0 + age }) {
+            switch step {
+            case .seal:
+                journal.seal { (sealed) in
+                    monitor.withLock { state in
+                        state.sealed.append(sealed)
+                        state.needsPass = true
+                    }
+                }
+                monitor.wake(Signal.applier)
+            case .write(let batch):
+                do throws(FileSystemError) {
+                    try write(batch, to: &journal)
+                    hasFlushed(batch)
+                } catch {
+                    hasFailed(batch, error)
+                }
             }
         }
         journal.seal { (sealed) in monitor.withLock { $0.sealed.append(sealed) } }
@@ -53,14 +71,17 @@ extension StoreEngine {
         monitor.wake(Signal.applier)
     }
 
-    private func nextBatch() -> Batch? {
-        monitor.wait(for: Signal.flusher) { state in
+    /// - Parameter sealing: when the segment is old; nil if there is none.
+    private func nextStep(sealing: Int64?) -> Step? {
+        let flushDelay = Self.nanoseconds(options.flushDelay)
+        return monitor.wait(for: Signal.flusher) { state in
             if state.phase == .abandoned { return .done(nil) }
-            if state.queue.isEmpty { return state.phase == .closing ? .done(nil) : .until(nil) }
+            if let sealing, state.phase != .closing, SystemClock.monotonic() >= sealing { return .done(.seal) }
+            if state.queue.isEmpty { return state.phase == .closing ? .done(nil) : .until(sealing) }
             let due = state.queuedSince + flushDelay
             let isWanted = !state.flushWaiters.isEmpty || !state.roomWaiters.isEmpty || state.phase == .closing
-            guard isWanted || SystemClock.monotonic() >= due else { return .until(due) }
-            return .done(Batch(records: state.queue, sequence: state.lastSequence))
+            guard isWanted || SystemClock.monotonic() >= due else { return .until(min(due, sealing ?? due)) }
+            return .done(.write(Batch(records: state.queue, sequence: state.lastSequence)))
         }
     }
 

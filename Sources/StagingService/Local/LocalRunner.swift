@@ -2,10 +2,26 @@ import CLinux
 import Foundation
 import Glibc
 package import JSON
-import OCI
+package import OCI
 import Staging
 import Synchronization
 import Transfer
+
+/// A buildpack that the server keeps.
+package struct InstalledBuildpack: Sendable {
+    package let key: String
+    package let name: String
+    /// Of its archive.
+    package let digest: Digest
+    /// Writes its archive into a new file.
+    package let write: @Sendable (_ path: String) async throws -> Void
+
+    package init(
+        key: String, name: String, digest: Digest, write: @escaping @Sendable (_ path: String) async throws -> Void
+    ) {
+        (self.key, self.name, self.digest, self.write) = (key, name, digest, write)
+    }
+}
 
 /// What a task needs besides the root filesystem that it builds in.
 package struct StagingTask: Sendable {
@@ -13,6 +29,8 @@ package struct StagingTask: Sendable {
     package let id: String
     /// The variables of `stage-download`, whose secrets no other step sees.
     package var download: [String: JSONValue]
+    /// Buildpacks that the server has, which take the place of `BUILDPACKS`.
+    package var installed: [InstalledBuildpack] = []
     /// Writes the app as a zip into a new file, from which it is downloaded; nil: `DOWNLOAD_URL` says where it is.
     package var makeApp: (@Sendable (_ path: String) throws -> Void)?
     /// Its options besides those that the runner gives.
@@ -123,10 +141,16 @@ package struct LocalRunner: Sendable {
             try makeApp(app)
             variables["DOWNLOAD_URL"] = .string("file://\(seen(place))/app.zip")
         }
+        var options = ["--workspace", seen(place) + "/workspace"] + task.downloadOptions
+        let given = place.transfer + "/given"
+        if !task.installed.isEmpty {
+            variables["BUILDPACKS"] = .array(try await bring(task.installed, into: given, seen(place) + "/given"))
+            options += ["--files", seen(place) + "/given"]
+        }
         try await transfer(
-            "download", programs.download, ["--workspace", seen(place) + "/workspace"] + task.downloadOptions,
-            .object(variables), place, user, task, log)
+            "download", programs.download, options, .object(variables), place, user, task, log)
         unlink(app)
+        try FileTree.remove(given)
         let environment = JSONValue.array(
             task.environment.map { ["name": .string($0.name), "value": .string($0.value)] })
         let path = StagingFiles(workspace: place.transfer + "/workspace").environment
@@ -135,6 +159,25 @@ package struct LocalRunner: Sendable {
             throw SandboxError.system(path, errno)
         }
         chmod(path, 0o644)
+    }
+
+    /// Copies buildpacks to where download finds them, and nobody else puts anything.
+    /// - Returns: what `BUILDPACKS` says of them.
+    private func bring(
+        _ buildpacks: [InstalledBuildpack], into directory: String, _ seen: String
+    ) async throws -> [JSONValue] {
+        guard mkdir(directory, 0o755) == 0 else { throw SandboxError.system(directory, errno) }
+        var list: [JSONValue] = []
+        for (number, buildpack) in buildpacks.enumerated() {
+            let path = "\(directory)/\(number)"
+            try await buildpack.write(path)
+            chmod(path, 0o644)
+            list.append([
+                "key": .string(buildpack.key), "name": .string(buildpack.name), "skip_detect": false,
+                "sha256": .string(buildpack.digest.hex), "url": .string("file://\(seen)/\(number)"),
+            ])
+        }
+        return list
     }
 
     /// The task's directory of transfers as download and upload see it: a uid of their own can't pass the directories
@@ -197,6 +240,9 @@ package struct LocalRunner: Sendable {
         case .timedOut: throw StagingFailure(phase: name, message: "the \(name) took longer than \(Self.transferTime)")
         case .exited(let code):
             log(Array("-----> \(title): failed after \(duration)\n".utf8)[...])
+            if let signal = StagingFailure.signal(code) {
+                throw StagingFailure(phase: name, message: "the \(name) was ended by signal \(signal)", exitCode: code)
+            }
             // Its last line says why, in a sentence that holds no secret, after its own name.
             let line = last.withLock { $0.lines }.last ?? ""
             let reason = line.hasPrefix("stage-\(name): ") ? String(line.dropFirst("stage-\(name): ".count)) : line
@@ -254,11 +300,10 @@ package struct LocalRunner: Sendable {
                 "upload", programs.upload, ["--report", "\(seen(place))/\(report)"] + task.uploadOptions,
                 output: output, task.upload, place, user, task, log)
         }
-        guard let json = Self.json("\(place.transfer)/\(report)"), let text = json["droplet"]?["digest"]?.string,
-            let digest = try? Digest(parsing: text), let size = json["droplet"]?["size"]?.integer,
-            let result = json["result"]?.string.flatMap({ try? JSONValue(parsing: $0) })
-        else { throw StagingFailure(phase: "upload", message: "the upload did not say what it sent") }
-        return .staged(StagedDroplet(digest: digest, size: size, result: result))
+        guard let json = Self.json("\(place.transfer)/\(report)"), let outcome = StagingOutcome(report: json) else {
+            throw StagingFailure(phase: "upload", message: "the upload did not say what it sent")
+        }
+        return outcome
     }
 
     /// What a build said of itself, which may be anything; nil if it can't be read.
@@ -270,7 +315,9 @@ package struct LocalRunner: Sendable {
     }
 
     private static func json(_ path: String) -> JSONValue? {
-        guard let file = try? UploadFile(path: path), file.size <= 8 << 20, let bytes = try? file.bytes() else {
+        guard let file = try? UploadFile(path: path), file.size <= StagingOutcome.maximumReport,
+            let bytes = try? file.bytes()
+        else {
             return nil
         }
         return try? JSONValue(parsing: bytes)

@@ -1,3 +1,4 @@
+package import Bits
 import Blobs
 import Foundation
 import Glibc
@@ -13,6 +14,7 @@ package struct LocalStagingRunner: StagingRunner {
     private let cache: RootfsCache
     private let rootfs: RootfsCatalog
     private let builds: BuildRootfsCatalog
+    private let bits: BitsCatalog
     private let stack: StackName
     private let limits: SandboxLimits
     private let options: [String]
@@ -24,11 +26,12 @@ package struct LocalStagingRunner: StagingRunner {
     ///   - options: for download and upload: where their URLs may lead.
     ///   - authorities: PEM files with authorities that these trust, too.
     package init(
-        runner: LocalRunner, cache: RootfsCache, rootfs: RootfsCatalog, builds: BuildRootfsCatalog, stack: StackName,
+        runner: LocalRunner, cache: RootfsCache, rootfs: RootfsCatalog, builds: BuildRootfsCatalog,
+        bits: BitsCatalog, stack: StackName,
         limits: SandboxLimits, options: [String], authorities: [String]
     ) {
         (self.runner, self.cache, self.rootfs, self.builds) = (runner, cache, rootfs, builds)
-        (self.stack, self.limits, self.options) = (stack, limits, options)
+        (self.bits, self.stack, self.limits, self.options) = (bits, stack, limits, options)
         self.authorities = authorities
     }
 
@@ -44,6 +47,7 @@ package struct LocalStagingRunner: StagingRunner {
             let root = try await cache.use(layer.digest) { path in try await Self.write(try await open(), to: path) }
             var task = StagingTask(id: guid, download: request.download, upload: request.upload)
             task.downloadOptions = options
+            if request.buildpacks == nil { task.installed = try await installed(stack) }
             task.authorities = authorities
             task.uploadOptions = options + ["--form", request.uploadForm]
             task.environment = request.environment.map { ($0.name, $0.value) }
@@ -58,6 +62,24 @@ package struct LocalStagingRunner: StagingRunner {
             return .failed(failure)
         } catch {
             return .failed(StagingFailure(phase: "start", message: "\(error)"))
+        }
+    }
+
+    /// The buildpacks that the server has for a stack.
+    private func installed(_ stack: StackName) async throws -> [InstalledBuildpack] {
+        let bits = bits
+        let buildpacks = try await bits.buildpacks().filter { record in
+            record.buildpack?.isEnabled ?? true && (record.buildpack?.stack ?? stack.text) == stack.text
+        }
+        guard !buildpacks.isEmpty else {
+            throw StagingFailure(
+                phase: "start", id: .nothingDetected,
+                message: "the request names no buildpack, and none is installed for \(stack)")
+        }
+        return buildpacks.map { record in
+            InstalledBuildpack(
+                key: record.name.guid, name: record.buildpack?.name ?? record.name.guid, digest: record.digest
+            ) { path in try await Self.write(try await bits.open(record), to: path) }
         }
     }
 

@@ -10,6 +10,9 @@ struct StagingQueue: Sendable {
     /// How many wait.
     private(set) var count = 0
 
+    /// What waits, in no order of its own.
+    var guids: some Sequence<String> { waiting.values.lazy.joined() }
+
     mutating func add(_ guid: String, space: String) {
         waiting[space, default: []].append(guid)
         count += 1

@@ -152,6 +152,15 @@ package struct StagingRecord: JSONRecord, Hashable {
         return .object(members)
     }
 
+    /// Whether the task has ended with this outcome.
+    func has(_ outcome: StagingOutcome) -> Bool {
+        switch outcome {
+        case .staged(let droplet): state == .staged && self.droplet == droplet
+        case .failed(let failure): state == .failed && self.failure == failure
+        case .cancelled: state == .cancelled
+        }
+    }
+
     /// What clients are told: nothing of the request, and no URL.
     package var document: JSONValue {
         var json: [String: JSONValue] = [

@@ -28,8 +28,8 @@ package struct StagingRequest: Hashable, Sendable {
     let newCache: String?
     let cacheChecksum: String?
     let cacheAlgorithm: String?
-    /// As `stage-download` takes them.
-    let buildpacks: JSONValue
+    /// As `stage-download` takes them; nil: those that the server has for the stack detect.
+    let buildpacks: JSONValue?
 
     struct Variable: Hashable, Sendable {
         let name: String
@@ -52,9 +52,10 @@ package struct StagingRequest: Hashable, Sendable {
         guard let droplet = text(data["droplet_upload_uri"]) else {
             throw Fault(description: "droplet_upload_uri is missing")
         }
-        guard let buildpacks = data["buildpacks"], let items = buildpacks.array, !items.isEmpty,
-            items.allSatisfy({ text($0["url"]) != nil })
-        else { throw Fault(description: "buildpacks is no list of buildpacks with a url each") }
+        let buildpacks = data["buildpacks"] ?? .null
+        guard buildpacks == .null || buildpacks.array?.allSatisfy({ text($0["url"]) != nil }) == true else {
+            throw Fault(description: "buildpacks is no list of buildpacks with a url each")
+        }
         var variables: [Variable] = []
         for item in json["environment"]?.array ?? [] {
             guard let name = item["name"]?.string, let value = item["value"]?.string, !name.isEmpty,
@@ -78,7 +79,8 @@ package struct StagingRequest: Hashable, Sendable {
             stack = nil
         }
         environment = variables
-        (self.appBits, self.droplet, self.buildpacks) = (appBits, droplet, buildpacks)
+        (self.appBits, self.droplet) = (appBits, droplet)
+        self.buildpacks = [.null, []].contains(buildpacks) ? nil : buildpacks
         space = text(json["space_guid"]) ?? text(json["space_name"]) ?? ""
         org = text(json["org_guid"]) ?? text(json["org_name"]) ?? ""
         app = text(json["app_guid"]) ?? ""
@@ -93,7 +95,8 @@ package struct StagingRequest: Hashable, Sendable {
 
     /// The variables of `stage-download`.
     var download: [String: JSONValue] {
-        var variables: [String: JSONValue] = ["DOWNLOAD_URL": .string(appBits), "BUILDPACKS": buildpacks]
+        var variables: [String: JSONValue] = ["DOWNLOAD_URL": .string(appBits)]
+        variables["BUILDPACKS"] = buildpacks
         variables["BUILDPACK_CACHE_DOWNLOAD_URI"] = oldCache.map { .string($0) }
         variables["BUILDPACK_CACHE_CHECKSUM"] = cacheChecksum.map { .string($0) }
         variables["BUILDPACK_CACHE_CHECKSUM_ALGORITHM"] = cacheAlgorithm.map { .string($0) }

@@ -16,29 +16,6 @@ package protocol StagingRunner: Sendable {
     ) async -> StagingOutcome
 }
 
-/// Why a task could not be taken, found or ended.
-package enum StagingError: Error, Hashable, RecordFailure, CustomStringConvertible {
-    case invalid(String)
-    case unknown(guid: String)
-    /// It has ended, and its guid can't be used again.
-    case ended(guid: String)
-    /// As many tasks wait as may.
-    case tooMany
-    case record(RecordError)
-
-    package init(_ error: RecordError) { self = .record(error) }
-
-    package var description: String {
-        switch self {
-        case .invalid(let reason): reason
-        case .unknown(let guid): "there is no staging task \(guid)"
-        case .ended(let guid): "the staging task \(guid) has ended already: another staging needs another guid"
-        case .tooMany: "too many staging tasks wait: try again later"
-        case .record: "the staging task's record can't be read or written"
-        }
-    }
-}
-
 /// Staging tasks: taken in as records, run in turn, each with one outcome that is told to who asked for it.
 ///
 /// A task's state is its record, changed by compare-and-swap: the outcome is written before anybody is told, and what is
@@ -63,9 +40,8 @@ package final class StagingTasks: Sendable {
 
     /// How often a task is begun at the most.
     static let maximumAttempts: Int64 = 3
-    /// Outcomes that are told at the same time.
-    private static let tellers = 8
-
+    /// How many tasks that wait, and how many that have ended, are shown among operations.
+    static let shown = 20
     private enum Job: Sendable {
         case look
         case tell(guid: String)
@@ -74,12 +50,16 @@ package final class StagingTasks: Sendable {
     private struct State {
         var queue = StagingQueue()
         var logs: [String: TaskLog] = [:]
-        var running: [String: Task<Void, Never>] = [:]
+        var running: [String: Task<StagingOutcome?, Never>] = [:]
+        /// Tasks whose outcome is being written.
+        var ending: [String: Task<Void, Never>] = [:]
         /// Tasks whose outcome is being told.
         var told: Set<String> = []
         /// Running tasks that somebody wants to end.
         var unwanted: Set<String> = []
         var runningCount = 0
+        /// Those that ended last, the last one first.
+        var ended: [String] = []
         var isStopping = false
     }
 
@@ -89,12 +69,11 @@ package final class StagingTasks: Sendable {
 
     private let records: RecordStore<StagingError>
     private let runner: any StagingRunner
-    private let client: TaskClient
+    private let teller: OutcomeTeller
     private let limits: Limits
     private let now: @Sendable () -> Int64
     private let logger: Logger
     private let state = Mutex(State())
-    private let telling = Limiter(StagingTasks.tellers)
     private let jobs: AsyncStream<Job>
     private let work: AsyncStream<Job>.Continuation
 
@@ -107,7 +86,7 @@ package final class StagingTasks: Sendable {
     ) {
         records = RecordStore(store, unreadable: unreadable)
         self.runner = runner
-        self.client = client
+        teller = OutcomeTeller(records, client, limits, now, logger)
         self.limits = limits
         self.now = now
         self.logger = logger
@@ -167,6 +146,39 @@ package final class StagingTasks: Sendable {
         if wasWaiting { try await end(guid, .cancelled, TaskLog()) }
     }
 
+    /// Takes the outcome that a task's step reports; whatever else runs for the task is ended. The same report again
+    /// changes nothing.
+    /// - Throws: `.unknown`, `.decided`, `.record`.
+    package func complete(_ guid: String, _ outcome: StagingOutcome) async throws(StagingError) -> StagingRecord {
+        var record = try await find(guid)
+        if !record.state.isFinal {
+            let log = state.withLock { $0.logs[guid] } ?? TaskLog()
+            try await end(guid, outcome, log)
+            let task = state.withLock { state in
+                _ = state.queue.remove(guid, space: record.space)
+                return state.running[guid]
+            }
+            task?.cancel()
+            record = try await find(guid)
+        }
+        guard record.has(outcome) else { throw .decided(guid: guid) }
+        return record
+    }
+
+    /// What an operator looks at: what runs, the first of what waits, and what ended last, the newest first.
+    package func recent() async throws(StagingError) -> [StagingRecord] {
+        let guids = state.withLock { state in
+            Array(state.running.keys) + state.queue.guids.prefix(Self.shown) + state.ended
+        }
+        var found: [String: StagingRecord] = [:]
+        for guid in guids {
+            if let record = try await records.readable(try key(guid), as: StagingRecord.self)?.value {
+                found[guid] = record
+            }
+        }
+        return found.values.sorted { ($0.created, $0.guid) > ($1.created, $1.guid) }
+    }
+
     /// What a task printed so far.
     package enum Log: Sendable {
         /// It has not ended: more may come.
@@ -205,7 +217,7 @@ package final class StagingTasks: Sendable {
                 case .tell(let guid):
                     guard state.withLock({ $0.told.insert(guid).inserted }) else { continue }
                     group.addTask {
-                        await self.tell(guid)
+                        await self.teller.tell(guid)
                         self.state.withLock { _ = $0.told.remove(guid) }
                     }
                 }
@@ -217,11 +229,12 @@ package final class StagingTasks: Sendable {
 
     /// Ends what runs, for a process that is about to end: it is queued again by the next one.
     package func stop() {
-        let running = state.withLock { state in
+        let (running, ending) = state.withLock { state in
             state.isStopping = true
-            return Array(state.running.values)
+            return (Array(state.running.values), Array(state.ending.values))
         }
         for task in running { task.cancel() }
+        for task in ending { task.cancel() }
         work.finish()
     }
 
@@ -250,14 +263,18 @@ package final class StagingTasks: Sendable {
     private func load() async {
         do {
             var waiting: [StagingRecord] = []
+            var ended: [(Int64, String)] = []
             try await records.forEach(StagingRecord.prefix) { (key) throws(StagingError) in
                 guard let record = try await records.readable(key, as: StagingRecord.self)?.value else { return }
                 if !record.state.isFinal {
                     waiting.append(record)
-                } else if record.delivery?.state == .pending {
-                    work.yield(.tell(guid: record.guid))
+                } else {
+                    ended.append((record.ended ?? 0, record.guid))
+                    if record.delivery?.state == .pending { work.yield(.tell(guid: record.guid)) }
                 }
             }
+            let last = ended.sorted { $0 > $1 }.prefix(Self.shown).map(\.1)
+            state.withLock { $0.ended = Array(($0.ended + last).prefix(Self.shown)) }
             for record in waiting.sorted(by: { ($0.created, $0.guid) < ($1.created, $1.guid) }) { enqueue(record) }
             try await prune()
         } catch {
@@ -274,22 +291,37 @@ package final class StagingTasks: Sendable {
             return state.isStopping || state.unwanted.contains(guid)
         }
         if isUnwanted { task.cancel() }
-        await withTaskCancellationHandler {
+        let outcome = await withTaskCancellationHandler {
             await task.value
         } onCancel: {
             task.cancel()
         }
+        if let outcome {
+            // A task of its own: what ends the attempt, a user for example, does not end the writing.
+            let ending = Task {
+                _ = await insist(guid) { () throws(StagingError) in try await end(guid, outcome, log) }
+            }
+            let isStopping = state.withLock { state in
+                state.ending[guid] = ending
+                return state.isStopping
+            }
+            if isStopping { ending.cancel() }
+            await ending.value
+        }
+        log.close()
         state.withLock { state in
             state.running[guid] = nil
+            state.ending[guid] = nil
             state.unwanted.remove(guid)
             state.runningCount -= 1
             state.queue.end(space: space)
         }
     }
 
-    private func attempt(_ guid: String, _ log: TaskLog) async {
-        do throws(StagingError) {
-            let started = try await records.update(
+    /// - Returns: the task's outcome; nil if it has one already, or the process ends before there is one.
+    private func attempt(_ guid: String, _ log: TaskLog) async -> StagingOutcome? {
+        let started = await insist(guid) { () throws(StagingError) in
+            try await records.update(
                 try key(guid), as: StagingRecord.self
             ) { (found) throws(StagingError) -> RecordChange<StagingRecord> in
                 guard var record = found?.value, !record.state.isFinal else { return .keep }
@@ -298,28 +330,45 @@ package final class StagingTasks: Sendable {
                 record.attempts += 1
                 return .write(record)
             }
-            guard let record = started?.value, !record.state.isFinal else {
-                state.withLock { $0.logs[guid] = nil }
-                return log.close()
+        }
+        guard let started else { return state.withLock { $0.unwanted.contains(guid) } ? .cancelled : nil }
+        guard let record = started?.value, !record.state.isFinal else {
+            state.withLock { $0.logs[guid] = nil }
+            return nil
+        }
+        guard record.attempts <= Self.maximumAttempts else {
+            let message = "the server ended while the task ran, \(Self.maximumAttempts) times"
+            return .failed(StagingFailure(phase: "start", message: message))
+        }
+        guard let json = record.request, let request = try? StagingRequest(json) else {
+            return .failed(StagingFailure(phase: "start", message: "the task's request can't be read"))
+        }
+        let outcome = await runner.run(guid, request) { log.add($0) }
+        let (isStopping, isUnwanted) = state.withLock { ($0.isStopping, $0.unwanted.contains(guid)) }
+        // Ended by the server's end, not by a user: the next server begins it again.
+        return outcome == .cancelled && isStopping && !isUnwanted ? nil : outcome
+    }
+
+    /// Changes a task's record, again until the store takes the change: a full disk, for example, may have room later.
+    /// - Returns: nil if the caller's task is cancelled before, or the record is none.
+    private func insist<Value>(
+        _ guid: String, _ change: () async throws(StagingError) -> Value
+    ) async -> Value? {
+        var pause = limits.firstPause
+        while true {
+            do throws(StagingError) { return try await change() } catch {
+                let isLasting =
+                    switch error {
+                    case .record(.store), .record(.contended): false
+                    default: true
+                    }
+                logger.error(
+                    "a staging task's state can't be written",
+                    metadata: ["guid": "\(guid)", "reason": "\(error)", "again": "\(!isLasting)"])
+                if isLasting { return nil }
             }
-            guard record.attempts <= Self.maximumAttempts else {
-                let message = "the server ended while the task ran, \(Self.maximumAttempts) times"
-                return try await end(guid, .failed(StagingFailure(phase: "start", message: message)), log)
-            }
-            guard let json = record.request, let request = try? StagingRequest(json) else {
-                let failure = StagingFailure(phase: "start", message: "the task's request can't be read")
-                return try await end(guid, .failed(failure), log)
-            }
-            let outcome = await runner.run(guid, request) { log.add($0) }
-            let (isStopping, isUnwanted) = state.withLock { ($0.isStopping, $0.unwanted.contains(guid)) }
-            // Ended by the server's end, not by a user: the next server begins it again.
-            if outcome == .cancelled, isStopping, !isUnwanted { return log.close() }
-            try await end(guid, outcome, log)
-        } catch {
-            log.close()
-            logger.error(
-                "a staging task's outcome can't be written: the next start takes it up",
-                metadata: ["guid": "\(guid)", "reason": "\(error)"])
+            guard (try? await Task.sleep(for: pause)) != nil else { return nil }
+            pause = min(pause * 2, limits.longestPause)
         }
     }
 
@@ -335,10 +384,13 @@ package final class StagingTasks: Sendable {
                 logger.warning("a staging task's log can't be kept", metadata: ["guid": "\(guid)"])
             }
         }
+        var isFirst = false
         let stored = try await records.update(
             try key(guid), as: StagingRecord.self
         ) { (found) throws(StagingError) -> RecordChange<StagingRecord> in
+            isFirst = false
             guard var record = found?.value, !record.state.isFinal else { return .keep }
+            isFirst = true
             let callback = record.request.flatMap { try? StagingRequest($0) }?.callback
             record.ended = now()
             record.request = nil
@@ -360,8 +412,11 @@ package final class StagingTasks: Sendable {
             return .write(record)
         }
         try await records.sync()
-        state.withLock { $0.logs[guid] = nil }
-        guard let record = stored?.value else { return }
+        state.withLock { state in
+            state.logs[guid] = nil
+            state.ended = Array(([guid] + state.ended.filter { $0 != guid }).prefix(Self.shown))
+        }
+        guard isFirst, let record = stored?.value else { return }
         logger.notice(
             "staging ended",
             metadata: [
@@ -373,65 +428,6 @@ package final class StagingTasks: Sendable {
 
     private static func error(_ id: StagingFailure.ID, _ message: String) -> JSONValue {
         ["error": ["id": .string(id.rawValue), "message": .string(message)]]
-    }
-
-    // MARK: Telling
-
-    /// Tells an outcome, again until the controller has it, refuses it, or a day is over.
-    private func tell(_ guid: String) async {
-        var pause = limits.firstPause
-        while !Task.isCancelled {
-            do throws(StagingError) {
-                let record = try await find(guid)
-                guard let delivery = record.delivery, delivery.state == .pending, let url = delivery.url else { return }
-                let (state, text) = await send(delivery.body, to: url)
-                if Task.isCancelled, state == .pending { return }
-                let isTooLate = now() - (record.ended ?? 0) > limits.patience
-                try await records.update(
-                    try key(guid), as: StagingRecord.self
-                ) { (found) throws(StagingError) -> RecordChange<StagingRecord> in
-                    guard var record = found?.value, record.delivery?.state == .pending else { return .keep }
-                    record.delivery?.attempts += 1
-                    record.delivery?.last = text
-                    let final = state == .pending && isTooLate ? .abandoned : state
-                    record.delivery?.state = final
-                    if final != .pending { record.delivery?.url = nil }
-                    return .write(record)
-                }
-                try await records.sync()
-                if state != .pending || isTooLate {
-                    let level: Logger.Level = state == .delivered ? .info : .error
-                    logger.log(level: level, "staging told", metadata: ["guid": "\(guid)", "answer": "\(text)"])
-                    return
-                }
-            } catch {
-                if case .unknown = error { return }
-                logger.warning(
-                    "a staging's outcome is not told yet", metadata: ["guid": "\(guid)", "reason": "\(error)"])
-            }
-            try? await Task.sleep(for: pause)
-            pause = min(pause * 2, limits.longestPause)
-        }
-    }
-
-    /// Sends a completion once.
-    private func send(_ body: JSONValue, to url: String) async -> (StagingRecord.Delivery.State, String) {
-        do {
-            let url = try TransferURL(url)
-            try await telling.run(cancelled: CancellationError()) {
-                try await client.post(body, to: url)
-            }
-            return (.delivered, "delivered")
-        } catch let error as TransferFailure {
-            // The controller refuses a completion after the task's final state: an earlier one has arrived.
-            if error.kind == .refused, error.description.contains("InvalidRequest") {
-                return (.delivered, "it had been delivered before")
-            }
-            let isFinal = [.refused, .forbidden, .invalid, .notFound].contains(error.kind)
-            return (isFinal ? .abandoned : .pending, error.description)
-        } catch {
-            return (.pending, "interrupted")
-        }
     }
 
     // MARK: Keeping

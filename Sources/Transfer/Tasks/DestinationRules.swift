@@ -102,8 +102,28 @@ package struct DestinationRules: Sendable {
     let allowedHosts: Set<AllowedHost>
     /// Whether http is as good as https.
     let allowsPlain: Bool
-    /// Whether `file:` URLs and paths are read: only where the one who asks has the machine's files anyway.
-    let allowsFiles: Bool
+    /// Which `file:` URLs and paths are read.
+    package enum Files: Hashable, Sendable {
+        case none
+        /// Those in this directory, where nobody but who began the step has put any.
+        case inside(String)
+        /// All, for those who have the machine's files anyway.
+        case all
+
+        /// Whether the file may be read that has this absolute path.
+        func allow(_ path: String) -> Bool {
+            switch self {
+            case .none: false
+            case .inside(let directory):
+                path.split(separator: "/", omittingEmptySubsequences: false).last.map {
+                    !["", ".", ".."].contains($0) && path == "\(directory)/\($0)"
+                } ?? false
+            case .all: true
+            }
+        }
+    }
+
+    let files: Files
     private let resolve: Resolver
 
     /// Finds the addresses of a name that is no address.
@@ -111,12 +131,12 @@ package struct DestinationRules: Sendable {
     package typealias Resolver = @Sendable (_ host: String) async throws -> [IPAddress]
 
     package init(
-        allowedHosts: Set<AllowedHost> = [], allowsPlain: Bool = false, allowsFiles: Bool = false,
+        allowedHosts: Set<AllowedHost> = [], allowsPlain: Bool = false, files: Files = .none,
         resolve: @escaping Resolver = systemResolver
     ) {
         self.allowedHosts = allowedHosts
         self.allowsPlain = allowsPlain
-        self.allowsFiles = allowsFiles
+        self.files = files
         self.resolve = resolve
     }
 

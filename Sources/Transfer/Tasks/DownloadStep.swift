@@ -186,10 +186,10 @@ package struct DownloadStep: Sendable {
     }
 
     private func localPath(_ url: TransferURL) throws(TransferFailure) -> String {
-        guard client.rules.allowsFiles else {
+        guard let path = url.filePath else { throw TransferFailure(.forbidden, "\(url): the path is not well encoded") }
+        guard client.rules.files.allow(path) else {
             throw TransferFailure(.forbidden, "\(url): files of this machine are not read; --allow-files allows it")
         }
-        guard let path = url.filePath else { throw TransferFailure(.forbidden, "\(url): the path is not well encoded") }
         return path
     }
 

@@ -68,7 +68,9 @@ package struct StepArguments: Sendable {
 
     /// The client that the common options ask for.
     /// - Throws: `TransferFailure`, `.invalid`.
-    package func client(_ variables: TaskVariables, allowsFiles: Bool = false) throws(TransferFailure) -> TaskClient {
+    package func client(
+        _ variables: TaskVariables, files: DestinationRules.Files = .none
+    ) throws(TransferFailure) -> TaskClient {
         var hosts: Set<DestinationRules.AllowedHost> = []
         for text in all("--allow-host") {
             guard let host = DestinationRules.AllowedHost(text) else {
@@ -80,7 +82,7 @@ package struct StepArguments: Sendable {
         if let seconds = try number("--time-limit") { times.whole = .seconds(min(seconds, 86400 * 7)) }
         return TaskClient(
             rules: DestinationRules(
-                allowedHosts: hosts, allowsPlain: has("--allow-http"), allowsFiles: allowsFiles),
+                allowedHosts: hosts, allowsPlain: has("--allow-http"), files: files),
             trust: try variables.trust(authorities: all("--ca")), times: times)
     }
 }

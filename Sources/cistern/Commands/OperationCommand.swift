@@ -113,7 +113,7 @@ extension ServerClient {
         var operation = first
         var pause = Duration.milliseconds(20)
         var unreachable: ContinuousClock.Instant?
-        while operation.state == .running {
+        while operation.state == .queued || operation.state == .running {
             bar.show(operation.progress)
             try await Task.sleep(for: pause)
             pause = min(pause * 3 / 2, .seconds(1))
@@ -152,7 +152,7 @@ extension Operation {
         switch state {
         case .done: return try Report(json: report.json)
         case .cancelled: throw CommandError("the \(kind) was cancelled by \(cancelledBy ?? "somebody")")
-        case .failed, .interrupted, .running:
+        case .failed, .interrupted, .queued, .running:
             let verb = state == .failed ? "failed" : "was interrupted"
             throw CommandError("the \(kind) \(verb): \(failure?.error ?? "no reason given")")
         }
@@ -160,7 +160,7 @@ extension Operation {
 
     /// What the operation works on, as in `cflinuxfs4 2`.
     var what: String {
-        ["stack", "from", "version"].compactMap { parameters[$0] }.joined(separator: " ")
+        ["stack", "from", "version", "app"].compactMap { parameters[$0] }.joined(separator: " ")
     }
 }
 

@@ -7,7 +7,6 @@ import OCI
 import OperatorModel
 import Rootfs
 import StagingService
-import Synchronization
 import Transfer
 
 struct StageCommand: AsyncParsableCommand {
@@ -94,12 +93,8 @@ struct StageCommand: AsyncParsableCommand {
             programs: try StepPrograms(in: StagingPlace.programs), directory: place.tasks, bundles: place.bundles,
             users: geteuid() == 0 ? HostUsers() : nil, isolatesTransfers: false, isExclusive: false)
         let task = try await task(guid, rootfs, client, connection)
-        let endsLine = Mutex(true)
-        let outcome = await runner.run(task, in: root.path) { bytes in
-            writeToStandardError(bytes)
-            endsLine.withLock { $0 = bytes.last == UInt8(ascii: "\n") }
-        }
-        if !endsLine.withLock({ $0 }) { writeToStandardError("\n") }
+        let display = BuildDisplay()
+        let outcome = await display.watch { await runner.run(task, in: root.path) { display.show($0) } }
         switch outcome {
         case .cancelled: throw CommandError("the staging was cancelled; nothing of it is left")
         case .failed(let failure):

@@ -1,3 +1,4 @@
+import Bits
 import Foundation
 import Glibc
 import Logging
@@ -47,7 +48,7 @@ extension Server {
     /// - Throws: `CommandError` where builds could not be kept apart from this machine: that says what is missing.
     func makeStaging(
         _ store: any ObjectStore, _ unreadable: UnreadableRecords, _ rootfs: RootfsCatalog,
-        _ builds: BuildRootfsCatalog, _ logger: Logger
+        _ builds: BuildRootfsCatalog, _ bits: BitsCatalog, _ logger: Logger
     ) throws -> StagingTasks? {
         guard let staging = settings.staging else { return nil }
         func refuse(_ reason: String) -> CommandError {
@@ -76,7 +77,7 @@ extension Server {
             store: store, unreadable: unreadable,
             runner: LocalStagingRunner(
                 runner: runner, cache: RootfsCache(directory: place + "/rootfs"), rootfs: rootfs, builds: builds,
-                stack: settings.defaultStack, limits: staging.limits,
+                bits: bits, stack: settings.defaultStack, limits: staging.limits,
                 options: staging.options, authorities: authorities),
             client: client, limits: limits, now: SystemClock.now, logger: logger)
     }

@@ -85,7 +85,7 @@ struct Server {
         let images = DerivedImages(
             droplets: droplets, rootfs: rootfs, recipes: try await RecipeStore(store: store, unreadable: unreadable),
             lifecycle: layers,
-            deltas: settings.deltas, signingKeys: settings.signingKeys)
+            deltas: settings.deltas, signingKeys: settings.signingKeys, registry: settings.publicAddress)
 
         let registry = Registry(store: store, blobs: blobs, quotas: quotas, now: SystemClock.now)
         let uploads = UploadSessions(registry: registry)
@@ -101,7 +101,7 @@ struct Server {
         let bitsUploads = BitsUploads(
             catalog: bits, operations: operations, listener: try settings.controller(), now: SystemClock.now,
             logger: logger)
-        let staging = try makeStaging(store, unreadable, rootfs, builds, logger)
+        let staging = try makeStaging(store, unreadable, rootfs, builds, bits, logger)
         let background = BackgroundExecutor(threads: 2)
         let work = StoreMaintenance(
             operations: operations,
@@ -117,13 +117,18 @@ struct Server {
             RegistryAPI(
                 images: images, registry: registry, uploads: uploads, blobs: blobs, redirects: settings.redirects
             ).routes)
+        let stagingRoutes = StagingAPI(tasks: staging).routes
         routes.add(
-            BitsAPI(droplets: droplets, uploads: bitsUploads, signer: signer, settings: settings.bits(memory)).routes)
-        routes.add(StagingAPI(tasks: staging).routes)
+            BitsAPI(
+                droplets: droplets, uploads: bitsUploads, signer: signer, settings: settings.bits(memory),
+                elsewhere: stagingRoutes
+            ).routes)
+        routes.add(stagingRoutes)
         routes.add(
             OperatorAPI(
                 rootfs: rootfs, builds: builds, droplets: droplets, images: images, pins: pins, retention: retention,
-                operations: operations, work: work, settings: settings.operators(trust: directory.trust, memory)
+                operations: operations, others: staging.map { StagingOperations(tasks: $0) }, work: work,
+                settings: settings.operators(trust: directory.trust, memory)
             ).routes)
 
         let server = HTTPServer(

@@ -130,3 +130,73 @@ final class ProgressBar: Sendable {
         if state.withLock({ $0.isDrawn }) { writeToStandardError("\r\u{1B}[K") }
     }
 }
+
+/// Writes a build's log to standard error as it comes; on a terminal with a last line that says what has been under way
+/// for how long.
+final class BuildDisplay: Sendable {
+    private struct State {
+        /// The title of what is under way, and when it began.
+        var phase: (title: String, begun: ContinuousClock.Instant)?
+        /// The beginning of the last line of the log, which has not ended.
+        var line: [UInt8] = []
+        var endsLine = true
+        var isDrawn = false
+    }
+
+    private static let mark = "-----> "
+    private static let maximumTitle = 60
+
+    private let isTerminal = isatty(STDERR_FILENO) == 1
+    private let state = Mutex(State())
+
+    func show(_ bytes: ArraySlice<UInt8>) {
+        state.withLock { state in
+            Self.erase(&state)
+            writeToStandardError(bytes)
+            for byte in bytes {
+                if byte == UInt8(ascii: "\n") {
+                    Self.endLine(&state)
+                } else if state.line.count < Self.mark.utf8.count + Self.maximumTitle {
+                    state.line.append(byte)
+                }
+            }
+            state.endsLine = (bytes.last ?? UInt8(ascii: "\n")) == UInt8(ascii: "\n")
+        }
+    }
+
+    private static func endLine(_ state: inout State) {
+        let line = String(decoding: state.line, as: UTF8.self)
+        state.line.removeAll(keepingCapacity: true)
+        guard line.hasPrefix(mark) else { return }
+        let title = line.dropFirst(mark.count)
+        let hasEnded = title.contains(": done in ") || title.contains(": failed after ")
+        state.phase = hasEnded ? nil : (printable(String(title)), .now)
+    }
+
+    private static func erase(_ state: inout State) {
+        if state.isDrawn { writeToStandardError("\r\u{1B}[K") }
+        state.isDrawn = false
+    }
+
+    /// Runs work and, on a terminal, shows each second for how long its phase has lasted.
+    func watch<Value: Sendable>(_ work: @escaping @Sendable () async -> Value) async -> Value {
+        let ticks = isTerminal ? Task { while (try? await Task.sleep(for: .seconds(1))) != nil { draw() } } : nil
+        let value = await work()
+        ticks?.cancel()
+        await ticks?.value
+        state.withLock { state in
+            Self.erase(&state)
+            if !state.endsLine { writeToStandardError("\n") }
+        }
+        return value
+    }
+
+    private func draw() {
+        state.withLock { state in
+            guard state.endsLine, let phase = state.phase else { return }
+            state.isDrawn = true
+            let seconds = (ContinuousClock.now - phase.begun).components.seconds
+            writeToStandardError("\r\u{1B}[K       \(phase.title), for \(seconds) s")
+        }
+    }
+}

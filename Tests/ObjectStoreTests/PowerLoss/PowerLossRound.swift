@@ -39,6 +39,7 @@ struct PowerLossRound {
 
     private func options(_ random: inout SeededRandom) -> FilesystemObjectStore.Options {
         var options = FilesystemObjectStore.Options()
+        options.segmentAge = [.seconds(600), .microseconds(200)].randomElement(using: &random) ?? .zero
         options.segmentBytes = [16 << 10, 64 << 10].randomElement(using: &random) ?? 0
         options.reserveBytes = 0
         options.pendingObjects = 20

@@ -88,6 +88,7 @@ extension ServerTests {
             Row("POST", "/app_stash/entries", "/app_stash/entries", ["stage", "operator"]),
             Row("POST", "/app_stash/bundles", "/app_stash/bundles", ["stage", "operator"]),
             Row("POST", "/stage/:guid", "/stage/a", ["stage", "operator"]),
+            Row("PUT", "/stage/:guid/completed", "/stage/a/completed", ["stage", "operator"]),
             Row("GET", "/stage/:guid", "/stage/a", ["stage", "operator"]),
             Row("GET", "/stage/:guid/log", "/stage/a/log", ["stage", "operator"]),
             Row("DELETE", "/stage/:guid", "/stage/a", ["stage", "operator"]),

@@ -1,5 +1,6 @@
 import Foundation
 import JSON
+import OCI
 import TestSupport
 import Testing
 
@@ -112,6 +113,37 @@ extension ServerTests {
                     shown["image"]?.string == "registry.example:5000/cloudfoundry/app:\(droplet.sha256)")
                 let prepull = try await world.client.get("/api/v1/rootfs/tiny/1/prepull", as: "operator")
                 #expect(prepull.text.contains("\"registry.example:5000/cistern/tiny"), "\(prepull.text)")
+            }
+        }
+
+        @Test("Images name their base by the public address; those from before it keep their bytes")
+        func baseName() async throws {
+            try await withTemporaryDirectory { directory in
+                let data = directory + "/data"
+                let droplet = Droplet("base-name")
+                func manifest(_ world: World, _ reference: String) async throws -> Answer {
+                    try await world.client.get("/v2/cloudfoundry/app/manifests/\(reference)")
+                }
+                func name(_ answer: Answer) -> String? {
+                    answer.json["annotations"]?["org.opencontainers.image.base.name"]?.string
+                }
+                var old = ""
+                try await World.with(data: data, ["--stack", "tiny"]) { world in
+                    try await world.server.importTinyRootfs(version: "1")
+                    try await world.upload(droplet, guid: "app")
+                    let answer = try await manifest(world, droplet.sha256)
+                    #expect(answer.status == 200 && name(answer) == nil)
+                    old = Digest.of(answer.body).description
+                }
+                let arguments = ["--stack", "tiny", "--public-address", "registry.example:5000"]
+                try await World.with(data: data, arguments) { world in
+                    let answer = try await manifest(world, droplet.sha256)
+                    #expect(name(answer) == "registry.example:5000/cistern/tiny:1")
+                    #expect(Digest.of(try await manifest(world, old).body).description == old)
+                    let base = try await world.client.get("/v2/cistern/tiny/manifests/1")
+                    let digest = answer.json["annotations"]?["org.opencontainers.image.base.digest"]?.string
+                    #expect(digest == Digest.of(base.body).description)
+                }
             }
         }
 

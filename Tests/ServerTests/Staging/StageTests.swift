@@ -188,6 +188,23 @@ extension ServerTests {
             }
         }
 
+        @Test("On a terminal a last line says for how long a phase has lasted, and is gone at the end")
+        func progress() async throws {
+            try await Self.with { app in
+                let pack = try Self.pack(app, compile: "sleep 2.2")
+                let cistern = try Programs.path(of: "cistern")
+                let words = app.arguments(nil, ["--guid", "slow", "-b", pack]).map { "'\($0)'" }
+                // script(1) gives the command a terminal.
+                let command = "\(cistern) \(words.joined(separator: " "))"
+                let result = try await run(
+                    "script", ["--quiet", "--return", "--command", command, "/dev/null"],
+                    environment: app.world.server.commandLineEnvironment())
+                #expect(result.status == 0, "\(result.output)")
+                #expect(result.output.contains("Compile pack, for 1 s\r\u{1B}[K"), "\(result.output)")
+                #expect(result.output.split(separator: "\u{1B}[K").last?.contains("pack, for") == false)
+            }
+        }
+
         @Test("A stack's build rootfs is taken if it has one, of the current version or the one that is named")
         func buildRootfs() async throws {
             try await Self.with { app in
@@ -279,13 +296,14 @@ extension ServerTests {
         func hostile(mode: String, message: String?) async throws {
             let files = ["hostile-mode": "\(mode)\n/out\n/recipe_workspace/environment.json\n", "index.html": "x"]
             try await Self.with(files) { app in
-                // One of them prints as much as it may.
+                // One of them prints as much as it may, for which it has the time on a busy machine, too.
+                let seconds = mode == "print-without-end" ? "300" : "5"
                 let staged = try await run(
                     "cistern",
                     app.arguments(
                         nil,
                         [
-                            "--guid", "hostile", "-b", Self.buildpack("hostile"), "--detect", "--time-limit", "5",
+                            "--guid", "hostile", "-b", Self.buildpack("hostile"), "--detect", "--time-limit", seconds,
                             "--disk", "64", "--memory", "256",
                         ]), environment: app.world.server.commandLineEnvironment(), outputLimit: 64 << 20)
                 // What does no harm to others may end either way; that it ended says its last line.

@@ -9,7 +9,7 @@ extension ServerTests {
     struct StagingServiceTests {
         private static let settings = [
             "--stack", "tiny", "--staging-runner", "local", "--staging-allow-hosts", "127.0.0.1",
-            "--staging-allow-http", "true",
+            "--staging-allow-http", "true", "--staging-tasks", "1",
         ]
 
         private static func with<Result>(_ body: (World) async throws -> Result) async throws -> Result {
@@ -47,28 +47,49 @@ extension ServerTests {
         }
 
         private static func stage(
-            _ world: World, _ guid: String, buildpack: String, callback: String? = nil, port: Int? = nil
+            _ world: World, _ guid: String, buildpack: String?, callback: String? = nil, port: Int? = nil,
+            app: String? = nil, droplet: String? = nil
         ) async throws -> Answer {
             let client = Client(port: port ?? world.client.port, passwords: world.client.passwords)
-            let data: JSONValue = [
-                "app_bits_download_uri": .string(try await sign(client, "/packages/app", "get")),
-                "droplet_upload_uri": .string(try await sign(client, "/droplets/drop-\(guid)?stack=tiny", "put")),
-                "buildpacks": [
+            let ownApp = try await sign(client, "/packages/app", "get")
+            let ownDroplet = try await sign(client, "/droplets/drop-\(guid)?stack=tiny", "put")
+            var data: [String: JSONValue] = [
+                "app_bits_download_uri": .string(app ?? ownApp), "droplet_upload_uri": .string(droplet ?? ownDroplet),
+            ]
+            if let buildpack {
+                data["buildpacks"] = [
                     [
                         "name": .string(buildpack), "key": .string(buildpack), "skip_detect": true,
                         "url": .string(try await sign(client, "/buildpacks/\(buildpack)", "get")),
                     ]
-                ],
-            ]
+                ]
+            }
             var request: [String: JSONValue] = [
                 "app_guid": "app", "space_guid": "space", "memory_mb": 256, "disk_mb": 128,
                 "environment": [["name": "GREETING", "value": "hello"]],
-                "lifecycle": ["buildpack_lifecycle": data],
+                "lifecycle": ["buildpack_lifecycle": .object(data)],
             ]
             request["completion_callback"] = callback.map { .string($0) }
             return try await world.client.send(
                 "POST", "/stage/\(guid)", as: "operator", ["Content-Type": "application/json"],
                 body: JSONValue.object(request).canonicalBytes)
+        }
+
+        /// Installs a buildpack that does not end.
+        private static func hangingBuildpack(_ world: World) async throws -> String {
+            try await withTemporaryDirectory { directory in
+                try FileManager.default.createDirectory(
+                    atPath: directory + "/pack/bin", withIntermediateDirectories: true)
+                let compile = directory + "/pack/bin/compile"
+                try Data("#!/bin/sh\nsleep 1000\n".utf8).write(to: URL(fileURLWithPath: compile))
+                chmod(compile, 0o755)
+                try await runSuccessfully(
+                    "python3", ["-c", "import shutil; shutil.make_archive('../hanging', 'zip')"],
+                    directory: directory + "/pack")
+                let upload = try await world.server.cistern(["buildpack", "upload", directory + "/hanging.zip"])
+                try #require(upload.status == 0, "\(upload)")
+                return "hanging"
+            }
         }
 
         private static func end(_ world: World, _ guid: String) async throws -> JSONValue {
@@ -106,6 +127,92 @@ extension ServerTests {
             }
         }
 
+        @Test("Without buildpacks in the request those that are installed for the stack detect, in their order")
+        func installed() async throws {
+            try await Self.with { world in
+                // `static` detects an app with an index.html; `compile`, which would fail, comes later.
+                for (name, query) in [("static", "position=1"), ("compile", "position=2"), ("other", "stack=other")] {
+                    let bits = try await world.client.get(
+                        "/buildpacks/\(name == "other" ? "compile" : name)", as: "operator")
+                    let answer = try await world.client.send(
+                        "PUT", "/buildpacks/\(name)?\(query)", as: "operator", body: bits.body)
+                    try #require(answer.status == 201, "\(answer)")
+                }
+                #expect(try await Self.stage(world, "detected", buildpack: nil).status == 202)
+                let task = try await Self.end(world, "detected")
+                #expect(task["state"] == "staged", "\(task)")
+                let metadata = task["result"]?["lifecycle_metadata"]
+                #expect(metadata?["buildpack_key"] == "static", "\(task)")
+                // Which archive it was is known as well as for one that was fetched.
+                let hash = try #require(task["droplet"]?["digest"]?.string).replacing("sha256:", with: "")
+                let droplet = try await world.client.get("/api/v1/droplets/drop-detected/\(hash)", as: "operator")
+                let archive = try await world.client.get("/buildpacks/static/metadata", as: "operator").json["sha256"]
+                let source = droplet.json["buildpacks"]?.array?.first?["source"]?.string
+                #expect(source == "sha256:\(archive?.string ?? "")", "\(droplet)")
+            }
+        }
+
+        @Test("Tasks are operations: an operator sees what waits, runs and has ended, and cancels it")
+        func operations() async throws {
+            try await Self.with { world in
+                // One task runs at a time, and the second one waits for it.
+                let hanging = try await Self.hangingBuildpack(world)
+                for guid in ["first", "second"] {
+                    #expect(try await Self.stage(world, guid, buildpack: hanging).status == 202)
+                }
+                try await waitUntil("the first runs") {
+                    try await world.client.get("/stage/first", as: "operator").json["state"] == "running"
+                }
+                let list = try await world.server.cistern(["operation", "list"])
+                let lines = list.output.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
+                #expect(lines.first { $0.first == "first" }?.prefix(3) == ["first", "staging", "running"], "\(list)")
+                #expect(lines.first { $0.first == "second" }?.prefix(3) == ["second", "staging", "queued"], "\(list)")
+                for guid in ["second", "first"] {
+                    let cancelled = try await world.server.cistern(["operation", "cancel", guid])
+                    #expect(cancelled.output == "staging \(guid) is cancelled", "\(cancelled)")
+                }
+                let again = try await world.server.cistern(["operation", "cancel", "first"])
+                #expect(again.status == 1 && again.errors.contains("operation first has ended"), "\(again)")
+                #expect(try await Self.stage(world, "third", buildpack: "compile").status == 202)
+                _ = try await Self.end(world, "third")
+                let shown = try await world.server.cistern(["operation", "show", "third"])
+                #expect(shown.output.contains("failed") && shown.output.contains("failure"), "\(shown)")
+            }
+        }
+
+        @Test("A step that runs elsewhere reports the outcome by a URL that is signed for that task alone")
+        func completed() async throws {
+            try await Self.with { world in
+                let hanging = try await Self.hangingBuildpack(world)
+                for guid in ["mine", "other"] {
+                    #expect(try await Self.stage(world, guid, buildpack: hanging).status == 202)
+                }
+                let url = try #require(URL(string: try await Self.sign(world.client, "/stage/mine/completed", "put")))
+                let path = url.path + "?" + (url.query(percentEncoded: true) ?? "")
+                func report(_ path: String, _ reason: String, _ guid: String = "mine") async throws -> Answer {
+                    let body: JSONValue = [
+                        "task_guid": .string(guid), "failed": true, "failure_reason": .string(reason), "result": "",
+                        "annotation": "{}", "created_at": 1,
+                    ]
+                    return try await world.client.send("PUT", path, as: nil, body: body.canonicalBytes)
+                }
+                #expect(try await report("/stage/mine/completed", "x").status == 401)
+                #expect(try await report(path.replacing("mine", with: "other"), "x").status == 403)
+                #expect(try await report(path, "x", "other").status == 400)
+                let told = try await report(path, "the build ended with exit code 223")
+                #expect(told.status == 200, "\(told)")
+                // The same again: its answer may have been lost. Another outcome: the first one stays.
+                #expect(try await report(path, "the build ended with exit code 223").status == 200)
+                #expect(try await report(path, "something else").status == 409)
+                let task = try await Self.end(world, "mine")
+                #expect(task["failure"]?["id"] == "BuildpackCompileFailed", "\(task)")
+                #expect(try await world.client.send("DELETE", "/stage/other", as: "operator").status == 204)
+                // What ran here for it has ended, so that the next one has its turn.
+                #expect(try await Self.stage(world, "next", buildpack: "static").status == 202)
+                #expect(try await Self.end(world, "next")["state"] == "staged")
+            }
+        }
+
         @Test("Killed at any moment, each task has one outcome, and nothing of it is left", arguments: 0..<3)
         func killed(round: Int) async throws {
             try await withTemporaryDirectory { directory in
@@ -132,6 +239,58 @@ extension ServerTests {
                     #expect(left.isEmpty, "\(left)")
                 }
             }
+        }
+
+        @Test(
+            "A step that is killed fails its task, which says so; nothing of it is left, and the next task runs",
+            arguments: ["download", "build", "upload"])
+        func stepKilled(step: String) async throws {
+            try await Self.with { world in
+                try await ScriptedServer.with({ _, _, connection in connection.stall() }) { server in
+                    // Each step waits for something that does not come.
+                    let stalled = "http://127.0.0.1:\(server.port)/droplets/x"
+                    let buildpack = step == "build" ? try await Self.hangingBuildpack(world) : "static"
+                    let answer = try await Self.stage(
+                        world, "killed", buildpack: buildpack, app: step == "download" ? stalled : nil,
+                        droplet: step == "upload" ? stalled : nil)
+                    #expect(answer.status == 202)
+                    let program = step == "build" ? "/lifecycle/lib/ld.so" : "/stage-\(step)"
+                    let process = try await waitFor("the step runs") {
+                        Self.descendants(of: world.server.process.pid).first { $0.program.hasSuffix(program) }
+                    }
+                    try await Task.sleep(for: .milliseconds(Int.random(in: 0...300)))
+                    kill(process.number, SIGKILL)
+                    let task = try await Self.end(world, "killed")
+                    #expect(task["state"] == "failed" && task["failure"]?["phase"]?.string == step, "\(task)")
+                    #expect(task["failure"]?["message"]?.string == "the \(step) was ended by signal 9", "\(task)")
+                    #expect(try await Self.stage(world, "next", buildpack: "static").status == 202)
+                    #expect(try await Self.end(world, "next")["state"] == "staged")
+                    let left = try FileManager.default.contentsOfDirectory(atPath: world.directory + "/staging/tasks")
+                    #expect(left.isEmpty, "\(left)")
+                    #expect(Self.descendants(of: world.server.process.pid).isEmpty)
+                }
+            }
+        }
+
+        /// The processes that a process has begun, and those that these have begun.
+        private static func descendants(of parent: Int32) -> [(number: Int32, program: String)] {
+            var parents: [Int32: Int32] = [:]
+            var programs: [Int32: String] = [:]
+            for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {
+                guard let number = Int32(name),
+                    let status = try? String(contentsOfFile: "/proc/\(name)/stat", encoding: .utf8),
+                    let line = try? String(contentsOfFile: "/proc/\(name)/cmdline", encoding: .utf8),
+                    // pid (name) state parent
+                    let rest = status.split(separator: ")").last?.split(separator: " "), rest.count > 1
+                else { continue }
+                parents[number] = Int32(rest[1])
+                programs[number] = line.split(separator: "\0").first.map(String.init) ?? ""
+            }
+            func isBelow(_ number: Int32, depth: Int = 0) -> Bool {
+                guard let above = parents[number], depth < 32 else { return false }
+                return above == parent || isBelow(above, depth: depth + 1)
+            }
+            return programs.filter { isBelow($0.key) }.map { ($0.key, $0.value) }
         }
 
         @Test("Where it is off, it says what to set")
