@@ -57,6 +57,22 @@ struct CompositionTests {
     }
 
     @Test(
+        "a program's lifecycle layer is what it always was; one that answers to the name shell has that name, too",
+        arguments: [
+            ("launch 1", "c726467052b7fca8868505693ccce57f3464af542c003650ad140dba71f1e9f9"),
+            (
+                "launch 1: shell [APP_DIR [COMMAND]]",
+                "eac85dc34eccb130050d147146ff5b6cc4e4416e98590045a32247ced58f3760"
+            ),
+        ])
+    func lifecycleLayer(launch: String, diffID: String) async throws {
+        let store = MemoryObjectStore()
+        let blobs = BlobStore(store: store, now: { 1_800_000_000_000_000_000 })
+        let layer = try await LifecycleLayer.install(launch: Array(launch.utf8), in: blobs, store: store).layer
+        #expect(layer.diffID.hex == diffID)
+    }
+
+    @Test(
         "format 3 makes the same bytes for ever", arguments: MediaTypeFamily.allCases, [nil, "registry.example:5000"])
     func golden3(_ family: MediaTypeFamily, _ registry: String?) throws {
         let image = compose(
@@ -107,22 +123,6 @@ struct CompositionTests {
         let label = try labels(.v2, Samples.staged)["org.cloudfoundry.buildpacks"]
         let third = try labels(.v3, Samples.staged)
         #expect(label != nil && third["org.cloudfoundry.buildpacks"] == label)
-    }
-
-    @Test(
-        "a program's lifecycle layer is what it always was; one that answers to the name shell has that name, too",
-        arguments: [
-            ("launch 1", "c726467052b7fca8868505693ccce57f3464af542c003650ad140dba71f1e9f9"),
-            (
-                "launch 1: shell [APP_DIR [COMMAND]]",
-                "eac85dc34eccb130050d147146ff5b6cc4e4416e98590045a32247ced58f3760"
-            ),
-        ])
-    func lifecycleLayer(launch: String, diffID: String) async throws {
-        let store = MemoryObjectStore()
-        let blobs = BlobStore(store: store, now: { 1_800_000_000_000_000_000 })
-        let layer = try await LifecycleLayer.install(launch: Array(launch.utf8), in: blobs, store: store).layer
-        #expect(layer.diffID.hex == diffID)
     }
 
     @Test("format 2 adds the buildpacks' label, and nothing else")
