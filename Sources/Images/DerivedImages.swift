@@ -25,6 +25,12 @@ public final class DerivedImages: Sendable {
         let recipe: String
         /// nil for a base image.
         let droplet: DropletContent?
+
+        /// Two contents of one digest are rare, so what else a content says need not be hashed each time.
+        func hash(into hasher: inout Hasher) {
+            hasher.combine(recipe)
+            hasher.combine(droplet?.digest)
+        }
     }
 
     package let droplets: DropletCatalog
