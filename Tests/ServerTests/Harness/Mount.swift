@@ -28,7 +28,14 @@ struct Mount {
         try await runSuccessfully("mount", ["-o", "loop,errors=remount-ro", directory + "/image", path])
     }
 
-    func detach() async throws { try await runSuccessfully("umount", [path]) }
+    /// Takes it away, and waits until nobody has it any more: another test's sandbox, whose mount namespace is a copy of
+    /// this one's, keeps it for as long as its step runs.
+    func detach(_ directory: String) async throws {
+        try await runSuccessfully("umount", [path])
+        try await waitUntil("the file system is gone", within: .seconds(120)) {
+            try await run("losetup", ["--associated", directory + "/image"]).output.isEmpty
+        }
+    }
 
     /// What the kernel does when the disk fails: everything can be read and nothing written any more.
     func fail() async throws { try await runSuccessfully("mount", ["-o", "remount,abort", path]) }

@@ -128,7 +128,7 @@ extension ServerTests {
                     try? await world.server.kill()
                     throw error
                 }
-                try await mount.detach()
+                try await mount.detach(directory)
                 try await mount.attach(directory)
                 try await World.with(data: data, ["--stack", "tiny"]) { world in
                     try await Self.expectWhole(kept, guid: "kept", world)
