@@ -355,6 +355,44 @@ struct StagingTasksTests {
         }
     }
 
+    @Test("A task whose flush failed runs once it is asked for again; an outcome whose flush failed is told")
+    func failedFlush() async throws {
+        let failures = Mutex(0)
+        let store = InstrumentedObjectStore(
+            MemoryObjectStore(),
+            fault: { (operation, _) throws(ObjectStoreError) in
+                let fails = failures.withLock { left in
+                    guard operation == .sync, left > 0 else { return false }
+                    left -= 1
+                    return true
+                }
+                if fails { throw .full }
+            })
+        try await Self.controller([200]) { server in
+            let request = try Self.request(callback: "http://127.0.0.1:\(server.port)/done")
+            try await Self.with(store, limit: 1) { tasks, runner in
+                failures.withLock { $0 = 1 }
+                await #expect(throws: StagingError.self) { try await tasks.begin("t", request, by: "cc") }
+                _ = try await tasks.begin("t", request, by: "cc")
+                try await waitUntil("it runs") { runner.began == ["t"] }
+                failures.withLock { $0 = 3 }
+                runner.end("t", .staged(Self.droplet))
+                try await waitUntil("it was told") { try await tasks.find("t").delivery?.state == .delivered }
+                #expect(server.requests.count == 1 && runner.began == ["t"])
+
+                for guid in ["runs", "waits"] { _ = try await tasks.begin(guid, try Self.request(), by: "cc") }
+                failures.withLock { $0 = 1 }
+                await #expect(throws: StagingError.self) { try await tasks.cancel("waits", by: "cc") }
+                // The outcome was written all the same: its turn comes, and nothing runs.
+                runner.end("runs", .staged(Self.droplet))
+                try await Self.wait("runs", .staged, tasks)
+                try await Self.wait("waits", .cancelled, tasks)
+                _ = try await tasks.begin("next", try Self.request(), by: "cc")
+                try await waitUntil("the next runs") { runner.began == ["t", "runs", "next"] }
+            }
+        }
+    }
+
     @Test("A process whose store is full for good ends all the same, and the next one has the task")
     func fullForGood() async throws {
         let isFull = Mutex(false)

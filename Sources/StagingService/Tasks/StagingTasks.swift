@@ -102,11 +102,9 @@ package final class StagingTasks: Sendable {
     ) async throws(StagingError) -> StagingRecord {
         guard StagingRecord.isGUID(guid) else { throw .invalid("the guid of a staging task is [A-Za-z0-9._-]{1,200}") }
         guard state.withLock({ $0.queue.count < limits.waiting }) else { throw .tooMany }
-        var isNew = false
         let stored = try await records.update(
             try key(guid), as: StagingRecord.self
         ) { (found) throws(StagingError) -> RecordChange<StagingRecord> in
-            isNew = found == nil
             guard let found else {
                 return .write(StagingRecord(guid: guid, request: request, by: user, created: now()))
             }
@@ -114,10 +112,9 @@ package final class StagingTasks: Sendable {
             return .keep
         }
         guard let record = stored?.value else { throw .unknown(guid: guid) }
-        if isNew {
-            try await records.sync()
-            enqueue(record)
-        }
+        // Also for one that was there: its first request may have failed before this.
+        try await records.sync()
+        enqueue(record)
         return record
     }
 
@@ -143,7 +140,13 @@ package final class StagingTasks: Sendable {
             return (wasWaiting, state.running[guid])
         }
         task?.cancel()
-        if wasWaiting { try await end(guid, .cancelled, TaskLog()) }
+        guard wasWaiting else { return }
+        do throws(StagingError) { try await end(guid, .cancelled, TaskLog()) } catch {
+            // It waits again, so that it is not forgotten.
+            state.withLock { $0.queue.add(guid, space: record.space) }
+            work.yield(.look)
+            throw error
+        }
     }
 
     /// Takes the outcome that a task's step reports; whatever else runs for the task is ended. The same report again
@@ -411,17 +414,20 @@ package final class StagingTasks: Sendable {
             record.delivery = callback.map { .init(state: .pending, url: $0, body: body) }
             return .write(record)
         }
+        guard let record = stored?.value else { return }
+        if isFirst {
+            logger.notice(
+                "staging ended",
+                metadata: [
+                    "guid": "\(guid)", "state": "\(record.state.rawValue)",
+                    "reason": "\(record.failure?.message ?? "")",
+                ])
+        }
         try await records.sync()
         state.withLock { state in
             state.logs[guid] = nil
             state.ended = Array(([guid] + state.ended.filter { $0 != guid }).prefix(Self.shown))
         }
-        guard isFirst, let record = stored?.value else { return }
-        logger.notice(
-            "staging ended",
-            metadata: [
-                "guid": "\(guid)", "state": "\(record.state.rawValue)", "reason": "\(record.failure?.message ?? "")",
-            ])
         if record.delivery?.state == .pending { work.yield(.tell(guid: guid)) }
         try await prune()
     }
