@@ -33,7 +33,7 @@ public struct StagingAPI: Sendable {
             let body = try await request.body(maximum: Int64(StagingOutcome.maximumReport)).collect()
             guard let json = try? JSONValue(parsing: body), let outcome = StagingOutcome(report: json) else {
                 throw StagingError.invalid(
-                    "the body is no report: it has failed, and either failure_reason or result and droplet")
+                    "the body is no report: that has failed with failure_reason, or result and droplet")
             }
             guard [guid, "", nil].contains(json["task_guid"]?.string) else {
                 throw StagingError.invalid("the report is another task's")

@@ -156,3 +156,18 @@ struct TransferURLTests {
         }
     }
 }
+
+@Suite("Files that a task's URLs may name")
+struct DestinationFileTests {
+    @Test(
+        "Of a directory those that lie directly in it",
+        arguments: [
+            ("/given/0", true), ("/given/a b.zip", true), ("/given", false), ("/given/", false), ("/given/.", false),
+            ("/given/..", false), ("/given/../etc/passwd", false), ("/given/sub/0", false), ("/given//0", false),
+            ("/given2/0", false), ("/etc/passwd", false), ("given/0", false), ("", false),
+        ])
+    func inside(path: String, isAllowed: Bool) {
+        #expect(DestinationRules.Files.inside("/given").allow(path) == isAllowed)
+        #expect(DestinationRules.Files.all.allow(path) && !DestinationRules.Files.none.allow(path))
+    }
+}
