@@ -147,6 +147,8 @@ extension StoreEngine {
         }
         // The journal stays for the next start if something could not be applied.
         if isClosing, isApplied { try? dropSegments() }
+        // Whoever waits for the end may unmount the file system, which no open file may keep busy then.
+        files.settle()
         readers.stop()
         writers.stop()
         ownership?.giveUp()
