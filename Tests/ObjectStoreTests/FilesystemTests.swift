@@ -54,6 +54,17 @@ struct FilesystemTests {
         }
     }
 
+    @Test("Nobody gets in beside an owner whose lock file was removed")
+    func removedLock() async throws {
+        try await withTemporaryDirectory { directory in
+            let store = try Self.open(directory)
+            try FileManager.default.removeItem(atPath: directory + "/store/lock")
+            #expect(throws: ObjectStoreError.owned("another process")) { _ = try Self.open(directory) }
+            try await store.close()
+            try await Self.open(directory).close()
+        }
+    }
+
     @Test("What is known of objects survives a restart and a replay of the journal", arguments: [false, true])
     func restart(isClosed: Bool) async throws {
         try await withTemporaryDirectory { directory in

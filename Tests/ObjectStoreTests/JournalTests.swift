@@ -106,6 +106,16 @@ struct JournalTests {
         #expect(throws: ObjectStoreError.self) { _ = try JournalContents(files) }
     }
 
+    @Test("With the loss accepted, what can be read on both sides of damaged frames is there, and what can't is told")
+    func accepted() throws {
+        let files = try Self.disk([[(1, 0), (2, 1), (3, 2)], [(4, 3), (5, 4), (6, 5)]])
+        for (segment, frame) in [(UInt64(1), 2), (4, 1)] { try Self.damage(files, segment: segment, frame: frame) }
+        let journal = try JournalContents(files, acceptsLoss: true)
+        #expect(journal.changes.keys.map(\.text).sorted() == ["k1", "k2", "k4", "k6"])
+        #expect(journal.lost == [3...3, 5...5])
+        #expect(journal.nextFrame == 7)
+    }
+
     @Test("Frames whose flush failed are void once the next segment has them again")
     func void() throws {
         let files = try Self.disk([[(1, 0), (2, 1)], [(2, 1), (3, 2)]])

@@ -21,6 +21,8 @@ public final class FilesystemObjectStore: ObjectStore {
         public var pendingObjects = 8192
         /// How long changes may wait before they are flushed, even if no caller waits for that.
         public var flushDelay = Duration.seconds(1)
+        /// Whether to open a store whose journal has lost what it held, without that.
+        public var acceptsLoss = false
         /// The store's clock: nanoseconds since 1970.
         public var now: @Sendable () -> Int64 = SystemClock.now
 
@@ -30,7 +32,8 @@ public final class FilesystemObjectStore: ObjectStore {
     let engine: StoreEngine
 
     /// Opens a directory, or makes it if it is missing. This takes milliseconds, however many objects there are.
-    /// - Throws: `.owned` if another process has it; `.permission`, `.full`; `.io` if its journal is damaged.
+    /// - Throws: `.owned` if another process has it; `.permission`, `.full`; `.io` if its journal is damaged or
+    ///   missing, unless that is accepted.
     public convenience init(
         root: String, options: Options = Options(), logger: Logger
     ) throws(ObjectStoreError) {

@@ -11,9 +11,15 @@ struct JournalContents {
     /// Whether something follows the last whole frame: the remains of a flush that was interrupted.
     private(set) var hasTornTail = false
 
+    /// Frames that had been durable and can't be read, which was accepted.
+    private(set) var lost: [ClosedRange<UInt64>] = []
+    private let acceptsLoss: Bool
+
     /// Reads all segments, one at a time.
+    /// - Parameter acceptsLoss: whether to leave out frames that can't be read, which are then in `lost`.
     /// - Throws: `.io` if a frame is missing or damaged that had been durable.
-    init(_ files: some FileSystem) throws(ObjectStoreError) {
+    init(_ files: some FileSystem, acceptsLoss: Bool = false) throws(ObjectStoreError) {
+        self.acceptsLoss = acceptsLoss
         let names = try Self.segmentNames(files)
         if let first = names.first { nextFrame = first }
         for (index, name) in names.enumerated() {
@@ -26,45 +32,76 @@ struct JournalContents {
         }
     }
 
+    /// Checks that the frames are there that must be.
+    /// - Throws: `.io` if one is not, unless that is accepted.
+    mutating func check(_ bounds: JournalBounds.Range) throws(ObjectStoreError) {
+        if segments.isEmpty { nextFrame = max(nextFrame, bounds.first) }
+        guard bounds.first <= bounds.last else { return }
+        guard let first = segments.first else {
+            return try lose(bounds.first...bounds.last, of: "the journal")
+        }
+        if first > bounds.first { try lose(bounds.first...first - 1, of: "the journal") }
+        if nextFrame <= bounds.last { try lose(nextFrame...bounds.last, of: StorePaths.segment(bounds.last)) }
+    }
+
+    private mutating func lose(_ frames: ClosedRange<UInt64>, of place: String) throws(ObjectStoreError) {
+        guard acceptsLoss else {
+            throw .io(
+                """
+                the journal is damaged: frame \(frames.lowerBound) of \(place) was durable once and can't be read any \
+                more; restore the store's directory from a backup, or accept that what was last acknowledged is lost \
+                (--accept-loss)
+                """)
+        }
+        lost.append(frames)
+    }
+
     private mutating func read(
         _ bytes: UnsafeRawBufferPointer, segment: UInt64, next: UInt64?
     ) throws(ObjectStoreError) -> Int {
         var offset = 0
         var count = 0
-        // Frames whose flush failed were written again to the next segment, so reading stops at that segment's first
-        // frame.
-        while nextFrame != next, let frame = JournalFrame(UnsafeRawBufferPointer(rebasing: bytes[offset...])),
-            frame.number == nextFrame
-        {
-            for record in frame.records { changes[record.key] = record.change }
-            nextFrame += 1
-            count += 1
-            offset = min(offset + frame.size, bytes.count)
+        while true {
+            // Frames whose flush failed were written again to the next segment, so reading stops at that segment's
+            // first frame.
+            while nextFrame != next, let frame = JournalFrame(UnsafeRawBufferPointer(rebasing: bytes[offset...])),
+                frame.number == nextFrame
+            {
+                for record in frame.records { changes[record.key] = record.change }
+                nextFrame += 1
+                count += 1
+                offset = min(offset + frame.size, bytes.count)
+            }
+            if nextFrame == next { return count }
+            guard let (frame, place) = durableFrame(bytes, from: offset, before: next) else { break }
+            try lose(nextFrame...frame - 1, of: StorePaths.segment(segment))
+            (nextFrame, offset) = (frame, place)
         }
         if let next {
-            guard nextFrame == next else { throw damaged(segment) }
-            return count
-        }
-        // Each frame names the last durable frame at its time. If that is the missing one or a later one, the journal
-        // is damaged.
-        while offset < bytes.count {
-            if let frame = JournalFrame(UnsafeRawBufferPointer(rebasing: bytes[offset...])) {
-                if frame.durable >= nextFrame { throw damaged(segment) }
-                hasTornTail = true
-            } else if bytes[offset] != 0 {
-                hasTornTail = true
-            }
-            offset = min(offset + JournalFrame.blockSize, bytes.count)
+            try lose(nextFrame...max(nextFrame, next - 1), of: StorePaths.segment(segment))
+            nextFrame = next
         }
         return count
     }
 
-    private func damaged(_ segment: UInt64) -> ObjectStoreError {
-        .io(
-            """
-            the journal is damaged: frame \(nextFrame) of \(StorePaths.segment(segment)) was durable once and can't be \
-            read any more; restore the store from a backup, or move that file away and lose what it holds
-            """)
+    /// Finds the next whole frame of a segment that shows `nextFrame`, which is not where it should be, to have been
+    /// durable: the last frame known to be durable, which each names, is that one or a later one.
+    private mutating func durableFrame(
+        _ bytes: UnsafeRawBufferPointer, from start: Int, before next: UInt64?
+    ) -> (number: UInt64, offset: Int)? {
+        var offset = start
+        while offset < bytes.count {
+            if let frame = JournalFrame(UnsafeRawBufferPointer(rebasing: bytes[offset...])) {
+                if frame.durable >= nextFrame, frame.number > nextFrame, next.map({ frame.number < $0 }) ?? true {
+                    return (frame.number, offset)
+                }
+                hasTornTail = hasTornTail || next == nil
+            } else if bytes[offset] != 0 {
+                hasTornTail = hasTornTail || next == nil
+            }
+            offset = min(offset + JournalFrame.blockSize, bytes.count)
+        }
+        return nil
     }
 
     private static func segmentNames(_ files: some FileSystem) throws(ObjectStoreError) -> [UInt64] {

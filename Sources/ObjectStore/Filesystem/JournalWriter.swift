@@ -8,6 +8,8 @@ import Runtime
 struct JournalWriter {
     struct Sealed {
         let firstFrame: UInt64
+        /// The first frame that is not in it nor in an older one.
+        let end: UInt64
         /// All records up to this sequence number are in this segment or in an older one.
         let lastSequence: UInt64
     }
@@ -23,6 +25,7 @@ struct JournalWriter {
     }
 
     private let files: any FileSystem
+    private let bounds: JournalBounds
     private let segmentBytes: Int
     private var segment: Segment?
     private var nextFrame: UInt64
@@ -30,8 +33,9 @@ struct JournalWriter {
     /// A segment without any acknowledged frame; it must be removed before another one of its name is begun.
     private var void: UInt64?
 
-    init(_ files: any FileSystem, segmentBytes: Int, nextFrame: UInt64) {
+    init(_ files: any FileSystem, _ bounds: JournalBounds, segmentBytes: Int, nextFrame: UInt64) {
         self.files = files
+        self.bounds = bounds
         self.segmentBytes = segmentBytes
         self.nextFrame = nextFrame
     }
@@ -64,6 +68,7 @@ struct JournalWriter {
             if begun.offset == 0 {
                 try files.sync(begun.file, dataOnly: false)
                 try files.syncDirectory(StorePaths.journal)
+                try bounds.hasBegun(begun.firstFrame)
             } else {
                 try files.sync(begun.file, dataOnly: true)
             }
@@ -82,7 +87,7 @@ struct JournalWriter {
         guard let segment else { return }
         files.close(segment.file)
         if let lastSequence = segment.lastSequence {
-            seal(Sealed(firstFrame: segment.firstFrame, lastSequence: lastSequence))
+            seal(Sealed(firstFrame: segment.firstFrame, end: nextFrame, lastSequence: lastSequence))
         } else {
             void = segment.firstFrame
         }
@@ -91,6 +96,7 @@ struct JournalWriter {
 
     private mutating func begin(holding size: Int) throws(FileSystemError) {
         if let void {
+            try bounds.willRetract(void)
             try files.removeIfThere(StorePaths.segment(void))
             try files.syncDirectory(StorePaths.journal)
             self.void = nil

@@ -22,6 +22,13 @@ final class LinuxFileSystem: FileSystem {
         }
     }
 
+    /// The store's directory itself, opened once more, for a lock of its own.
+    func openRoot() throws(FileSystemError) -> Int32 {
+        let file = Glibc.openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard file >= 0 else { throw FileSystemError(code: errno, action: "opening the store's directory") }
+        return file
+    }
+
     deinit {
         releaser.stop()
         Glibc.close(root)

@@ -185,6 +185,15 @@ extension StoreEngine {
             throw ObjectStoreError(error)
         }
         do throws(FileSystemError) {
+            if let end = segments.last?.end {
+                let reserves = reservesGivenUp
+                do throws(FileSystemError) {
+                    try bounds.willDrop(before: end)
+                } catch {
+                    guard error.isFull, giveUpReserve(since: reserves) else { throw error }
+                    try bounds.willDrop(before: end)
+                }
+            }
             // The oldest goes first, durably: one that outlived a newer segment would bring back objects which that
             // one deleted.
             for segment in segments {

@@ -29,6 +29,7 @@ final class StoreEngine: Sendable {
     let readers = BlockingPool(name: "store-read", threads: 4)
     let writers = BlockingPool(name: "store-write", threads: 8)
     let ownership: Ownership?
+    let bounds: JournalBounds
     /// Makes names in `tmp` differ from those of earlier processes.
     private let token: String
     private let temporaryNames = Atomic<UInt64>(0)
@@ -46,14 +47,23 @@ final class StoreEngine: Sendable {
         try withStoreErrors { () throws(FileSystemError) in try Self.prepareDirectories(files) }
         try Self.checkTimes(files)
 
-        let journal = try JournalContents(files)
+        var journal = try JournalContents(files, acceptsLoss: options.acceptsLoss)
+        bounds = try Self.bounds(files, &journal, ownership)
+        for lost in journal.lost {
+            logger.critical(
+                "what these frames of the journal held is lost, which was accepted",
+                metadata: ["first": "\(lost.lowerBound)", "last": "\(lost.upperBound)"])
+        }
         if journal.hasTornTail { logger.info("the journal ends in a flush that was cut off; it is left out") }
         try withStoreErrors { () throws(FileSystemError) in
             for segment in journal.empty { try files.removeIfThere(StorePaths.segment(segment)) }
             if !journal.empty.isEmpty { try files.syncDirectory(StorePaths.journal) }
         }
         state.load(journal)
-        state.sealed = journal.segments.map { .init(firstFrame: $0, lastSequence: state.durable) }
+        let ends = journal.segments.dropFirst() + [journal.nextFrame]
+        state.sealed = zip(journal.segments, ends).map { first, end in
+            .init(firstFrame: first, end: end, lastSequence: state.durable)
+        }
         state.needsPass = true
         if case .file(let reserve) = try withStoreErrors({ () throws(FileSystemError) in
             try files.look(at: StorePaths.reserve)
@@ -63,7 +73,7 @@ final class StoreEngine: Sendable {
         let leftovers = try Self.leftovers(files, keeping: state.overlay)
         monitor = Monitor(state, signals: Signal.count)
 
-        let writer = JournalWriter(files, segmentBytes: options.segmentBytes, nextFrame: journal.nextFrame)
+        let writer = JournalWriter(files, bounds, segmentBytes: options.segmentBytes, nextFrame: journal.nextFrame)
         let hasFlusher = SystemThread.start(named: "store-flush") { [self] in flushLoop(writer) }
         let hasApplier = hasFlusher && SystemThread.start(named: "store-apply") { [self] in applyLoop(leftovers) }
         guard hasApplier else {
@@ -75,6 +85,32 @@ final class StoreEngine: Sendable {
     func temporaryName() -> String {
         let number = temporaryNames.wrappingAdd(1, ordering: .relaxed).newValue
         return "\(token)-\(number)"
+    }
+
+    /// Compares the journal with the bounds that were written down for it.
+    /// - Throws: `.io` if it does not hold what it must, unless that is accepted.
+    private static func bounds(
+        _ files: any FileSystem, _ journal: inout JournalContents, _ ownership: Ownership?
+    ) throws(ObjectStoreError) -> JournalBounds {
+        let written = try withStoreErrors { () throws(FileSystemError) in try JournalBounds.read(files) }
+        var isNew = written == nil
+        if ownership?.previousKeptBounds ?? true {
+            if let written { try journal.check(written) }
+        } else {
+            // An earlier version worked on the store since they were written.
+            try withStoreErrors { () throws(FileSystemError) in
+                try files.removeIfThere(StorePaths.bounds)
+                try files.syncDirectory("")
+            }
+            isNew = true
+        }
+        let first = max(1, journal.segments.first ?? journal.nextFrame)
+        let bounds = JournalBounds(files, .init(first: first, last: journal.segments.last ?? 0), isNew: isNew)
+        try withStoreErrors { () throws(FileSystemError) in
+            if !journal.lost.isEmpty { try bounds.write() }
+            try ownership?.sign()
+        }
+        return bounds
     }
 
     private static func prepareDirectories(_ files: any FileSystem) throws(FileSystemError) {

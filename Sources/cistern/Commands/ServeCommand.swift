@@ -18,6 +18,8 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "The directory that holds everything the server keeps.") var data: String
     @Option(help: "A YAML or JSON file with settings.") var config: String?
     @Flag(help: "Print the settings in force and exit.") var printConfig = false
+    @Flag(help: "Start without what a damaged or missing journal of the store held, which is lost then.")
+    var acceptLoss = false
     @Option(
         help: ArgumentHelp(
             "The lifecycle programs for an architecture; without it those beside this program.", valueName: "arch=dir"))
@@ -63,7 +65,8 @@ struct ServeCommand: AsyncParsableCommand {
             return
         }
         try await Server(
-            directory: DataDirectory(path: data), settings: inForce, lifecycle: try LifecyclePrograms(lifecycle)
+            directory: DataDirectory(path: data), settings: inForce, lifecycle: try LifecyclePrograms(lifecycle),
+            acceptsLoss: acceptLoss
         ).run()
     }
 }

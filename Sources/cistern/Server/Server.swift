@@ -27,6 +27,8 @@ struct Server {
     let directory: DataDirectory
     let settings: ServerSettings
     let lifecycle: LifecyclePrograms
+    /// Whether to start though the journal lost what it held.
+    let acceptsLoss: Bool
 
     /// Runs until it is told to stop.
     func run() async throws {
@@ -39,7 +41,9 @@ struct Server {
         let authenticator = try makeAuthenticator()
         let signer = try makeSigner()
         let tls = try makeTLS()
-        let store = try FilesystemObjectStore(root: directory.store, logger: logger)
+        var options = FilesystemObjectStore.Options()
+        options.acceptsLoss = acceptsLoss
+        let store = try FilesystemObjectStore(root: directory.store, options: options, logger: logger)
         do {
             try await serve(store, authenticator, signer, tls, logSink, logger)
             try await store.close()

@@ -171,6 +171,30 @@ extension ServerTests {
             }
         }
 
+        @Test("A journal that went missing after kill -9 is said and refused, until the loss is accepted")
+        func lostJournal() async throws {
+            try await withTemporaryDirectory { directory in
+                let data = directory + "/data"
+                let world = try await World(data: data, arguments: ["--stack", "tiny"])
+                try await world.server.importTinyRootfs()
+                try await world.server.kill()
+                try FileManager.default.removeItem(atPath: data + "/store/journal")
+                let arguments = ["serve", "--data", data, "--listen", "127.0.0.1:0"]
+                let refused = try await run("cistern", arguments, timeout: .seconds(20))
+                #expect(refused.status == 1)
+                #expect(refused.errors.contains("the journal is damaged: frame "), "\(refused.errors)")
+                #expect(refused.errors.contains("(--accept-loss)"), "\(refused.errors)")
+                try await World.with(data: data, ["--stack", "tiny", "--accept-loss"]) { world in
+                    #expect(world.log.contains("is lost, which was accepted"))
+                    try await world.server.importTinyRootfs(version: "2")
+                }
+                try await World.with(data: data, ["--stack", "tiny"]) { world in
+                    let current = try await world.client.get("/api/v1/rootfs/tiny/current", as: "operator")
+                    #expect(current.status == 200)
+                }
+            }
+        }
+
         @Test("An address that is taken is a failure that names it")
         func taken() async throws {
             try await World.with { world in
