@@ -87,7 +87,8 @@ let package = Package(
             name: "Operations", dependencies: ["JSON", "ObjectStore", "Records", logging, metrics],
             swiftSettings: strict),
         .target(
-            name: "Blobs", dependencies: ["JSON", "OCI", "ObjectStore", "Records", logging], swiftSettings: strict),
+            name: "Blobs", dependencies: ["JSON", "OCI", "ObjectStore", "Records", "Runtime", logging],
+            swiftSettings: strict),
         .target(name: "Layers", dependencies: ["Archive", "JSON", "OCI", logging], swiftSettings: strict),
         .target(name: "Packages", dependencies: ["JSON", "OCI", "Runtime"], swiftSettings: strict),
         .target(

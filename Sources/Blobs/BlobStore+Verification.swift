@@ -113,7 +113,7 @@ extension BlobStore {
         }
     }
 
-    private func hash(
+    func hash(
         _ reader: any ObjectReader, _ algorithm: DigestAlgorithm, _ pace: (Int) async throws(BlobError) -> Void
     ) async throws(BlobError) -> Digest {
         var hasher = DigestHasher(algorithm)
@@ -132,7 +132,14 @@ extension BlobStore {
     /// Withholds a damaged blob from readers until it is pushed again. Its bytes stay for inspection.
     /// - Returns: false if the record was changed meanwhile, since it may be whole by now.
     public func quarantine(_ digest: Digest) async throws(BlobError) -> Bool {
-        guard let stored = try await record(of: digest), stored.value.state == .live else { return false }
+        try await quarantine(digest, with: nil)
+    }
+
+    /// - Parameter content: what was found damaged; nil: whatever is there.
+    func quarantine(_ digest: Digest, with content: BlobRecord.Content?) async throws(BlobError) -> Bool {
+        guard let stored = try await record(of: digest), stored.value.state == .live,
+            content == nil || content == stored.value.content
+        else { return false }
         var quarantined = stored.value
         quarantined.state = .quarantined
         return try await records.write(quarantined, at: try BlobRecord.key(digest), if: .version(stored.version)) != nil

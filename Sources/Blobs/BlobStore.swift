@@ -24,6 +24,7 @@ public struct BlobStore: Sendable {
     package let now: @Sendable () -> Int64
     /// Keeps the store's limit and the quotas; nil: there is no limit.
     let quotas: QuotaLedger?
+    private let checks = ContentChecks()
     /// How long content stays that nothing refers to yet, in nanoseconds.
     public let grace: Int64
 
@@ -52,9 +53,11 @@ public struct BlobStore: Sendable {
         return Blob(digest: digest, size: record.size)
     }
 
-    /// Opens a blob.
-    /// - Throws: `.missing`; `.damaged` if the record promises bytes that are not there.
-    public func open(_ digest: Digest) async throws(BlobError) -> OpenBlob {
+    /// Opens a blob. Bytes that are not known to be whole since the start are hashed before; if they are not, the blob is
+    /// quarantined.
+    /// - Parameter isRead: whether the bytes will be read; if not, they are not hashed.
+    /// - Throws: `.missing`; `.damaged` if the bytes are not there or not those of the digest.
+    public func open(_ digest: Digest, isRead: Bool = true) async throws(BlobError) -> OpenBlob {
         let record = try await liveRecord(of: digest)
         let reader: any ObjectReader
         do { reader = try await open(record, of: digest, in: store) } catch .missing { throw .damaged(digest) } catch {
@@ -64,7 +67,40 @@ public struct BlobStore: Sendable {
             await reader.close()
             throw .damaged(digest)
         }
+        do throws(BlobError) {
+            if isRead { try await check(record, reader, digest) }
+        } catch {
+            await reader.close()
+            throw error
+        }
         return OpenBlob(blob: Blob(digest: digest, size: record.size), reader: reader)
+    }
+
+    private func check(_ record: BlobRecord, _ reader: any ObjectReader, _ digest: Digest) async throws(BlobError) {
+        switch record.content {
+        case .inline(let bytes): try await check(bytes, record, digest)
+        case .object(let id):
+            let isWhole = try await checks.isWhole(id) { () throws(BlobError) in
+                try await hash(reader, digest.algorithm) { (_) throws(BlobError) in } == digest
+            }
+            if !isWhole { try await refuse(record, digest) }
+        }
+    }
+
+    /// Checks bytes that were read from the store.
+    private func check(_ bytes: [UInt8], _ record: BlobRecord, _ digest: Digest) async throws(BlobError) {
+        let isWhole =
+            switch record.content {
+            case .inline: digest.matches(bytes)
+            case .object(let id): try await checks.isWhole(id) { () throws(BlobError) in digest.matches(bytes) }
+            }
+        if !isWhole { try await refuse(record, digest) }
+    }
+
+    /// - Throws: `.damaged`, always, once the blob is quarantined.
+    private func refuse(_ record: BlobRecord, _ digest: Digest) async throws(BlobError) {
+        _ = try? await quarantine(digest, with: record.content)
+        throw .damaged(digest)
     }
 
     /// Opens the bytes that a record promises.
@@ -118,7 +154,10 @@ public struct BlobStore: Sendable {
                 // refer to the digest, so the collector must not judge by their age.
                 record.isMended = found.map { $0.value.state != .gone } ?? records.unreadable.contains(key)
             }
-            if !isReused { staged.reservation?.name(key.text) }
+            if !isReused {
+                staged.reservation?.name(key.text)
+                if case .object(let id) = staged.content { checks.add(id) }
+            }
             return .write(record)
         }
         if isReused { await staged.discard() } else { staged.reservation?.commit(staged.size) }
@@ -187,7 +226,7 @@ public struct BlobStore: Sendable {
 
     /// Reads a small blob whole.
     /// - Parameter use: whether it is worth a place in the store's cache.
-    /// - Throws: `.missing`; `.damaged` if it is larger than `maximum` bytes, or not all there.
+    /// - Throws: `.missing`; `.damaged` if it is larger than `maximum` bytes, or not whole.
     public func read(
         _ digest: Digest, maximum: Int, use: ObjectUse = .soon
     ) async throws(BlobError) -> [UInt8] {
@@ -196,7 +235,9 @@ public struct BlobStore: Sendable {
         guard record.size <= maximum else { throw .damaged(digest) }
         let id: DataID
         switch record.content {
-        case .inline(let bytes): return bytes
+        case .inline(let bytes):
+            try await check(bytes, record, digest)
+            return bytes
         case .object(let object): id = object
         }
         let bytes: [UInt8]
@@ -204,6 +245,7 @@ public struct BlobStore: Sendable {
             throw .store(error)
         }
         guard bytes.count == record.size else { throw .damaged(digest) }
+        try await check(bytes, record, digest)
         return bytes
     }
 

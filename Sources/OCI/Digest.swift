@@ -40,6 +40,13 @@ public struct Digest: Hashable, Sendable, Comparable, CustomStringConvertible {
         return hasher.finish()
     }
 
+    /// Whether this is the digest of bytes in memory.
+    public func matches(_ bytes: [UInt8]) -> Bool {
+        var hasher = DigestHasher(algorithm)
+        bytes.withUnsafeBytes { hasher.update($0) }
+        return hasher.bytes().elementsEqual(HexadecimalPairs(hex.utf8))
+    }
+
     public var description: String { "\(algorithm.rawValue):\(hex)" }
 
     public static func < (left: Digest, right: Digest) -> Bool {
@@ -54,6 +61,22 @@ public struct Digest: Hashable, Sendable, Comparable, CustomStringConvertible {
             }
             return true
         }
+    }
+}
+
+/// The bytes that pairs of lower-case hexadecimal digits stand for.
+private struct HexadecimalPairs: Sequence, IteratorProtocol {
+    private var digits: String.UTF8View.Iterator
+
+    init(_ digits: String.UTF8View) { self.digits = digits.makeIterator() }
+
+    mutating func next() -> UInt8? {
+        guard let high = digits.next(), let low = digits.next() else { return nil }
+        return value(high) << 4 | value(low)
+    }
+
+    private func value(_ digit: UInt8) -> UInt8 {
+        digit < UInt8(ascii: "a") ? digit &- UInt8(ascii: "0") : digit &- UInt8(ascii: "a") &+ 10
     }
 }
 

@@ -93,10 +93,10 @@ extension RegistryAPI {
         if let redirect = try await redirect(name, digest, derived, request) { return redirect }
         switch derived {
         case .document(let bytes)?: file = ResponseFile(bytes)
-        case .layer?: file = ResponseFile(try await blobs.open(digest).reader)
+        case .layer?: file = ResponseFile(try await blobs.open(digest, isRead: request.method != .head).reader)
         case nil:
             if request.method == .head { _ = try await registry.blob(name, digest) }
-            file = ResponseFile(try await registry.openBlob(name, digest).reader)
+            file = ResponseFile(try await registry.openBlob(name, digest, isRead: request.method != .head).reader)
         }
         return .file(
             file, for: request, contentType: MediaType.octetStream.text, tag: EntityTag(digest.description),

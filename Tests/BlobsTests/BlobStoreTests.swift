@@ -128,6 +128,46 @@ struct BlobStoreTests {
         #expect(try await world.opened(digest) == bytes)
     }
 
+    @Test(
+        "Rotten bytes are not read by whoever did not write them, and are quarantined", arguments: BlobWorld.sizes[1...]
+    )
+    func rotten(size: Int) async throws {
+        let world = BlobWorld()
+        let bytes = BlobWorld.content(size)
+        let digest = try await world.write(bytes)
+        let name = try await world.blobs.bytesName(of: digest, in: world.store)
+        let record = try #require(try await world.keys("blobs/").first)
+        let key = try ObjectKey(name.map { "data/\($0)" } ?? record)
+        var stored = try await world.store.get(key).bytes
+        stored[stored.count - 1] ^= 1
+        try await world.store.put(key, stored, if: .always)
+        for read in [BlobRead.whole, .inPieces] {
+            let started = BlobStore(store: world.store, now: { world.now }, grace: BlobWorld.grace)
+            // Whoever asks only whether it is there does not have it read.
+            try await started.open(digest, isRead: false).reader.close()
+            await #expect(throws: BlobError.damaged(digest)) { try await read.read(digest, of: started) }
+            await #expect(throws: BlobError.missing(digest)) { try await read.read(digest, of: started) }
+            #expect(await started.isQuarantined(digest))
+            // Pushed again it is whole, until it rots once more.
+            try await world.write(bytes)
+            #expect(try await world.opened(digest) == bytes)
+            let next = try await world.blobs.bytesName(of: digest, in: world.store)
+            let again = try next.map { try ObjectKey("data/\($0)") } ?? key
+            try await world.store.put(again, stored, if: .always)
+        }
+    }
+
+    private enum BlobRead {
+        case whole, inPieces
+
+        func read(_ digest: Digest, of blobs: BlobStore) async throws {
+            switch self {
+            case .whole: _ = try await blobs.read(digest, maximum: 1 << 20)
+            case .inPieces: try await blobs.open(digest).reader.close()
+            }
+        }
+    }
+
     @Test("Bytes that no record names are found once they are old enough, and can be deleted")
     func orphans() async throws {
         let world = BlobWorld()

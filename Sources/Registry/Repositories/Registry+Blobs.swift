@@ -15,10 +15,13 @@ extension Registry {
     }
 
     /// Opens a blob of a repository. Close its reader when done.
-    /// - Throws: `.unknownBlob`.
-    public func openBlob(_ name: RepositoryName, _ digest: Digest) async throws(RegistryError) -> OpenBlob {
+    /// - Parameter isRead: whether the bytes will be read.
+    /// - Throws: `.unknownBlob`; `.blob(.damaged)` if the bytes are not those of the digest.
+    public func openBlob(
+        _ name: RepositoryName, _ digest: Digest, isRead: Bool = true
+    ) async throws(RegistryError) -> OpenBlob {
         guard try await has(name, digest) else { throw .unknownBlob(name, digest) }
-        do { return try await blobs.open(digest) } catch {
+        do { return try await blobs.open(digest, isRead: isRead) } catch {
             if case .missing = error { throw .unknownBlob(name, digest) }
             throw .blob(error)
         }

@@ -195,6 +195,42 @@ extension ServerTests {
             }
         }
 
+        @Test("Content that rotted on the disk is not sent, before anybody verified it; uploaded again it is whole")
+        func rotten() async throws {
+            try await withTemporaryDirectory { directory in
+                let data = directory + "/data"
+                let droplet = Droplet("rotten", noise: 300_000)
+                let path = "/droplets/app/\(droplet.sha256)"
+                let layers = try await World.with(data: data, ["--stack", "tiny"]) { world in
+                    try await world.server.importTinyRootfs()
+                    try await world.upload(droplet, guid: "app")
+                    return try await Image(droplet.sha256, of: "cloudfoundry/app", from: world.client).layerDigests
+                }
+                let folder = data + "/store/objects/data/"
+                for name in try FileManager.default.contentsOfDirectory(atPath: folder) {
+                    var bytes = try Data(contentsOf: URL(fileURLWithPath: folder + name))
+                    bytes[bytes.count / 2] ^= 1
+                    try bytes.write(to: URL(fileURLWithPath: folder + name))
+                }
+                try await World.with(data: data, ["--stack", "tiny"]) { world in
+                    let paths = layers.map { "/v2/cloudfoundry/app/blobs/\($0)" } + [path]
+                    for path in paths {
+                        let answer = try await world.client.get(path, as: "operator")
+                        #expect(answer.status == 500 && answer.body.count < 1000, "\(path): \(answer.text)")
+                        #expect(try await world.client.get(path, as: "operator").status != 200)
+                    }
+                    let verified = try await world.server.cistern(["verify"])
+                    #expect(verified.status == 1)
+                    for layer in layers { #expect(verified.output.contains(layer), "\(verified.output)") }
+                    try await world.upload(droplet, guid: "app")
+                    let last = try #require(layers.last)
+                    for path in ["/v2/cloudfoundry/app/blobs/\(last)", path] {
+                        #expect(try await world.client.get(path, as: "operator").status == 200)
+                    }
+                }
+            }
+        }
+
         @Test("An address that is taken is a failure that names it")
         func taken() async throws {
             try await World.with { world in
