@@ -71,9 +71,9 @@ public final class DropletCatalog: Sendable {
     ) async throws(ImageError) -> (records: [DropletRecord], next: String?) {
         let page = try await records.list(
             DropletRecord.folder, after: startAfter.map { DropletRecord.folder + $0 }, limit: limit)
-        let isOver = page.count < limit
+        let last = page.count < limit ? nil : page.last
         return (
-            try await read(page), isOver ? nil : page.last.map { String($0.text.dropFirst(DropletRecord.folder.count)) }
+            try await records.readable(page), last.map { String($0.text.dropFirst(DropletRecord.folder.count)) }
         )
     }
 
@@ -167,16 +167,9 @@ public final class DropletCatalog: Sendable {
 
     private func load(_ guid: DropletGUID) async throws(ImageError) -> [DropletRecord] {
         let page = try await records.list(DropletRecord.folder(guid), after: nil, limit: Self.maximumPerApp)
-        return try await read(page).sorted { ($1.uploaded, $1.hash) < ($0.uploaded, $0.hash) }
-    }
-
-    /// The records of those keys that still exist and can be read.
-    private func read(_ keys: [ObjectKey]) async throws(ImageError) -> [DropletRecord] {
-        var droplets: [DropletRecord] = []
-        for key in keys {
-            if let droplet = try await records.readable(key, as: DropletRecord.self)?.value { droplets.append(droplet) }
+        return try await records.readable(page, as: DropletRecord.self).sorted {
+            ($1.uploaded, $1.hash) < ($0.uploaded, $0.hash)
         }
-        return droplets
     }
 }
 

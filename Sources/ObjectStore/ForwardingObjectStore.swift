@@ -54,6 +54,8 @@ public struct ConfirmingObjectStore: ForwardingObjectStore {
 
     public init(_ base: any ObjectStore) { self.base = base }
 
+    public func get(_ keys: [ObjectKey]) async throws(ObjectStoreError) -> [StoredObject?] { try await base.get(keys) }
+
     @discardableResult
     public func put(
         _ key: ObjectKey, _ bytes: [UInt8], if condition: PutCondition

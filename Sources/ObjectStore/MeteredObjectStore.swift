@@ -50,6 +50,10 @@ public struct MeteredObjectStore: ForwardingObjectStore {
         try await meters.measure(.get) { () async throws(ObjectStoreError) in try await base.get(key) }
     }
 
+    public func get(_ keys: [ObjectKey]) async throws(ObjectStoreError) -> [StoredObject?] {
+        try await meters.measure(.get) { () async throws(ObjectStoreError) in try await base.get(keys) }
+    }
+
     public func getNow(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject {
         try await meters.measure(.get) { () async throws(ObjectStoreError) in try await base.getNow(key) }
     }

@@ -38,6 +38,11 @@ public protocol ObjectStore: Sendable {
     /// - Throws: `.missing`; `.tooLarge` for objects over `ObjectLimits.smallObject`, which are read through `open`.
     func get(_ key: ObjectKey) async throws(ObjectStoreError) -> StoredObject
 
+    /// Reads small objects whole: many at once cost less than one after the other.
+    /// - Returns: the objects in the order of their keys; nil for each missing one.
+    /// - Throws: what `get` throws, except for `.missing`, for the first key that fails.
+    func get(_ keys: [ObjectKey]) async throws(ObjectStoreError) -> [StoredObject?]
+
     /// Reads a small object whole, never from a cache that may be out of date: for callers that decide by it what to
     /// write.
     /// - Throws: as `get` does.
@@ -96,9 +101,7 @@ extension ObjectStore {
 
     public func presignedURL(for key: ObjectKey, lifetime: Duration) async throws(ObjectStoreError) -> String? { nil }
 
-    /// Reads small objects, several at the same time where that is quicker (`concurrentReads`).
-    /// - Returns: the objects in the order of their keys; nil for each missing one.
-    /// - Throws: what `get` throws, except for `.missing`, for the first key that fails.
+    /// Reads several objects at the same time where that is quicker (`concurrentReads`).
     public func get(_ keys: [ObjectKey]) async throws(ObjectStoreError) -> [StoredObject?] {
         guard capabilities.concurrentReads > 1, keys.count > 1 else {
             var objects: [StoredObject?] = []

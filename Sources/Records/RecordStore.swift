@@ -111,6 +111,26 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         try await find(key, as: Value.self).readable
     }
 
+    /// Reads many records past the store's cache, where they would displace what is read again.
+    /// - Returns: those that are there and can be read, in the order of their keys.
+    @inlinable package func readable<Value: Record>(
+        _ keys: [ObjectKey], as _: Value.Type = Value.self
+    ) async throws(Failure) -> [Value] {
+        let objects: [StoredObject?]
+        do { objects = try await store.uncached.get(keys) } catch { throw Failure(.store(error)) }
+        var values: [Value] = []
+        values.reserveCapacity(keys.count)
+        for (key, object) in zip(keys, objects) {
+            guard let object else {
+                unreadable.forget(key)
+                continue
+            }
+            let record: FoundRecord<Value> = found(object)
+            if let value = record.readable?.value { values.append(value) }
+        }
+        return values
+    }
+
     /// Notes an object under a key that this binary does not know, because a newer version of Cistern wrote it.
     /// - Returns: nil if the object is gone.
     package func stranger(_ key: ObjectKey) async throws(Failure) -> UnreadableRecord? {

@@ -145,6 +145,47 @@ struct FilesystemTests {
         try await store.close()
     }
 
+    @Test("Page by page a large directory is what it is at each page, whatever is put and deleted meanwhile")
+    func changing() async throws {
+        let files = SimulatedFileSystem()
+        let store = try FilesystemObjectStore(files: files, options: .small, logger: .quiet)
+        var random = SeededRandom(seed: 11)
+        var keys: Set<String> = []
+        func name() -> String {
+            let ending = ["", "-", "/x", "/y"].randomElement(using: &random) ?? ""
+            return "d/\(Int.random(in: 0..<20_000, using: &random))\(ending)"
+        }
+        func put(_ key: String) async throws {
+            let isConflict = keys.contains { $0.hasPrefix(key + "/") || key.hasPrefix($0 + "/") }
+            if isConflict { return }
+            try await store.put(Self.key(key), [], if: .always)
+            keys.insert(key)
+        }
+        for number in 0..<6000 { try await put("d/\(number)/x") }
+        for round in 0..<3 {
+            var after: String?
+            while true {
+                let expected = keys.filter { key in after.map { $0.utf8.lexicographicallyPrecedes(key.utf8) } ?? true }
+                    .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+                let page = try await store.list(prefix: round == 2 ? "d/1" : "d/", startAfter: after, limit: 400)
+                #expect(page.map(\.key.text) == Array(expected.filter { round < 2 || $0.hasPrefix("d/1") }.prefix(400)))
+                guard page.count == 400, let last = page.last else { break }
+                after = last.key.text
+                for _ in 0..<5 { try await put(name()) }
+                for _ in 0..<5 {
+                    guard let key = keys.randomElement(using: &random) else { break }
+                    try await store.delete(Self.key(key), ifVersion: nil)
+                    keys.remove(key)
+                }
+                if Bool.random(using: &random) {
+                    try await store.sync()
+                    await store.applied()
+                }
+            }
+        }
+        try await store.close()
+    }
+
     @Test("A listing does not read folders that it can skip")
     func skips() async throws {
         let files = SimulatedFileSystem()

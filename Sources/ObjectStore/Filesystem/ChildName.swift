@@ -11,6 +11,17 @@ struct ChildName {
         self.isFolder = isFolder
     }
 
+    /// A name that has its `/` already, if it is a folder's.
+    init(_ name: UnsafeRawBufferPointer) {
+        isFolder = name.last == UInt8(ascii: "/")
+        self.name = isFolder ? UnsafeRawBufferPointer(rebasing: name.dropLast()) : name
+    }
+
+    func append(to bytes: inout [UInt8]) {
+        bytes.append(contentsOf: name)
+        if isFolder { bytes.append(UInt8(ascii: "/")) }
+    }
+
     var bytes: [UInt8] { isFolder ? [UInt8](name) + [UInt8(ascii: "/")] : [UInt8](name) }
 
     private var count: Int { name.count + (isFolder ? 1 : 0) }

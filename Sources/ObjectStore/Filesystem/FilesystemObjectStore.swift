@@ -73,6 +73,29 @@ public final class FilesystemObjectStore: ObjectStore {
         return try await engine.readers.run { () throws(ObjectStoreError) in try engine.get(key) }
     }
 
+    /// How many objects one thread reads before another caller's turn.
+    private static let readsAtOnce = 32
+
+    public func get(_ keys: [ObjectKey]) async throws(ObjectStoreError) -> [StoredObject?] {
+        let engine = engine
+        var objects: [StoredObject?] = []
+        objects.reserveCapacity(keys.count)
+        for start in stride(from: 0, to: keys.count, by: Self.readsAtOnce) {
+            let some = keys[start..<min(start + Self.readsAtOnce, keys.count)]
+            objects += try await engine.readers.run { () throws(ObjectStoreError) in
+                var objects: [StoredObject?] = []
+                for key in some {
+                    do throws(ObjectStoreError) { objects.append(try engine.get(key)) } catch {
+                        guard case .missing = error else { throw error }
+                        objects.append(nil)
+                    }
+                }
+                return objects
+            }
+        }
+        return objects
+    }
+
     public func head(_ key: ObjectKey) async throws(ObjectStoreError) -> ObjectInfo {
         let engine = engine
         return try await engine.readers.run { () throws(ObjectStoreError) in try engine.head(key) }

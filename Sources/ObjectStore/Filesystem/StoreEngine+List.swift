@@ -16,8 +16,7 @@ extension StoreEngine {
             var infos: [ObjectInfo] = []
             var rest = pending.sorted { $0.key < $1.key }[...]
             var walker = try TreeWalker(
-                files, prefix: prefix, startAfter: startAfter, chunk: min(limit, Self.largestChunk),
-                read: readDirectory)
+                prefix: prefix, startAfter: startAfter, chunk: min(limit, Self.largestChunk), children: children)
             var inTree = try walker.next()
             while infos.count < limit {
                 if let (key, information) = rest.first, inTree.map({ key <= $0 }) ?? true {
@@ -95,13 +94,15 @@ extension StoreEngine {
         let after = after.map { Array($0.utf8) }
         var smallest = SmallestNames(limit: limit)
         do throws(FileSystemError) {
-            try readDirectory(StorePaths.objects + "/" + prefix) { (bytes, kind) in
-                // Components sort by their own bytes: a folder's has no `/` at its end.
-                let name = ChildName(bytes, isFolder: false)
-                guard kind != .foreign, after.map({ name.isAfter($0) }) ?? true, smallest.wouldTake(name),
-                    String(validating: bytes, as: UTF8.self) != nil
-                else { return }
-                smallest.insert(name)
+            try tree.read { () throws(FileSystemError) in
+                try files.entries(of: Self.directory(prefix)) { (bytes, kind) in
+                    // Components sort by their own bytes: a folder's has no `/` at its end.
+                    let name = ChildName(bytes, isFolder: false)
+                    guard kind != .foreign, after.map({ name.isAfter($0) }) ?? true, smallest.wouldTake(name),
+                        String(validating: bytes, as: UTF8.self) != nil
+                    else { return }
+                    smallest.insert(name)
+                }
             }
         } catch {
             if !error.isMissing { throw ObjectStoreError(error) }
@@ -110,11 +111,46 @@ extension StoreEngine {
         return (names.map { ObjectKey(valid: String(decoding: $0, as: UTF8.self)) }, isComplete)
     }
 
-    private func readDirectory(
-        _ path: String, _ each: (UnsafeRawBufferPointer, EntryKind) -> Void
-    ) throws(FileSystemError) {
-        let path = path.utf8.last == UInt8(ascii: "/") ? String(decoding: path.utf8.dropLast(), as: UTF8.self) : path
-        try tree.read { () throws(FileSystemError) in try files.entries(of: path, each) }
+    /// Selects a directory's children. A large directory that is listed page by page is read once.
+    private func children(
+        of path: String, _ selection: ChildSelection
+    ) throws(FileSystemError) -> (names: [[UInt8]], isComplete: Bool) {
+        try tree.read { () throws(FileSystemError) in
+            guard selection.isContinued else { return try firstChildren(of: path, selection) }
+            if let names = largeDirectories.withLock({ $0[path] }) {
+                let found = names.children(selection)
+                if found.isComplete { largeDirectories.withLock { $0.remove(path) } }
+                return found
+            }
+            var names = DirectoryNames()
+            try files.entries(of: Self.directory(path)) { (bytes, kind) in
+                if kind != .foreign { names.append(ChildName(bytes, isFolder: kind == .directory)) }
+            }
+            names.sort()
+            let found = names.children(selection)
+            if !found.isComplete { largeDirectories.withLock { $0.add(names, path) } }
+            return found
+        }
+    }
+
+    /// Selects children while holding few more than those in memory.
+    private func firstChildren(
+        of path: String, _ selection: ChildSelection
+    ) throws(FileSystemError) -> (names: [[UInt8]], isComplete: Bool) {
+        var smallest = SmallestNames(limit: selection.limit)
+        try files.entries(of: Self.directory(path)) { (bytes, kind) in
+            if kind == .foreign { return }
+            // A large directory may have many names for each wanted one: nothing is allocated for the unwanted ones.
+            let child = ChildName(bytes, isFolder: kind == .directory)
+            if smallest.wouldTake(child), selection.wants(child) { smallest.insert(child) }
+        }
+        return smallest.sorted()
+    }
+
+    /// - Parameter path: a path below `objects`: empty, or ending with `/`.
+    private static func directory(_ path: String) -> String {
+        if path.isEmpty { return StorePaths.objects }
+        return "\(StorePaths.objects)/" + String(decoding: path.utf8.dropLast(), as: UTF8.self)
     }
 
     /// The pending changes of wanted keys, as readers see them: `information` is nil where the object is gone, or

@@ -26,6 +26,8 @@ final class StoreEngine: Sendable {
     /// memory.
     let changing = Mutex<Void>(())
     let tree = TreeLock()
+    /// Changed while `tree` is held: read by listings, alone by the applier.
+    let largeDirectories = Mutex(LargeDirectories())
     let readers = BlockingPool(name: "store-read", threads: 4)
     let writers = BlockingPool(name: "store-write", threads: 8)
     let ownership: Ownership?

@@ -12,20 +12,21 @@ struct TreeWalker {
         var more: [UInt8]?
     }
 
-    private let files: any FileSystem
-    private let read: (String, (UnsafeRawBufferPointer, EntryKind) -> Void) throws(FileSystemError) -> Void
+    private let children: Children
     private let prefix: [UInt8]
     private let startAfter: [UInt8]?
     private let chunk: Int
     private var levels: [Level] = []
 
-    /// - Parameter read: reads one directory of the store.
+    /// Gives selected children of a directory below `objects`, in order, and whether these are all that there are.
+    typealias Children = (_ path: String, ChildSelection) throws(FileSystemError) -> (
+        names: [[UInt8]], isComplete: Bool
+    )
+
     init(
-        _ files: any FileSystem, prefix: String, startAfter: String?, chunk: Int,
-        read: @escaping (String, (UnsafeRawBufferPointer, EntryKind) -> Void) throws(FileSystemError) -> Void
+        prefix: String, startAfter: String?, chunk: Int, children: @escaping Children
     ) throws(FileSystemError) {
-        self.files = files
-        self.read = read
+        self.children = children
         self.prefix = Array(prefix.utf8)
         self.startAfter = startAfter.map { Array($0.utf8) }
         self.chunk = chunk
@@ -56,37 +57,35 @@ struct TreeWalker {
     }
 
     private mutating func enter(_ path: [UInt8], after: [UInt8]?) throws(FileSystemError) {
-        guard let filter = ChildFilter(path, prefix: prefix, startAfter: startAfter) else {
-            return levels.append(Level(path: path, children: [], more: nil))
-        }
-        var children = SmallestNames(limit: chunk)
+        guard
+            let selection = ChildSelection(
+                path, prefix: prefix, startAfter: startAfter, after: after, limit: chunk)
+        else { return levels.append(Level(path: path, children: [], more: nil)) }
+        let (names, isComplete): (names: [[UInt8]], isComplete: Bool)
         do {
-            try read(StorePaths.objects + "/" + String(decoding: path, as: UTF8.self)) { (bytes, kind) in
-                if kind == .foreign { return }
-                // A large directory may have many names for each wanted one: nothing is allocated for the unwanted
-                // ones.
-                let child = ChildName(bytes, isFolder: kind == .directory)
-                if after.map({ child.isAfter($0) }) ?? true, children.wouldTake(child), filter.wants(child) {
-                    children.insert(child)
-                }
-            }
+            (names, isComplete) = try children(String(decoding: path, as: UTF8.self), selection)
         } catch let error where error.isMissing {
             return
         }
-        let (names, isComplete) = children.sorted()
         levels.append(Level(path: path, children: names.reversed(), more: isComplete ? nil : names.last))
     }
 }
 
-/// Selects the children of a directory that may be, or lead to, wanted objects.
-private struct ChildFilter {
+/// Selects the next children of a directory that may be, or lead to, wanted objects.
+struct ChildSelection {
+    /// How many children are wanted.
+    let limit: Int
     /// The part of the prefix that lies below the directory.
     private let prefix: ArraySlice<UInt8>
     /// The part of `startAfter` that lies below the directory; nil if all children come after it.
     private let startAfter: ArraySlice<UInt8>?
+    /// The child after which this selection begins; nil for the first one.
+    private let after: [UInt8]?
 
     /// nil if no child of the directory can be wanted.
-    init?(_ path: [UInt8], prefix: [UInt8], startAfter: [UInt8]?) {
+    init?(_ path: [UInt8], prefix: [UInt8], startAfter: [UInt8]?, after: [UInt8]?, limit: Int) {
+        self.after = after
+        self.limit = limit
         if prefix.starts(with: path) {
             self.prefix = prefix[path.count...]
         } else {
@@ -101,9 +100,31 @@ private struct ChildFilter {
         }
     }
 
+    /// Whether children before the wanted ones were listed already.
+    var isContinued: Bool { after != nil || startAfter.map { !$0.isEmpty } ?? false }
+
+    /// No wanted child is before this text.
+    var lowest: ArraySlice<UInt8> {
+        var lowest = Self.component(prefix)
+        for other in [after?[...], startAfter.map(Self.component)] {
+            if let other, lowest.lexicographicallyPrecedes(other) { lowest = other }
+        }
+        return lowest
+    }
+
+    /// The first component of a text, with the `/` behind it.
+    private static func component(_ text: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        text.firstIndex(of: UInt8(ascii: "/")).map { text[...$0] } ?? text
+    }
+
     func wants(_ child: ChildName) -> Bool {
-        guard child.starts(with: prefix) || child.isFolder && child.begins(prefix) else { return false }
+        guard after.map({ child.isAfter($0) }) ?? true,
+            child.starts(with: prefix) || child.isFolder && child.begins(prefix)
+        else { return false }
         guard let startAfter else { return true }
         return child.isAfter(startAfter) || child.isFolder && child.begins(startAfter)
     }
+
+    /// Whether neither this child nor a later one is wanted.
+    func isPast(_ child: ChildName) -> Bool { !child.starts(with: prefix) && child.isAfter(prefix) }
 }

@@ -74,26 +74,16 @@ struct DropletCommand: AsyncParsableCommand {
         @Option(help: "Only this app's.") var guid: String?
 
         func run() async throws {
-            try await server.ask { (client) -> Droplets in
-                if let guid { return try await client.send(.get, apiPath("droplets", guid)) }
-                var droplets: [Droplet] = []
-                var after: String?
-                repeat {
-                    let page: Droplets = try await client.send(.get, apiPath("droplets", query: ["after": after]))
-                    droplets += page.droplets
-                    after = page.next
-                } while after != nil
-                return Droplets(droplets: droplets)
-            } print: { answer in
-                var table = Table(["GUID", "HASH", "STACK", "ARCH", "SIZE", "LAYERS", "UPLOADED", "BY"])
-                for droplet in answer.droplets {
-                    table.add([
-                        droplet.guid, droplet.hash, droplet.stack, droplet.architecture.rawValue,
-                        byteCount(droplet.size), String(droplet.layers.count), "\(droplet.uploaded)",
-                        droplet.uploadedBy,
-                    ])
-                }
-                return table.text
+            let headings = ["GUID", "HASH", "STACK", "ARCH", "SIZE", "LAYERS", "UPLOADED", "BY"]
+            try await server.list("droplets", headings) { client, after in
+                let path = guid.map { apiPath("droplets", $0) } ?? apiPath("droplets", query: ["after": after])
+                let page: Droplets = try await client.send(.get, path)
+                return (page.droplets, page.next)
+            } row: { droplet in
+                [
+                    droplet.guid, droplet.hash, droplet.stack, droplet.architecture.rawValue, byteCount(droplet.size),
+                    String(droplet.layers.count), "\(droplet.uploaded)", droplet.uploadedBy,
+                ]
             }
         }
     }

@@ -50,6 +50,40 @@ struct ServerOptions: ParsableArguments {
         return answer
     }
 
+    /// Asks the server for a list page by page, and prints each page as it comes; as JSON, one object with all of it.
+    /// - Parameters:
+    ///   - name: the list's name in the JSON object.
+    ///   - page: asks for a page: the first one, or the one after `next` of the page before.
+    ///   - row: an element's cells.
+    func list<Element: Model>(
+        _ name: String, _ headings: [String],
+        page: @Sendable (ServerClient, String?) async throws -> (elements: [Element], next: String?),
+        row: @Sendable (Element) -> [String]
+    ) async throws {
+        try await ServerClient.with(try connection()) { client in
+            var table = Table(headings)
+            var separator = ""
+            var after: String?
+            if json { Swift.print("{\n  \"\(name)\": [", terminator: "") }
+            repeat {
+                let (elements, next) = try await page(client, after)
+                if json {
+                    for element in elements {
+                        let text = element.json.prettyText.replacing("\n", with: "\n    ")
+                        Swift.print("\(separator)\n    \(text)", terminator: "")
+                        separator = ","
+                    }
+                } else {
+                    for element in elements { table.add(row(element)) }
+                    Swift.print(table.takeText(), terminator: "")
+                }
+                fflush(nil)
+                after = next
+            } while after != nil
+            if json { Swift.print("\n  ]\n}") }
+        }
+    }
+
     /// Sends a request whose answer does not matter, and prints a text, or the answer as JSON if that is wanted.
     func change(
         _ method: ServerClient.HTTPMethod, _ path: String, printing text: String

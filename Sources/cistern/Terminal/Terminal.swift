@@ -55,16 +55,29 @@ struct Fields {
     }
 }
 
-/// Rows under headings, in columns as wide as their widest cell.
+/// Rows under headings, in columns as wide as their widest cell so far.
 struct Table {
     private var rows: [[String]]
+    private var widths: [Int] = []
 
     init(_ headings: [String]) { rows = [headings] }
 
     mutating func add(_ cells: [String]) { rows.append(cells.map(printable)) }
 
     var text: String {
-        let widths = rows[0].indices.map { column in rows.map { $0.count > column ? $0[column].count : 0 }.max() ?? 0 }
+        var table = self
+        return table.takeText()
+    }
+
+    /// The rows that were added since the last call, and at the first one the headings.
+    mutating func takeText() -> String {
+        defer { rows = [] }
+        for row in rows {
+            for (column, cell) in row.enumerated() {
+                if column == widths.count { widths.append(0) }
+                widths[column] = max(widths[column], cell.count)
+            }
+        }
         return rows.map { row in
             var line = ""
             for (column, cell) in row.enumerated() {
