@@ -139,6 +139,18 @@ def packed_droplet(size):
     return _made(f"packed-{size // MIB}.tgz", make)
 
 
+def small_droplet():
+    """A droplet with one small file."""
+
+    def make(path):
+        with tarfile.open(path, "w:gz", format=tarfile.GNU_FORMAT) as archive:
+            entry = tarfile.TarInfo("./app/index.html")
+            entry.size = 6
+            archive.addfile(entry, io.BytesIO(b"hello\n"))
+
+    return _made("small.tgz", make)
+
+
 class Variant:
     """A droplet like another, but not the same: a gzip member with one more file stands before it."""
 

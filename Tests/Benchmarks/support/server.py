@@ -75,13 +75,17 @@ class Server:
         self.take_rootfs(programs, "1", data.rootfs(work), promote=True)
 
     def take_rootfs(self, programs, version, path, promote=False):
-        environment = {
+        process.run(
+            programs.cistern, "rootfs", "import", "--stack", STACK, "--version", version, "--shell", "/bin/sh", path,
+            *(["--promote"] if promote else []), env=self.environment, timeout=120)
+
+    @property
+    def environment(self):
+        """The environment of a command line that asks this server."""
+        return {
             **os.environ, "CISTERN_SERVER": f"https://127.0.0.1:{self.tls_port}", "CISTERN_USER": "operator",
             "CISTERN_PASSWORD_FILE": os.path.join(self.directory, "secrets", "operator.password"),
             "CISTERN_CA": self.authority}
-        process.run(
-            programs.cistern, "rootfs", "import", "--stack", STACK, "--version", version, "--shell", "/bin/sh", path,
-            *(["--promote"] if promote else []), env=environment, timeout=120)
 
     def ask(self, method, path, body=None):
         """An operator's request over TLS; gives its status and the answer's JSON."""
