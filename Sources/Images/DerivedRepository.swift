@@ -173,27 +173,51 @@ extension DerivedRepository {
         return try await images.referrerContent(digest, of: origin)
     }
 
-    /// The tags of all images, in byte order: each droplet by itself and on each rootfs version of its stack, or each
-    /// rootfs version. nil if there is no such droplet or stack.
-    public func tags() async throws(ImageError) -> [String]? {
-        var tags: Set<String> = []
+    /// One page of the tags of all images, in byte order: each droplet by itself and on each rootfs version of its stack,
+    /// or each rootfs version.
+    /// - Parameter last: the tag after which the page begins; nil for the first page.
+    /// - Returns: at most `limit` tags, fewer only if there are no more; nil if there is no such droplet or stack.
+    public func tags(after last: String?, limit: Int) async throws(ImageError) -> [String]? {
+        var tags: [String] = []
+        func add(_ tag: String) {
+            if tags.count < limit, last.map({ $0.utf8.lexicographicallyPrecedes(tag.utf8) }) ?? true {
+                tags.append(tag)
+            }
+        }
         switch kind {
         case .droplets(let guid):
             let records = try await images.droplets.droplets(of: guid)
             guard !records.isEmpty else { return nil }
-            for record in records {
-                let versions = ((try? images.rootfs.versions(record.stack)) ?? [])
-                    .filter { $0.architecture == record.architecture }.map(\.version)
-                let current = images.rootfs.history(record.stack)?.current
-                if let current, versions.contains(current) { tags.insert(record.hash) }
-                tags.formUnion(versions.map { "\(record.hash)-\($0)" })
+            var versions: [StackName: [Architecture: [String]]] = [:]
+            // Hashes are of one length, so droplets in their order give tags in theirs.
+            let first = last.map { Array($0.utf8.prefix(records[0].hash.utf8.count)) } ?? []
+            let sorted = records.sorted { $0.hash < $1.hash }
+            for record in sorted where tags.count < limit && !record.hash.utf8.lexicographicallyPrecedes(first) {
+                if versions[record.stack] == nil { versions[record.stack] = versionNames(record.stack) }
+                let names = versions[record.stack]?[record.architecture] ?? []
+                if let current = images.rootfs.history(record.stack)?.current, names.contains(current.text) {
+                    add(record.hash)
+                }
+                for name in names { add("\(record.hash)-\(name)") }
             }
         case .versions(let stack):
             guard let versions = try? images.rootfs.versions(stack) else { return nil }
-            tags.formUnion(versions.map(\.version.text))
-            if images.rootfs.history(stack) != nil { tags.insert("current") }
+            var names = Set(versions.map(\.version.text))
+            if images.rootfs.history(stack) != nil { names.insert("current") }
+            for name in names.sorted(by: Self.isBefore) { add(name) }
         }
-        return tags.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        return tags
+    }
+
+    /// The names of a stack's versions in byte order, by the architectures of their variants.
+    private func versionNames(_ stack: StackName) -> [Architecture: [String]] {
+        let versions = (try? images.rootfs.versions(stack)) ?? []
+        return Dictionary(grouping: versions, by: \.architecture)
+            .mapValues { $0.map(\.version.text).sorted(by: Self.isBefore) }
+    }
+
+    private static func isBefore(_ left: String, _ right: String) -> Bool {
+        left.utf8.lexicographicallyPrecedes(right.utf8)
     }
 }
 

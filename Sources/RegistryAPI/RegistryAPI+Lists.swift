@@ -10,19 +10,16 @@ extension RegistryAPI {
     /// "Listing tags": at most `n` tags, after `last`.
     func tags(_ name: RepositoryName, _ request: Request) async throws -> Response {
         let (count, last) = try paging(request)
-        let derived = try await DerivedRepository(name, in: images)?.tags()
+        // One more than asked for tells whether there are more.
+        let derived = try await DerivedRepository(name, in: images)?.tags(after: last, limit: count + 1)
         guard let derived else { return answer(try await registry.tags(name, after: last, limit: count), name) }
-        // A repository has few derived tags, so they are merged with one page of pushed ones.
         var tags = derived
-        var isMore = false
+        var isMore = count < tags.count
         if try await registry.exists(name) {
             let pushed = try await registry.tags(name, after: last, limit: count)
-            isMore = pushed.next != nil
-            tags += pushed.elements
-            tags = Set(tags).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+            tags = Set(tags + pushed.elements).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+            isMore = pushed.next != nil || count < tags.count
         }
-        if let last { tags = Array(tags.drop { !last.utf8.lexicographicallyPrecedes($0.utf8) }) }
-        isMore = isMore || count < tags.count
         tags = Array(tags.prefix(count))
         return answer(Page(elements: tags, next: isMore ? tags.last : nil), name)
     }

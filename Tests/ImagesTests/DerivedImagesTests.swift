@@ -96,9 +96,30 @@ struct DerivedImagesTests {
         #expect(pinned == (try await house.image("app", "\(droplet.hash)-1.0-a")))
         #expect(pinned != (try await house.image("app", droplet.hash)))
         #expect(
-            try await house.app(try DropletGUID("app")).tags() == [
+            try await house.app(try DropletGUID("app")).tags(after: nil, limit: 100) == [
                 droplet.hash, "\(droplet.hash)-1.0-a", "\(droplet.hash)-2",
             ])
+    }
+
+    @Test("pages of tags make up the whole list, wherever they begin")
+    func pages() async throws {
+        let house = try await TestHouse()
+        for version in ["1", "1.0-a", "2"] { try await house.importRootfs(version) }
+        try await house.promote("1")
+        for number in 0..<4 { _ = try await house.upload("app", .droplet("number \(number)")) }
+        for repository in [try house.app(try DropletGUID("app")), try house.bases()] {
+            let all = try await repository.tags(after: nil, limit: 100) ?? []
+            #expect(all == all.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) })
+            for limit in 1...5 {
+                for start in [nil, "", "5", "current"] + all + all.map({ $0 + "-" }) {
+                    let rest = all.filter { tag in
+                        start.map { $0.utf8.lexicographicallyPrecedes(tag.utf8) } ?? true
+                    }
+                    let page = try await repository.tags(after: start, limit: limit)
+                    #expect(page == Array(rest.prefix(limit)), "\(limit) after \(start ?? "nothing")")
+                }
+            }
+        }
     }
 
     @Test("the SHA-1 that older controllers use names the same image")

@@ -102,12 +102,14 @@ struct VariantTests {
         let hash = try await house.upload("app", .droplet("app"), architecture: .arm64).hash
         let error = await #expect(throws: ImageError.self) { try await house.image("app", hash) }
         #expect(error?.description.contains("no variant for arm64") == true)
-        #expect(try await house.app(try DropletGUID("app")).tags() == [], "a tag that has no image is not offered")
+        #expect(
+            try await house.app(try DropletGUID("app")).tags(after: nil, limit: 100) == [],
+            "a tag that has no image is not offered")
         let variant = try await house.importRootfs("1", architecture: .arm64)
         let image = try await house.image("app", hash)
         let manifest = try Manifest(json: try JSONValue(parsing: image.manifest))
         #expect(manifest.layers.first?.digest == variant.layers.first?.digest)
         #expect(String(decoding: image.config, as: UTF8.self).contains(#""architecture":"arm64""#))
-        #expect(try await house.app(try DropletGUID("app")).tags() == [hash, "\(hash)-1"])
+        #expect(try await house.app(try DropletGUID("app")).tags(after: nil, limit: 100) == [hash, "\(hash)-1"])
     }
 }
