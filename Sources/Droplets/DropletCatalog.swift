@@ -140,11 +140,13 @@ public final class DropletCatalog: Sendable {
     }
 
     /// Writes a droplet's record, unless there is a readable one, which stays as it is. Not durable before `sync()`.
-    /// - Parameter reservation: holds the droplet's bytes in the quotas.
+    /// - Parameters:
+    ///   - reservation: holds the droplet's bytes in the quotas.
+    ///   - stated: what the record that is stored must have.
     /// - Returns: the record that is stored.
-    /// - Throws: `.aliasTaken` if another droplet of the app has the same SHA-1.
+    /// - Throws: `.aliasTaken` if another droplet of the app has the same SHA-1; `.otherBase`.
     func keep(
-        _ record: DropletRecord, _ reservation: QuotaReservation
+        _ record: DropletRecord, _ reservation: QuotaReservation, _ stated: StatedBase
     ) async throws(ImageError) -> DropletRecord {
         for other in try await droplets(of: record.guid)
         where other.sha1 == record.sha1 && other.hash != record.hash {
@@ -162,7 +164,9 @@ public final class DropletCatalog: Sendable {
             reservation.commit(record.logicalBytes)
             tally.added(record)
         }
-        return stored?.value ?? record
+        let kept = stored?.value ?? record
+        try stated.check(kept)
+        return kept
     }
 
     private func load(_ guid: DropletGUID) async throws(ImageError) -> [DropletRecord] {
