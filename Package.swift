@@ -113,7 +113,7 @@ let package = Package(
             ],
             swiftSettings: strict),
         .target(
-            name: "Registry", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Records", logging],
+            name: "Registry", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Records", "Runtime", logging],
             swiftSettings: strict),
         .target(
             name: "Bits",
