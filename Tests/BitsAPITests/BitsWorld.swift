@@ -107,7 +107,7 @@ struct BitsWorld: Sendable {
             }
             await file.close()
             return bytes
-        case .stream: return []
+        case .stream, .parts: return []
         }
     }
 }
