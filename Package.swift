@@ -297,8 +297,8 @@ let package = Package(
         .testTarget(
             name: "RegistryAPITests",
             dependencies: [
-                "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Logs", "ObjectStore", "OCI",
-                "Packages", "Registry", "RegistryAPI", "Rootfs", "Runtime", "TestSupport", httpTypes, logging,
+                "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "ImagesTesting", "JSON", "Logs", "ObjectStore",
+                "OCI", "Packages", "Registry", "RegistryAPI", "Rootfs", "Runtime", "TestSupport", httpTypes, logging,
                 serviceLifecycle,
             ], swiftSettings: strict),
         .testTarget(

@@ -77,6 +77,29 @@ public final class DropletCatalog: Sendable {
         )
     }
 
+    /// The guids of apps that have droplets, in byte order, without reading a droplet.
+    public func apps(after guid: String?, limit: Int) async throws(ImageError) -> [String] {
+        try await records.listComponents(below: DropletRecord.folder, after: guid, limit: limit)
+    }
+
+    /// Whether an app has a droplet of a kind. Droplets are read until one is found, and not kept in memory, since lists
+    /// of all apps ask this.
+    public func hasDroplet(
+        of guid: DropletGUID, where isWanted: (DropletRecord) -> Bool
+    ) async throws(ImageError) -> Bool {
+        var after: String?
+        while true {
+            let page = try await records.list(DropletRecord.folder(guid), after: after, limit: 16)
+            for key in page {
+                if let droplet = try await records.readable(key, as: DropletRecord.self)?.value, isWanted(droplet) {
+                    return true
+                }
+            }
+            guard page.count == 16 else { return false }
+            after = page.last?.text
+        }
+    }
+
     /// The records of droplets and of their conversions.
     package static let folders = [
         RecordFolder(DropletRecord.folder, [RecordKind("droplet", DropletRecord.self)]),
