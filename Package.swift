@@ -114,7 +114,7 @@ let package = Package(
             ],
             swiftSettings: strict),
         .target(
-            name: "Registry", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Records", logging],
+            name: "Registry", dependencies: ["Blobs", "JSON", "OCI", "ObjectStore", "Records", "Runtime", logging],
             swiftSettings: strict),
         .target(
             name: "Bits",
@@ -298,8 +298,8 @@ let package = Package(
         .testTarget(
             name: "RegistryAPITests",
             dependencies: [
-                "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON", "Logs", "ObjectStore", "OCI",
-                "Packages", "Registry", "RegistryAPI", "Rootfs", "Runtime", "TestSupport", httpTypes, logging,
+                "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "ImagesTesting", "JSON", "Logs", "ObjectStore",
+                "OCI", "Packages", "Registry", "RegistryAPI", "Rootfs", "Runtime", "TestSupport", httpTypes, logging,
                 serviceLifecycle,
             ], swiftSettings: strict),
         .testTarget(

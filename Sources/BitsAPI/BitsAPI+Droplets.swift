@@ -53,23 +53,33 @@ extension BitsAPI {
                     .ready(sha1: record.sha1, sha256: record.hash), kind: "droplets", guid: record.guid.text,
                     by: record.uploadedBy))
         }
-        return .json(
-            .object(readyBits(record.guid.text, record.uploaded, sha1: record.sha1, sha256: record.hash)),
-            status: .created)
+        var members = readyBits(record.guid.text, record.uploaded, sha1: record.sha1, sha256: record.hash)
+        let registry = (settings.publicAddress ?? request.authority).map { "\($0)/" } ?? ""
+        members["stack"] = .string(record.stack.text)
+        members["architecture"] = .string(record.architecture.rawValue)
+        members["image"] = .string("\(registry)\(record.guid.repository):\(record.hash)")
+        return .json(.object(members), status: .created)
     }
 
     private func upload<Source: AsyncSequence & Sendable>(
         _ request: Request, _ source: Source, length: Int64?, _ checksum: Checksum
     ) async throws -> DropletRecord where Source.Element == [UInt8] {
-        try await droplets.upload(
+        let stated = try Self.stated(request)
+        return try await droplets.upload(
             DropletUpload(
-                guid: try DropletGUID(request.parameters["guid"]),
-                stack: try request.query("stack").map { try StackName($0) } ?? settings.defaultStack,
-                architecture: try request.query("arch").map { try Architecture($0) } ?? settings.defaultArchitecture,
-                checksum: checksum, layout: settings.layout, limits: settings.limits,
-                by: request.principal?.name ?? "", length: length, staged: try Self.buildpacks(request),
-                owner: try DropletOwner(org: try request.query("org"), space: try request.query("space"))),
+                guid: try DropletGUID(request.parameters["guid"]), stack: stated.stack ?? settings.defaultStack,
+                architecture: stated.architecture ?? settings.defaultArchitecture, checksum: checksum,
+                layout: settings.layout, limits: settings.limits, by: request.principal?.name ?? "", length: length,
+                staged: try Self.buildpacks(request),
+                owner: try DropletOwner(org: try request.query("org"), space: try request.query("space")),
+                stated: stated),
             from: source, logger: request.logger)
+    }
+
+    private static func stated(_ request: Request) throws -> StatedBase {
+        StatedBase(
+            stack: try request.query("stack").map { try StackName($0) },
+            architecture: try request.query("arch").map { try Architecture($0) })
     }
 
     /// Copies a droplet to another app.
@@ -94,7 +104,7 @@ extension BitsAPI {
         return try await droplets.copy(
             try DropletGUID(parts[0]), hash, to: try DropletGUID(request.parameters["guid"]),
             of: try DropletOwner(org: try request.query("org"), space: try request.query("space")),
-            checksum: checksum, by: request.principal?.name ?? "")
+            checksum: checksum, by: request.principal?.name ?? "", stated: try Self.stated(request))
     }
 
     /// The buildpacks that made the droplet: the header `Cistern-Buildpacks`, a JSON list of `{"name", "version"?,

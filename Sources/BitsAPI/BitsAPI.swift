@@ -26,11 +26,14 @@ public struct BitsAPI: Sendable {
         public let defaultArchitecture: Architecture
         /// What signed URLs begin with, scheme and host; nil: as the request for one was sent.
         public let publicURL: String?
+        /// What references of images begin with, HOST[:PORT]; nil: as the request was sent.
+        public let publicAddress: String?
 
         public init(
             maximumDroplet: Int64, limits: ConversionLimits, layout: DropletLayout, defaultStack: StackName,
-            defaultArchitecture: Architecture, publicURL: String? = nil
+            defaultArchitecture: Architecture, publicURL: String? = nil, publicAddress: String? = nil
         ) {
+            self.publicAddress = publicAddress
             self.publicURL = publicURL
             self.maximumDroplet = maximumDroplet
             self.limits = limits

@@ -13,6 +13,8 @@ public struct DropletUpload: Sendable {
     public let guid: DropletGUID
     public let stack: StackName
     public let architecture: Architecture
+    /// Those of the two that the sender names, and that a droplet which is there already must have.
+    public let stated: StatedBase
     /// What the bytes must be; checked before anything is kept. nil: not stated.
     public let checksum: Checksum?
     public let layout: DropletLayout
@@ -27,8 +29,9 @@ public struct DropletUpload: Sendable {
     public init(
         guid: DropletGUID, stack: StackName, architecture: Architecture, checksum: Checksum?, layout: DropletLayout,
         limits: ConversionLimits, by: String, length: Int64? = nil, staged: [StagedBuildpack] = [],
-        owner: DropletOwner = .unknown
+        owner: DropletOwner = .unknown, stated: StatedBase? = nil
     ) {
+        self.stated = stated ?? StatedBase(stack: stack, architecture: architecture)
         self.staged = staged
         self.owner = owner
         self.length = length
@@ -45,10 +48,17 @@ public struct DropletUpload: Sendable {
 extension DropletCatalog {
     /// Takes a droplet in: keeps its bytes, converts them into layers while they arrive, and writes its record. Durable
     /// on return; if it fails nothing is visible. It waits for two flushes: one for all bytes, one for all records.
-    /// - Throws: `.rejected`, `.checksumMismatch`, `.aliasTaken`, `.input`, `.blob`, `.store`, `.cancelled`.
+    /// - Throws: `.otherBase` if the app has the droplet for another stack or architecture than the sender states, before
+    ///   the bytes are taken if they are announced by a checksum; `.rejected`, `.checksumMismatch`, `.aliasTaken`,
+    ///   `.input`, `.blob`, `.store`, `.cancelled`.
     public func upload<Source: AsyncSequence & Sendable>(
         _ upload: DropletUpload, from source: Source, logger: Logger
     ) async throws(ImageError) -> DropletRecord where Source.Element == [UInt8] {
+        if let checksum = upload.checksum {
+            for record in try await droplets(of: upload.guid) where record.matches(checksum) {
+                try upload.stated.check(record)
+            }
+        }
         let conversion: DropletConversion
         let reservation = quotas.reservation(for: upload.guid.repository, .droplets)
         if case .digest(let digest)? = upload.checksum, let known = try await knownConversion(digest, upload.layout) {
@@ -69,7 +79,7 @@ extension DropletCatalog {
                 guid: upload.guid, content: conversion.content.made(by: upload.staged), sha1: conversion.sha1,
                 size: conversion.size, stack: upload.stack, architecture: upload.architecture, mode: conversion.mode,
                 level: conversion.level, uploaded: Timestamp(nanoseconds: now()), uploadedBy: upload.by,
-                owner: upload.owner), reservation)
+                owner: upload.owner), reservation, upload.stated)
         try await records.sync()
         return record
     }
@@ -78,12 +88,15 @@ extension DropletCatalog {
     /// - Parameters:
     ///   - owner: the other app's.
     ///   - checksum: what the droplet must be.
-    /// - Throws: `.unknownDroplet`, `.checksumMismatch`, `.aliasTaken`, `.blob`, `.store`.
+    ///   - stated: what its stack and architecture must be.
+    /// - Throws: `.unknownDroplet`, `.checksumMismatch`, `.aliasTaken`, `.blob`, `.store`; `.otherBase` if it is not what
+    ///   is stated, or if the other app has it for another stack or architecture.
     public func copy(
         _ source: DropletGUID, _ hash: DropletHash, to guid: DropletGUID, of owner: DropletOwner, checksum: Checksum,
-        by user: String
+        by user: String, stated: StatedBase = .nothing
     ) async throws(ImageError) -> DropletRecord {
         let droplet = try await droplet(source, hash)
+        try stated.check(droplet)
         let actual: Checksum =
             switch checksum {
             case .digest: .digest(droplet.content.digest)
@@ -101,7 +114,8 @@ extension DropletCatalog {
             DropletRecord(
                 guid: guid, content: droplet.content, sha1: droplet.sha1, size: droplet.size, stack: droplet.stack,
                 architecture: droplet.architecture, mode: droplet.mode, level: droplet.level,
-                uploaded: Timestamp(nanoseconds: now()), uploadedBy: user, owner: owner), reservation)
+                uploaded: Timestamp(nanoseconds: now()), uploadedBy: user, owner: owner), reservation,
+            StatedBase(stack: droplet.stack, architecture: droplet.architecture))
         try await records.sync()
         return record
     }

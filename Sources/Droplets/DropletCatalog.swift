@@ -77,6 +77,29 @@ public final class DropletCatalog: Sendable {
         )
     }
 
+    /// The guids of apps that have droplets, in byte order, without reading a droplet.
+    public func apps(after guid: String?, limit: Int) async throws(ImageError) -> [String] {
+        try await records.listComponents(below: DropletRecord.folder, after: guid, limit: limit)
+    }
+
+    /// Whether an app has a droplet of a kind. Droplets are read until one is found, and not kept in memory, since lists
+    /// of all apps ask this.
+    public func hasDroplet(
+        of guid: DropletGUID, where isWanted: (DropletRecord) -> Bool
+    ) async throws(ImageError) -> Bool {
+        var after: String?
+        while true {
+            let page = try await records.list(DropletRecord.folder(guid), after: after, limit: 16)
+            for key in page {
+                if let droplet = try await records.readable(key, as: DropletRecord.self)?.value, isWanted(droplet) {
+                    return true
+                }
+            }
+            guard page.count == 16 else { return false }
+            after = page.last?.text
+        }
+    }
+
     /// The records of droplets and of their conversions.
     package static let folders = [
         RecordFolder(DropletRecord.folder, [RecordKind("droplet", DropletRecord.self)]),
@@ -140,11 +163,13 @@ public final class DropletCatalog: Sendable {
     }
 
     /// Writes a droplet's record, unless there is a readable one, which stays as it is. Not durable before `sync()`.
-    /// - Parameter reservation: holds the droplet's bytes in the quotas.
+    /// - Parameters:
+    ///   - reservation: holds the droplet's bytes in the quotas.
+    ///   - stated: what the record that is stored must have.
     /// - Returns: the record that is stored.
-    /// - Throws: `.aliasTaken` if another droplet of the app has the same SHA-1.
+    /// - Throws: `.aliasTaken` if another droplet of the app has the same SHA-1; `.otherBase`.
     func keep(
-        _ record: DropletRecord, _ reservation: QuotaReservation
+        _ record: DropletRecord, _ reservation: QuotaReservation, _ stated: StatedBase
     ) async throws(ImageError) -> DropletRecord {
         for other in try await droplets(of: record.guid)
         where other.sha1 == record.sha1 && other.hash != record.hash {
@@ -162,7 +187,9 @@ public final class DropletCatalog: Sendable {
             reservation.commit(record.logicalBytes)
             tally.added(record)
         }
-        return stored?.value ?? record
+        let kept = stored?.value ?? record
+        try stated.check(kept)
+        return kept
     }
 
     private func load(_ guid: DropletGUID) async throws(ImageError) -> [DropletRecord] {

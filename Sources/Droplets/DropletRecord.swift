@@ -1,4 +1,5 @@
 public import Archive
+import Blobs
 package import JSON
 public import Layers
 public import OCI
@@ -62,6 +63,13 @@ public struct DropletRecord: Hashable, Sendable {
 
     /// What the quotas count for it in its repository: the uploaded bytes and the layers, in bytes.
     var logicalBytes: Int64 { size.clampedAdding(content.layers.totalSize) }
+
+    func matches(_ checksum: Checksum) -> Bool {
+        switch checksum {
+        case .digest(let digest): content.digest == digest
+        case .sha1(let hex): sha1 == hex
+        }
+    }
 
     static let folder = "bits/droplets/records/"
 

@@ -48,13 +48,13 @@ public struct DropletTag: Hashable, Sendable {
 /// Both find images in the same way, by composing a recipe with a droplet or with none. The `Registry` keeps what
 /// clients push beside the images, such as signatures and SBOMs; this type does not know of it.
 public struct DerivedRepository: Sendable {
-    private enum Kind {
+    enum Kind {
         case droplets(DropletGUID)
         case versions(StackName)
     }
 
-    private let kind: Kind
-    private let images: DerivedImages
+    let kind: Kind
+    let images: DerivedImages
 
     /// - Returns: nil for a repository that clients push to, and for a name that `isUnassigned`.
     public init?(_ name: RepositoryName, in images: DerivedImages) {
@@ -153,15 +153,21 @@ extension DerivedRepository {
     ///
     /// An unknown digest costs more here than in `manifest` and `content`, so callers try those first.
     public func referrerContent(_ digest: Digest) async throws(ImageError) -> ReferrerContent? {
+        if digest == DerivedReferrer.emptyConfigDigest, try await exists { return .blob(DerivedReferrer.emptyConfig) }
+        guard let origin = try await referrerOrigin(of: digest) else { return nil }
+        return try await images.referrerContent(digest, of: origin)
+    }
+
+    /// The origin of the image that a document, or a document's manifest, with this digest is about.
+    func referrerOrigin(of digest: Digest) async throws(ImageError) -> ImageOrigin? {
         let sources = try await sources(packageChanges: images.rootfs.packageChanges)
         guard digest.algorithm == .sha256, !sources.isEmpty else { return nil }
-        if digest == DerivedReferrer.emptyConfigDigest { return .blob(DerivedReferrer.emptyConfig) }
         if let origin = images.recentOrigin(digest, among: sources),
-            let content = try await images.referrerContent(digest, of: origin)
+            try await images.referrerContent(digest, of: origin) != nil
         {
-            return content
+            return origin
         }
-        let origin = try await images.referrerDigests.find(
+        return try await images.referrerDigests.find(
             digest, in: sources,
             deriving: { (origin) throws(ImageError) in
                 try await images.indexedReferrers(of: origin).flatMap(\.digests)
@@ -169,8 +175,6 @@ extension DerivedRepository {
             where: { (origin) throws(ImageError) in
                 try await images.referrers(of: origin).all.contains { $0.digests.contains(digest) }
             })
-        guard let origin else { return nil }
-        return try await images.referrerContent(digest, of: origin)
     }
 
     /// One page of the tags of all images, in byte order: each droplet by itself and on each rootfs version of its stack,
@@ -224,12 +228,12 @@ extension DerivedRepository {
 // How documents are found by digest.
 extension DerivedRepository {
     /// The image whose manifest or config has a digest.
-    private func image(of digest: Digest) async throws(ImageError) -> ComposedImage? {
+    func image(of digest: Digest) async throws(ImageError) -> ComposedImage? {
         try await origin(of: digest).map { images.image(of: $0) }
     }
 
     /// The origin of the image whose manifest or config has a digest.
-    private func origin(of digest: Digest) async throws(ImageError) -> ImageOrigin? {
+    func origin(of digest: Digest) async throws(ImageError) -> ImageOrigin? {
         let sources = try await sources()
         if let origin = images.recentOrigin(digest, among: sources) { return origin }
         return try await images.imageDigests.find(

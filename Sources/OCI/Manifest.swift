@@ -1,7 +1,7 @@
 public import JSON
 
 /// An image manifest (OCI image specification, manifest.md) or a Docker one of version 2, schema 2, which has the same
-/// members.
+/// members. A document whose `layers` are null or missing has none.
 public struct Manifest: Hashable, Sendable {
     /// The document's own `mediaType`; OCI manifests may leave it out.
     public var mediaType: MediaType?
@@ -36,7 +36,7 @@ public struct Manifest: Hashable, Sendable {
         mediaType = try members.mediaType("mediaType")
         artifactType = try members.mediaType("artifactType")
         config = try Descriptor(json: members.value("config") ?? .null)
-        layers = try members.requiredList("layers") { (json) throws(OCIError) in try Descriptor(json: json) }
+        layers = try members.listOrNone("layers") { (json) throws(OCIError) in try Descriptor(json: json) }
         subject = try members.value("subject").map { (json) throws(OCIError) in try Descriptor(json: json) }
         annotations = try members.strings("annotations")
         other = members.rest
@@ -55,7 +55,8 @@ public struct Manifest: Hashable, Sendable {
     }
 }
 
-/// An image index (OCI image specification, image-index.md) or a Docker manifest list.
+/// An image index (OCI image specification, image-index.md) or a Docker manifest list. A document whose `manifests` are
+/// null or missing has none.
 public struct Index: Hashable, Sendable {
     public var mediaType: MediaType?
     public var artifactType: MediaType?
@@ -85,7 +86,7 @@ public struct Index: Hashable, Sendable {
         }
         mediaType = try members.mediaType("mediaType")
         artifactType = try members.mediaType("artifactType")
-        manifests = try members.requiredList("manifests") { (json) throws(OCIError) in try Descriptor(json: json) }
+        manifests = try members.listOrNone("manifests") { (json) throws(OCIError) in try Descriptor(json: json) }
         subject = try members.value("subject").map { (json) throws(OCIError) in try Descriptor(json: json) }
         annotations = try members.strings("annotations")
         other = members.rest

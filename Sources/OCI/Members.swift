@@ -61,12 +61,11 @@ struct Members {
         return elements
     }
 
-    mutating func requiredList<Element>(
+    /// Takes a list that the specifications require; empty if it is missing or null, as programs written in Go encode an
+    /// empty one.
+    mutating func listOrNone<Element>(
         _ name: String, _ element: (JSONValue) throws(OCIError) -> Element
-    ) throws(OCIError) -> [Element] {
-        guard let elements = try list(name, element) else { throw wrong(name) }
-        return elements
-    }
+    ) throws(OCIError) -> [Element] { try list(name, element) ?? [] }
 
     mutating func stringList(_ name: String) throws(OCIError) -> [String]? {
         let wrong = wrong(name)

@@ -40,7 +40,7 @@ package struct OperatorErrors: ErrorEnvelope {
         case .promotedMeanwhile: "promoted-meanwhile"
         case .rootfsNeeded: "needed"
         case .rootfsInUse: "in-use"
-        case .rootfsExists, .aliasTaken: "exists"
+        case .rootfsExists, .aliasTaken, .otherBase: "exists"
         case .notOneLayer: "several-layers"
         case .noLifecycle: "no-lifecycle"
         case .unsuitableRootfs: "unsuitable-rootfs"

@@ -153,6 +153,14 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
         }
     }
 
+    /// What stands in the keys below a folder up to the next `/`, each once, in byte order.
+    /// - Parameter prefix: ends with `/`.
+    package func listComponents(below prefix: String, after: String?, limit: Int) async throws(Failure) -> [String] {
+        do { return try await store.listComponents(below: prefix, startAfter: after, limit: limit) } catch {
+            throw Failure(.store(error))
+        }
+    }
+
     /// Calls `body` with each key below a prefix, in order.
     package func forEach(
         _ prefix: String, page: Int = 1000, _ body: (ObjectKey) async throws(Failure) -> Void

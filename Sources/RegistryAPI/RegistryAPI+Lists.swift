@@ -5,6 +5,7 @@ import Images
 import JSON
 import OCI
 import Registry
+import Runtime
 
 extension RegistryAPI {
     /// "Listing tags": at most `n` tags, after `last`.
@@ -31,16 +32,20 @@ extension RegistryAPI {
             ["name": .string(name.text), "tags": .array(page.elements.map { .string($0) })], headers: headers)
     }
 
-    /// The repositories with pushed content that the user may read.
+    /// The repositories that have something to pull which the user may pull: at most `n`, after `last`.
     func catalog(_ request: Request) async throws -> Response {
         let user = try request.requireUser()
         let (count, last) = try paging(request)
-        let page = try await registry.catalog(after: last, limit: count) { user.may(.pull, on: $0.text) }
-        let names = page.elements.map(\.text)
+        let page = try await withTaskExecutorPreference(Self.catalogReader) {
+            try await CatalogWalk(images: images, registry: registry, user: user).page(after: last, limit: count)
+        }
         var headers: HTTPFields = [:]
-        if page.next != nil, let last = names.last { headers[.link] = link("/v2/_catalog?n=\(count)", last) }
-        return .json(["repositories": .array(names.map { .string($0) })], headers: headers)
+        if let next = page.next { headers[.link] = link("/v2/_catalog?n=\(count)", next) }
+        return .json(["repositories": .array(page.elements.map { .string($0) })], headers: headers)
     }
+
+    /// Makes pages of the catalog, one at a time.
+    private static let catalogReader = BlockingExecutor(name: "catalog", threads: 1, givesWay: false)
 
     private func link(_ target: String, _ last: String) -> String {
         "<\(target)&last=\(PercentEncoding.encode(last, allowing: "/"))>; rel=\"next\""

@@ -127,7 +127,7 @@ extension RegistryAPI {
             ])
     }
 
-    private func derivedContent(_ name: RepositoryName, _ digest: Digest) async throws -> DerivedContent? {
+    func derivedContent(_ name: RepositoryName, _ digest: Digest) async throws -> DerivedContent? {
         guard let repository = DerivedRepository(name, in: images) else { return nil }
         if let content = try await repository.content(digest) { return content }
         // A pushed blob is found first, because the search among the documents about images costs most.

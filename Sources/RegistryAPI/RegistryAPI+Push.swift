@@ -11,6 +11,7 @@ extension RegistryAPI {
     /// "Pushing blobs" and "Mounting a blob from another repository".
     func beginUpload(_ name: RepositoryName, _ request: Request) async throws -> Response {
         let owner = try owner(of: name, request)
+        if name.isReserved { _ = try await existing(name) }
         if let text = try query("mount", request) {
             if let blob = try await mounted(try parsed(text), name, request) { return created(blob, name) }
         } else if let text = try query("digest", request) {
@@ -34,13 +35,17 @@ extension RegistryAPI {
         return accepted(id, name, received: 0, isNew: true)
     }
 
-    /// Mounts a blob from the repository `from`. Without `from` the blob is not searched for, since the user's rights
-    /// would have to be checked for each repository that has it.
+    /// Mounts a blob from the repository `from`, which may be one of derived images. Without `from` the blob is not
+    /// searched for, since the user's rights would have to be checked for each repository that has it.
     private func mounted(_ digest: Digest, _ name: RepositoryName, _ request: Request) async throws -> Blob? {
         guard let text = try query("from", request), let source = try? RepositoryName(parsing: text),
             request.may(.pull, on: source.text)
         else { return nil }
-        return try await registry.mount(digest, from: source, to: name)
+        return switch try await derivedContent(source, digest) {
+        case .document(let bytes)?: try await registry.put(bytes, as: digest, to: name)
+        case .layer?: try await registry.link(digest, to: name)
+        case nil: try await registry.mount(digest, from: source, to: name)
+        }
     }
 
     /// Answers a request about an upload under way.
@@ -129,10 +134,18 @@ extension RegistryAPI {
     /// "Pushing Manifests".
     func putManifest(_ name: RepositoryName, _ reference: Reference, _ request: Request) async throws -> Response {
         let tags = try self.tags(request, reference)
+        let digest = try self.digest(request, reference)
+        if name.isReserved { try await checkReserved(name, reference, tags) }
         let bytes = try await request.body(maximum: Self.maximumManifest).collect()
-        if name.isReserved { try checkReserved(name, reference, tags, bytes, request) }
-        let pushed = try await registry.putManifest(
-            name, reference, tags: tags, contentType: request.headers[.contentType], bytes)
+        let manifest = try await ParsedManifest(
+            bytes, as: digest.map { .digest($0) } ?? reference, contentType: request.headers[.contentType])
+        var allTags = tags
+        if case .tag(let tag) = reference {
+            allTags.append(tag)
+        } else if name.isReserved, tags.isEmpty, manifest.subject == nil {
+            throw Self.derived(name)
+        }
+        let pushed = try await registry.putManifest(name, tags: allTags, manifest)
         var headers: HTTPFields = [
             .location: "/v2/\(name)/manifests/\(pushed.digest)", .contentDigest: pushed.digest.description,
         ]
@@ -156,37 +169,82 @@ extension RegistryAPI {
         return tags
     }
 
-    /// Checks a push to a repository of derived images: only referrers of its images and signature tags are accepted,
-    /// and nothing that could be mistaken for a derived image.
-    private func checkReserved(
-        _ name: RepositoryName, _ reference: Reference, _ tags: [Tag], _ bytes: [UInt8], _ request: Request
-    ) throws {
-        let refused = RegistryFailure.denied(
-            "'\(name)' is derived from droplets and rootfs versions: only referrers and signature tags are taken")
-        guard let repository = DerivedRepository(name, in: images), tags.allSatisfy(repository.takes) else {
-            throw refused
+    /// The digest that a push states besides a tag or a digest (`digest` in the query): the bytes must have it.
+    private func digest(_ request: Request, _ reference: Reference) throws -> Digest? {
+        var stated: Digest?
+        if case .digest(let digest) = reference { stated = digest }
+        let texts: [String]
+        do { texts = try request.queries("digest") } catch { throw RegistryFailure.digestInvalid(request.queryText) }
+        for text in texts {
+            let digest = try parsed(text)
+            guard digest == stated ?? digest else { throw RegistryFailure.digestInvalid(text) }
+            stated = digest
         }
-        switch reference {
-        case .tag(let tag): guard repository.takes(tag) else { throw refused }
-        case .digest:
-            guard try Registry.refers(bytes, contentType: request.headers[.contentType]) || !tags.isEmpty else {
-                throw refused
-            }
+        return stated
+    }
+
+    /// Checks a push to a repository of derived images: only referrers of its images and signature tags are taken, and
+    /// nothing that could be mistaken for a derived image.
+    private func checkReserved(_ name: RepositoryName, _ reference: Reference, _ tags: [Tag]) async throws {
+        let repository = try await existing(name)
+        var all = tags
+        if case .tag(let tag) = reference { all.append(tag) }
+        guard all.allSatisfy(repository.takes) else { throw Self.derived(name) }
+    }
+
+    private static func derived(_ name: RepositoryName) -> RegistryFailure {
+        .denied("'\(name)' is derived from droplets and rootfs versions: only referrers and signature tags are taken")
+    }
+
+    /// The repository of derived images that takes what refers to them.
+    /// - Throws: 403 if nothing is derived there, so that there is nothing to refer to: the first blob of a push that
+    ///   can't end well is refused, and not its manifest.
+    func existing(_ name: RepositoryName) async throws -> DerivedRepository {
+        guard let repository = DerivedRepository(name, in: images) else {
+            throw RegistryFailure.denied("the name '\(name)' is reserved")
         }
+        guard try await repository.exists else {
+            throw RegistryFailure.denied(
+                "'\(name)' has no image, and images can't be pushed here: upload a droplet (cistern droplet upload), "
+                    + "or push to a name that does not begin with cloudfoundry/ or cistern/")
+        }
+        return repository
     }
 
     /// "Deleting tags" and "Deleting Manifests".
     func deleteManifest(_ name: RepositoryName, _ reference: Reference) async throws -> Response {
-        switch reference {
-        case .tag(let tag): try await registry.deleteTag(name, tag)
-        case .digest(let digest): try await registry.deleteManifest(name, digest)
+        do throws(RegistryError) {
+            switch reference {
+            case .tag(let tag): try await registry.deleteTag(name, tag)
+            case .digest(let digest): try await registry.deleteManifest(name, digest)
+            }
+        } catch {
+            guard case .unknownManifest = error, let repository = DerivedRepository(name, in: images) else {
+                throw error
+            }
+            let origin: DerivedOrigin?
+            do { origin = try await repository.derivedOrigin(of: reference) } catch let derived {
+                guard case .manifestUnknown? = RegistryFailure(derived) else { throw derived }
+                throw error
+            }
+            guard let origin else { throw error }
+            throw Self.undeletable(origin)
         }
         return Response(status: .accepted)
     }
 
     /// "Deleting Blobs".
     func deleteBlob(_ name: RepositoryName, _ digest: Digest) async throws -> Response {
-        try await registry.deleteBlob(name, digest)
+        do throws(RegistryError) { try await registry.deleteBlob(name, digest) } catch {
+            guard case .unknownBlob = error, let repository = DerivedRepository(name, in: images),
+                let origin = try await repository.derivedOrigin(ofBlob: digest)
+            else { throw error }
+            throw Self.undeletable(origin)
+        }
         return Response(status: .accepted)
+    }
+
+    private static func undeletable(_ origin: DerivedOrigin) -> RegistryFailure {
+        .unsupported("this is derived and can't be deleted by itself: it goes with \(origin)", allow: "GET, HEAD")
     }
 }

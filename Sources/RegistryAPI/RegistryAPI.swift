@@ -62,6 +62,8 @@ public struct RegistryAPI: Sendable {
         case (.manifest(let name, let reference), .put): try await putManifest(name, reference, request)
         case (.manifest(let name, let reference), .delete): try await deleteManifest(name, reference)
         case (.manifest(let name, let reference), _): try await manifest(name, reference, request)
+        case (.noManifest, .get), (.noManifest, .head): throw route.missing
+        case (.noManifest(_, let text), _): throw RegistryFailure.tagInvalid(text)
         case (.blob(let name, let digest), .delete): try await deleteBlob(name, digest)
         case (.blob(let name, let digest), _): try await blob(name, digest, request)
         case (.uploads(let name), _): try await beginUpload(name, request)

@@ -216,7 +216,7 @@ enum RegistryFailure: Error, Hashable {
 func receivedRange(_ received: Int64) -> String { "0-\(max(received - 1, 0))" }
 
 /// The beginning of a text from a request, at most 160 characters, without control characters.
-private func excerpt(_ text: String) -> String {
+func excerpt(_ text: String) -> String {
     let shown = String.UnicodeScalarView(text.unicodeScalars.prefix(160).filter { $0.value >= 32 && $0.value != 127 })
     return String(shown) + (text.unicodeScalars.count > 160 ? "…" : "")
 }

@@ -7,6 +7,8 @@ enum RegistryRoute: Hashable {
     case ping
     /// end-3; end-7 by PUT and end-9 by DELETE
     case manifest(RepositoryName, Reference)
+    /// The same with a text that is neither a tag nor a digest: no manifest can have it, and none can be pushed under it.
+    case noManifest(RepositoryName, String)
     /// end-2, and end-10 by DELETE
     case blob(RepositoryName, Digest)
     /// end-4a, end-4b, end-4c, end-11
@@ -35,7 +37,7 @@ enum RegistryRoute: Hashable {
     var endpoint: Endpoint {
         switch self {
         case .ping: .ping
-        case .manifest: .manifest
+        case .manifest, .noManifest: .manifest
         case .blob: .blob
         case .uploads: .uploads
         case .upload: .upload
@@ -48,8 +50,8 @@ enum RegistryRoute: Hashable {
     var repository: RepositoryName? {
         switch self {
         case .ping, .catalog: nil
-        case .manifest(let name, _), .blob(let name, _), .uploads(let name), .upload(let name, _), .tags(let name),
-            .referrers(let name, _):
+        case .manifest(let name, _), .noManifest(let name, _), .blob(let name, _), .uploads(let name),
+            .upload(let name, _), .tags(let name), .referrers(let name, _):
             name
         }
     }
@@ -59,6 +61,8 @@ enum RegistryRoute: Hashable {
         switch self {
         case .manifest(let name, let reference):
             .manifestUnknown("the repository '\(name)' has no manifest \(reference)")
+        case .noManifest(let name, let text):
+            .manifestUnknown("the repository '\(name)' has no manifest '\(excerpt(text))', which is not a tag")
         case .blob(_, let digest): .blobUnknown(digest)
         case .tags(let name), .referrers(let name, _): .nameUnknown("there is no repository '\(name)'")
         case .ping, .uploads, .upload, .catalog: .unknownEndpoint
@@ -90,7 +94,11 @@ enum RegistryRoute: Hashable {
         case "blobs" where last == "uploads":
             self = .uploads(try Self.name(name))
         case "manifests":
-            self = .manifest(try Self.name(name), try Self.reference(last))
+            let name = try Self.name(name)
+            do { self = .manifest(name, try Self.reference(last)) } catch {
+                guard case .tagInvalid(let text) = error else { throw error }
+                self = .noManifest(name, text)
+            }
         case "blobs":
             self = .blob(try Self.name(name), try Self.digest(last))
         case "tags" where last == "list":

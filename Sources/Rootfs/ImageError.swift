@@ -55,6 +55,8 @@ public enum ImageError: Error, Sendable {
     case checksumMismatch(announced: String, received: String)
     /// Another droplet of the app has the same SHA-1.
     case aliasTaken(guid: String, sha1: String)
+    /// The app has the droplet for another stack or architecture than was stated; the values are the droplet's.
+    case otherBase(guid: String, hash: String, stack: StackName, architecture: Architecture)
     /// The droplet or rootfs is not one that can be converted.
     case rejected(ConversionError)
     /// A stored record can't be read.
@@ -123,6 +125,9 @@ extension ImageError: CustomStringConvertible {
         case .checksumMismatch(let announced, let received):
             "the bytes received have the checksum \(received), announced was \(announced)"
         case .aliasTaken(let guid, let sha1): "another droplet of \(guid) is already known by the SHA-1 \(sha1)"
+        case .otherBase(let guid, let hash, let stack, let architecture):
+            "\(guid) has the droplet \(hash) for the stack \(stack) on \(architecture), and keeps it so: upload it for these, "
+                + "or remove it first (cistern droplet remove --guid \(guid) --hash \(hash))"
         case .rejected(let error): "\(error)"
         case .damaged(let key): "the record \(key) can't be read: cistern verify says more"
         case .contended(let key): "the record \(key) changes too often"

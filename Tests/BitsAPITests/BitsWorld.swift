@@ -66,7 +66,7 @@ struct BitsWorld: Sendable {
                     maximumDroplet: Self.maximumDroplet, limits: ConversionLimits(),
                     layout: DropletLayout(mode: .single),
                     defaultStack: try StackName("default"), defaultArchitecture: .amd64,
-                    publicURL: "https://bits.example:8443")
+                    publicURL: "https://bits.example:8443", publicAddress: "bits.example:8443")
             ).routes
     }
 
@@ -107,7 +107,7 @@ struct BitsWorld: Sendable {
             }
             await file.close()
             return bytes
-        case .stream: return []
+        case .stream, .parts: return []
         }
     }
 }

@@ -58,6 +58,33 @@ struct DropletRouteTests {
         #expect(bases == [plain.sha256: "default amd64", named.sha256: "own arm64"])
     }
 
+    @Test("The answer says what it was taken for, and another stack or architecture for the same droplet is 409")
+    func otherBase() async throws {
+        let world = try BitsWorld()
+        let droplet = SampleDroplet("based")
+        let path = "/droplets/app/\(droplet.sha256)"
+        let first = try await world.send(.put, path + "?stack=own&arch=arm64", body: droplet.bytes)
+        Self.expectTaken(first, droplet)
+        for answer in [first, try await world.send(.put, path, body: droplet.bytes)] {
+            #expect(answer.json["stack"] == "own" && answer.json["architecture"] == "arm64", "\(answer.json)")
+            #expect(answer.json["image"] == .string("bits.example:8443/cloudfoundry/app:\(droplet.sha256)"))
+        }
+        let copied = Array(#"{"source_guid":"app"}"#.utf8)
+        for (target, body) in [
+            ("\(path)?stack=other", droplet.bytes), ("\(path)?arch=amd64", droplet.bytes),
+            ("/droplets/app/\(droplet.sha1)?stack=default", droplet.bytes),
+            ("/droplets/copy/\(droplet.sha256)?stack=other", copied),
+        ] {
+            let answer = try await world.send(.put, target, body: body)
+            #expect(answer.status == 409 && answer.code == 290008, "\(target): \(answer.json)")
+            let said = answer.json["description"]?.string ?? ""
+            #expect(said.contains("stack own on arm64") && said.contains("cistern droplet remove"), "\(said)")
+        }
+        Self.expectTaken(try await world.send(.put, path + "?stack=own&arch=arm64", body: droplet.bytes), droplet)
+        Self.expectTaken(
+            try await world.send(.put, "/droplets/copy/\(droplet.sha256)?stack=own", body: copied), droplet)
+    }
+
     @Test("What made it and whose it is come with it")
     func stated() async throws {
         let world = try BitsWorld()

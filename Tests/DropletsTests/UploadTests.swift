@@ -98,6 +98,38 @@ struct UploadTests {
         #expect(other.content.layers.count == 2)
     }
 
+    @Test("the same droplet for another stack or architecture is refused, and the one that is there stays")
+    func otherBase() async throws {
+        let house = try await TestHouse()
+        let tar = TestTar.droplet("hello")
+        let first = try await house.upload("app", tar)
+        for checksum in [nil, .digest(first.content.digest), .sha1(first.sha1)] as [Checksum?] {
+            let error = await #expect(throws: ImageError.self) {
+                try await house.upload("app", tar, checksum: checksum, architecture: .arm64)
+            }
+            guard case .otherBase("app", first.hash, first.stack, .amd64)? = error else {
+                Issue.record("\(String(describing: error))")
+                return
+            }
+            #expect(
+                try await house.upload("app", tar, checksum: checksum, architecture: .arm64, stated: .nothing) == first)
+        }
+        #expect(try await house.droplets.droplets(of: first.guid) == [first])
+        let other = try await house.upload("other", tar, architecture: .arm64)
+        #expect(other.architecture == .arm64 && other.content == first.content)
+        let hash = DropletHash.sha256(first.hash)
+        await #expect(throws: ImageError.self) {
+            try await house.droplets.copy(
+                first.guid, hash, to: other.guid, of: .unknown, checksum: .digest(first.content.digest), by: "tester")
+        }
+        await #expect(throws: ImageError.self) {
+            try await house.droplets.copy(
+                first.guid, hash, to: try DropletGUID("third"), of: .unknown, checksum: .digest(first.content.digest),
+                by: "tester", stated: StatedBase(stack: nil, architecture: .arm64))
+        }
+        #expect(try await house.droplets.droplets(of: other.guid) == [other])
+    }
+
     @Test("a level is part of what a conversion is known by, and a record keeps the one it has")
     func levels() async throws {
         let house = try await TestHouse()

@@ -116,6 +116,12 @@ struct HTTP2Tests {
                 #expect(answer.body == Array(expected))
             }
             #expect(try await client.request("GET", "/blob", ["range": "bytes=99999999999-"]).status == 416)
+            let several = try await client.request("GET", "/blob", ["range": "bytes=0-99999,2999990-2999999"])
+            #expect(several.status == 206 && several["content-length"] == "\(several.body.count)")
+            #expect(several["content-type"]?.hasPrefix("multipart/byteranges; boundary=") == true)
+            for part in [content[..<100_000], content[2_999_990..<3_000_000]] {
+                #expect(several.body.firstRange(of: part) != nil)
+            }
             #expect(server.server.statistics.sentBySystem == 0)
             #expect(server.server.statistics.sentByReading > content.count)
         }

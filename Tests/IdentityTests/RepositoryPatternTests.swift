@@ -31,6 +31,21 @@ struct RepositoryPatternTests {
         for _ in 0..<3 { #expect(!pattern.matches(name)) }
     }
 
+    @Test(
+        "Where a user's repositories are: by the patterns' beginnings, none in another",
+        arguments: [
+            (["a", "b/c"], ["a", "b/c"]), (["a*", "a", "ab", "a/*"], ["a…"]),
+            (["team/**", "team"], ["team", "team/…"]),
+            (["a-/x", "a*/y"], ["a…"]), (["**", "a"], ["…"]), (["*/x"], ["…"]), ([], []),
+        ])
+    func places(patterns: [String], places: [String]) throws {
+        let grants = try patterns.map { (try RepositoryPattern($0), [Role.pull] as Set) }
+        let user = Principal(name: "u", roles: [], repositories: Dictionary(uniqueKeysWithValues: grants))
+        #expect(user.places(.pull).map { $0.prefix + ($0.isWhole ? "" : "…") } == places)
+        #expect(user.places(.push).isEmpty)
+        #expect(Principal(name: "o", roles: [.operator]).places(.pull).map(\.prefix) == [""])
+    }
+
     @Test("What is allowed everywhere, somewhere and for everybody adds up, and no more")
     func rights() throws {
         let (mine, base) = (try RepositoryPattern("mine/**"), try RepositoryPattern("base/*"))

@@ -100,13 +100,13 @@ package struct TestHouse {
     package func upload(
         _ guid: String, _ tar: TestTar, checksum: Checksum? = nil, mode: LayerMode = .single,
         level: CompressionLevel = .fast, architecture: Architecture = .amd64, staged: [StagedBuildpack] = [],
-        owner: DropletOwner = .unknown
+        owner: DropletOwner = .unknown, stated: StatedBase? = nil
     ) async throws -> DropletRecord {
         try await droplets.upload(
             DropletUpload(
                 guid: try DropletGUID(guid), stack: try StackName(Self.stack), architecture: architecture,
                 checksum: checksum, layout: DropletLayout(mode: mode, level: level), limits: ConversionLimits(),
-                by: "tester", staged: staged, owner: owner),
+                by: "tester", staged: staged, owner: owner, stated: stated),
             from: Chunks(tar.bytes), logger: Self.logger)
     }
 

@@ -1,5 +1,6 @@
 import OCI
 import Registry
+import RegistryTesting
 import Testing
 
 @testable import Maintenance
@@ -38,7 +39,8 @@ struct UntaggedTests {
             subject: subject)
         let signature = try await world.put(referrer, nil)
         let index = Index(
-            mediaType: .ociIndex, manifests: [Descriptor(mediaType: .ociManifest, digest: child, size: 1)])
+            mediaType: .ociIndex,
+            manifests: [Descriptor(mediaType: .ociManifest, digest: child, size: world.sizes[child])])
         let top = try await world.put(index, "list")
         world.pass(6000)
         let young = try await image("young")
@@ -67,7 +69,8 @@ struct UntaggedTests {
         #expect(try await retire(world) == 0)
         world.pass(6000)
         let index = Index(
-            mediaType: .ociIndex, manifests: [Descriptor(mediaType: .ociManifest, digest: digest, size: 1)])
+            mediaType: .ociIndex,
+            manifests: [Descriptor(mediaType: .ociManifest, digest: digest, size: world.sizes[digest])])
         _ = try await world.put(index, "list")
         try await world.registry.deleteTag(world.name, try Tag(parsing: "list"))
         #expect(try await retire(world) == 0)

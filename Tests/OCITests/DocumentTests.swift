@@ -48,7 +48,8 @@ struct DocumentTests {
         "documents that could be read in two ways or lack what they must have are refused",
         arguments: [
             #"[]"#, #"{}"#, #"{"schemaVersion":1,"config":D,"layers":[]}"#, #"{"schemaVersion":2,"layers":[]}"#,
-            #"{"schemaVersion":2,"config":D}"#, #"{"schemaVersion":2,"config":D,"layers":{}}"#,
+            #"{"schemaVersion":2,"config":D,"layers":{}}"#, #"{"schemaVersion":2,"config":D,"layers":""}"#,
+            #"{"schemaVersion":2,"config":null,"layers":null}"#, #"{"schemaVersion":2,"config":D,"layers":[null]}"#,
             #"{"schemaVersion":2,"config":D,"layers":[],"manifests":[]}"#,
             #"{"schemaVersion":2,"config":D,"layers":[{"mediaType":"a/b","digest":"sha256:0","size":1}]}"#,
             #"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"SHA","size":-1},"layers":[]}"#,
@@ -58,6 +59,26 @@ struct DocumentTests {
         let text = template.replacing("D", with: Self.descriptor)
         let json = try JSONValue(parsing: text)
         #expect(throws: OCIError.self) { try Manifest(json: json) }
+    }
+
+    @Test(
+        "a list that is null or missing is empty, as programs written in Go encode it",
+        arguments: [
+            #"{"schemaVersion":2,"config":D,"layers":null,"manifests":null,"annotations":null,"subject":null}"#,
+            #"{"schemaVersion":2,"config":D}"#,
+        ])
+    func nullLayers(_ template: String) throws {
+        let manifest = try Manifest(json: JSONValue(parsing: template.replacing("D", with: Self.descriptor)))
+        #expect(manifest.layers.isEmpty && manifest.subject == nil)
+    }
+
+    @Test(
+        "an index's list too",
+        arguments: [
+            #"{"schemaVersion":2,"manifests":null,"layers":null,"config":null}"#, #"{"schemaVersion":2}"#,
+        ])
+    func nullManifests(_ text: String) throws {
+        #expect(try Index(json: JSONValue(parsing: text)).manifests.isEmpty)
     }
 
     @Test("an index with layers or a config is refused", arguments: ["layers", "config"])

@@ -20,6 +20,7 @@ package struct PushWorld {
     package let registry: Registry
     package let uploads: UploadSessions
     package let name: RepositoryName
+    private let sizes = KnownSizes()
     private let time = Time()
 
     package init(limits: UploadSessions.Limits = UploadSessions.Limits()) throws {
@@ -49,16 +50,19 @@ package struct PushWorld {
     @discardableResult
     package func push(_ text: String, to name: RepositoryName? = nil) async throws -> Digest {
         let bytes = Array(text.utf8)
+        sizes.add(bytes)
         return try await uploads.take(owner(of: name), AsyncElements([bytes]), as: Digest.of(bytes)).digest
+    }
+
+    /// A descriptor of content, with the size that it has if it was pushed.
+    package func descriptor(_ digest: Digest, _ type: MediaType) -> String {
+        #"{"mediaType":"\#(type)","digest":"\#(digest)","size":\#(sizes[digest])}"#
     }
 
     /// An image manifest that names blobs as its layers.
     package func manifest(
         _ layers: [Digest], _ type: MediaType = .ociLayer, subject: Digest? = nil, note: String = ""
     ) -> [UInt8] {
-        func descriptor(_ digest: Digest, _ type: MediaType) -> String {
-            #"{"mediaType":"\#(type)","digest":"\#(digest)","size":1}"#
-        }
         let subject = subject.map { #","subject":\#(descriptor($0, .ociManifest))"# } ?? ""
         let list = layers.map { descriptor($0, type) }.joined(separator: ",")
         let config = descriptor(Digest.of(Array("{}".utf8)), .ociConfig)
@@ -71,7 +75,8 @@ package struct PushWorld {
     package func put(
         _ manifest: [UInt8], _ reference: String, tags: [String] = [], type: String = MediaType.ociManifest.text
     ) async throws -> Digest {
-        try await registry.putManifest(
+        sizes.add(manifest)
+        return try await registry.putManifest(
             name, try Reference(parsing: reference), tags: try tags.map { try Tag(parsing: $0) }, contentType: type,
             manifest
         ).digest

@@ -44,7 +44,7 @@ public struct Response: Sendable {
         return response
     }
 
-    /// A file, or the part of it that the request asks for: 200, 206, 304 or 416.
+    /// A file, or the part or parts of it that the request asks for: 200, 206, 304 or 416.
     ///
     /// The file is closed when the response is through, however it ends.
     /// - Parameters:
@@ -69,6 +69,12 @@ public struct Response: Sendable {
             response.status = .partialContent
             response.headers[.contentRange] = "bytes \(range.lowerBound)-\(range.upperBound - 1)/\(file.length)"
             response.body = .file(file, range)
+        case .parts(let ranges):
+            let parts = MultipartRanges(ranges, contentType: contentType, of: file.length)
+            response.status = .partialContent
+            response.headers[.contentType] = parts.type
+            response.body = .parts(file, parts)
+            return response
         case .unsatisfiable:
             response.status = .rangeNotSatisfiable
             response.headers[.contentRange] = "bytes */\(file.length)"
@@ -83,6 +89,7 @@ public enum ResponseBody: Sendable {
     case none
     case bytes([UInt8])
     case file(ResponseFile, Range<Int64>)
+    case parts(ResponseFile, MultipartRanges)
     case stream(
         length: Int64?, write: @Sendable (_ send: ([UInt8]) async throws -> Void) async throws -> Void)
 
@@ -92,6 +99,7 @@ public enum ResponseBody: Sendable {
         case .none: 0
         case .bytes(let bytes): Int64(bytes.count)
         case .file(_, let range): Int64(range.count)
+        case .parts(_, let parts): parts.length
         case .stream(let length, _): length
         }
     }

@@ -43,6 +43,14 @@ struct ResponseSender {
                 throw error
             }
             await file.close()
+        case .parts(let file, let parts):
+            do {
+                try await send(file, parts, head, writer)
+            } catch {
+                await file.close()
+                throw error
+            }
+            await file.close()
         case .stream(let length, let write):
             if isHead {
                 try await writer.write(contentsOf: [.head(head), .end(nil)])
@@ -85,12 +93,46 @@ struct ResponseSender {
             return
         }
         try await writer.write(.head(head))
+        try await send(file, range, writer)
+        try await writer.write(.end(nil))
+    }
+
+    /// Sends several ranges. Small ones are copied behind what stands before them.
+    private mutating func send(
+        _ file: ResponseFile, _ parts: MultipartRanges, _ head: HTTPResponse, _ writer: Writer
+    ) async throws {
+        if isHead {
+            try await writer.write(contentsOf: [.head(head), .end(nil)])
+            return
+        }
+        if let descriptor = file.descriptor {
+            for range in parts.ranges { try Self.check(descriptor, holds: range) }
+        }
+        try await writer.write(.head(head))
+        for range in parts.ranges {
+            var buffer = ByteBuffer(string: parts.head(of: range))
+            if range.count <= Self.copied, let descriptor = file.descriptor {
+                var bytes = try await Self.read(descriptor, at: range.lowerBound, count: range.count, connection)
+                buffer.writeBuffer(&bytes)
+                try await writer.write(.body(buffer))
+                sent += Int64(buffer.readableBytes)
+            } else {
+                try await writer.write(.body(buffer))
+                sent += Int64(buffer.readableBytes)
+                try await send(file, range, writer)
+            }
+        }
+        let end = ByteBuffer(string: parts.end)
+        try await writer.write(contentsOf: [.body(end), .end(nil)])
+        sent += Int64(end.readableBytes)
+    }
+
+    private mutating func send(_ file: ResponseFile, _ range: Range<Int64>, _ writer: Writer) async throws {
         if let descriptor = file.descriptor, connection.transfer == .sendfile {
             try await sendfile(descriptor, range)
         } else {
             try await sendChunks(file, range, writer)
         }
-        try await writer.write(.end(nil))
     }
 
     private mutating func sendfile(_ descriptor: Int32, _ range: Range<Int64>) async throws {
@@ -98,7 +140,7 @@ struct ResponseSender {
         defer { _ = try? handle.takeDescriptorOwnership() }
         try await connection.send(
             FileRegion(fileHandle: handle, readerIndex: Int(range.lowerBound), endIndex: Int(range.upperBound)))
-        sent = Int64(range.count)
+        sent += Int64(range.count)
     }
 
     private mutating func sendChunks(
@@ -170,20 +212,26 @@ extension ResponseBody {
     /// - Parameter bySystem: whether the system sends files (sendfile), so that they are not read.
     func memory(bySystem: Bool) -> Int {
         let piece = 2 * ResponseSender.chunk
+        func memory(_ file: ResponseFile, _ range: Range<Int64>) -> Int {
+            if range.count <= ResponseSender.copied || (bySystem && file.descriptor != nil) { return 0 }
+            return min(2 * range.count, piece)
+        }
         switch self {
         case .none: return 0
         case .bytes(let bytes):
             return bytes.count <= ResponseSender.copied ? 0 : bytes.count + min(bytes.count, piece)
-        case .file(let file, let range):
-            if range.count <= ResponseSender.copied || (bySystem && file.descriptor != nil) { return 0 }
-            return min(2 * range.count, piece)
+        case .file(let file, let range): return memory(file, range)
+        case .parts(let file, let parts): return parts.ranges.map { memory(file, $0) }.max() ?? 0
         case .stream: return piece
         }
     }
 
     /// Releases a body that won't be sent.
     func discard() async {
-        if case .file(let file, _) = self { await file.close() }
+        switch self {
+        case .file(let file, _), .parts(let file, _): await file.close()
+        case .none, .bytes, .stream: break
+        }
     }
 }
 

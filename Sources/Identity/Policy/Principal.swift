@@ -55,6 +55,30 @@ public struct Principal: Hashable, Sendable {
 
     /// Whether the user has a role everywhere, or on the repositories of some pattern.
     public func maySomewhere(_ role: Role) -> Bool { somewhere.contains(role.bit) }
+
+    /// Where the repositories are on which the user has a role: no place is in another one.
+    public func places(_ role: Role) -> [RepositoryPlace] {
+        if everywhere.contains(role.bit) { return [RepositoryPlace(prefix: "", isWhole: false)] }
+        var places: [RepositoryPlace] = []
+        let all = grants.filter { $0.allowed.contains(role.bit) }.map(\.pattern.place)
+            .sorted {
+                $0.prefix.utf8.lexicographicallyPrecedes($1.prefix.utf8) || $0.prefix == $1.prefix && !$0.isWhole
+            }
+        for place in all where !(places.last?.covers(place) ?? false) { places.append(place) }
+        return places
+    }
+}
+
+/// A repository, or all whose names begin with a text.
+public struct RepositoryPlace: Hashable, Sendable {
+    /// The name, or its beginning.
+    public let prefix: String
+    /// Whether that is the whole name.
+    public let isWhole: Bool
+
+    fileprivate func covers(_ other: RepositoryPlace) -> Bool {
+        self == other || !isWhole && other.prefix.utf8.starts(with: prefix.utf8)
+    }
 }
 
 /// A policy's users as requests see them, made once.

@@ -39,6 +39,12 @@ public struct RepositoryPattern: Hashable, Sendable, Comparable, CustomStringCon
 
     public var description: String { text }
 
+    /// Where the repositories are that the pattern names.
+    var place: RepositoryPlace {
+        let prefix = text.utf8.prefix { $0 != UInt8(ascii: "*") }
+        return RepositoryPlace(prefix: String(Substring(prefix)), isWhole: prefix.count == text.utf8.count)
+    }
+
     public static func < (left: RepositoryPattern, right: RepositoryPattern) -> Bool {
         left.text.utf8.lexicographicallyPrecedes(right.text.utf8)
     }

@@ -16,10 +16,15 @@ struct ManifestContent: Sendable {
     let requirements: Set<Digest>
     /// All digests that the manifest names, except its subject.
     let references: [Digest]
+    /// What a manifest or index names, with the sizes that it states; empty for other types. The subject is not among
+    /// it, since it is not pulled with the manifest.
+    let descriptors: [Descriptor]
 
-    /// - Parameter contentType: the sender's Content-Type, if any.
+    /// - Parameters:
+    ///   - contentType: the sender's Content-Type, if any.
+    ///   - isPush: refuses what earlier versions took and nobody can pull.
     /// - Throws: `.invalidManifest`.
-    init(_ bytes: [UInt8], contentType: String?) throws(RegistryError) {
+    init(_ bytes: [UInt8], contentType: String?, isPush: Bool = false) throws(RegistryError) {
         let declared = contentType.map(Self.withoutParameters)
         let json = try? JSONValue(parsing: bytes)
         let inner = json?["mediaType"]?.string
@@ -32,6 +37,7 @@ struct ManifestContent: Sendable {
         guard let type = try? MediaType(parsing: text) else {
             throw .invalidManifest("'\(text.prefix(100))' is no media type")
         }
+        if isPush { try Self.refuseSchema1(json, type) }
         switch type {
         case .ociManifest, .dockerManifest: try self.init(manifest: json, type)
         case .ociIndex, .dockerManifestList: try self.init(index: json, type)
@@ -42,7 +48,7 @@ struct ManifestContent: Sendable {
     private init(manifest json: JSONValue?, _ type: MediaType) throws(RegistryError) {
         let manifest: Manifest
         do { manifest = try Manifest(json: json ?? .null) } catch { throw .invalidManifest("\(error)") }
-        let descriptors = [manifest.config] + manifest.layers
+        descriptors = [manifest.config] + manifest.layers
         mediaType = type.text
         subject = manifest.subject?.digest
         artifactType = manifest.artifactType ?? manifest.config.mediaType
@@ -58,6 +64,7 @@ struct ManifestContent: Sendable {
         subject = index.subject?.digest
         artifactType = index.artifactType
         annotations = index.annotations
+        descriptors = index.manifests
         requirements = Set(index.manifests.map(\.digest))
         references = index.manifests.map(\.digest).unique
     }
@@ -73,7 +80,19 @@ struct ManifestContent: Sendable {
         artifactType = json?["artifactType"]?.string.flatMap { try? MediaType(parsing: $0) }
         annotations = (json?["annotations"]?.object ?? [:]).compactMapValues(\.string)
         requirements = []
+        descriptors = []
         references = digests.unique.filter { $0 != subject }
+    }
+
+    /// Refuses a manifest that could be stored, but not pulled by the digest that Docker's clients compute: that of a
+    /// schema 1 leaves out its signature.
+    private static func refuseSchema1(_ json: JSONValue?, _ type: MediaType) throws(RegistryError) {
+        let isDeclared = type.text.hasPrefix("application/vnd.docker.distribution.manifest.v1+")
+        let isOne = json?["schemaVersion"]?.integer == 1 && json?["fsLayers"] != nil
+        guard isDeclared || isOne else { return }
+        throw .invalidManifest(
+            "Docker's manifests of schema 1 are not taken: push the image with Docker 1.10 or later, or convert it "
+                + "(skopeo copy --format oci)")
     }
 
     /// Every string in a JSON document that parses as a digest; none if the bytes are no JSON.
@@ -100,7 +119,7 @@ struct ManifestContent: Sendable {
     }
 
     private static func guess(_ json: JSONValue?) -> String? {
-        if json?["config"] != nil, json?["layers"] != nil { return MediaType.ociManifest.text }
+        if json?["config"] != nil { return MediaType.ociManifest.text }
         return json?["manifests"] != nil ? MediaType.ociIndex.text : nil
     }
 

@@ -24,20 +24,18 @@ extension Registry {
     public func putManifest(
         _ name: RepositoryName, _ reference: Reference, tags: [Tag] = [], contentType: String?, _ bytes: [UInt8]
     ) async throws(RegistryError) -> PushedManifest {
-        guard bytes.count <= ManifestContent.maximumSize else {
-            throw .tooLarge(maximum: Int64(ManifestContent.maximumSize))
-        }
+        let manifest = try await ParsedManifest(bytes, as: reference, contentType: contentType)
         var tags = tags
-        var digest = Digest.of(bytes)
-        switch reference {
-        case .tag(let tag): tags.append(tag)
-        case .digest(let wanted):
-            digest = Digest.of(bytes, wanted.algorithm)
-            guard digest == wanted else {
-                throw .mismatch(announced: .digest(wanted), received: .digest(digest))
-            }
-        }
-        let content = try ManifestContent(bytes, contentType: contentType)
+        if case .tag(let tag) = reference { tags.append(tag) }
+        return try await putManifest(name, tags: tags, manifest)
+    }
+
+    /// Stores a manifest that was parsed.
+    /// - Throws: as the other one does.
+    public func putManifest(
+        _ name: RepositoryName, tags: [Tag], _ manifest: ParsedManifest
+    ) async throws(RegistryError) -> PushedManifest {
+        let (content, bytes, digest) = (manifest.content, manifest.bytes, manifest.digest)
         let keys = RepositoryKeys(name: name)
         let reservation = try await reservation(for: name, digest, bytes.count)
         // Leases are renewed before the links below are written, so that a collector that has not seen the links keeps
@@ -56,23 +54,25 @@ extension Registry {
         return PushedManifest(digest: digest, subject: content.subject)
     }
 
-    /// Whether a manifest has a subject.
-    /// - Throws: `.invalidManifest`.
-    public static func refers(_ bytes: [UInt8], contentType: String?) throws(RegistryError) -> Bool {
-        try ManifestContent(bytes, contentType: contentType).subject != nil
-    }
-
     /// Renews the leases of all content that a manifest names and the repository has.
-    /// - Throws: `.missingContent` if required content is lost.
+    /// - Throws: `.missingContent` if required content is lost; `.invalidManifest` for content of another size than the
+    ///   manifest states, since no client could pull it.
     private func require(_ content: ManifestContent, _ keys: RepositoryKeys) async throws(RegistryError) {
         var missing: [Digest] = []
+        var sizes: [Digest: Int64] = [:]
         for digest in content.references {
-            let isBlob = try await records.find(try keys.blob(digest), as: BlobMembership.self).isThere
-            let isManifest = try await records.find(try keys.manifest(digest), as: ManifestMembership.self).isThere
-            guard isBlob || isManifest else { continue }
+            let blobRecord = try await records.find(try keys.blob(digest), as: BlobMembership.self)
+            let manifestRecord = try await records.find(try keys.manifest(digest), as: ManifestMembership.self)
+            guard blobRecord.isThere || manifestRecord.isThere else { continue }
+            sizes[digest] = blobRecord.readable?.value.size ?? manifestRecord.readable?.value.size
             let blob = try await RegistryError.ofBlobs(await blobs.renewIfOld(digest))
             if blob == nil, content.requirements.contains(digest) { missing.append(digest) }
-            if isManifest { try await touch(keys, digest) }
+            if manifestRecord.isThere { try await touch(keys, digest) }
+        }
+        for descriptor in content.descriptors {
+            guard let size = sizes[descriptor.digest], size != descriptor.size else { continue }
+            throw .invalidManifest(
+                "the manifest says that \(descriptor.digest) has \(descriptor.size) bytes, and it has \(size)")
         }
         if !missing.isEmpty { throw .missingContent(missing) }
     }

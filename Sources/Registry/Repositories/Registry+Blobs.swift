@@ -47,11 +47,35 @@ extension Registry {
         _ digest: Digest, from source: RepositoryName, to name: RepositoryName
     ) async throws(RegistryError) -> Blob? {
         guard try await has(source, digest) else { return nil }
+        return try await link(digest, to: name)
+    }
+
+    /// Adds content that is in the blob store, for whatever reason, to a repository.
+    /// - Returns: nil if it is not there.
+    public func link(_ digest: Digest, to name: RepositoryName) async throws(RegistryError) -> Blob? {
         guard let blob = try await RegistryError.ofBlobs(await blobs.renew(digest)) else { return nil }
-        let reservation = quotas.reservation(for: name)
-        if quotas.isActive, try await !has(name, digest) { try await reservation.cover(for: blob.size) }
+        try await link(blob, to: name, try await reservation(of: digest, blob.size, in: name))
+        return blob
+    }
+
+    /// Adds a document that is in memory to a repository, as a blob.
+    /// - Parameter digest: the document's.
+    public func put(
+        _ bytes: [UInt8], as digest: Digest, to name: RepositoryName
+    ) async throws(RegistryError) -> Blob {
+        let reservation = try await reservation(of: digest, Int64(bytes.count), in: name)
+        let blob = try await RegistryError.ofBlobs(await blobs.put(bytes, digest.algorithm))
         try await link(blob, to: name, reservation)
         return blob
+    }
+
+    /// Reserves a blob's bytes in the quotas, unless the repository has the blob already.
+    private func reservation(
+        of digest: Digest, _ size: Int64, in name: RepositoryName
+    ) async throws(RegistryError) -> QuotaReservation {
+        let reservation = quotas.reservation(for: name)
+        if quotas.isActive, try await !has(name, digest) { try await reservation.cover(for: size) }
+        return reservation
     }
 
     /// Removes a blob from a repository. Its bytes stay as long as other repositories have it.

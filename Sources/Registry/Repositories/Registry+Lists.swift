@@ -61,17 +61,15 @@ extension Registry {
         }
     }
 
-    /// The names of repositories with pushed content, in order.
-    /// - Parameter wanted: selects the names. Keys are listed by the thousand, even if few of the names are wanted.
-    public func catalog(
-        after last: String?, limit: Int, where wanted: (RepositoryName) -> Bool = { _ in true }
-    ) async throws(RegistryError) -> Page<RepositoryName> {
-        let start = last.flatMap { try? RepositoryName(parsing: $0) }.map(RepositoryKeys.component) ?? last
-        return try await page(of: RepositoryKeys.catalog, after: start, limit: limit, listing: Self.maximumPage) {
-            key in
-            RepositoryKeys.repository(of: String(key.text.dropFirst(RepositoryKeys.catalog.count)))
-                .flatMap { wanted($0) ? $0 : nil }
-        }
+    /// The repositories that were ever pushed to, in byte order of what they are called here (`RepositoryKeys.component`).
+    /// Some may be empty.
+    public func catalog(after last: String?, limit: Int) async throws(RegistryError) -> [String] {
+        try await records.listComponents(below: RepositoryKeys.catalog, after: last, limit: limit)
+    }
+
+    /// Whether a repository has a manifest that was pushed.
+    public func hasManifest(_ name: RepositoryName) async throws(RegistryError) -> Bool {
+        try await !records.list(RepositoryKeys(name: name).manifests, after: nil, limit: 1).isEmpty
     }
 
     public func exists(_ name: RepositoryName) async throws(RegistryError) -> Bool {
@@ -80,11 +78,10 @@ extension Registry {
 
     /// Lists the keys below a prefix until the page is full.
     /// - Parameters:
-    ///   - listing: how many keys to list at a time; nil: one more than `limit`.
     ///   - element: the page's element for a key; nil if the key has none.
     ///   - isFull: whether the element returned last no longer fits into the page.
     private func page<Element: Sendable>(
-        of prefix: String, after last: String?, limit: Int, listing: Int? = nil,
+        of prefix: String, after last: String?, limit: Int,
         _ element: (ObjectKey) async throws(RegistryError) -> Element?, isFull: () -> Bool = { false }
     ) async throws(RegistryError) -> Page<Element> {
         let limit = min(limit, Self.maximumPage)
@@ -92,7 +89,7 @@ extension Registry {
         var elements: [Element] = []
         var after = last.map { prefix + $0 }
         var ended: String?
-        let listing = listing ?? min(limit + 1, Self.maximumPage)
+        let listing = min(limit + 1, Self.maximumPage)
         while true {
             if Task.isCancelled { throw .cancelled }
             let keys = try await records.list(prefix, after: after, limit: listing)

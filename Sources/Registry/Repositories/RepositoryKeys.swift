@@ -34,15 +34,19 @@ package struct RepositoryKeys: Sendable {
     package static let catalog = "catalog/"
 
     /// One marker for each repository, so that listing them scans nothing else.
-    package func marker() throws(RegistryError) -> ObjectKey { try key(Self.catalog + Self.component(name)) }
+    package func marker() throws(RegistryError) -> ObjectKey { try key(Self.catalog + Self.component(name.text)) }
 
-    /// A repository name as one key component: `!` occurs in no name and sorts before all characters that do.
-    static func component(_ name: RepositoryName) -> String { replace(name.text, "/", by: "!") }
+    /// A repository name, or the beginning of one, as one key component: `!` occurs in no name and sorts before all
+    /// characters that do.
+    package static func component(_ name: String) -> String { replace(name, "/", by: "!") }
 
     /// The repository that a marker stands for.
     package static func repository(of marker: String) -> RepositoryName? {
-        try? RepositoryName(parsing: replace(marker, "!", by: "/"))
+        try? RepositoryName(parsing: text(of: marker))
     }
+
+    /// The text that a marker, or the beginning of one, stands for.
+    package static func text(of marker: String) -> String { replace(marker, "!", by: "/") }
 
     private static func replace(_ text: String, _ character: Unicode.Scalar, by other: Unicode.Scalar) -> String {
         var scalars = String.UnicodeScalarView()

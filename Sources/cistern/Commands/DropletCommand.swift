@@ -55,7 +55,7 @@ struct DropletCommand: AsyncParsableCommand {
                 "/droplets/\(guid.urlComponent)/\(digest.hex)"
                 + (query.isEmpty ? "" : "?" + query.joined(separator: "&"))
             let bar = ProgressBar("uploading \(guid)", total: file.size)
-            try await server.ask { (client) -> DropletImage in
+            let answer = try await server.ask { (client) -> DropletImage in
                 defer { bar.clear() }
                 let _: JSONValue = try await client.upload(
                     UploadBody(file.chunks, length: file.size, headers: headers), to: path
@@ -63,6 +63,11 @@ struct DropletCommand: AsyncParsableCommand {
                 return try await client.send(.get, apiPath("droplets", guid, digest.hex))
             } print: {
                 "\($0.image)\n"
+            }
+            // Scripts read the reference alone; whoever looks on sees what the droplet was taken for.
+            if !server.json {
+                writeToStandardError(
+                    "for the stack \(answer.droplet.stack) on \(answer.droplet.architecture.rawValue)\n")
             }
         }
     }

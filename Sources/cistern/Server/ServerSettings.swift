@@ -191,7 +191,8 @@ extension ServerSettings {
         BitsAPI.Settings(
             maximumDroplet: maximumUpload, limits: limits(memory, [.archives]), layout: layout,
             defaultStack: defaultStack, defaultArchitecture: defaultArchitecture,
-            publicURL: publicAddress.map { "\(listen.isEmpty ? "http" : "https")://\($0)" })
+            publicURL: publicAddress.map { "\(listen.isEmpty ? "http" : "https")://\($0)" },
+            publicAddress: publicAddress)
     }
 
     /// - Parameter memory: what requests may hold; archives have a share of it.

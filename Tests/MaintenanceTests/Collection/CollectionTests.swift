@@ -21,6 +21,7 @@ struct CollectionWorld {
     let registry: Registry
     let uploads: UploadSessions
     let name: RepositoryName
+    let sizes = KnownSizes()
     private let time: Time
 
     final class Time: Sendable {
@@ -55,6 +56,7 @@ struct CollectionWorld {
     func push(_ text: String, to name: RepositoryName? = nil) async throws -> Digest {
         let bytes = Array(text.utf8)
         let digest = Digest.of(bytes)
+        sizes.add(bytes)
         let owner = UploadOwner(repository: name ?? self.name, user: "u")
         _ = try await uploads.take(owner, AsyncElements([bytes]), as: digest)
         return digest
@@ -62,14 +64,15 @@ struct CollectionWorld {
 
     func manifest(config: Digest, layers: [Digest]) -> [UInt8] {
         func descriptor(_ digest: Digest) -> Descriptor {
-            Descriptor(mediaType: .ociLayer, digest: digest, size: 1)
+            Descriptor(mediaType: .ociLayer, digest: digest, size: sizes[digest])
         }
         return Manifest(mediaType: .ociManifest, config: descriptor(config), layers: layers.map(descriptor))
             .json.canonicalBytes
     }
 
     func put(_ manifest: [UInt8], _ reference: String) async throws -> Digest {
-        try await registry.putManifest(
+        sizes.add(manifest)
+        return try await registry.putManifest(
             name, try Reference(parsing: reference), contentType: MediaType.ociManifest.text, manifest
         ).digest
     }
@@ -84,6 +87,7 @@ struct CollectionWorld {
     }
 
     private func put(_ bytes: [UInt8], _ contentType: String, _ tag: String?) async throws -> Digest {
+        sizes.add(bytes)
         let reference = try Reference(parsing: tag ?? Digest.of(bytes).description)
         return try await registry.putManifest(name, reference, contentType: contentType, bytes).digest
     }

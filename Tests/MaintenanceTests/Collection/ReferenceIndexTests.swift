@@ -124,7 +124,7 @@ struct ReferenceIndexTests {
             world.pass(100_000)
             #expect(try await world.collect().retired == 0)
             #expect(try await world.areWhole(Set(images)))
-            #expect(try await world.registry.catalog(after: nil, limit: 10).elements == names)
+            #expect(try await world.registry.catalog(after: nil, limit: 10) == ["a", "b!c", "z"])
         }
         // A repository without manifests needs no marker.
         try await world.registry.deleteManifest(names[0], images[0])
@@ -133,7 +133,7 @@ struct ReferenceIndexTests {
         try await world.store.delete(try RepositoryKeys(name: names[0]).marker(), ifVersion: nil)
         world.pass(100_000)
         _ = try await world.collect()
-        #expect(try await world.registry.catalog(after: nil, limit: 10).elements == Array(names.dropFirst()))
+        #expect(try await world.registry.catalog(after: nil, limit: 10) == ["b!c", "z"])
     }
 
     @Test("a repository's marker is renewed before a manifest comes or goes")

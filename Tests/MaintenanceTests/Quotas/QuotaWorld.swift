@@ -21,6 +21,7 @@ struct QuotaWorld: Sendable {
     let uploads: UploadSessions
     let owners: ContentOwners
     let counter: UsageCounter
+    private let sizes = KnownSizes()
     private let time: Time
 
     final class Time: Sendable {
@@ -86,6 +87,7 @@ struct QuotaWorld: Sendable {
 
     @discardableResult
     func push(_ bytes: [UInt8], to name: String, declared: Bool = true) async throws -> Digest {
+        sizes.add(bytes)
         let length = declared ? Int64(bytes.count) : nil
         return try await uploads.take(
             try owner(name), AsyncElements([bytes]), length: length, as: Digest.of(bytes)
@@ -94,7 +96,9 @@ struct QuotaWorld: Sendable {
 
     /// An image manifest, padded to a size, that names blobs.
     func manifest(_ layers: [Digest], size: Int) -> [UInt8] {
-        let list = layers.map { #"{"mediaType":"\#(MediaType.ociLayer)","digest":"\#($0)","size":1}"# }
+        let list = layers.map {
+            #"{"mediaType":"\#(MediaType.ociLayer)","digest":"\#($0)","size":\#(sizes[$0])}"#
+        }
         let config = #"{"mediaType":"\#(MediaType.ociConfig)","digest":"\#(Digest.of([]))","size":0}"#
         let text = #"{"schemaVersion":2,"config":\#(config),"layers":[\#(list.joined(separator: ","))]}"#
         return Array(text.utf8) + [UInt8](repeating: 0x20, count: max(0, size - text.utf8.count))

@@ -21,7 +21,7 @@ struct LeaseTests {
         let world = try PushWorld()
         let blob = try await world.push(naming == .config ? "{}" : "content")
         let foreign = try MediaType(parsing: "application/vnd.oci.image.layer.nondistributable.v1.tar")
-        let descriptor = #"{"mediaType":"application/x.y","digest":"\#(blob)","size":1}"#
+        let descriptor = world.descriptor(blob, try MediaType(parsing: "application/x.y"))
         let (manifest, type) =
             switch naming {
             case .layer: (world.manifest([blob]), MediaType.ociManifest.text)
@@ -46,7 +46,7 @@ struct LeaseTests {
         let child = try await world.put(world.manifest([]), "child")
         world.pass(Self.aWhile)
         world.calls.start()
-        let descriptor = #"{"mediaType":"\#(MediaType.ociManifest)","digest":"\#(child)","size":1}"#
+        let descriptor = world.descriptor(child, .ociManifest)
         let index = Array(#"{"schemaVersion":2,"manifests":[\#(descriptor)]}"#.utf8)
         try await world.put(index, "index", type: MediaType.ociIndex.text)
         let renewed = try #require(world.calls.index(.put, "blobs/sha256/\(child.hex.prefix(2))/\(child.hex)"))
@@ -75,7 +75,7 @@ struct LeaseTests {
         let world = try PushWorld()
         let content = isIndex ? try await world.put(world.manifest([]), "child") : try await world.push("content")
         #expect(try await world.blobs.retire(content, cutoff: .max, dryRun: false) != .kept)
-        let descriptor = #"{"mediaType":"\#(MediaType.ociManifest)","digest":"\#(content)","size":1}"#
+        let descriptor = world.descriptor(content, .ociManifest)
         let manifest =
             isIndex ? Array(#"{"schemaVersion":2,"manifests":[\#(descriptor)]}"#.utf8) : world.manifest([content])
         let type = isIndex ? MediaType.ociIndex.text : MediaType.ociManifest.text

@@ -7,12 +7,15 @@ import Testing
 extension ServerTests {
     @Suite("Droplets come in", .serialized, .sharedServer)
     struct UploadTests {
-        /// What the cloud controller's client wants: exactly 201, both checksums, a state.
+        /// What the cloud controller's client wants: exactly 201, both checksums, a state; and what the droplet was taken for.
         private static func expectTaken(_ answer: Answer, _ droplet: Droplet, guid: String) throws {
             #expect(answer.status == 201, "\(answer.text)")
             #expect(answer["Content-Type"] == "application/json")
             let members = try #require(answer.json.object)
-            #expect(Set(members.keys) == ["guid", "state", "type", "created_at", "sha1", "sha256"])
+            let names: Set = [
+                "guid", "state", "type", "created_at", "sha1", "sha256", "stack", "architecture", "image",
+            ]
+            #expect(Set(members.keys) == names)
             #expect(members["guid"]?.string == guid)
             #expect(members["state"] == "READY" && members["type"] == "bits")
             #expect(members["sha1"]?.string == droplet.sha1 && members["sha256"]?.string == droplet.sha256)

@@ -40,16 +40,24 @@ extension ServerTests {
         }
 
         @Test(
-            "A tag is refused with NAME_INVALID: the specification has no code of its own for it",
+            "A tag is refused with NAME_INVALID, for which the specification has no code of its own, and nobody finds it",
             arguments: [
                 ".", "..", "-a", ".a", "a%2fb", "%2e%2e", "a%00", "%00", "a%20b", "a%0d%0ab", "%c3%a4", "%ff", "+a",
                 "a%252e",
                 String(repeating: "a", count: 129), long,
             ])
         func tag(_ tag: String) async throws {
-            let answer = try await SharedServer.world().client.get("/v2/cloudfoundry/a/manifests/\(tag)")
-            #expect(answer.status == 400, "\(answer.text)")
-            #expect(answer.registryCode == "NAME_INVALID", "\(answer.text)")
+            let client = try SharedServer.world().client
+            for name in ["cloudfoundry/a", "somebody/else"] {
+                let path = "/v2/\(name)/manifests/\(tag)"
+                let put = try await client.send("PUT", path, as: "operator", body: [1])
+                #expect(put.status == 400 && put.registryCode == "NAME_INVALID", "\(put.text)")
+                let answer = try await client.get(path)
+                #expect(answer.status == 404 && answer.registryCode == "MANIFEST_UNKNOWN", "\(answer.text)")
+                #expect(answer.body.count < 2000, "a long tag is not sent back")
+                #expect(try await client.head(path).status == 404)
+                #expect(try await client.get(path, as: nil).status == 401, "strangers are asked who they are first")
+            }
         }
 
         @Test(
@@ -129,7 +137,8 @@ extension ServerTests {
                 #expect(line.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }, "nothing that moves a terminal's cursor")
             }
             #expect(try await world.client.get("/api/v1/droplets", as: "operator").json["droplets"] == [])
-            #expect(try await world.client.get("/v2/_catalog", as: "operator").json["repositories"] == [])
+            let catalog = try await world.client.get("/v2/_catalog", as: "operator")
+            #expect(catalog.json["repositories"] == ["cistern/tiny"])
         }
     }
 }

@@ -180,10 +180,10 @@ extension Rule {
     ]
 
     static let catalog: [Rule] = [
-        Rule("GET _catalog", "(Docker's)", "what was pushed to and the user may read, in pages") { repo in
+        Rule("GET _catalog", "(Docker's)", "what can be pulled by the user, in pages") { repo in
             let client = repo.client
             let names = (0..<7).map { "guest/catalog-\($0)/x" } + ["guest/catalog-0", "guest/catalog-0-x/y"]
-            for name in names { try await Repo(client, name).push([1]) }
+            for name in names { try await Repo(client, name).push(manifest: Manifests.numbered(1)) }
             func listed(_ user: String, _ query: String) async throws -> [String] {
                 let all = try await Repo(client, "x", as: user).all("/v2/_catalog\(query)") { answer in
                     answer.strings("repositories")
@@ -201,6 +201,43 @@ extension Rule {
             let everything = try await listed("operator", "?n=3")
             #expect(Set(everything).isSuperset(of: names))
             #expect(everything == (try await listed("operator", "")))
+            #expect(everything.contains("cistern/tiny"))
+        },
+        Rule("GET _catalog", "(Docker's)", "a blob, a mount, an upload and a refused manifest make no repository") {
+            repo in
+            func isListed(_ name: String) async throws -> Bool {
+                try await repo.send("GET", "/v2/_catalog?n=1000").strings("repositories").contains(name)
+            }
+            let blob = try await repo.push([1, 2, 3])
+            let mounted = repo.other("mounted")
+            #expect(try await mounted.post("?mount=\(blob)&from=\(repo.name)").status == 201)
+            _ = try await repo.other("upload").begin()
+            #expect(try await repo.put(manifest: [1], "refused").status == 400)
+            for name in [repo.name, mounted.name, repo.other("upload").name] { #expect(try await !isListed(name)) }
+            let digest = try await repo.push(manifest: Manifests.numbered(1), "a")
+            #expect(try await isListed(repo.name))
+            #expect(try await repo.delete("manifests/a").status == 202)
+            #expect(try await isListed(repo.name), "it is there by its digest")
+            #expect(try await repo.delete("manifests/\(digest)").status == 202)
+            #expect(try await !isListed(repo.name))
+        },
+        Rule("GET _catalog", "(Docker's)", "an app is listed as long as it has a droplet that can be pulled") { repo in
+            let world = try SharedServer.world()
+            let (one, other) = (Droplet("listed one"), Droplet("listed two"))
+            func isListed(_ user: String) async throws -> Bool {
+                try await repo.asUser(user).send("GET", "/v2/_catalog?n=1000").strings("repositories")
+                    .contains("cloudfoundry/listed")
+            }
+            try await world.upload(one, guid: "listed")
+            try await world.upload(other, guid: "listed")
+            #expect(try await isListed("operator"))
+            #expect(try await isListed("pull"))
+            #expect(try await !isListed("guest"), "who may not pull it learns nothing of it")
+            for (droplet, isThere) in [(one, true), (other, false)] {
+                let removed = try await repo.send("DELETE", "/droplets/listed/\(droplet.sha256)")
+                #expect(removed.status == 204, "\(removed.text)")
+                #expect(try await isListed("operator") == isThere)
+            }
         },
         Rule("GET _catalog", "(Docker's)", "n is held to the same rules as for tags") { repo in
             try await repo.push([1])

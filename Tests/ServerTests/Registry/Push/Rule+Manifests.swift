@@ -38,6 +38,22 @@ extension Rule {
                 try await repo.expectManifest(digest, manifest, type: type)
             }
         },
+        Rule("end-7 PUT", section, "a list that is null or missing is empty, and the bytes stay as they came") { repo in
+            let config = Manifests.descriptor(Manifests.nobody, type: Manifests.config)
+            for (number, (text, type)) in [
+                (#"{"schemaVersion":2,"config":\#(config),"layers":null}"#, Manifests.oci),
+                (#"{"schemaVersion":2,"config":\#(config)}"#, Manifests.docker),
+                (#"{"schemaVersion":2,"manifests":null}"#, Manifests.index),
+                (#"{"schemaVersion":2}"#, Manifests.dockerList),
+            ].enumerated() {
+                let digest = try await repo.push(manifest: Array(text.utf8), "null-\(number)", type: type)
+                for reference in ["null-\(number)", digest] {
+                    try await repo.expectManifest(reference, Array(text.utf8), type: type)
+                }
+            }
+            let untyped = Array(#"{"schemaVersion":2,"config":\#(config),"layers":null,"annotations":{"a":"b"}}"#.utf8)
+            try await repo.expectManifest(try await repo.push(manifest: untyped, type: nil), untyped)
+        },
         Rule("end-7 PUT", section, "without a Content-Type the manifest's own mediaType counts") { repo in
             for (type, manifest) in [
                 (Manifests.oci, Manifests.numbered(2)), (Manifests.index, Manifests.index([])),
@@ -93,8 +109,8 @@ extension Rule {
         },
         Rule("end-7 PUT", section, "what is no manifest of its type is 400 MANIFEST_INVALID") { repo in
             let documents = [
-                "", "{", "[]", "null", "1", "{}", #"{"schemaVersion":2}"#,
-                #"{"schemaVersion":2,"config":{},"layers":[]}"#,
+                "", "{", "[]", "null", "1", "{}", #"{"schemaVersion":1,"manifests":[]}"#,
+                #"{"schemaVersion":2,"config":{},"layers":[]}"#, #"{"schemaVersion":2,"manifests":{},"layers":[]}"#,
                 #"{"schemaVersion":2,"config":{"mediaType":"a/b","size":-1,"digest":"\#(Manifests.nobody)"},"layers":[]}"#,
                 #"{"schemaVersion":2,"config":{"mediaType":"a/b","size":1,"digest":"sha256:x"},"layers":[]}"#,
                 #"{"schemaVersion":2,"config":\#(Manifests.descriptor(Manifests.nobody)),"layers":{}}"#,
@@ -116,6 +132,42 @@ extension Rule {
                     try await repo.expectNoManifest(reference)
                 }
             }
+        },
+        Rule("end-7 PUT", section, "a digest in the query is the one that the bytes must have, under a tag too") {
+            repo in
+            let manifest = Manifests.numbered(15)
+            for algorithm in [DigestAlgorithm.sha256, .sha512] {
+                let digest = Digest.of(manifest, algorithm).description
+                for reference in ["stated", digest] {
+                    let answer = try await repo.put(manifest: manifest, "\(reference)?digest=\(digest)")
+                    try await repo.expectCreated(answer, digest, manifest)
+                    #expect(answer["Location"]?.hasSuffix(digest) == true)
+                }
+                #expect(try await repo.get("manifests/stated")["Docker-Content-Digest"] == digest)
+                #expect(try await repo.delete("manifests/\(digest)").status == 202)
+                let wrong = Digest.of([1], algorithm).description
+                for target in [
+                    "stated?digest=\(wrong)", "\(digest)?digest=\(wrong)", "stated?digest=\(digest)&digest=\(wrong)",
+                    "stated?digest=", "stated?digest=sha256:x", "stated?digest=%zz", "stated?digest",
+                ] {
+                    let answer = try await repo.put(manifest: manifest, target)
+                    #expect(
+                        answer.status == 400 && answer.registryCode == "DIGEST_INVALID", "\(target): \(answer.text)")
+                    for reference in ["stated", digest, wrong] { try await repo.expectNoManifest(reference) }
+                }
+            }
+        },
+        Rule("end-7 PUT", section, "Docker's schema 1 is 400 MANIFEST_INVALID, and the answer says what to do") {
+            repo in
+            let text = #"{"schemaVersion":1,"name":"a","tag":"b","architecture":"amd64","fsLayers":[],"history":[]}"#
+            for type in ["v1+json", "v1+prettyjws"].map({ "application/vnd.docker.distribution.manifest.\($0)" }) + [
+                "application/json", "text/plain",
+            ] {
+                try await refused(Array(text.utf8), type, repo)
+                let answer = try await repo.put(manifest: Array(text.utf8), "refused", type: type)
+                #expect(answer.text.contains("skopeo copy"), "\(answer.text)")
+            }
+            try await refused(Array("{}".utf8), "application/vnd.docker.distribution.manifest.v1+json", repo)
         },
         Rule("end-7 PUT", section, "a malformed tag or digest is 400, nothing is kept") { repo in
             let manifest = Manifests.numbered(6)

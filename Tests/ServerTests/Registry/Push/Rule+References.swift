@@ -26,6 +26,34 @@ extension Rule {
             try await repo.expectBlob(try await repo.push(blob), blob)
             try await repo.expectManifest("early", manifest)
         },
+        Rule("end-7 PUT", section, "content of another size than the manifest says is 400 MANIFEST_INVALID") { repo in
+            let blob = try await repo.push(makeNoise(1000, seed: "sized"))
+            let child = Manifests.numbered(1)
+            let manifest = try await repo.push(manifest: child)
+            func expectRefused(_ document: [UInt8], _ type: String, _ digest: String, _ size: Int) async throws {
+                let answer = try await repo.put(manifest: document, "sized", type: type)
+                #expect(answer.status == 400 && answer.registryCode == "MANIFEST_INVALID", "\(answer.text)")
+                #expect(answer.text.contains(digest) && answer.text.contains(" \(size)"), "\(answer.text)")
+                try await repo.expectNoManifest("sized")
+                try await repo.expectNoManifest(Digest.of(document).description)
+            }
+            for wrong in [0, 999, 1001, Int.max] {
+                let descriptor = Manifests.descriptor(blob, size: wrong)
+                let right = Manifests.descriptor(blob, size: 1000)
+                for document in [
+                    Manifests.image(config: descriptor), Manifests.image(layers: [descriptor]),
+                    Manifests.image(layers: [right, descriptor]),
+                ] {
+                    try await expectRefused(document, Manifests.oci, blob, 1000)
+                }
+                let children = [Manifests.descriptor(manifest, size: wrong, type: Manifests.oci)]
+                try await expectRefused(Manifests.index(children), Manifests.index, manifest, child.count)
+            }
+            let foreign = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+            try await expectRefused(
+                Manifests.image(layers: [Manifests.descriptor(blob, size: 1, type: foreign)]), Manifests.oci, blob, 1000
+            )
+        },
         Rule("end-7 PUT", section, "non-distributable layers need not be there") { repo in
             let types = [
                 "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
@@ -152,6 +180,51 @@ extension Rule {
                 }
                 #expect(try await repo.put(manifest: manifest, digest).status == 403, "\(name) by digest")
                 try await repo.expectNoManifest(digest)
+            }
+        },
+        Rule("end-4a POST", section, "a push to where no image is, is refused at its first blob: 403 DENIED") { _ in
+            let client = try SharedServer.world().client
+            for name in ["cloudfoundry/no-droplet", "cistern/no-version"] {
+                let repo = Repo(client, name)
+                let digest = Digest.of([1])
+                for query in ["", "?digest=\(digest)", "?mount=\(digest)&from=cistern/tiny"] {
+                    let answer = try await repo.post(query, [1])
+                    #expect(answer.status == 403 && answer.registryCode == "DENIED", "\(name)\(query) \(answer.text)")
+                }
+                let referrer = Manifests.numbered(5, Manifests.subject(Manifests.nobody))
+                #expect(try await repo.put(manifest: referrer, Digest.of(referrer).description).status == 403)
+                #expect(try await repo.get("tags/list").status == 404, "and nothing came of it")
+            }
+        },
+        Rule("end-9, end-10 DELETE", "Content Management", "what is derived goes with what it is derived from: 405") {
+            _ in
+            let world = try SharedServer.world()
+            let droplet = Droplet("undeletable")
+            try await world.upload(droplet, guid: "undeletable")
+            for (name, tags, command) in [
+                (
+                    "cloudfoundry/undeletable", [droplet.sha256, "\(droplet.sha256)-1", droplet.sha1],
+                    "droplet remove --guid undeletable --hash \(droplet.sha256)"
+                ),
+                ("cistern/tiny", ["1", "current"], "rootfs remove --stack tiny --version 1"),
+            ] {
+                let repo = Repo(world.client, name)
+                let image = try await Image(tags[0], of: name, from: world.client)
+                let document = try #require(try await repo.referrers(of: image.digest).first?["digest"]?.string)
+                var targets = (tags + [image.digest, document]).map { ("manifests/\($0)", command) }
+                targets.append(("blobs/\(image.configDigest)", command))
+                targets.append(("blobs/\(image.layerDigests[0])", "rootfs remove --stack tiny --version 1"))
+                if let own = image.layerDigests.last { targets.append(("blobs/\(own)", command)) }
+                for (target, command) in targets {
+                    let answer = try await repo.delete(target)
+                    #expect(answer.status == 405 && answer.registryCode == "UNSUPPORTED", "\(target): \(answer.text)")
+                    #expect(answer["Allow"] == "GET, HEAD")
+                    #expect(answer.text.contains("cistern \(command)"), "\(target): \(answer.text)")
+                    #expect(try await repo.status(target) == 200, "\(target)")
+                }
+                for target in ["manifests/no-such-tag", "manifests/\(Manifests.nobody)", "blobs/\(Manifests.nobody)"] {
+                    #expect(try await repo.delete(target).status == 404, "\(name) \(target)")
+                }
             }
         },
         Rule("end-4a POST, end-7 PUT", section, "reserved names that are nothing's take nothing: 403 DENIED") { _ in

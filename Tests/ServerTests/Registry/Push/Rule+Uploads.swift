@@ -126,6 +126,24 @@ extension Rule {
             let answer = try await repo.post("?mount=\(digest)&from=guest/library")
             try await repo.expectCreated(answer, digest, bytes)
         },
+        mount("what a derived repository's images consist of is there at once: 201") { repo in
+            let world = try SharedServer.world()
+            let droplet = Droplet("mounted")
+            try await world.upload(droplet, guid: "mounted")
+            for (source, tag) in [("cloudfoundry/mounted", droplet.sha256), ("cistern/tiny", "1")] {
+                let image = try await Image(tag, of: source, from: world.client)
+                for digest in image.layerDigests + [image.configDigest] {
+                    let bytes = try await world.client.get("/v2/\(source)/blobs/\(digest)").body
+                    let target = repo.other(tag.prefix(8).description)
+                    let answer = try await target.post("?mount=\(digest)&from=\(source)")
+                    try await target.expectCreated(answer, digest, bytes)
+                    let team = repo.asUser("team")
+                    #expect(try await team.post("?mount=\(digest)&from=\(source)").status == 202, "not for everybody")
+                    try await team.expectNoBlob(digest)
+                }
+                #expect(try await repo.post("?mount=\(image.digest)&from=\(source)").status == 202, "it is no blob")
+            }
+        },
         mount("a blob that its repository deleted can't be mounted from it") { repo in
             let source = repo.other("source")
             let digest = try await source.push(makeNoise(5000, seed: "deleted"))
