@@ -38,6 +38,9 @@ struct NextEntry {
     /// Bytes of content that follow the header.
     var storedSize: Int64 { pax?.size ?? header?.size ?? 0 }
 
+    /// Whether the entry is a directory of GNU's incremental archives, whose content lists names.
+    var isDumpDirectory: Bool { header?.type == UInt8(ascii: "D") }
+
     var isOldSparse: Bool { header?.type == UInt8(ascii: "S") }
 
     /// The entry that the headers describe, but for its size, which a sparse map may still change.
@@ -79,7 +82,7 @@ struct NextEntry {
         case UInt8(ascii: "2"): return .symbolicLink
         case UInt8(ascii: "3"): return .characterDevice
         case UInt8(ascii: "4"): return .blockDevice
-        case UInt8(ascii: "5"): return .directory
+        case UInt8(ascii: "5"), UInt8(ascii: "D"): return .directory
         case UInt8(ascii: "6"): return .fifo
         default:
             throw .invalid("an entry of unknown type '\(printableName([header.type]))'", entry: name)
