@@ -15,6 +15,9 @@ struct NextEntry {
     /// The entry before this one, for errors about what comes after it.
     let lastName: [UInt8]?
 
+    /// The largest size that a header holds in octal digits.
+    private static let largestOctal: Int64 = 0o777_7777_7777
+
     init(after lastName: [UInt8]? = nil) {
         self.lastName = lastName
     }
@@ -56,6 +59,10 @@ struct NextEntry {
         let name = pax.sparse.name ?? pax.path ?? longName ?? header.name
         guard !name.isEmpty else { throw .invalid("an entry has no name") }
         let kind = try Self.kind(header, name: name, isEmpty: storedSize == 0)
+        // A writer needs the record where the header can't hold the size, which is then 0 or cut off there.
+        if let size = pax.size, size != header.size, header.size != 0, size <= Self.largestOctal {
+            throw .invalid("the PAX header says another size than the entry's own header", entry: name)
+        }
         let isLink = kind == .symbolicLink || kind == .hardLink
         if isLink == false, longLinkName != nil || pax.linkPath != nil {
             throw .invalid("an entry that is no link has a link's target", entry: name)

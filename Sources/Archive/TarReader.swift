@@ -106,10 +106,13 @@ public struct TarReader {
         }
     }
 
+    /// - Parameter start: the archive's first bytes.
     private func notTar(_ start: [UInt8]) -> String {
         let found =
             ForeignFile.name(start).map { "it begins like \($0)" } ?? "it begins like no tar archive, or is damaged"
-        return "\(found): a tar archive is taken, as it is or compressed once with \(limits.compressions.text)"
+        // What a decompressor knows does not come this far unless it lies in another stream.
+        let times = CompressionFormat(detecting: start) == .none ? "" : ", after it was decompressed once"
+        return "\(found)\(times): a tar archive is taken, as it is or compressed once with \(limits.compressions.text)"
     }
 
     private mutating func advance(_ bytes: Span<UInt8>, _ consumed: inout Int) throws(ArchiveError) -> Event {

@@ -177,6 +177,11 @@ struct Hostile: Sendable, CustomTestStringConvertible {
             $0.pax([("size", "99999999999999999999")])
             $0.file("a")
         },
+        Hostile("two sizes, of which the larger one takes in what follows", "a", "another size") {
+            $0.pax([("size", "1536")])
+            $0.file("a", "hello")
+            $0.file("../hidden", "x")
+        },
         Hostile("a negative PAX size", nil, "size") {
             $0.pax([("size", "-1")])
             $0.file("a")

@@ -100,8 +100,12 @@ struct PeopleTests {
             printf '\\357\\273\\277 <!DOCTYPE HTML><title>Sign in</title>' > page; head -c 2000 /dev/urandom > noise; : > nothing
             """)
         for (file, words) in [
-            ("twice", "like a gzip stream: a tar archive is taken, as it is or compressed once with gzip or zstd"),
-            ("tar.xz", "like an xz stream: a tar archive is taken"), ("tar.bz2", "like a bzip2 stream"),
+            (
+                "twice",
+                "like a gzip stream, after it was decompressed once: a tar archive is taken, as it is or compressed once"
+            ),
+            ("tar.xz", "like an xz stream: a tar archive is taken"),
+            ("tar.bz2", "like a bzip2 stream: a tar archive is taken, as it is or compressed once with gzip or zstd"),
             ("zip.zip", "like a zip:"), ("page", "like an HTML page"), ("noise", "no tar archive, or is damaged"),
             ("nothing", "it is empty"),
         ] {
