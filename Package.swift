@@ -66,6 +66,8 @@ let package = Package(
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(name: "CLZMA", pkgConfig: "liblzma", providers: [.apt(["liblzma-dev"])]),
+        .systemLibrary(name: "CBzip2", providers: [.apt(["libbz2-dev"])]),
         .systemLibrary(name: "CCrypt", pkgConfig: "libcrypt", providers: [.apt(["libcrypt-dev"])]),
         .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
@@ -76,10 +78,11 @@ let package = Package(
         .target(name: "JSON", swiftSettings: strict),
         .target(name: "OCI", dependencies: ["JSON", "CLibcrypto"], swiftSettings: strict),
         .target(name: "OperatorModel", dependencies: ["JSON", "OCI"], swiftSettings: strict),
-        .target(name: "Runtime", dependencies: ["CLinux"], swiftSettings: strict),
+        .target(name: "Runtime", dependencies: ["CLinux", "JSON"], swiftSettings: strict),
         .target(name: "Signatures", dependencies: ["OCI", "CLibcrypto", "Runtime"], swiftSettings: strict),
         .target(
-            name: "Archive", dependencies: ["CArchive", "CISAL", "CLinux", "CZlib", "CZstd"], swiftSettings: strict),
+            name: "Archive",
+            dependencies: ["CArchive", "CBzip2", "CISAL", "CLZMA", "CLinux", "CZlib", "CZstd"], swiftSettings: strict),
         .target(
             name: "ObjectStore", dependencies: ["CLinux", "OCI", "Runtime", logging, metrics], swiftSettings: strict),
         .target(name: "Records", dependencies: ["JSON", "ObjectStore", logging], swiftSettings: strict),

@@ -1,8 +1,7 @@
-import CZstd
-
 /// Decompresses a stream whose format it finds out from the first bytes.
 ///
-/// Feed it until it neither consumes nor produces anything, then call `finish`.
+/// Feed it until it neither consumes nor produces anything, then call `finish`. Zeros after the stream's end are taken,
+/// since `bsdtar -czf -` and writers of tapes fill their last block with them.
 public struct Decompressor: ~Copyable {
     /// How many bytes one step took from the input and wrote to the output.
     public struct Step: Sendable {
@@ -15,35 +14,50 @@ public struct Decompressor: ~Copyable {
         case plain
         case gzip(GzipDecoder)
         case zstd(ZstdDecoder)
+        case xz(XZDecoder)
+        case bzip2(Bzip2Decoder)
     }
 
-    /// How many bytes libzstd's decoder holds besides its window.
-    private static let zstdTables = 512 << 10
+    /// The bytes of history that a stream may ask for where the caller says nothing else: what `zstd -d` takes, and
+    /// twice what `xz -9` needs.
+    public static let ordinaryWindow = 128 << 20
+    /// How many zeros may follow the stream's end, in bytes.
+    private static let maximumZeros: Int64 = 16 << 20
 
     private var decoder = Decoder.plain
+    private var isBegun = false
     private var magic: [UInt8] = []
+    /// Zeros seen after the stream's end.
+    private var zeros: Int64 = 0
+    private let compressions: Compressions
     private let maximumWindow: Int
     private let reserve: Reservation
 
     /// - Parameters:
-    ///   - maximumWindow: bytes of history that a zstd stream may ask for; a gzip stream has 32 KiB.
-    ///   - reserve: asked for the window and tables of a zstd stream, once the format is known to be zstd.
-    public init(maximumWindow: Int = 8 << 20, reserve: @escaping Reservation = { _ in true }) {
+    ///   - compressions: what is decompressed; any other stream comes out as it is.
+    ///   - maximumWindow: bytes of history that a zstd or xz stream may ask for; a gzip stream has 32 KiB.
+    ///   - reserve: asked for what a zstd, xz or bzip2 stream needs, once its header tells how much that is.
+    public init(
+        _ compressions: Compressions = .common, maximumWindow: Int = ordinaryWindow,
+        reserve: @escaping Reservation = { _ in true }
+    ) {
+        self.compressions = compressions
         self.maximumWindow = maximumWindow
         self.reserve = reserve
     }
 
-    /// The stream's format, once enough of it was seen.
+    /// The stream's format, once enough of it was seen; nil also for xz and bzip2, which no layer is compressed with.
     public private(set) var format: CompressionFormat?
 
     /// Decompresses from `input` into `output` until one of them is used up.
     ///
     /// With an empty `input` it writes the output that the decoder still holds back.
-    /// - Throws: `ArchiveError` for a broken stream, and for bytes after its end that do not begin another member.
+    /// - Throws: `ArchiveError` for a broken stream, and for bytes after its end that are neither zeros nor begin
+    ///   another member.
     public mutating func step(
         _ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer
     ) throws(ArchiveError) -> Step {
-        if format == nil {
+        if !isBegun {
             guard magic.count + input.count >= CompressionFormat.magicLength else {
                 magic.append(contentsOf: input)
                 return Step(consumed: input.count)
@@ -65,22 +79,34 @@ public struct Decompressor: ~Copyable {
     ///
     /// - Throws: `ArchiveError` if the stream is not complete, or shorter than `CompressionFormat.magicLength`.
     public mutating func finish() throws(ArchiveError) {
-        guard format != nil else { throw .invalid("the stream ends within its first bytes") }
+        guard isBegun else {
+            throw .invalid(magic.isEmpty ? "it is empty" : "the stream ends within its first bytes")
+        }
         switch decoder {
         case .gzip(let gzip): try gzip.finish()
         case .zstd(let zstd): try zstd.finish()
+        case .xz(let xz): try xz.finish()
+        case .bzip2(let bzip2): try bzip2.finish()
         case .plain: return
         }
     }
 
     private mutating func begin(with input: UnsafeRawBufferPointer) throws(ArchiveError) {
-        let found = CompressionFormat(detecting: magic + input.prefix(CompressionFormat.magicLength))
+        isBegun = true
+        let start = magic + input.prefix(CompressionFormat.magicLength)
+        if compressions == .all, start.starts(with: ForeignFile.xz.prefix(CompressionFormat.magicLength)) {
+            decoder = .xz(try XZDecoder(maximumWindow: maximumWindow, reserve: reserve))
+            return
+        }
+        if compressions == .all, start.starts(with: ForeignFile.bzip2) {
+            decoder = .bzip2(try Bzip2Decoder(reserve: reserve))
+            return
+        }
+        let found = CompressionFormat(detecting: start)
         switch found {
         case .none: decoder = .plain
         case .gzip: decoder = .gzip(GzipDecoder())
-        case .zstd:
-            guard reserve(maximumWindow + Self.zstdTables) else { throw .noMemory }
-            decoder = .zstd(try ZstdDecoder(maximumWindow: maximumWindow))
+        case .zstd: decoder = .zstd(try ZstdDecoder(maximumWindow: maximumWindow, reserve: reserve))
         }
         format = found
     }
@@ -88,13 +114,54 @@ public struct Decompressor: ~Copyable {
     private mutating func decode(
         _ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer
     ) throws(ArchiveError) -> Step {
+        if zeros > 0 || (input.first == 0 && isBetweenMembers) { return try skipZeros(input) }
         switch decoder {
         case .gzip(let gzip): return try gzip.step(input, into: output)
         case .zstd(let zstd): return try zstd.step(input, into: output)
+        case .xz(let xz): return try xz.step(input, into: output)
+        case .bzip2(let bzip2): return try bzip2.step(input, into: output)
         case .plain:
             let count = min(input.count, output.count)
             output.copyMemory(from: UnsafeRawBufferPointer(rebasing: input.prefix(count)))
             return Step(consumed: count, produced: count)
+        }
+    }
+
+    /// Whether a member has just ended, and nothing of another one was seen. Never for xz, whose padding liblzma reads.
+    private var isBetweenMembers: Bool {
+        switch decoder {
+        case .gzip(let gzip): gzip.isBetweenMembers
+        case .zstd(let zstd): zstd.isBetweenMembers
+        case .bzip2(let bzip2): bzip2.isBetweenMembers
+        case .plain: false
+        case .xz: false
+        }
+    }
+
+    private mutating func skipZeros(_ input: UnsafeRawBufferPointer) throws(ArchiveError) -> Step {
+        guard input.allSatisfy({ $0 == 0 }) else {
+            throw .invalid("the zeros after the compressed stream's end are followed by something else")
+        }
+        zeros += Int64(input.count)
+        guard zeros <= Self.maximumZeros else {
+            throw .tooLarge("more than \(Self.maximumZeros >> 20) MiB of zeros follow the compressed stream's end")
+        }
+        return Step(consumed: input.count)
+    }
+}
+
+/// How an archive that is read may be compressed.
+public enum Compressions: Hashable, Sendable {
+    /// gzip or zstd.
+    case common
+    /// Also xz or bzip2, as root filesystems often come.
+    case all
+
+    /// In words for people.
+    var text: String {
+        switch self {
+        case .common: "gzip or zstd"
+        case .all: "gzip, zstd, xz or bzip2"
         }
     }
 }
@@ -142,56 +209,5 @@ extension CompressionFormat {
     public init?(name: String) {
         guard let format = [CompressionFormat.none, .gzip, .zstd].first(where: { $0.name == name }) else { return nil }
         self = format
-    }
-}
-
-/// Decompresses zstd (RFC 8878): one or more frames, skippable frames, with a bound on the history window.
-struct ZstdDecoder: ~Copyable {
-    private let context: OpaquePointer
-    /// What `ZSTD_decompressStream` returned last: 0 if the last frame is complete.
-    private let expected: UnsafeMutablePointer<Int>
-
-    init(maximumWindow: Int) throws(ArchiveError) {
-        guard let context = ZSTD_createDCtx() else { throw .noMemory }
-        let log = Int32(Int.bitWidth - 1 - max(maximumWindow, 1 << 10).leadingZeroBitCount)
-        ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, min(log, 27))
-        self.context = context
-        expected = .allocate(capacity: 1)
-        expected.initialize(to: 0)
-    }
-
-    deinit {
-        ZSTD_freeDCtx(context)
-        expected.deallocate()
-    }
-
-    func step(
-        _ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer
-    ) throws(ArchiveError) -> Decompressor.Step {
-        var source = ZSTD_inBuffer(src: input.baseAddress, size: input.count, pos: 0)
-        var target = ZSTD_outBuffer(dst: output.baseAddress, size: output.count, pos: 0)
-        while target.pos < target.size {
-            let before = (source.pos, target.pos)
-            if expected.pointee == 0, source.pos == source.size { break }
-            let result = ZSTD_decompressStream(context, &target, &source)
-            guard ZSTD_isError(result) == 0 else { throw problem(ZSTD_getErrorCode(result)) }
-            expected.pointee = result
-            if (source.pos, target.pos) == before { break }
-        }
-        return Decompressor.Step(consumed: source.pos, produced: target.pos)
-    }
-
-    func finish() throws(ArchiveError) {
-        guard expected.pointee == 0 else { throw .invalid("the zstd stream is truncated") }
-    }
-
-    private func problem(_ code: ZSTD_ErrorCode) -> ArchiveError {
-        switch code {
-        case ZSTD_error_frameParameter_windowTooLarge, ZSTD_error_memory_allocation:
-            .tooLarge("the zstd stream wants more history than is allowed")
-        case ZSTD_error_prefix_unknown: .invalid("garbage after the zstd stream's end, or no zstd stream")
-        case ZSTD_error_checksum_wrong: .invalid("the zstd stream's checksum is wrong")
-        default: .invalid("the zstd stream is corrupt")
-        }
     }
 }

@@ -24,6 +24,10 @@ struct GzipDecoder: ~Copyable {
         progress.deallocate()
     }
 
+    /// Whether nothing but another member can follow.
+    var isBetweenMembers: Bool { progress.pointee.members > 0 && !progress.pointee.header.isBegun }
+
+    /// Decompresses up to a member's end at most.
     func step(
         _ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer
     ) throws(ArchiveError) -> Decompressor.Step {
@@ -44,7 +48,7 @@ struct GzipDecoder: ~Copyable {
             if isMemberComplete {
                 progress.pointee.header = GzipHeader()
                 progress.pointee.members += 1
-                guard step.consumed < input.count else { return step }
+                return step
             } else if step.produced == output.count {
                 return step
             } else if step.consumed == before.consumed, step.produced == before.produced {
@@ -54,7 +58,7 @@ struct GzipDecoder: ~Copyable {
     }
 
     func finish() throws(ArchiveError) {
-        guard progress.pointee.members > 0, !progress.pointee.header.isBegun else {
+        guard isBetweenMembers else {
             throw .invalid("the gzip stream is truncated")
         }
     }

@@ -15,6 +15,9 @@ struct NextEntry {
     /// The entry before this one, for errors about what comes after it.
     let lastName: [UInt8]?
 
+    /// The largest size that a header holds in octal digits.
+    private static let largestOctal: Int64 = 0o777_7777_7777
+
     init(after lastName: [UInt8]? = nil) {
         self.lastName = lastName
     }
@@ -38,6 +41,9 @@ struct NextEntry {
     /// Bytes of content that follow the header.
     var storedSize: Int64 { pax?.size ?? header?.size ?? 0 }
 
+    /// Whether the entry is a directory of GNU's incremental archives, whose content lists names.
+    var isDumpDirectory: Bool { header?.type == UInt8(ascii: "D") }
+
     var isOldSparse: Bool { header?.type == UInt8(ascii: "S") }
 
     /// The entry that the headers describe, but for its size, which a sparse map may still change.
@@ -53,6 +59,10 @@ struct NextEntry {
         let name = pax.sparse.name ?? pax.path ?? longName ?? header.name
         guard !name.isEmpty else { throw .invalid("an entry has no name") }
         let kind = try Self.kind(header, name: name, isEmpty: storedSize == 0)
+        // A writer needs the record where the header can't hold the size, which is then 0 or cut off there.
+        if let size = pax.size, size != header.size, header.size != 0, size <= Self.largestOctal {
+            throw .invalid("the PAX header says another size than the entry's own header", entry: name)
+        }
         let isLink = kind == .symbolicLink || kind == .hardLink
         if isLink == false, longLinkName != nil || pax.linkPath != nil {
             throw .invalid("an entry that is no link has a link's target", entry: name)
@@ -79,7 +89,7 @@ struct NextEntry {
         case UInt8(ascii: "2"): return .symbolicLink
         case UInt8(ascii: "3"): return .characterDevice
         case UInt8(ascii: "4"): return .blockDevice
-        case UInt8(ascii: "5"): return .directory
+        case UInt8(ascii: "5"), UInt8(ascii: "D"): return .directory
         case UInt8(ascii: "6"): return .fifo
         default:
             throw .invalid("an entry of unknown type '\(printableName([header.type]))'", entry: name)

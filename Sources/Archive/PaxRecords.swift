@@ -26,7 +26,7 @@ struct PaxRecords {
     /// Keys of records that no layer keeps.
     private static let ignored: Set<String> = [
         "atime", "ctime", "comment", "charset", "hdrcharset", "uname", "gname", "LIBARCHIVE.creationtime",
-        "SCHILY.dev", "SCHILY.ino", "SCHILY.nlink",
+        "SCHILY.dev", "SCHILY.ino", "SCHILY.nlink", "GNU.dumpdir", "GNU.volume.label",
     ]
 
     init() {}
@@ -76,6 +76,9 @@ struct PaxRecords {
         case "mtime":
             guard let time = TarTime(pax: value) else { throw .invalid("the PAX mtime is not a time") }
             modified = time
+        case "GNU.volume.filename":
+            throw .invalid(
+                "the archive is one of several volumes: unpack them together with GNU tar (-M) and pack them into one")
         case "SCHILY.realsize":
             throw .invalid("sparse files of star are not supported")
         default:

@@ -36,9 +36,15 @@ struct TarHeader {
         case .ustar, .star:
             let prefix = Self.text(block, 345, format == .star ? 131 : 155)
             name = prefix.isEmpty ? own : prefix + [UInt8(ascii: "/")] + own
-        case .v7, .gnu:
-            // GNU tar's incremental archives have times here, but some readers take them for a prefix of the name.
+        case .v7:
+            // Some readers take what stands here for a prefix of the name, as in ustar.
             guard block[345] == 0 else { throw .invalid("a header with an ambiguous prefix", entry: own) }
+            name = own
+        case .gnu:
+            // GNU tar's incremental archives have the times of access and of change here.
+            guard Self.number(block, 345, 12) != nil, Self.number(block, 357, 12) != nil else {
+                throw .invalid("a header with an ambiguous prefix", entry: own)
+            }
             name = own
         }
         linkName = Self.text(block, 157, 100)
@@ -115,7 +121,7 @@ struct TarHeader {
 
     /// Whether the stored checksum is the sum of all bytes, with the checksum field taken as spaces. Old writers summed
     /// signed bytes, so that sum is accepted, too.
-    private static func checksumHolds(_ block: Span<UInt8>) -> Bool {
+    static func checksumHolds(_ block: Span<UInt8>) -> Bool {
         guard let stored = number(block, 148, 8) else { return false }
         let spaces: Int64 = 8 * 32
         let (unsigned, signed) = block.withUnsafeBufferPointer { bytes in

@@ -13,6 +13,8 @@ public struct TarReader {
         public var sparseParts = 1 << 17
         /// Zero bytes after the archive's end.
         public var tailLength: Int64 = 16 << 20
+        /// How the archive may have been compressed; only the words of an error depend on it.
+        public var compressions = Compressions.common
 
         public init() {}
     }
@@ -36,7 +38,11 @@ public struct TarReader {
         /// Reading the map at the start of a sparse file of version 1.0.
         case sparseMap
         case content(stored: Int64)
+        /// Skipping the list of names that GNU's incremental archives have in their directories.
+        case names(remaining: Int64)
         case tail(length: Int64)
+
+        var isHeader: Bool { if case .header = self { true } else { false } }
     }
 
     /// How many bytes a reader may hold without asking its reservation.
@@ -52,6 +58,10 @@ public struct TarReader {
     /// How many bytes the reservation has granted; 0 while the reader holds at most `ordinary` bytes.
     private var reserved = 0
     private var state = State.header
+    /// The archive's first bytes, until its first header was read.
+    private var start: [UInt8]? = []
+    /// Whether bytes were left that are too short to be a header.
+    private var hasRest = false
     /// Padding after the last content that has not been skipped yet, in bytes.
     private var padding = 0
     /// Padding that will follow the content that is being read, in bytes.
@@ -84,13 +94,25 @@ public struct TarReader {
 
     /// Says that the input has ended.
     ///
-    /// - Throws: `ArchiveError` if the archive is not complete: it must end with two zero blocks.
+    /// - Throws: `ArchiveError` if the archive ends within an entry or a header. The zero blocks at its end may be
+    ///   missing, as they may for GNU tar.
     public func finish() throws(ArchiveError) {
+        if let start, state.isHeader { throw .invalid(start.isEmpty ? "it is empty" : notTar(start)) }
         switch state {
-        case .tail(let length) where length >= 2 * Int64(TarHeader.blockSize): return
-        case .content: throw .invalid("the archive is truncated within this entry", entry: next.lastName)
-        default: throw next.naming(.invalid("the archive is truncated: it has no end mark"))
+        case .tail: return
+        case .header where next.isEmpty && padding == 0 && !hasRest: return
+        case .content, .names: throw .invalid("the archive is truncated within this entry", entry: next.lastName)
+        default: throw next.naming(.invalid("the archive is truncated"))
         }
+    }
+
+    /// - Parameter start: the archive's first bytes.
+    private func notTar(_ start: [UInt8]) -> String {
+        let found =
+            ForeignFile.name(start).map { "it begins like \($0)" } ?? "it begins like no tar archive, or is damaged"
+        // What a decompressor knows does not come this far unless it lies in another stream.
+        let times = CompressionFormat(detecting: start) == .none ? "" : ", after it was decompressed once"
+        return "\(found)\(times): a tar archive is taken, as it is or compressed once with \(limits.compressions.text)"
     }
 
     private mutating func advance(_ bytes: Span<UInt8>, _ consumed: inout Int) throws(ArchiveError) -> Event {
@@ -108,6 +130,14 @@ public struct TarReader {
                 try tail(bytes.extracting(consumed..<bytes.count), length)
                 consumed = bytes.count
                 return .needsInput
+            case .names(let remaining):
+                let count = min(remaining, Int64(bytes.count - consumed))
+                consumed += Int(count)
+                guard remaining == count else {
+                    state = .names(remaining: remaining - count)
+                    return .needsInput
+                }
+                _ = endContent()
             case .prelude(let type, let remaining):
                 let count = Int(min(remaining, Int64(bytes.count - consumed)))
                 bytes.extracting(consumed..<consumed + count).withUnsafeBufferPointer { body.append(contentsOf: $0) }
@@ -119,7 +149,11 @@ public struct TarReader {
                 state = .header
                 try finishPrelude(type)
             case .header, .sparseBlocks, .sparseMap:
-                guard bytes.count - consumed >= TarHeader.blockSize else { return .needsInput }
+                guard bytes.count - consumed >= TarHeader.blockSize else {
+                    hasRest = consumed < bytes.count
+                    if start != nil { start = Self.start(bytes.extracting(consumed..<bytes.count)) }
+                    return .needsInput
+                }
                 let block = bytes.extracting(consumed..<consumed + TarHeader.blockSize)
                 consumed += TarHeader.blockSize
                 if let entry = try take(block) { return .entry(entry) }
@@ -142,12 +176,24 @@ extension TarReader {
     private mutating func takeHeader(_ block: Span<UInt8>) throws(ArchiveError) -> TarEntry? {
         if next.isEmpty, reserved > 0 { try hold(0) }
         if TarHeader.isZero(block) {
+            start = nil
             guard next.isEmpty else { throw .invalid("the archive ends after a header that describes a next entry") }
             state = .tail(length: Int64(TarHeader.blockSize))
             return nil
         }
+        if start != nil {
+            guard TarHeader.checksumHolds(block) else { throw .invalid(notTar(Self.start(block))) }
+            start = nil
+        }
         let header = try TarHeader(block)
         switch header.type {
+        case UInt8(ascii: "V"):
+            guard header.size == 0, next.isEmpty else { throw .invalid("a volume label with content") }
+            return nil
+        case UInt8(ascii: "M"):
+            throw .invalid(
+                "the archive is one of several volumes: unpack them together with GNU tar (-M) and pack them into one",
+                entry: header.name)
         case UInt8(ascii: "x"), UInt8(ascii: "g"), UInt8(ascii: "L"), UInt8(ascii: "K"):
             try beginPrelude(header)
             return nil
@@ -215,6 +261,10 @@ extension TarReader {
         return name
     }
 
+    private static func start(_ bytes: Span<UInt8>) -> [UInt8] {
+        bytes.extracting(0..<min(bytes.count, ForeignFile.length)).withUnsafeBufferPointer { Array($0) }
+    }
+
     static func padding(_ length: Int64) -> Int {
         Int((512 - length % 512) % 512)
     }
@@ -233,6 +283,11 @@ extension TarReader {
             throw .tooLarge("the name is too long", entry: entry.name)
         }
         let stored = next.storedSize
+        if next.isDumpDirectory {
+            let entry = begin(entry, stored: stored)
+            if stored > 0 { state = .names(remaining: stored) }
+            return entry
+        }
         if entry.kind != .file, stored != 0 {
             throw .invalid("only files may have content", entry: entry.name)
         }
@@ -332,7 +387,9 @@ extension TarReader {
 
     private mutating func tail(_ bytes: Span<UInt8>, _ length: Int64) throws(ArchiveError) {
         guard TarHeader.isZero(bytes) else {
-            throw .invalid("bytes that are not zero follow the archive's end")
+            throw .invalid(
+                "bytes that are not zero follow the archive's end: if archives were joined, unpack all of it "
+                    + "(tar --ignore-zeros) and pack it anew")
         }
         let length = length + Int64(bytes.count)
         guard length <= limits.tailLength else { throw .tooLarge("too many zeros follow the archive's end") }

@@ -1,10 +1,14 @@
+import JSON
+
 /// A buildpack's `manifest.yml`, as far as it is read here: the scalar `stack` of the outermost mapping.
 ///
 /// A parser of all of YAML would bring in what strangers' bytes can do to it, for one word.
 enum BuildpackManifest {
     /// - Returns: nil if the manifest names no stack, or one that can't be a stack's name.
     static func stack(in bytes: [UInt8]) -> String? {
-        for line in bytes.split(whereSeparator: { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") }) {
+        for line in bytes.withoutByteOrderMark.split(whereSeparator: {
+            $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r")
+        }) {
             guard line.starts(with: "stack:".utf8) else { continue }
             let value = line.dropFirst("stack:".utf8.count).split { " \t\"'".utf8.contains($0) }.first
             guard let value, value.count <= 63,

@@ -156,15 +156,16 @@ extension DropletCatalog {
     ) async throws(ImageError) -> DropletConversion where Source.Element == [UInt8] {
         let stream = IngestStream(
             source, into: BlobIngest(into: blobs, hashesSHA1: true, reservation: reservation, use: .rarely))
-        var mode = upload.layout.mode
+        var attempt = Attempt(mode: upload.layout.mode)
         var converted: ConvertedDroplet<BlobWriter>?
+        var failure = ConversionError(.invalid, "the droplet was not converted")
         do {
             if let length = upload.length { try await stream.ingest.expect(length) }
             do {
-                converted = try await convert(upload, mode: mode, stream, reservation)
-            } catch let error as ConversionError where error.fault == .crossesLayers {
-                logger.info("the droplet can't be split: one layer instead", metadata: ["reason": "\(error)"])
-                mode = .single
+                converted = try await convert(upload, attempt, stream, reservation)
+            } catch let error as ConversionError where error.isRepairable {
+                logger.info("the droplet is converted in another way", metadata: ["reason": "\(error)"])
+                failure = error
             }
             try await stream.drain()
             if let checksum = upload.checksum { try stream.ingest.check(checksum) }
@@ -180,7 +181,7 @@ extension DropletCatalog {
             try await ImageError.ofBlobs(await blobs.commit([try stream.ingest.written()] + writers))
             layers = converted
         } else {
-            layers = try await convertAgain(upload, stream, reservation)
+            layers = try await convertAgain(upload, &attempt, after: failure, stream, reservation)
         }
         layers.summary.notes.log(to: logger)
         return try await keep(
@@ -189,23 +190,32 @@ extension DropletCatalog {
                     digest: digest, layers: layers.layers.map { LayerReference($0) },
                     newestEntry: Timestamp(seconds: layers.summary.newestEntry?.seconds ?? 0),
                     buildpacks: StatedBuildpack.all(in: layers.findings)),
-                sha1: stream.ingest.sha1 ?? "", size: stream.ingest.size, mode: mode, level: upload.layout.level),
+                sha1: stream.ingest.sha1 ?? "", size: stream.ingest.size, mode: attempt.mode, level: upload.layout.level
+            ),
             upload.layout)
     }
 
-    /// Converts a droplet that was received completely into a single layer, because it can't be split.
+    /// How a droplet is converted, once it has turned out how it can be.
+    private struct Attempt {
+        var mode: LayerMode
+        var replaced = ReplacedEntries()
+    }
+
+    /// Converts a droplet that was received completely in the way that fits: into a single layer because it can't be
+    /// split, or without the entries that later ones replace.
+    ///
+    /// - Parameters:
+    ///   - attempt: how it was tried; receives how it was converted.
+    ///   - failure: why that way does not fit.
     private func convertAgain<Source>(
-        _ upload: DropletUpload, _ stream: IngestStream<Source>, _ reservation: QuotaReservation
+        _ upload: DropletUpload, _ attempt: inout Attempt, after failure: ConversionError,
+        _ stream: IngestStream<Source>, _ reservation: QuotaReservation
     ) async throws(ImageError) -> ConvertedDroplet<BlobWriter> {
-        // The layers of the first attempt are thrown away, so their part of the reservation is given back.
-        reservation.shrink(to: stream.ingest.held)
         do {
             let staged = try await stream.ingest.finish()
             let converted: ConvertedDroplet<BlobWriter>
             do {
-                let reader = try await staged.open()
-                converted = try await convert(upload, mode: .single, reader.bytes, reservation)
-                await reader.close()
+                converted = try await convert(staged, upload, &attempt, after: failure, reservation)
                 try await blobs.commit(converted.layers.map { ($0.stored, $0.digest) })
             } catch {
                 await staged.discard()
@@ -216,14 +226,55 @@ extension DropletCatalog {
         } catch { throw imageError(error) }
     }
 
+    private func convert(
+        _ staged: StagedBlob, _ upload: DropletUpload, _ attempt: inout Attempt, after failure: ConversionError,
+        _ reservation: QuotaReservation
+    ) async throws -> ConvertedDroplet<BlobWriter> {
+        var failure = failure
+        // Each of the two reasons comes once.
+        for _ in 0..<2 {
+            // The layers of the attempt before are thrown away, so their part of the reservation is given back.
+            reservation.shrink(to: staged.size)
+            if failure.fault == .crossesLayers {
+                attempt.mode = .single
+            } else {
+                attempt.replaced = try await reading(staged) {
+                    try await ReplacedEntries(in: $0, limits: upload.limits)
+                }
+            }
+            let next = attempt
+            do {
+                return try await reading(staged) { try await convert(upload, next, $0, reservation) }
+            } catch let error as ConversionError where error.isRepairable {
+                failure = error
+            }
+        }
+        throw failure
+    }
+
+    private func reading<Result>(
+        _ staged: StagedBlob, _ body: (ObjectByteStream) async throws -> Result
+    ) async throws -> Result {
+        let reader = try await staged.open()
+        let result: Result
+        do { result = try await body(reader.bytes) } catch {
+            await reader.close()
+            throw error
+        }
+        await reader.close()
+        return result
+    }
+
     private func convert<Input: AsyncSequence & Sendable>(
-        _ upload: DropletUpload, mode: LayerMode, _ input: Input, _ reservation: QuotaReservation
+        _ upload: DropletUpload, _ attempt: Attempt, _ input: Input, _ reservation: QuotaReservation
     ) async throws -> ConvertedDroplet<BlobWriter> where Input.Element == [UInt8] {
         try await convertDroplet(
             input,
             settings: LayerSettings(
-                compression: upload.layout.compression, level: upload.layout.level, mode: mode, limits: upload.limits),
-            watch: StatedBuildpack.watch, sink: BlobLayerSink(blobs: blobs, reservation: reservation))
+                compression: upload.layout.compression, level: upload.layout.level, mode: attempt.mode,
+                limits: upload.limits),
+            watch: StatedBuildpack.watch, replaced: attempt.replaced,
+            sink: BlobLayerSink(blobs: blobs, reservation: reservation))
     }
 
     /// Writes the record of a conversion. Not durable before `sync()`.

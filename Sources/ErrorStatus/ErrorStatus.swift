@@ -88,7 +88,7 @@ package struct ErrorStatus: Sendable {
         switch error.fault {
         case .tooLarge: ErrorStatus(.contentTooLarge)
         case .noMemory: ErrorStatus(.serviceUnavailable, error.reason)
-        case .invalid, .crossesLayers: ErrorStatus(.unprocessableContent)
+        case .invalid, .crossesLayers, .repeatsNames: ErrorStatus(.unprocessableContent)
         }
     }
 

@@ -56,7 +56,9 @@ enum DropletReader {
         let content: CommandSource.Content
         do {
             if let bytes = try System.contents(of: path, limit: limit) {
-                content = String(validating: bytes, as: UTF8.self).map(parse) ?? .unreadable("it is not UTF-8")
+                content =
+                    String(validating: bytes.withoutByteOrderMark, as: UTF8.self).map(parse)
+                    ?? .unreadable("it is not UTF-8")
             } else {
                 content = .missing
             }

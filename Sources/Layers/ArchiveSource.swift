@@ -15,7 +15,8 @@ struct ArchiveSource<Input: AsyncSequence>: ~Copyable where Input.Element == [UI
     init(_ input: Input, limits: ConversionLimits, memory: ArchiveMemory.Share) {
         self.limits = limits
         iterator = input.makeAsyncIterator()
-        decompressor = Decompressor(maximumWindow: limits.zstdWindow, reserve: memory.reservation())
+        decompressor = Decompressor(
+            limits.compressions, maximumWindow: limits.window, reserve: memory.reservation())
     }
 
     var format: CompressionFormat { decompressor.format ?? .none }
@@ -94,7 +95,7 @@ public enum ArchivePart: Sendable {
     case hole(Int64)
 }
 
-/// Reads a tar archive (plain, gzip or zstd) in one pass, a few hundred KB at a time; no rules of layers apply to it.
+/// Reads a tar archive, compressed as the limits allow, in one pass, a few hundred KB at a time; no rules of layers apply to it.
 ///
 /// - Parameter limits: bound the input, its ratio, its headers and its holes. The number of entries and their sizes
 ///   are for the caller to bound.
@@ -114,7 +115,7 @@ public func readArchive<Bytes: AsyncSequence & Sendable>(
 }
 
 /// Makes a layer source of a sequence that can be read only once, for a caller that reads it only once.
-private struct OnePass<Bytes: AsyncSequence & Sendable>: LayerSource where Bytes.Element == [UInt8] {
+struct OnePass<Bytes: AsyncSequence & Sendable>: LayerSource where Bytes.Element == [UInt8] {
     let once: Bytes
     var diffID: Digest? { nil }
 

@@ -7,18 +7,20 @@ public import OCI
 /// Nothing is unpacked. Memory grows with the number of entries, not with their sizes. The input is pulled at the pace
 /// at which the sink takes bytes. Layers.docc has the rules for entries.
 /// - Parameters:
-///   - input: the droplet as it was uploaded: tar, gzip or zstd, in chunks of any size.
+///   - input: the droplet as it was uploaded: a tar, as it is or compressed with gzip or zstd, in chunks of any size.
 ///   - watch: files and paths that the caller wants to know of, by their names in the archive.
+///   - replaced: the entries that are left out because later ones have their names, as `replacedEntries` finds them.
 ///   - sink: receives the layers. If anything fails, every writer that was begun and not finished is aborted. Layers
 ///     are finished only after all of the input was read and found valid; should then one of several fail to finish,
 ///     those finished before it stay with the sink.
 /// - Returns: the stored layers, bottom up, and what became of the entries.
 /// - Throws: `ConversionError`, `CancellationError`, or whatever the input or the sink throws.
 public func convertDroplet<Input: AsyncSequence & Sendable, Sink: LayerSink>(
-    _ input: Input, settings: LayerSettings = LayerSettings(), watch: RootfsWatch? = nil, sink: Sink
+    _ input: Input, settings: LayerSettings = LayerSettings(), watch: RootfsWatch? = nil,
+    replaced: ReplacedEntries = ReplacedEntries(), sink: Sink
 ) async throws -> ConvertedDroplet<Sink.Writer.Stored> where Input.Element == [UInt8] {
     let result = try await LayerPipeline(settings: settings, sink: sink)
-        .run(input, policy: .droplet(settings.mode), watch: watch)
+        .run(input, policy: .droplet(settings.mode), watch: watch, replaced: replaced)
     return ConvertedDroplet(
         layers: result.layers, summary: result.summary, findings: result.findings, memory: result.memory)
 }
@@ -26,7 +28,7 @@ public func convertDroplet<Input: AsyncSequence & Sendable, Sink: LayerSink>(
 /// Converts a root filesystem's tar into one layer; owners, special mode bits and file capabilities are kept.
 ///
 /// - Parameters:
-///   - input: tar, gzip or zstd, in chunks of any size.
+///   - input: a tar, as it is or compressed as the limits allow, in chunks of any size.
 ///   - watch: files and paths that the caller wants to know of.
 /// - Throws: as `convertDroplet`.
 public func convertRootfs<Input: AsyncSequence & Sendable, Sink: LayerSink>(
@@ -74,8 +76,10 @@ public struct ConversionLimits: Sendable, Hashable {
     /// Bytes of the layers before compression.
     public var outputBytes: Int64 = 32 << 30
     public var entries = 1_000_000
-    /// Bytes of a name or of a link's target, where it ends up in the image.
-    public var nameLength = 4095
+    /// Bytes of a name or of a link's target, where it ends up in the image. Linux takes paths of 4,095 bytes, and the
+    /// directory in which a container runtime unpacks a layer stands in front (about 105 bytes in Podman's own storage,
+    /// 80 in containerd's, more where an operator has moved them).
+    public var nameLength = 3840
     /// How many bytes one byte of input may become, beyond `ratioAllowance`.
     public var ratio: Int64 = 200
     /// How many bytes an input of any length may become, before `ratio` counts.
@@ -92,8 +96,10 @@ public struct ConversionLimits: Sendable, Hashable {
     public var missingParents = 1 << 14
     /// `deps/<index>` layers; a droplet with more of them is refused as `crossesLayers`.
     public var splitLayers = 24
-    /// Bytes of history that a zstd stream may ask for; a conversion of one takes that much memory.
-    public var zstdWindow = 8 << 20
+    /// Bytes of history that a zstd or xz stream may ask for; a conversion of one takes that much memory.
+    public var window = Decompressor.ordinaryWindow
+    /// How an archive may be compressed.
+    public var compressions = Compressions.common
     /// The budget of memory that conversions share; `noMemory` if it is used up. nil: memory is not counted.
     public var memory: ArchiveMemory?
 
@@ -101,10 +107,10 @@ public struct ConversionLimits: Sendable, Hashable {
 
     var reader: TarReader.Limits {
         var limits = TarReader.Limits()
-        limits.nameLength = nameLength
         limits.headerLength = headerBytes
         limits.sparseParts = sparseParts
         limits.tailLength = tailBytes
+        limits.compressions = compressions
         return limits
     }
 }
@@ -163,6 +169,7 @@ public struct ConversionSummary: Sendable {
     public internal(set) var inputBytes: Int64 = 0
     /// Bytes of the archive, decompressed.
     public internal(set) var archiveBytes: Int64 = 0
+    /// `none` also for xz and bzip2, which no layer is compressed with.
     public internal(set) var inputCompression = CompressionFormat.none
     public internal(set) var notes = ConversionNotes()
 }
@@ -193,6 +200,8 @@ public struct ConversionNotes: Sendable, Hashable {
         case droppedRecord = "dropped unknown PAX record"
         case droppedNode = "dropped device, fifo, or link to one"
         case droppedRepeatedDirectory = "dropped repeated directory"
+        case droppedReplacedEntry = "dropped entry that a later one of its name replaces"
+        case droppedSelfLink = "dropped hard link of a file to itself"
         case filledHoles = "wrote the holes of a sparse file as zeros"
         case addedParent = "added directories that had no entry"
     }

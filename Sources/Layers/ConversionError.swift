@@ -9,6 +9,9 @@ public struct ConversionError: Error, Hashable, Sendable {
         case tooLarge
         /// The archive is valid, but can't be converted with `LayerMode.split`: convert it again as `single`.
         case crossesLayers
+        /// A droplet has several entries of one name, of which the last one counts: convert it again without those that
+        /// `replacedEntries` finds. A root filesystem is refused.
+        case repeatsNames
         /// The memory that all conversions share (`ArchiveMemory`) is used up: try again later.
         case noMemory
     }
@@ -29,6 +32,9 @@ public struct ConversionError: Error, Hashable, Sendable {
         self.reason = reason
         self.entry = nil
     }
+
+    /// Whether the same droplet can be converted in another way.
+    package var isRepairable: Bool { fault == .crossesLayers || fault == .repeatsNames }
 
     init(_ error: ArchiveError) {
         switch error.fault {

@@ -12,6 +12,8 @@ struct EntryPolicy: Sendable {
     var keptRecords: Set<String>
     /// Whether devices and fifos are left out; if not, an archive that has one is refused.
     var dropsNodes: Bool
+    /// Whether an archive without entries is refused.
+    var needsEntries: Bool
     /// Whether `deps/<index>` go into layers of their own.
     var splitsDependencies: Bool
 
@@ -23,12 +25,13 @@ struct EntryPolicy: Sendable {
     static func droplet(_ mode: LayerMode) -> EntryPolicy {
         EntryPolicy(
             prefix: Array("home/vcap".utf8), owner: Owner(id: 2000, name: Array("vcap".utf8)), modeMask: 0o1777,
-            keptRecords: [], dropsNodes: false, splitsDependencies: mode == .split)
+            keptRecords: [], dropsNodes: false, needsEntries: true,
+            splitsDependencies: mode == .split)
     }
 
     static let rootfs = EntryPolicy(
         prefix: [], owner: nil, modeMask: 0o7777, keptRecords: ["SCHILY.xattr.security.capability"], dropsNodes: true,
-        splitsDependencies: false)
+        needsEntries: false, splitsDependencies: false)
 
     /// The layer that a name belongs to: that of its `deps/<index>` where those are split off, otherwise `rest`.
     ///

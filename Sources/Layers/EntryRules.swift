@@ -25,6 +25,7 @@ struct EntryRules {
 
     let policy: EntryPolicy
     private let limits: ConversionLimits
+    private let replaced: ReplacedEntries
     private let memory: ArchiveMemory.Share
     /// The layers, in the order of their first entries; `rest` is always the first.
     private(set) var groups: [LayerGroup] = [.rest]
@@ -38,8 +39,12 @@ struct EntryRules {
     private var lastParent: [UInt8] = []
     private var missingParents = 0
 
-    init(policy: EntryPolicy, limits: ConversionLimits, memory: ArchiveMemory.Share) {
+    init(
+        policy: EntryPolicy, limits: ConversionLimits, replaced: ReplacedEntries = ReplacedEntries(),
+        memory: ArchiveMemory.Share
+    ) {
         self.policy = policy
+        self.replaced = replaced
         self.limits = limits
         self.memory = memory
         names[[]] = NameTable.Mark(kind: .impliedDirectory)
@@ -57,6 +62,10 @@ struct EntryRules {
         }
         if count % Self.counted == 1 { try memory.take(Self.counted * Self.entryBytes) }
         let name = try clean(original.name, of: original)
+        guard !replaced.contains(count) else {
+            notes.add(.droppedReplacedEntry, original.name)
+            return nil
+        }
         let group = try group(policy.group(name, isDirectory: original.kind == .directory), original)
         if (TarTime(seconds: 0)..<TarTime(seconds: 253_402_300_800)).contains(original.modified) {
             newest = max(newest ?? original.modified, original.modified)
@@ -96,9 +105,17 @@ extension EntryRules {
             throw ConversionError(.invalid, error.reason, entry: entry.name)
         }
         guard policy.prefix.count + 1 + clean.count <= limits.nameLength else {
-            throw ConversionError(.tooLarge, "the name is too long", entry: entry.name)
+            throw tooLong("name", policy.prefix.count + 1 + clean.count, entry)
         }
         return clean
+    }
+
+    private func tooLong(_ what: String, _ length: Int, _ entry: TarEntry) -> ConversionError {
+        ConversionError(
+            .tooLarge,
+            "the \(what) is too long: it has \(length) bytes in the image, and may have \(limits.nameLength), since "
+                + "container runtimes put a directory of their own in front, and Linux takes 4095 in all",
+            entry: entry.name)
     }
 
     /// The entry as it will be written, but under its old name, and the mark by which its name is remembered.
@@ -131,7 +148,7 @@ extension EntryRules {
                 throw ConversionError(.invalid, "a symbolic link without a valid target", entry: original.name)
             }
             guard original.linkName.count <= limits.nameLength else {
-                throw ConversionError(.tooLarge, "the link's target is too long", entry: original.name)
+                throw tooLong("link's target", original.linkName.count, original)
             }
         case .hardLink:
             guard let link = try hardLink(original, name, &mark) else { return nil }
@@ -184,6 +201,10 @@ extension EntryRules {
                 .invalid, "a hard link to '\(printable(target))', which does not stand before it", entry: entry.name)
         }
         switch found.kind {
+        case .file where target == name, .symbolicLink where target == name:
+            // GNU tar writes that where it is told to pack a file twice, as `tar -c app app/file` does.
+            notes.add(.droppedSelfLink, entry.name)
+            return nil
         case .file, .symbolicLink: break
         case .dropped:
             try checkParents(name, entry)
@@ -207,8 +228,9 @@ extension EntryRules {
         notes.add(.droppedNode, entry.name)
     }
 
-    private func repeated(_ entry: TarEntry) -> ConversionError {
-        ConversionError(.invalid, "the name stands in the archive twice", entry: entry.name)
+    private func repeated(_ entry: TarEntry, _ fault: ConversionError.Fault = .invalid) -> ConversionError {
+        ConversionError(
+            fault, "the name stands in the archive twice: unpack it with GNU tar and pack it anew", entry: entry.name)
     }
 
     /// Checks that everything above an entry is a directory. A name that has had no entry is taken for a directory, and
@@ -257,7 +279,9 @@ extension EntryRules {
             names[name] = mark
             return true
         }
-        guard mark.kind == .directory else { throw repeated(entry) }
+        guard mark.kind == .directory else {
+            throw repeated(entry, old.kind == .file || old.kind == .symbolicLink ? .repeatsNames : .invalid)
+        }
         switch old.kind {
         case .impliedDirectory:
             implied[group].remove(name)
@@ -268,7 +292,9 @@ extension EntryRules {
             return false
         case .directory:
             throw ConversionError(
-                .invalid, "the directory stands in the archive twice, with different modes or owners",
+                .invalid,
+                "the directory stands in the archive twice, with different modes or owners: unpack it with GNU tar and "
+                    + "pack it anew",
                 entry: entry.name)
         default: throw repeated(entry)
         }

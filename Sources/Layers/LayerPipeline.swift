@@ -42,13 +42,13 @@ struct LayerPipeline<Sink: LayerSink>: Sendable {
     }
 
     func run<Input: AsyncSequence & Sendable>(
-        _ input: Input, policy: EntryPolicy, watch: RootfsWatch?
+        _ input: Input, policy: EntryPolicy, watch: RootfsWatch?, replaced: ReplacedEntries = ReplacedEntries()
     ) async throws -> Result where Input.Element == [UInt8] {
         let memory = ArchiveMemory.Share(of: settings.limits.memory)
         // The fixed memory is taken first, so that nothing of the input is read in vain if there is none.
         try memory.take(ConversionCost.reading + ConversionCost.pipeline(Self.blocksUnderWay))
         return try await withThrowingTaskGroup(of: Outcome.self) { group in
-            group.addTask { try await read(input, policy: policy, watch: watch, memory) }
+            group.addTask { try await read(input, policy: policy, watch: watch, replaced, memory) }
             group.addTask { .written(try await write()) }
             var result = Result(layers: [], summary: ConversionSummary(), findings: nil, memory: memory)
             var failure: (any Error)?
@@ -85,12 +85,13 @@ struct LayerPipeline<Sink: LayerSink>: Sendable {
 
 extension LayerPipeline {
     private func read<Input: AsyncSequence>(
-        _ input: Input, policy: EntryPolicy, watch: RootfsWatch?, _ memory: ArchiveMemory.Share
+        _ input: Input, policy: EntryPolicy, watch: RootfsWatch?, _ replaced: ReplacedEntries,
+        _ memory: ArchiveMemory.Share
     ) async throws -> Outcome where Input.Element == [UInt8] {
         do {
             var source = ArchiveSource(input, limits: settings.limits, memory: memory)
             var rewriter = TarRewriter(
-                policy: policy, limits: settings.limits, memory: memory,
+                policy: policy, limits: settings.limits, replaced: replaced, memory: memory,
                 observer: watch.map { RootfsObserver($0, memory: memory) })
             var tars = Tars()
             var window = [UInt8](repeating: 0, count: Self.windowSize)

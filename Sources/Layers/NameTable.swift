@@ -94,7 +94,8 @@ struct NameTable {
         shards[shardIndex].slots = slots
     }
 
-    private func hashes(_ name: some Collection<UInt8>) -> (UInt64, UInt32) {
+    /// What a name is known by.
+    func hashes(_ name: some Collection<UInt8>) -> (UInt64, UInt32) {
         var hasher = Hasher()
         hasher.combine(key.0)
         hasher.combine(key.1)

@@ -38,6 +38,8 @@ struct TarRewriter {
     /// The index of the output that the current entry goes to.
     private var current = 0
     private var entryName: [UInt8] = []
+    /// Whether the current entry is left out, with its content.
+    private var isLeftOut = false
     /// Headers still to be written.
     private var pending: [UInt8] = []
     private var pendingPosition = 0
@@ -52,11 +54,12 @@ struct TarRewriter {
     /// - Parameter memory: the share from which everything that grows with the archive takes its memory. It must live
     ///   as long as this value and the observer's findings.
     init(
-        policy: EntryPolicy, limits: ConversionLimits, memory: ArchiveMemory.Share, observer: RootfsObserver? = nil
+        policy: EntryPolicy, limits: ConversionLimits, replaced: ReplacedEntries, memory: ArchiveMemory.Share,
+        observer: RootfsObserver? = nil
     ) {
         self.limits = limits
         self.observer = observer
-        rules = EntryRules(policy: policy, limits: limits, memory: memory)
+        rules = EntryRules(policy: policy, limits: limits, replaced: replaced, memory: memory)
         reader = TarReader(limits: limits.reader, reserve: memory.reservation())
         addOutputs()
     }
@@ -95,6 +98,9 @@ struct TarRewriter {
     /// - Throws: `ConversionError` if the archive is not complete.
     mutating func end() throws(ConversionError) {
         do { try reader.finish() } catch { throw ConversionError(error) }
+        guard rules.count > 0 || !rules.policy.needsEntries else {
+            throw ConversionError(.invalid, "the archive has no entries")
+        }
         state = .ending(output: 0, directories: rules.missingDirectories(0).reversed())
     }
 
@@ -111,7 +117,9 @@ struct TarRewriter {
         switch event {
         case .needsInput: return true
         case .entry(let entry): try begin(entry)
+        case .content(let count) where isLeftOut: position += count
         case .content(let count): contentInWindow = count
+        case .hole where isLeftOut: break
         case .hole(let length): try beginHole(length)
         }
         return false
@@ -153,7 +161,11 @@ struct TarRewriter {
 
     private mutating func begin(_ original: TarEntry) throws(ConversionError) {
         entryName = original.name
-        guard let placed = try rules.place(original) else { return }
+        guard let placed = try rules.place(original) else {
+            isLeftOut = true
+            return
+        }
+        isLeftOut = false
         try observer?.entry(
             placed.entry, name: placed.name, target: rules.policy.archived(placed.entry.linkName))
         guard placed.entry.size <= limits.outputBytes - outputBytes else {

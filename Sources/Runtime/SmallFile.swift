@@ -1,8 +1,9 @@
 import Glibc
+import JSON
 
 /// Small files that are read whole: configuration, users, certificates, keys, passwords.
 ///
-/// Nothing here waits for another process: a pipe, a device or a directory in the file's place is refused. Links are
+/// A byte order mark at the beginning is left out. Nothing here waits for another process: a pipe, a device or a directory in the file's place is refused. Links are
 /// followed, since that is how Kubernetes replaces files.
 package enum SmallFile {
     /// Why a file was not read. The text repeats nothing of the file's content.
@@ -46,7 +47,7 @@ package enum SmallFile {
             }
         }
         guard count <= maximum else { throw failure(path, tooLarge) }
-        return Array(bytes[..<count])
+        return Array(bytes[..<count].withoutByteOrderMark)
     }
 
     /// Reads a file as UTF-8 text.

@@ -9,6 +9,8 @@ public final class UploadFile: Sendable {
     public let path: String
     /// The file's size in bytes when it was opened.
     public let size: Int64
+    /// Whether the path names the file: not where the bytes came through a pipe or by standard input.
+    public let isNamed: Bool
     private let descriptor: Int32
 
     /// - Throws: `TransferError.file`.
@@ -23,13 +25,96 @@ public final class UploadFile: Sendable {
         }
         self.path = path
         self.size = Int64(status.st_size)
+        self.isNamed = true
         self.descriptor = descriptor
     }
 
+    /// Opens what a person names: a file, or a pipe, whose bytes are copied into a file without a name first, since the
+    /// server wants to know their digest and number before they come. That file is in `TMPDIR`, or else in `/var/tmp`,
+    /// and is gone when this object is released or the process ends, however it ends.
+    /// - Parameters:
+    ///   - input: a path, or `-` for standard input.
+    ///   - limit: how many bytes are taken from a pipe.
+    /// - Throws: `TransferError.file`, also for a directory, a device or a terminal, and if nothing comes through a pipe.
+    public static func input(_ input: String, limit: Int64 = pipeLimit) throws(TransferError) -> UploadFile {
+        let isStandard = ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"].contains(input)
+        let path = isStandard ? "standard input" : input
+        // Opening a pipe by its name waits for somebody who writes to it, as it does for `cat`.
+        let descriptor = isStandard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : Glibc.open(input, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw .file(path: path, reason: lastError) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else {
+            Glibc.close(descriptor)
+            throw .file(path: path, reason: lastError)
+        }
+        switch status.st_mode & S_IFMT {
+        case S_IFREG where !isStandard || lseek(descriptor, 0, SEEK_CUR) == 0:
+            return UploadFile(path: path, size: Int64(status.st_size), descriptor: descriptor, isNamed: !isStandard)
+        case S_IFREG, S_IFIFO, S_IFSOCK:
+            defer { Glibc.close(descriptor) }
+            return try spool(descriptor, path, limit: limit)
+        default:
+            let isTerminal = isatty(descriptor) == 1
+            Glibc.close(descriptor)
+            throw .file(
+                path: path,
+                reason: isTerminal ? "it is a terminal: pipe an archive into it" : "not a regular file, and no pipe")
+        }
+    }
+
+    /// How many bytes are taken from a pipe where the caller says nothing else.
+    public static let pipeLimit: Int64 = 16 << 30
+
+    private static func spool(
+        _ source: Int32, _ path: String, limit: Int64
+    ) throws(TransferError) -> UploadFile {
+        let directory = getenv("TMPDIR").map { String(cString: $0) } ?? ""
+        let place = directory.isEmpty ? "/var/tmp" : directory
+        var template = Array("\(place)/cistern-XXXXXX".utf8CString)
+        let copy = mkstemp(&template)
+        guard copy >= 0 else { throw .file(path: place, reason: "\(lastError): name another directory by TMPDIR") }
+        unlink(template)
+        _ = fcntl(copy, F_SETFD, FD_CLOEXEC)
+        do throws(TransferError) {
+            let size = try fill(copy, in: place, from: source, path, limit: limit)
+            guard size > 0 else { throw .file(path: path, reason: "nothing came: did what writes to it fail?") }
+            return UploadFile(path: path, size: size, descriptor: copy, isNamed: false)
+        } catch {
+            Glibc.close(copy)
+            throw error
+        }
+    }
+
+    /// - Returns: how many bytes were copied.
+    private static func fill(
+        _ copy: Int32, in place: String, from source: Int32, _ path: String, limit: Int64
+    ) throws(TransferError) -> Int64 {
+        var buffer = [UInt8](repeating: 0, count: 256 << 10)
+        var size: Int64 = 0
+        while true {
+            let count = Glibc.read(source, &buffer, buffer.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw .file(path: path, reason: lastError) }
+            if count == 0 { return size }
+            size += Int64(count)
+            guard size <= limit else { throw .file(path: path, reason: "more than \(limit) bytes came") }
+            var rest = buffer[..<count]
+            while !rest.isEmpty {
+                let written = rest.withUnsafeBytes { Glibc.write(copy, $0.baseAddress, $0.count) }
+                if written < 0, errno == EINTR { continue }
+                guard written > 0 else {
+                    throw .file(path: place, reason: "\(lastError): name another directory by TMPDIR")
+                }
+                rest = rest.dropFirst(written)
+            }
+        }
+    }
+
     /// - Parameter descriptor: an open regular file, which from now on belongs to this object.
-    init(path: String, size: Int64, descriptor: Int32) {
+    init(path: String, size: Int64, descriptor: Int32, isNamed: Bool = true) {
         self.path = path
         self.size = size
+        self.isNamed = isNamed
         self.descriptor = descriptor
     }
 

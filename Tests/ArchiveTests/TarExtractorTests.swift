@@ -94,7 +94,7 @@ struct TarExtractorTests {
         let tar = TestTar([.file("file", "content")]).bytes
         let archive = try StreamTests.compress(tar, format)
         try await withTemporaryDirectory { (root) throws in
-            for length in [0, 3, archive.count / 2, archive.count - 1] {
+            for length in [0, 3, archive.count / 2 - 1, archive.count - (format == .none ? 600 : 1)] {
                 let error = #expect(throws: ArchiveError.self, "\(length)") {
                     try Self.unpack(Array(archive[..<length]), pieces: 100, into: root)
                 }

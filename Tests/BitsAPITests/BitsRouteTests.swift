@@ -129,7 +129,8 @@ struct BitsRouteTests {
         let zip = try #require(Self.zip)
         let rows: [(manifest: String?, stack: JSONValue?)] = [
             ("stack: tiny\n", "tiny"), ("# c\r\nstack: \"tiny.2\"\r\n", "tiny.2"), ("  stack: inner\n", nil),
-            ("stacks: x\n", nil), ("stack: [a, b]\n", nil), ("", nil), (nil, nil),
+            ("\u{feff}stack: marked\n", "marked"), ("stacks: x\n", nil), ("stack: [a, b]\n", nil), ("", nil),
+            (nil, nil),
         ]
         for (index, row) in rows.enumerated() {
             let zip = try TestZip.bytes(row.manifest.map { ["manifest.yml": $0] } ?? ["a/manifest.yml": "stack: deep"])

@@ -130,6 +130,21 @@ struct UploadTests {
         #expect(try await house.droplets.droplets(of: other.guid) == [other])
     }
 
+    @Test("a file that comes twice is the later one, also where the droplet can't be split", arguments: [false, true])
+    func twice(_ crosses: Bool) async throws {
+        let house = try await TestHouse()
+        let link: [TestTar.Entry] = crosses ? [.hardLink("./app/x", to: "./deps/0/x")] : []
+        let rest: [TestTar.Entry] =
+            [.directory("./deps"), .directory("./deps/0"), .file("./deps/0/x", "y"), .file("app/a", "new")] + link
+        let twice = TestTar([.directory("./app"), .file("./app/a", "old")] + rest)
+        let record = try await house.upload("app", twice, mode: .split)
+        #expect(record.mode == (crosses ? .single : .split))
+        // The layers are those of a droplet that never had the earlier file.
+        let plain = try await house.upload("plain", TestTar([.directory("./app")] + rest), mode: .split)
+        #expect(record.content.layers == plain.content.layers)
+        #expect(record.content.digest != plain.content.digest)
+    }
+
     @Test("a level is part of what a conversion is known by, and a record keeps the one it has")
     func levels() async throws {
         let house = try await TestHouse()

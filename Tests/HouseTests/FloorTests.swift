@@ -11,7 +11,7 @@ struct FloorTests {
         ("OperatorModel", []),
         ("Runtime", ["CLinux"]),
         ("Signatures", ["CLibcrypto"]),
-        ("Archive", ["CArchive", "CISAL", "CLinux", "CZlib", "CZstd"]),
+        ("Archive", ["CArchive", "CBzip2", "CISAL", "CLZMA", "CLinux", "CZlib", "CZstd"]),
         ("ObjectStore", ["CLinux"]),
         ("Records", []),
         ("Operations", []),

@@ -25,6 +25,18 @@ struct PolicyTests {
         #expect(try Policy(parsing: policy.text) == policy)
     }
 
+    @Test("A byte order mark at the beginning of the file is skipped, and of the users' file, too")
+    func byteOrderMark() async throws {
+        try await withTemporaryDirectory { directory in
+            let (policy, users) = (directory + "/policy.yaml", directory + "/users.htpasswd")
+            try Data("\u{feff}users: {alice: {roles: [pull]}}\n".utf8).write(to: URL(fileURLWithPath: policy))
+            try Data("\u{feff}alice:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n".utf8)
+                .write(to: URL(fileURLWithPath: users))
+            #expect(try Policy(path: policy).users == ["alice": Policy.Grants(roles: [.pull])])
+            #expect(try Htpasswd(path: users).users == ["alice"])
+        }
+    }
+
     @Test("An empty file has no users", arguments: ["", "# nothing\n", "users:\n", "users: ~\n", "null\n"])
     func empty(text: String) throws {
         #expect(try Policy(parsing: text).users.isEmpty)

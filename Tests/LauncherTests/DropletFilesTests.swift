@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import Launcher
@@ -32,6 +33,26 @@ struct DropletFilesTests {
         let processes = Procfile.parse(text)
         #expect(Dictionary(processes.map { ($0.type, $0.command) }) { $1 } == expected)
         #expect(processes.count == expected.count)
+    }
+
+    @Test("A byte order mark at the beginning of a file is skipped")
+    func byteOrderMark() throws {
+        let home = NSTemporaryDirectory() + "/droplet-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: home) }
+        for (file, text) in [
+            ("app/Procfile", "web: a"), ("deps/0/launch.yml", "processes:\n- {type: worker, command: b}\n"),
+            ("staging_info.yml", #"{"start_command":"c"}"#),
+        ] {
+            let path = URL(fileURLWithPath: "\(home)/\(file)")
+            try FileManager.default.createDirectory(
+                at: path.deletingLastPathComponent(), withIntermediateDirectories: true)
+            try Data("\u{feff}\(text)".utf8).write(to: path)
+        }
+        let paths = DropletPaths(app: SystemText(bytes: Array("\(home)/app".utf8)))
+        #expect(DropletReader.stagingInfo(paths).info?.startCommand == "c")
+        let sources = DropletReader.processSources(paths)
+        #expect(sources.compactMap { $0.command("web") } == ["a"])
+        #expect(sources.compactMap { $0.command("worker") } == ["b"])
     }
 
     @Test("launch.yml's processes and sidecars are commands by type")

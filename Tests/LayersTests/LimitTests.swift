@@ -4,6 +4,11 @@ import OCI
 import Synchronization
 import Testing
 
+/// A zstd frame of nothing, whose header asks for so much history.
+func emptyFrame(windowLog: UInt8) -> [UInt8] {
+    [0x28, 0xb5, 0x2f, 0xfd, 0x00, (windowLog - 10) << 3, 0x01, 0x00, 0x00]
+}
+
 @Suite("Limits")
 struct LimitTests {
     static func limits(_ change: (inout ConversionLimits) -> Void) -> LayerSettings {
@@ -77,6 +82,47 @@ struct LimitTests {
         #expect(sink.openWriters == 0)
     }
 
+    @Test("on zeros after the compressed stream's end", arguments: [CompressionFormat.gzip, .zstd])
+    func zeros(_ format: CompressionFormat) async throws {
+        let tar = try compressed(HandMadeTar.make { $0.file("a") }, format)
+        let zeros = [UInt8](repeating: 0, count: 16 << 20)
+        _ = try await convertDroplet(Chunks(tar + zeros), sink: MemorySink())
+        await expectTooLarge(tar + zeros + [0], LayerSettings(), "zeros")
+    }
+
+    @Test("on names and links' targets leave room for the directory of a container runtime")
+    func roomForRuntimes() async throws {
+        func path(_ length: Int) -> String {
+            var path = ""
+            while path.utf8.count + 202 < length { path += String(repeating: "d", count: 200) + "/" }
+            return path + String(repeating: "f", count: length - path.utf8.count)
+        }
+        func name(_ length: Int) -> [UInt8] {
+            HandMadeTar.make { tar in
+                tar.pax([("path", path(length - "home/vcap/".utf8.count))])
+                tar.file("x")
+            }
+        }
+        func target(_ length: Int) -> [UInt8] {
+            HandMadeTar.make { tar in
+                tar.pax([("linkpath", path(length))])
+                tar.link("l", to: "x")
+            }
+        }
+        let limit = ConversionLimits().nameLength
+        #expect(limit <= 4095 - 200)
+        for bytes in [name(limit), target(limit)] {
+            _ = try await convertDroplet(Chunks(bytes), sink: MemorySink())
+        }
+        for bytes in [name(limit + 1), target(limit + 1)] {
+            let error = await #expect(throws: ConversionError.self) {
+                try await convertDroplet(Chunks(bytes), sink: MemorySink())
+            }
+            #expect(error?.fault == .tooLarge && error?.entry != nil)
+            #expect(error?.reason.contains("may have \(limit)") == true, "\(error?.reason ?? "")")
+        }
+    }
+
     @Test("on names")
     func names() async throws {
         let tar = HandMadeTar.make { tar in
@@ -137,8 +183,13 @@ struct LimitTests {
 
     @Test("on the memory that a zstd stream asks for")
     func zstdWindow() async throws {
-        // A frame header that asks for 16 MiB of history, and an empty last block.
-        let frame: [UInt8] = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 14 << 3, 0x01, 0x00, 0x00]
-        await expectTooLarge(frame, LayerSettings(), "history")
+        await expectTooLarge(emptyFrame(windowLog: 28), LayerSettings(), "256 MiB of history, and at most 128 MiB")
+        await expectTooLarge(emptyFrame(windowLog: 41), LayerSettings(), "--long=27")
+        // One segment, whose content's size is the window.
+        let segment: [UInt8] = [0x28, 0xb5, 0x2f, 0xfd, 0xe0] + [UInt8](repeating: 0xff, count: 8)
+        await expectTooLarge(segment, LayerSettings(), "history")
+        let tar = try compressed(HandMadeTar.make { $0.file("a") }, .zstd)
+        _ = try await convertDroplet(Chunks(emptyFrame(windowLog: 27) + tar), sink: MemorySink())
+        await expectTooLarge(tar + emptyFrame(windowLog: 28), LayerSettings(), "history")
     }
 }

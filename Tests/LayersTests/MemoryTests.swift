@@ -46,7 +46,7 @@ struct MemoryTests {
         /// An archive in which this is large, and what is held for it at least, in bytes.
         var archive: (bytes: [UInt8], held: Int) {
             get throws {
-                let name = (0..<39).map {
+                let name = (0..<37).map {
                     String(repeating: Character(Unicode.Scalar(97 + UInt8($0 % 26))), count: 100)
                 }
                 .joined(separator: "/")
@@ -60,7 +60,7 @@ struct MemoryTests {
                                 tar.pax([("path", "\(index)/\(name)/x")])
                                 tar.file("x")
                             }
-                        }, 200 * 40 * 2000
+                        }, 200 * 38 * 1850
                     )
                 case .header:
                     return (
@@ -81,7 +81,10 @@ struct MemoryTests {
                     )
                 case .layers:
                     return (HandMadeTar.make { for index in 0..<20 { $0.file("deps/\(index)/x", "x") } }, 20 * 700_000)
-                case .window: return (try compressed(HandMadeTar.make { $0.file("a") }, .zstd), 8 << 20)
+                case .window:
+                    return (
+                        emptyFrame(windowLog: 26) + (try compressed(HandMadeTar.make { $0.file("a") }, .zstd)), 64 << 20
+                    )
                 case .file:
                     return (
                         HandMadeTar.make { tar in

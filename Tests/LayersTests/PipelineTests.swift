@@ -149,10 +149,23 @@ struct PipelineTests {
         #expect(sink.openWriters == 0 && sink.finishedLayers == 0)
     }
 
-    @Test("of an empty archive gives one layer with the directories above nothing")
+    @Test("of an archive without entries is refused")
     func empty() async throws {
+        for archive in [HandMadeTar.make { _ in }, HandMadeTar.make { $0.add(HandMadeTar.Header("label", type: "V")) }]
+        {
+            let sink = MemorySink()
+            let error = await #expect(throws: ConversionError.self) {
+                try await convertDroplet(Chunks(archive), sink: sink)
+            }
+            #expect(error?.fault == .invalid && error?.reason.contains("no entries") == true)
+            #expect(sink.openWriters == 0 && sink.finishedLayers == 0)
+        }
+    }
+
+    @Test("of nothing but the root directory gives one layer with the directories above nothing")
+    func rootOnly() async throws {
         let sink = MemorySink()
-        let converted = try await convertDroplet(Chunks(HandMadeTar.make { _ in }), sink: sink)
+        let converted = try await convertDroplet(Chunks(HandMadeTar.make { $0.directory("./") }), sink: sink)
         let entries = try entries(of: decompressed(sink.bytes(converted.layers[0].stored)))
         #expect(entries.map { String(decoding: $0.name, as: UTF8.self) } == ["home/", "home/vcap/"])
         #expect(entries.map(\.mode) == [0o755, 0o755])

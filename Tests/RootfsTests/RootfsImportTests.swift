@@ -1,5 +1,6 @@
 import Archive
 import Blobs
+import Foundation
 import Images
 import ImagesTesting
 import Layers
@@ -19,6 +20,20 @@ struct RootfsImportTests {
         #expect(try await house.importRootfs("1", content: "a") == first)
         await #expect(throws: ImageError.self) { try await house.importRootfs("1", content: "b") }
         #expect(try house.rootfs.versions(try StackName(TestHouse.stack)) == [first])
+    }
+
+    @Test("a tar or an image may be compressed with xz or bzip2", arguments: ["xz", "bzip2"])
+    func rareCompressions(_ program: String) async throws {
+        let house = try await TestHouse()
+        let tar = TestRootfs().tar.bytes
+        let packed = try await withTemporaryDirectory { directory in
+            try Data(tar).write(to: URL(fileURLWithPath: directory + "/tar"))
+            return try await runSuccessfully(program, ["--stdout", directory + "/tar"]).stdout
+        }
+        let plain = try await house.take(tar, version: "1")
+        let version = try await house.take(packed, version: "2")
+        #expect(version.layers == plain.layers)
+        #expect(version.source == Digest.of(packed) && version.sourceSize == packed.count)
     }
 
     @Test("no stack is called current, which stands for what is promoted, and no version neither")

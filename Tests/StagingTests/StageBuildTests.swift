@@ -85,8 +85,8 @@ struct StageBuildTests {
         let needed = dynamic.output.split(separator: "\n").filter { $0.contains("(NEEDED)") }
             .compactMap { $0.split(separator: "[").last?.dropLast() }.map(String.init)
         let allowed: Set<String> = [
-            "libarchive.so.13", "libz.so.1", "libisal.so.2", "libzstd.so.1", "libyaml-0.so.2", "libm.so.6",
-            "libstdc++.so.6", "libgcc_s.so.1",
+            "libarchive.so.13", "libz.so.1", "libisal.so.2", "libzstd.so.1", "liblzma.so.5", "libbz2.so.1.0",
+            "libyaml-0.so.2", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1",
             "libc.so.6", "ld-linux-x86-64.so.2",
         ]
         #expect(!needed.isEmpty)

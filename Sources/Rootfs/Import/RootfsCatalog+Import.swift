@@ -19,6 +19,7 @@ public struct RootfsImport: Sendable {
     /// The absolute path of the shell that apps are started with.
     public let shell: String
     public let compression: CompressionFormat
+    /// Those given, but xz and bzip2 are taken, too.
     public let limits: ConversionLimits
     public let by: String
     public let source: RootfsSource
@@ -34,14 +35,16 @@ public struct RootfsImport: Sendable {
         self.checksum = checksum
         self.shell = shell
         self.compression = compression
+        var limits = limits
+        limits.compressions = .all
         self.limits = limits
         self.by = by
     }
 }
 
 extension RootfsCatalog {
-    /// Imports a rootfs as one layer: a tar (plain, gzip or zstd), or an image whose layers are flattened. Durable on
-    /// return; if it fails nothing is visible. Importing the same file again under the same name changes nothing.
+    /// Imports a rootfs as one layer: a tar (plain, gzip, zstd, xz or bzip2), or an image whose layers are flattened.
+    /// Durable on return; if it fails nothing is visible. Importing the same file again under the same name changes nothing.
     /// - Throws: `.invalidName` for a stack called `current`; `.rootfsExists` if the name has other content;
     ///   `.unsuitableRootfs`, `.unsuitableImage`, `.untrusted`, `.rejected`, `.checksumMismatch`, `.input`, `.blob`,
     ///   `.store`, `.cancelled`.

@@ -18,11 +18,17 @@ struct BuildpackCommand: AsyncParsableCommand {
         @Option(help: "Its guid, to replace one; without it, the name.") var guid: String?
         @Option(help: "Its place in the order in which buildpacks detect, from 1 on; without it, the last.")
         var position: Int?
-        @Argument(help: "A zip.") var file: String
+        @Argument(help: "A zip; - reads it from standard input, and wants --name.") var file: String
+
+        func validate() throws {
+            guard name != nil || !["-", "/dev/stdin"].contains(file) else {
+                throw ValidationError("What comes through a pipe wants --name.")
+            }
+        }
 
         func run() async throws {
             let name = name ?? URL(fileURLWithPath: file).deletingPathExtension().lastPathComponent
-            let file = try UploadFile(path: file)
+            let file = try UploadFile.input(file)
             let query = [("name", name), ("position", position.map { String($0) })].compactMap { key, value in
                 value.map { "\(key)=\($0.urlComponent)" }
             }

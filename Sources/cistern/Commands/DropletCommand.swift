@@ -26,7 +26,11 @@ struct DropletCommand: AsyncParsableCommand {
         var buildpack: [StagedBuildpack] = []
         @Option(help: "The name or guid of the app's organization.") var org: String?
         @Option(help: "The name or guid of the app's space.") var space: String?
-        @Argument(help: "The droplet: a tar archive, plain, gzip or zstd.") var file: String
+        @Argument(
+            help: ArgumentHelp(
+                "The droplet: a tar archive, plain, gzip or zstd; - reads it from standard input.",
+                discussion: "What comes through a pipe is copied to TMPDIR (or /var/tmp) first, at most 16 GiB."))
+        var file: String
 
         private static func buildpack(_ text: String) throws -> StagedBuildpack {
             let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
@@ -46,7 +50,7 @@ struct DropletCommand: AsyncParsableCommand {
         }
 
         func run() async throws {
-            let file = try UploadFile(path: file)
+            let file = try UploadFile.input(file)
             let digest = try file.digest(.sha256)
             let query = [("stack", stack), ("arch", arch), ("org", org), ("space", space)].compactMap { name, value in
                 value.map { "\(name)=\($0.urlComponent)" }

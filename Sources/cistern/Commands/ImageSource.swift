@@ -29,7 +29,9 @@ enum SourceForm {
     static func detect(_ file: UploadFile) async -> SourceForm {
         var isDocker = false
         do {
-            try await readArchive(file.chunks, limits: ConversionLimits()) { part in
+            var limits = ConversionLimits()
+            limits.compressions = .all
+            try await readArchive(file.chunks, limits: limits) { part in
                 guard case .entry(let entry) = part else { return }
                 let name = String(decoding: entry.name, as: UTF8.self).split(separator: "/").filter { $0 != "." }
                 if name == ["oci-layout"] { throw Found(form: .oci) }

@@ -11,9 +11,10 @@ extension RootfsCommand {
         static let configuration = CommandConfiguration(
             abstract: "Bring in a root filesystem: a tar, or an image.",
             discussion: """
-                SOURCE is a tar archive of the files (plain, gzip or zstd), an OCI layout (a directory, or a tar of one), \
-                a docker-archive (docker save), or an image of another registry by its digest, \
-                docker://HOST[:PORT]/NAME@sha256:….
+                SOURCE is a tar archive of the files (plain, gzip, zstd, xz or bzip2), an OCI layout (a directory, or a \
+                tar of one), a docker-archive (docker save), or an image of another registry by its digest, \
+                docker://HOST[:PORT]/NAME@sha256:…. - reads an archive from standard input; what comes through a pipe is \
+                copied to TMPDIR (or /var/tmp) first, at most 16 GiB.
                 """)
 
         @OptionGroup var server: ServerOptions
@@ -29,7 +30,7 @@ extension RootfsCommand {
         @Option(help: "A file with its signature, by a key that the server trusts (openssl, minisign).")
         var signature: String?
         @Flag(help: "Make it the stack's current version.") var promote = false
-        @Argument(help: "A tar archive, an OCI layout, a docker-archive or docker://….") var source: String
+        @Argument(help: "A tar archive, an OCI layout, a docker-archive, docker://… or -.") var source: String
 
         func validate() throws {
             guard (try? StackName(stack)) != nil, (try? VersionName(version)) != nil else {
@@ -64,7 +65,7 @@ extension RootfsCommand {
             } else if LayoutDirectory.isThere(source) {
                 try await send(layout: LayoutDirectory(path: source))
             } else {
-                try await send(try UploadFile(path: source))
+                try await send(try UploadFile.input(source))
             }
         }
 
@@ -94,7 +95,8 @@ extension RootfsCommand {
                     path: file.path, reason: "its SHA-256 is \(sum.hex), not the one given: fetch it again")
             }
             let form = await SourceForm.detect(file)
-            var query = ["sha256": sum.hex, "name": baseName]
+            var query = ["sha256": sum.hex]
+            if file.isNamed { query["name"] = baseName }
             if let digest {
                 guard form != .tar else {
                     throw TransferError.file(path: file.path, reason: "it is no image, so --digest does not fit")

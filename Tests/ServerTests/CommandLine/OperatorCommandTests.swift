@@ -92,6 +92,37 @@ extension ServerTests {
             #expect(try await Self.json(["rootfs", "list", "--stack", "once"]) == before)
         }
 
+        @Test("A droplet and a rootfs are read from pipes")
+        func pipes() async throws {
+            let server = try SharedServer.world().server
+            let cistern = try Programs.path(of: "cistern")
+            func succeed(_ script: String, _ file: String) async throws -> String {
+                try await runSuccessfully(
+                    "bash",
+                    ["-euc", "set -o pipefail; cistern() { \"$0\" \"$@\"; }; file=$1; \(script)", cistern, file],
+                    environment: server.commandLineEnvironment(), timeout: .seconds(60)
+                ).output
+            }
+            let rootfs = try await Fixtures.tinyRootfs(version: "1")
+            let base = "rootfs import --stack piped --shell /bin/sh --version"
+            let imported = try await succeed("zcat $file | xz -0 | cistern \(base) 1 -", rootfs)
+            #expect(imported.contains("imported piped 1"))
+            #expect(try await succeed("cistern \(base) 2 <(zcat $file)", rootfs).contains("imported piped 2"))
+            #expect(try await succeed("cistern \(base) 3 - < $file", rootfs).contains("imported piped 3"))
+            let list = try await Self.json(["rootfs", "list", "--stack", "piped"])
+            #expect(list["versions"]?.array?.allSatisfy { $0["name"] == nil } == true, "a pipe has no name")
+            let droplet = try await Fixtures.sample("worker")
+            let hash = String(try await runSuccessfully("sha256sum", [droplet]).output.prefix(64))
+            for (guid, argument) in [
+                ("dash", "cat $file | cistern U -"), ("device", "cat $file | cistern U /dev/stdin"),
+                ("substitution", "cistern U <(cat $file)"), ("redirected", "cistern U - < $file"),
+            ] {
+                let upload = "droplet upload --guid piped-\(guid) --stack tiny"
+                let image = try await succeed(argument.replacing("U", with: upload), droplet)
+                #expect(image == "\(server.address)/cloudfoundry/piped-\(guid):\(hash)")
+            }
+        }
+
         @Test("A droplet is uploaded, listed, shown and removed")
         func droplet() async throws {
             let server = try SharedServer.world().server
