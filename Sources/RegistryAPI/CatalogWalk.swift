@@ -46,7 +46,7 @@ struct CatalogWalk {
                 ]
             while let text = try await lists.next(&listings) {
                 if Task.isCancelled { throw RegistryError.cancelled }
-                if let name = RepositoryKeys.repository(of: text), user.may(.pull, on: name.text) {
+                if let name = RepositoryKeys.repository(of: text), user.holds(.pull, on: name.text) {
                     if try await canBePulled(name, derived) {
                         // One more than asked for shows that there is a next page.
                         guard names.count < limit else { return Page(elements: names, next: names.last) }

@@ -10,7 +10,8 @@ import NIOSSL
 /// Builds the pipelines of one listener's connections and serves them.
 ///
 ///     plain:    HeadMeterHandler · parser · SendfileHandler · ConnectionHandler · NIOAsyncChannel
-///     TLS:      NIOSSLServerHandler · NegotiationHandler, which gives way to one of
+///     TLS:      PlainRequestHandler · NIOSSLServerHandler · NegotiationHandler, two of which give way: at the first byte,
+///               and after the handshake to one of
 ///     HTTP/1.1: NIOSSLServerHandler · HeadMeterHandler · parser · ConnectionHandler · NIOAsyncChannel
 ///     HTTP/2:   NIOSSLServerHandler · NIOHTTP2Handler · HTTP2ConnectionHandler
 ///     and each stream of it: StreamHandler · NIOAsyncChannel
@@ -77,7 +78,8 @@ struct ConnectionChannel: Sendable {
             }
             do {
                 try channel.pipeline.syncOperations.addHandlers([
-                    NIOSSLServerHandler(context: tls.current), negotiation,
+                    PlainRequestHandler(lingerTime: limits.lingerTime), NIOSSLServerHandler(context: tls.current),
+                    negotiation,
                 ])
             } catch {
                 promise.fail(error)
@@ -156,6 +158,8 @@ struct ConnectionChannel: Sendable {
                 } catch let error as HTTPParserError {
                     // The bytes after the last request are no valid request.
                     try await outbound.write(contentsOf: Self.refusal(of: error))
+                } catch let fault as RequestFraming.Fault {
+                    try await outbound.write(contentsOf: Self.refusal(of: fault))
                 }
                 outbound.finish()
                 try await channel.channel.closeFuture.get()
@@ -163,6 +167,15 @@ struct ConnectionChannel: Sendable {
                 withExtendedLifetime(parts) {}
             }
         }
+    }
+
+    private static func refusal(of fault: RequestFraming.Fault) -> [HTTPResponsePart] {
+        let text = ByteBuffer(string: fault.message + "\n")
+        let headers: HTTPFields = [
+            .connection: "close", .contentType: "text/plain; charset=utf-8",
+            .contentLength: String(text.readableBytes),
+        ]
+        return [.head(HTTPResponse(status: fault.status, headerFields: headers)), .body(text), .end(nil)]
     }
 
     private static func refusal(of error: HTTPParserError) -> [HTTPResponsePart] {

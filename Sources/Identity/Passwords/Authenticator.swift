@@ -19,19 +19,32 @@ public protocol Authenticating: Sendable {
 
     /// What clients without credentials may do; nil if that is nothing.
     var anonymous: Principal? { get }
+
+    /// Issues a token that grants what is asked for and is allowed now; nil if there are no tokens here.
+    func token(for subject: TokenSubject, asking scope: TokenScope) -> IssuedToken?
+
+    /// Who sends a token; nil if it is not good.
+    /// - Parameter user: the user that the connection's certificate names; nil if there is none.
+    func bearer(_ authorization: String, certified user: String?) -> TokenBearer?
 }
 
 extension Authenticating {
     public func certified(_ user: String) -> Principal { Principal(name: user, roles: []) }
 
     public var anonymous: Principal? { nil }
+
+    public func token(for subject: TokenSubject, asking scope: TokenScope) -> IssuedToken? { nil }
+
+    public func bearer(_ authorization: String, certified user: String?) -> TokenBearer? { nil }
 }
 
 /// Basic authentication against a password file.
 ///
 /// A password is checked once, by bcrypt on threads of its own, and is then remembered for a while. Checking a wrong
-/// one takes as long for users that don't exist as for those that do. Equal credentials that come at the same time are
-/// checked once.
+/// one takes as long for users that don't exist as for most of those that do: as long as the file's usual cost takes.
+/// Hashes that cost more than that take longer and show by it that there is such a user, but then nobody can make
+/// others wait for the most expensive hash by guessing at names. Equal credentials that come at the same time are checked
+/// once.
 ///
 /// Against floods, an address may send some wrong passwords and is then turned away before any work is done
 /// (`AddressLimiter`), and the passwords of all addresses are checked in a fair order (`PasswordQueue`). Neither
@@ -43,48 +56,65 @@ public final class Authenticator: Authenticating {
         public var cached = 4096
         /// For how long credentials are remembered.
         public var lifetime: Duration = .seconds(600)
+        /// How many tokens are remembered.
+        public var tokens = 4096
         /// How many passwords may be in checking or wait for it; more are turned away.
         public var waiting = 64
         /// How many of those passwords may come from one address.
         public var waitingOfAddress = 8
+        /// For how long a password may wait; then it is turned away.
+        public var patience: Duration = .seconds(10)
         /// Wrong passwords that an address may send at once, and how long it then waits for each further one.
         public var failures = 10
         public var failureInterval: Duration = .seconds(1)
         /// For how many addresses wrong passwords are counted.
         public var addresses = 4096
         /// How many threads check passwords.
-        public var threads = 1
+        public var threads = max(2, min(4, System.coreCount))
 
         public init() {}
     }
 
     private struct State {
         var users: Htpasswd
+        /// The cost of most of their hashes.
+        var usualCost: Int
         var principals: Principals
         /// Counts replacements of users and policy. The result of a check that began before one is not remembered.
         var generation = 0
         var cache: CredentialCache
+        var tokens: TokenCache
         var failures: AddressLimiter
         var checking: [CredentialCache.Key: [@Sendable (Result<Principal?, any Error>) -> Void]] = [:]
     }
 
     private let secret = SymmetricKey(size: .bits256)
+    private let tokens: TokenSigner?
     private let pool: PasswordPool
     private let state: Mutex<State>
     private let now: @Sendable () -> NIODeadline
 
-    public convenience init(users: Htpasswd, policy: Policy, limits: Limits = Limits()) {
-        self.init(users: users, policy: policy, limits: limits, now: { .now() })
+    /// - Parameter tokens: signs tokens; nil: there are none, and none is good.
+    public convenience init(
+        users: Htpasswd, policy: Policy, tokens: TokenSigner? = nil, limits: Limits = Limits()
+    ) {
+        self.init(users: users, policy: policy, tokens: tokens, limits: limits, now: { .now() })
     }
 
-    init(users: Htpasswd, policy: Policy, limits: Limits, now: @escaping @Sendable () -> NIODeadline) {
+    init(
+        users: Htpasswd, policy: Policy, tokens: TokenSigner? = nil, limits: Limits,
+        now: @escaping @Sendable () -> NIODeadline
+    ) {
         self.now = now
+        self.tokens = tokens
         pool = PasswordPool(
-            threads: limits.threads, maximum: limits.waiting, maximumOfAddress: limits.waitingOfAddress)
+            threads: limits.threads, maximum: limits.waiting, maximumOfAddress: limits.waitingOfAddress,
+            patience: TimeAmount(limits.patience), now: now)
         state = Mutex(
             State(
-                users: users, principals: Principals(policy),
+                users: users, usualCost: users.usualCost, principals: Principals(policy),
                 cache: CredentialCache(maximum: limits.cached, lifetime: TimeAmount(limits.lifetime)),
+                tokens: TokenCache(maximum: limits.tokens),
                 failures: AddressLimiter(
                     burst: limits.failures, interval: TimeAmount(limits.failureInterval), maximum: limits.addresses)))
     }
@@ -93,12 +123,24 @@ public final class Authenticator: Authenticating {
     /// remembered, with the rights that the new policy gives them, so that nobody has to wait for bcrypt.
     public func replace(users: Htpasswd, policy: Policy) {
         let principals = Principals(policy)
+        let usualCost = users.usualCost
         state.withLock { state in
             state.cache.update { name in
                 state.users.hash(of: name) == users.hash(of: name) ? principals[name] : nil
             }
             state.users = users
+            state.usualCost = usualCost
             state.principals = principals
+            state.tokens.removeAll()
+            state.generation += 1
+        }
+    }
+
+    /// Replaces the keys that sign tokens, for all requests from now on.
+    public func replace(tokenKeys keys: SecretKeys) {
+        tokens?.replace(keys)
+        state.withLock { state in
+            state.tokens.removeAll()
             state.generation += 1
         }
     }
@@ -193,20 +235,21 @@ public final class Authenticator: Authenticating {
     }
 
     /// The costs of the hashes that are computed for nothing after a wrong password. Together with the user's own
-    /// hash, if there is one, they are as much work as the file's most expensive hash. Each step of the cost doubles
-    /// the work.
-    static func idleCosts(own: Int?, highest: Int) -> [Int] {
-        guard let own else { return [highest] }
-        return Array(own..<max(own, highest))
+    /// hash, if there is one, they are at least as much work as the file's usual hash. Each step of the cost doubles the
+    /// work.
+    static func idleCosts(own: Int?, usual: Int) -> [Int] {
+        guard let own else { return [usual] }
+        return Array(own..<max(own, usual))
     }
 
     private func check(_ credentials: BasicCredentials, _ attempt: Attempt) async throws -> Principal? {
-        let (users, generation) = state.withLock { ($0.users, $0.generation) }
+        let (users, usual, generation) = state.withLock { ($0.users, $0.usualCost, $0.generation) }
         let hash = users.hash(of: credentials.user)
-        let highest = users.highestCost
-        let isGood = try await pool.run(for: attempt.address, wasGood: attempt.wasGood) {
+        let isGood = try await pool.run(
+            for: attempt.address, wasGood: attempt.wasGood, extraCost: max(0, (hash?.cost ?? usual) - usual)
+        ) {
             if let hash, hash.matches(credentials.password) { return true }
-            for cost in Self.idleCosts(own: hash?.cost, highest: highest) {
+            for cost in Self.idleCosts(own: hash?.cost, usual: usual) {
                 _ = BcryptHash.unmatchable(cost: cost)?.matches(credentials.password)
             }
             return false
@@ -217,6 +260,58 @@ public final class Authenticator: Authenticating {
             let principal = state.principals[credentials.user]
             if state.generation == generation { state.cache.add(principal, for: attempt.key, now: now) }
             return principal
+        }
+    }
+}
+
+// Tokens.
+extension Authenticator {
+    public func token(for subject: TokenSubject, asking scope: TokenScope) -> IssuedToken? {
+        guard let tokens else { return nil }
+        let (client, hash) = state.withLock { state -> (Principal?, BcryptHash?) in
+            switch subject {
+            case .nobody: (state.principals.anonymous, nil)
+            case .user(let name): (state.principals[name], state.users.hash(of: name))
+            case .certificate(let name): (state.principals[name], nil)
+            }
+        }
+        let granted = scope.granted(to: client)
+        return IssuedToken(text: tokens.sign(subject, granted, password: hash), scope: granted)
+    }
+
+    public func bearer(_ authorization: String, certified user: String?) -> TokenBearer? {
+        guard let tokens, authorization.utf8.count <= TokenSigner.maximumLength + 7 else { return nil }
+        let key = CredentialCache.Key(authorization, secret: secret)
+        let (known, generation) = state.withLock { ($0.tokens[key], $0.generation) }
+        let entry: TokenCache.Entry
+        if let known {
+            guard tokens.seconds < known.expires else { return nil }
+            entry = known
+        } else {
+            guard let claims = tokens.claims(of: authorization), let bearer = bearer(of: claims) else { return nil }
+            entry = TokenCache.Entry(bearer: bearer, subject: claims.subject, expires: claims.expires)
+            state.withLock { state in
+                // What was found out before a replacement is not remembered beyond it.
+                if state.generation == generation { state.tokens.add(entry, for: key) }
+            }
+        }
+        if case .certificate(let name) = entry.subject {
+            guard let user, UserName(user) == UserName(name) else { return nil }
+        }
+        return entry.bearer
+    }
+
+    /// - Returns: nil if the token's user is gone, or has another password now.
+    private func bearer(of claims: TokenSigner.Claims) -> TokenBearer? {
+        let (users, principals) = state.withLock { ($0.users, $0.principals) }
+        switch claims.subject {
+        case .nobody:
+            let anonymous = principals.anonymous ?? Principal(name: "anonymous", roles: [])
+            return .nobody(anonymous.with(claims.scope))
+        case .user(let name):
+            guard let hash = users.hash(of: name), claims.isFor(hash) else { return nil }
+            return .user(principals[name].with(claims.scope))
+        case .certificate(let name): return .user(principals[name].with(claims.scope))
         }
     }
 }

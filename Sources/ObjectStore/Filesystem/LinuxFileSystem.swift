@@ -22,13 +22,6 @@ final class LinuxFileSystem: FileSystem {
         }
     }
 
-    /// The store's directory itself, opened once more, for a lock of its own.
-    func openRoot() throws(FileSystemError) -> Int32 {
-        let file = Glibc.openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard file >= 0 else { throw FileSystemError(code: errno, action: "opening the store's directory") }
-        return file
-    }
-
     deinit {
         releaser.stop()
         Glibc.close(root)
@@ -41,6 +34,13 @@ final class LinuxFileSystem: FileSystem {
         case .readWrite: try openBeneath(path, O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o640)
         case .existing: try openBeneath(path, O_RDWR | O_NOFOLLOW)
         }
+    }
+
+    /// Opens the directory itself once more, for a lock of its own.
+    func openRoot() throws(FileSystemError) -> Int32 {
+        let file = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard file >= 0 else { throw FileSystemError(code: errno, action: "opening the store's directory") }
+        return file
     }
 
     func close(_ file: Int32) { Glibc.close(file) }
