@@ -80,7 +80,7 @@ extension SigningKey {
     static func read(_ paths: String) throws -> [SigningKey] {
         let paths = paths.split(separator: ",").map { String($0.trimmingBlanks) }.filter { !$0.isEmpty }
         guard paths.count <= maximumCount else {
-            throw CommandError("\(Setting.provenanceKey.key) names more than \(maximumCount) files")
+            throw CommandError("\(Setting.table.provenanceKey.key) names more than \(maximumCount) files")
         }
         let keys = try paths.map { path in
             do { return try SigningKey(pem: try SmallFile.read(path, maximum: maximumSize, isSecret: true)) } catch {
@@ -90,7 +90,7 @@ extension SigningKey {
             }
         }
         guard Set(keys.map(\.id)).count == keys.count else {
-            throw CommandError("\(Setting.provenanceKey.key) names the same key twice")
+            throw CommandError("\(Setting.table.provenanceKey.key) names the same key twice")
         }
         return keys
     }
