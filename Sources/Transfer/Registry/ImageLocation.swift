@@ -21,7 +21,7 @@ public struct ImageLocation: Hashable, Sendable, CustomStringConvertible {
             throw Self.wrong(
                 text,
                 "a tag can mean another image tomorrow: name it by its digest, docker://HOST/NAME@sha256:…, "
-                    + "which `skopeo inspect --format '{{.Digest}}'` prints")
+                    + "which `skopeo inspect --format '{{.Digest}}' \(text.prefix(300))` prints")
         }
         guard let digest = try? Digest(parsing: path[path.index(after: at)...]) else {
             throw Self.wrong(text, "what follows the @ is no digest (sha256: and 64 hexadecimal digits)")

@@ -138,10 +138,10 @@ extension RootfsCommand {
                 )
                     + "\n"
                     + (kind == .build
-                        ? "builds for \(stack) \(version) run in it: cistern stage APP_DIR --stack \(stack)\n"
+                        ? "builds for \(stack) \(version) run in it: `cistern stage APP_DIR --stack \(stack)`\n"
                         : imported.current
                             ? "it is the current version of \(stack)\n"
-                            : "next: cistern rootfs promote --stack \(stack) --version \(version)\n")
+                            : "next: `cistern rootfs promote --stack \(stack) --version \(version)`\n")
             }
         }
 

@@ -76,8 +76,9 @@ struct StageCommand: AsyncParsableCommand {
             """
 
             Type next, for example:
-              podman run\(authority == nil ? "" : " --cert-dir CERTS") --creds pull:PASSWORD -e PORT=8080 \
-            -p 8080:8080 \(printable(staged.image))\(authority ?? "")
+              podman pull\(authority == nil ? "" : " --cert-dir CERTS") --creds pull:PASSWORD \
+            \(printable(staged.image))\(authority ?? "")
+              podman run -e PORT=8080 -p 8080:8080 \(printable(staged.image))
 
             """)
     }
@@ -127,7 +128,7 @@ struct StageCommand: AsyncParsableCommand {
                 throw CommandError(
                     """
                     no buildpack for \(printable(rootfs.stack)) is installed on the server: name some with -b, or install \
-                    them with cistern buildpack upload
+                    them with `cistern buildpack upload FILE.zip`
                     """)
             }
             var list: [JSONValue] = []
@@ -248,7 +249,8 @@ struct StageCommand: AsyncParsableCommand {
             throw CommandError(
                 """
                 \(printable(stack)) \(printable(wanted)) has nothing for \(StagingPlace.architecture) that builds can \
-                run in: import it with cistern rootfs import --kind build, or choose one with --build-version \
+                run in: import it with `cistern rootfs import --kind build --stack \(printable(stack)) \
+                --version \(printable(wanted)) FILE`, or choose one with --build-version \
                 (there are: \(printable(others)))
                 """)
         }
@@ -267,7 +269,11 @@ struct StageCommand: AsyncParsableCommand {
         let all: Versions = try await client.send(.get, apiPath("rootfs"))
         let stacks = Set(all.versions.map(\.stack)).sorted()
         guard let stack = stacks.first else {
-            throw CommandError("the server has no root filesystem: cistern rootfs import … --promote")
+            throw CommandError(
+                """
+                the server has no root filesystem: import one with \
+                `cistern rootfs import --stack STACK --version VERSION --promote FILE`
+                """)
         }
         guard stacks.count == 1 else {
             throw CommandError("there are several stacks: give --stack (\(printable(stacks.joined(separator: ", "))))")

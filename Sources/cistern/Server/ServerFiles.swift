@@ -86,7 +86,8 @@ extension SigningKey {
             do { return try SigningKey(pem: try SmallFile.read(path, maximum: maximumSize, isSecret: true)) } catch {
                 throw CommandError(
                     "\(printable(path)) can't sign provenance: \(reason(error)). "
-                        + "A key is made with: (umask 077; openssl genpkey -algorithm ed25519 -out \(printable(path)))")
+                        + "A key is made with `(umask 077; openssl genpkey -algorithm ed25519 -out \(printable(path)))`"
+                )
             }
         }
         guard Set(keys.map(\.id)).count == keys.count else {
