@@ -56,7 +56,7 @@ extension RootfsCommand {
             }
         }
 
-        private var isRemote: Bool { source.hasPrefix(ImageLocation.scheme) }
+        private var isRemote: Bool { ImageLocation.isLocation(source) }
 
         func run() async throws {
             if isRemote {

@@ -146,7 +146,7 @@ struct StageCommand: AsyncParsableCommand {
         var urls: [URL] = []
         let list = try buildpacks.map { text -> JSONValue in
             var source = text
-            if let url = URL(string: text), let scheme = url.scheme, ["http", "https"].contains(scheme) {
+            if let url = URL(string: text), let scheme = url.scheme, ["http", "https"].contains(scheme.lowercased()) {
                 urls.append(url)
             } else if !text.contains("://") {
                 source = URL(fileURLWithPath: text).standardizedFileURL.path
@@ -200,7 +200,7 @@ struct StageCommand: AsyncParsableCommand {
 
     private static func allowing(_ urls: [URL]) -> [String] {
         var options = urls.compactMap(\.host).flatMap { ["--allow-host", $0] }
-        if urls.contains(where: { $0.scheme == "http" }) { options.append("--allow-http") }
+        if urls.contains(where: { $0.scheme?.lowercased() == "http" }) { options.append("--allow-http") }
         return options
     }
 

@@ -141,10 +141,12 @@ struct ServerSettings: Sendable {
         }
     }
 
-    private static func addresses(_ text: String) -> [ListenAddress]? {
-        let parts = text.split(separator: ",").map { $0.filter { $0 != " " } }
-        let addresses = parts.compactMap { try? ListenAddress(parsing: $0) }
-        return addresses.count == parts.count ? addresses : nil
+    private static func addresses(_ text: String) throws(ServerError) -> [ListenAddress] {
+        var addresses: [ListenAddress] = []
+        for part in text.split(separator: ",") {
+            addresses.append(try ListenAddress(parsing: printable(part.filter { $0 != " " })))
+        }
+        return addresses
     }
 
     /// Whether a text is empty, or the domain of an image reference as clients read it: a name without a dot and a port

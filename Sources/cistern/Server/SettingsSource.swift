@@ -1,4 +1,5 @@
 import Configuration
+import HTTPServer
 import Identity
 import Yams
 
@@ -34,11 +35,15 @@ struct SettingsSource {
 
     /// The value that is in force.
     /// - Throws: `CommandError` that names the setting, if the text is no value for it.
-    func value<Value>(_ path: KeyPath<SettingTable, Setting>, _ parse: (String) -> Value?) throws -> Value {
+    func value<Value>(_ path: KeyPath<SettingTable, Setting>, _ parse: (String) throws -> Value?) throws -> Value {
         let setting = Setting.table[keyPath: path]
         let text = try text(setting)
-        guard let value = parse(text) else { throw Self.refusal(setting, text) }
-        return value
+        do {
+            if let value = try parse(text) { return value }
+        } catch let error as ServerError {
+            throw CommandError("\(setting.key) (\(setting.flag), \(setting.variable)): \(error)")
+        }
+        throw Self.refusal(setting, text)
     }
 
     /// The number that is in force, of a setting that takes numbers.
