@@ -70,7 +70,7 @@ extension BitsError: CustomStringConvertible {
         case .checksumMismatch(let announced, let received):
             "the bytes received have the checksum \(received), announced was \(announced)"
         case .archive(let error): "the zip is refused: \(error)"
-        case .damaged(let key): "the record \(key) can't be read: cistern verify says more"
+        case .damaged(let key): "the record \(key) can't be read: `cistern verify` says more"
         case .contended(let key): "the record \(key) changes too often"
         case .blob(let error): error.description
         case .store(let error): error.description

@@ -95,7 +95,9 @@ private struct JSONParser {
             skipSpace()
             guard take(UInt8(ascii: ":")) else { throw fail("':' is missing") }
             let value = try value()
-            guard members.updateValue(value, forKey: name) == nil else { throw fail("a member appears twice") }
+            guard members.updateValue(value, forKey: name) == nil else {
+                throw fail("the member '\(String(name.unicodeScalars.prefix(64)))' appears twice")
+            }
             skipSpace()
             if take(UInt8(ascii: "}")) { return .object(members) }
             guard take(UInt8(ascii: ",")) else { throw fail("',' or '}' is missing") }

@@ -26,14 +26,21 @@ public struct Descriptor: Hashable, Sendable {
     }
 
     /// - Throws: `OCIError` if a required member is missing or any known one is not of its type.
-    public init(json: JSONValue) throws(OCIError) {
-        var members = try Members(json, of: "a descriptor")
-        mediaType = try MediaType(parsing: try members.requiredString("mediaType"))
-        digest = try Digest(parsing: try members.requiredString("digest"))
+    public init(json: JSONValue) throws(OCIError) { try self.init(json: json, of: "the descriptor") }
+
+    /// - Parameter what: which descriptor it is, for errors.
+    init(json: JSONValue, of what: String) throws(OCIError) {
+        var members = try Members(json, of: what)
+        let type = try members.requiredString("mediaType")
+        mediaType = try members.reading("mediaType") { () throws(OCIError) in try MediaType(parsing: type) }
+        let digest = try members.requiredString("digest")
+        self.digest = try members.reading("digest") { () throws(OCIError) in try Digest(parsing: digest) }
         size = try members.requiredSize("size")
         annotations = try members.strings("annotations")
         artifactType = try members.mediaType("artifactType")
-        platform = try members.value("platform").map { (json) throws(OCIError) in try Platform(json: json) }
+        platform = try members.value("platform").map { (json) throws(OCIError) in
+            try Platform(json: json, of: members.path("platform"))
+        }
         other = members.rest
     }
 
@@ -63,8 +70,9 @@ public struct Platform: Hashable, Sendable {
         self.other = [:]
     }
 
-    public init(json: JSONValue) throws(OCIError) {
-        var members = try Members(json, of: "a platform")
+    /// - Parameter what: whose platform it is, for errors.
+    init(json: JSONValue, of what: String) throws(OCIError) {
+        var members = try Members(json, of: what)
         architecture = try members.requiredString("architecture")
         os = try members.requiredString("os")
         variant = try members.string("variant")

@@ -25,19 +25,25 @@ public struct ImageConfig: Hashable, Sendable {
     }
 
     public init(json: JSONValue) throws(OCIError) {
-        var members = try Members(json, of: "an image configuration")
+        var members = try Members(json, of: "the image configuration")
         created = try members.string("created")
         author = try members.string("author")
         platform = Platform(
             architecture: try members.requiredString("architecture"), os: try members.requiredString("os"),
             variant: try members.string("variant"))
-        execution = try Execution(json: members.value("config") ?? .object([:]))
-        var rootfs = try Members(members.value("rootfs") ?? .null, of: "an image configuration's rootfs")
+        execution = try Execution(json: members.value("config") ?? .object([:]), of: members.path("config"))
+        guard let files = members.value("rootfs") else { throw members.wrong("rootfs") }
+        var rootfs = try Members(files, of: members.path("rootfs"))
         guard try rootfs.requiredString("type") == "layers" else {
-            throw .document("an image configuration's rootfs is not of the type 'layers'")
+            throw .document("\(rootfs.path("type")) is not 'layers'")
         }
-        diffIDs = try (rootfs.stringList("diff_ids") ?? []).map { (text) throws(OCIError) in try Digest(parsing: text) }
-        history = try members.list("history") { (json) throws(OCIError) in try History(json: json) } ?? []
+        diffIDs =
+            try rootfs.list("diff_ids") { (json, what) throws(OCIError) in
+                guard let text = json.string else { throw .document("\(what) is not a string") }
+                do { return try Digest(parsing: text) } catch { throw .document("\(what): \(error)") }
+            } ?? []
+        history =
+            try members.list("history") { (json, what) throws(OCIError) in try History(json: json, of: what) } ?? []
         other = members.rest
     }
 
@@ -88,8 +94,8 @@ extension ImageConfig {
             self.other = [:]
         }
 
-        init(json: JSONValue) throws(OCIError) {
-            var members = try Members(json, of: "an image configuration's config")
+        init(json: JSONValue, of what: String) throws(OCIError) {
+            var members = try Members(json, of: what)
             user = try members.string("User")
             environment = try members.stringList("Env") ?? []
             entrypoint = try members.stringList("Entrypoint") ?? []
@@ -131,8 +137,8 @@ extension ImageConfig {
             self.other = [:]
         }
 
-        init(json: JSONValue) throws(OCIError) {
-            var members = try Members(json, of: "an image configuration's history")
+        init(json: JSONValue, of what: String) throws(OCIError) {
+            var members = try Members(json, of: what)
             created = try members.string("created")
             createdBy = try members.string("created_by")
             comment = try members.string("comment")

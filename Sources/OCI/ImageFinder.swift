@@ -131,7 +131,8 @@ public struct ImageFinder {
         _ document: FoundImage.Document, _ read: (JSONValue) throws(OCIError) -> Value
     ) throws(UnsuitableImage) -> Value {
         let name = document.descriptor.digest
-        guard let json = try? JSONValue(parsing: document.bytes) else { throw UnsuitableImage("\(name) is not JSON") }
+        let json: JSONValue
+        do { json = try JSONValue(parsing: document.bytes) } catch { throw UnsuitableImage("\(name) is \(error)") }
         do { return try read(json) } catch { throw UnsuitableImage("\(name): \(error)") }
     }
 

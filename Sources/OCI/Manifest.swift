@@ -28,16 +28,21 @@ public struct Manifest: Hashable, Sendable {
     /// - Throws: `OCIError.document` for anything that is no manifest, an index with `layers` included
     ///   (CVE-2021-41190).
     public init(json: JSONValue) throws(OCIError) {
-        var members = try Members(json, of: "a manifest")
+        var members = try Members(json, of: "the manifest")
         try members.schemaVersion()
         guard members.value("manifests") == nil else {
-            throw .document("a manifest has 'manifests', which only an index may have")
+            throw .document("the manifest has 'manifests', which only an index may have")
         }
         mediaType = try members.mediaType("mediaType")
         artifactType = try members.mediaType("artifactType")
-        config = try Descriptor(json: members.value("config") ?? .null)
-        layers = try members.listOrNone("layers") { (json) throws(OCIError) in try Descriptor(json: json) }
-        subject = try members.value("subject").map { (json) throws(OCIError) in try Descriptor(json: json) }
+        guard let config = members.value("config") else { throw members.wrong("config") }
+        self.config = try Descriptor(json: config, of: members.path("config"))
+        layers = try members.listOrNone("layers") { (json, what) throws(OCIError) in
+            try Descriptor(json: json, of: what)
+        }
+        subject = try members.value("subject").map { (json) throws(OCIError) in
+            try Descriptor(json: json, of: members.path("subject"))
+        }
         annotations = try members.strings("annotations")
         other = members.rest
     }
@@ -79,15 +84,19 @@ public struct Index: Hashable, Sendable {
 
     /// - Throws: `OCIError.document` for anything that is no index, a manifest included (CVE-2021-41190).
     public init(json: JSONValue) throws(OCIError) {
-        var members = try Members(json, of: "an index")
+        var members = try Members(json, of: "the index")
         try members.schemaVersion()
         guard members.value("layers") == nil, members.value("config") == nil else {
-            throw .document("an index has 'layers' or 'config', which only a manifest may have")
+            throw .document("the index has 'layers' or 'config', which only a manifest may have")
         }
         mediaType = try members.mediaType("mediaType")
         artifactType = try members.mediaType("artifactType")
-        manifests = try members.listOrNone("manifests") { (json) throws(OCIError) in try Descriptor(json: json) }
-        subject = try members.value("subject").map { (json) throws(OCIError) in try Descriptor(json: json) }
+        manifests = try members.listOrNone("manifests") { (json, what) throws(OCIError) in
+            try Descriptor(json: json, of: what)
+        }
+        subject = try members.value("subject").map { (json) throws(OCIError) in
+            try Descriptor(json: json, of: members.path("subject"))
+        }
         annotations = try members.strings("annotations")
         other = members.rest
     }

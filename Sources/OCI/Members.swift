@@ -2,6 +2,7 @@ import JSON
 
 /// Reads an object's members one by one. Each one that is read leaves `rest`, which in the end has the unknown ones.
 struct Members {
+    /// What the object is, for errors: "the manifest's layers[2]".
     private let what: String
     private(set) var rest: [String: JSONValue]
 
@@ -19,6 +20,14 @@ struct Members {
 
     func wrong(_ name: String) -> OCIError { .document("\(what) has no valid '\(name)'") }
 
+    /// What a member is, for errors.
+    func path(_ name: String) -> String { "\(what)'s \(name)" }
+
+    /// Runs the body, whose errors then say what is wrong with a member.
+    func reading<Value>(_ name: String, _ body: () throws(OCIError) -> Value) throws(OCIError) -> Value {
+        do { return try body() } catch { throw .document("\(path(name)): \(error)") }
+    }
+
     mutating func string(_ name: String) throws(OCIError) -> String? {
         guard let value = value(name) else { return nil }
         guard let text = value.string else { throw wrong(name) }
@@ -32,7 +41,7 @@ struct Members {
 
     mutating func mediaType(_ name: String) throws(OCIError) -> MediaType? {
         guard let text = try string(name), !text.isEmpty else { return nil }
-        return try MediaType(parsing: text)
+        return try reading(name) { () throws(OCIError) in try MediaType(parsing: text) }
     }
 
     mutating func requiredSize(_ name: String) throws(OCIError) -> Int64 {
@@ -45,39 +54,40 @@ struct Members {
         guard let members = value.object else { throw wrong(name) }
         var strings: [String: String] = [:]
         for (key, value) in members {
-            guard let text = value.string else { throw wrong(name) }
+            guard let text = value.string else {
+                throw .document("\(path(name)) has a value that is not a string: '\(key.excerpt)'")
+            }
             strings[key] = text
         }
         return strings
     }
 
     mutating func list<Element>(
-        _ name: String, _ element: (JSONValue) throws(OCIError) -> Element
+        _ name: String, _ element: (JSONValue, _ what: String) throws(OCIError) -> Element
     ) throws(OCIError) -> [Element]? {
         guard let value = value(name) else { return nil }
         guard let values = value.array else { throw wrong(name) }
         var elements: [Element] = []
-        for value in values { elements.append(try element(value)) }
+        for (index, value) in values.enumerated() { elements.append(try element(value, "\(path(name))[\(index)]")) }
         return elements
     }
 
     /// Takes a list that the specifications require; empty if it is missing or null, as programs written in Go encode an
     /// empty one.
     mutating func listOrNone<Element>(
-        _ name: String, _ element: (JSONValue) throws(OCIError) -> Element
+        _ name: String, _ element: (JSONValue, _ what: String) throws(OCIError) -> Element
     ) throws(OCIError) -> [Element] { try list(name, element) ?? [] }
 
     mutating func stringList(_ name: String) throws(OCIError) -> [String]? {
-        let wrong = wrong(name)
-        return try list(name) { (value) throws(OCIError) in
-            guard let text = value.string else { throw wrong }
+        try list(name) { (value, what) throws(OCIError) in
+            guard let text = value.string else { throw .document("\(what) is not a string") }
             return text
         }
     }
 
     /// Takes `schemaVersion`, which must be 2.
     mutating func schemaVersion() throws(OCIError) {
-        guard value("schemaVersion")?.integer == 2 else { throw .document("\(what)'s schemaVersion is not 2") }
+        guard value("schemaVersion")?.integer == 2 else { throw .document("\(path("schemaVersion")) is not 2") }
     }
 }
 
@@ -117,11 +127,30 @@ public enum OCIError: Error, Hashable, Sendable {
 extension OCIError: CustomStringConvertible {
     public var description: String {
         switch self {
-        case .digest(let text): "'\(text)' is not a digest (sha256:<64 hex> or sha512:<128 hex>)"
-        case .name(let text): "'\(text)' is not a repository name"
-        case .tag(let text): "'\(text)' is not a tag"
-        case .mediaType(let text): "'\(text)' is not a media type"
+        case .digest(let text): Self.fault(inDigest: text)
+        case .name(let text): "'\(text.excerpt)' is not a repository name"
+        case .tag(let text): "'\(text.excerpt)' is not a tag"
+        case .mediaType(let text): "'\(text.excerpt)' is not a media type"
         case .document(let reason): reason
         }
+    }
+
+    private static func fault(inDigest text: String) -> String {
+        let known = DigestAlgorithm.allCases.map(\.rawValue).joined(separator: ", ")
+        let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2 else { return "'\(text.excerpt)' is not a digest (sha256:<64 hex> or sha512:<128 hex>)" }
+        guard let algorithm = DigestAlgorithm(rawValue: String(parts[0])) else {
+            return "'\(String(parts[0]).excerpt)' is not an algorithm that is taken here: \(known)"
+        }
+        return
+            "'\(text.excerpt)' is not a digest: \(algorithm.rawValue) has \(algorithm.hexLength) digits, 0 to 9 and a to f"
+    }
+}
+
+extension String {
+    /// The text's beginning without control characters, for errors.
+    var excerpt: String {
+        let shown = unicodeScalars.prefix(160).filter { $0.value >= 32 && $0.value != 127 }
+        return String(String.UnicodeScalarView(shown)) + (unicodeScalars.count > 160 ? "…" : "")
     }
 }

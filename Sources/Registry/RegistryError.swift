@@ -68,7 +68,7 @@ extension RegistryError: CustomStringConvertible {
             "the manifest refers to content that this repository no longer has: "
                 + digests.prefix(10).map(\.description).joined(separator: ", ")
         case .contended: "the same content is changed too often: try again"
-        case .unreadable(let key): "the record \(key) can't be read: cistern verify says more"
+        case .unreadable(let key): "the record \(key) can't be read: `cistern verify` says more"
         case .blob(let error): error.description
         case .store(let error): error.description
         case .input(let error): "the sender failed: \(error)"

@@ -70,7 +70,9 @@ extension RegistryAPI {
 
     func query(_ name: String, _ request: Request) throws(RegistryFailure) -> String? {
         do { return try request.query(name) } catch {
-            if ["digest", "mount"].contains(name) { throw .digestInvalid(request.queryText) }
+            if ["digest", "mount"].contains(name) {
+                throw .digestInvalid("a percent-escape of the query is malformed")
+            }
             throw .paginationInvalid(request.queryText)
         }
     }

@@ -28,7 +28,9 @@ extension RegistryAPI {
         }
         var algorithm = DigestAlgorithm.sha256
         if let text = try query("digest-algorithm", request) {
-            guard let known = DigestAlgorithm(rawValue: text) else { throw RegistryFailure.digestInvalid(text) }
+            guard let known = DigestAlgorithm(rawValue: text) else {
+                throw RegistryFailure.digestInvalid("\(OCIError.digest(text + ":"))")
+            }
             algorithm = known
         }
         let id = try uploads.begin(owner, algorithm, usesReserve: request.may(.operator, on: name.text))
@@ -69,7 +71,7 @@ extension RegistryAPI {
             return accepted(id, name, received: received)
         case .put:
             guard let text = try query("digest", request) else {
-                throw RegistryFailure.digestInvalid("")
+                throw RegistryFailure.digestInvalid("the digest is missing: the upload is closed with ?digest=sha256:…")
             }
             let digest = try parsed(text)
             let body = try request.body(maximum: uploads.limits.size)
@@ -105,7 +107,7 @@ extension RegistryAPI {
     private func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
 
     private func parsed(_ text: String) throws(RegistryFailure) -> Digest {
-        do { return try Digest(parsing: text) } catch { throw .digestInvalid(text) }
+        do { return try Digest(parsing: text) } catch { throw .digestInvalid("\(error)") }
     }
 
     private func accepted(

@@ -96,6 +96,7 @@ enum RegistryFailure: Error, Hashable {
     case uploadBusy
     /// - Parameter location: the URL at which the upload continues.
     case outOfOrder(received: Int64, location: String)
+    /// A digest is malformed or not that of the content; the text says which.
     case digestInvalid(String)
     case sizeInvalid(String)
     case denied(String)
@@ -168,7 +169,7 @@ enum RegistryFailure: Error, Hashable {
         case .uploadInvalid(let reason): reason
         case .uploadBusy: "another request writes to this upload"
         case .outOfOrder(let received, _): "the next chunk begins at byte \(received)"
-        case .digestInvalid(let text): "'\(excerpt(text))' is not the content's digest"
+        case .digestInvalid(let reason): reason
         case .sizeInvalid(let reason): reason
         case .denied(let reason), .overStoreLimit(let reason): reason
         case .unsupported(let reason, _): reason
@@ -203,7 +204,7 @@ enum RegistryFailure: Error, Hashable {
         case .unknownUpload: self = .uploadUnknown
         case .busyUpload: self = .uploadBusy
         case .tooManyUploads: self = .tooManyRequests("\(error)")
-        case .mismatch(let announced, _): self = .digestInvalid(announced.description)
+        case .mismatch: self = .digestInvalid(error.description)
         case .sizeMismatch: self = .sizeInvalid("\(error)")
         case .tooLarge(let maximum): self = .tooLarge(maximum: maximum)
         case .invalidManifest(let reason): self = .manifestInvalid(reason)

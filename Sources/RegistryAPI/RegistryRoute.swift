@@ -124,14 +124,16 @@ enum RegistryRoute: Hashable {
 
     private static func reference(_ text: String) throws(RegistryFailure) -> Reference {
         guard let reference = percentDecoded(text) else { throw .tagInvalid(text) }
-        do { return try Reference(parsing: reference) } catch .digest { throw .digestInvalid(reference) } catch {
+        do { return try Reference(parsing: reference) } catch .digest(let text) {
+            throw .digestInvalid("\(OCIError.digest(text))")
+        } catch {
             throw .tagInvalid(reference)
         }
     }
 
     private static func digest(_ text: String) throws(RegistryFailure) -> Digest {
-        guard let digest = percentDecoded(text) else { throw .digestInvalid(text) }
-        do { return try Digest(parsing: digest) } catch { throw .digestInvalid(digest) }
+        guard let digest = percentDecoded(text) else { throw .digestInvalid("\(OCIError.digest(text))") }
+        do { return try Digest(parsing: digest) } catch { throw .digestInvalid("\(error)") }
     }
 }
 

@@ -99,10 +99,10 @@ extension ImageError: CustomStringConvertible {
         case .rootfsNeeded(_, _, let reason): reason
         case .versionBlocked(let stack, let version, let reason):
             "\(stack) \(version) is blocked\(reason.isEmpty ? "" : " (\(reason))"): choose another version, or allow it again "
-                + "(cistern rootfs allow --stack \(stack) --version \(version))"
+                + "(`cistern rootfs allow --stack \(stack) --version \(version)`)"
         case .nothingBefore(let stack, let current):
             "there is nothing before \(current) to go back to that is still there and not blocked: "
-                + "promote the version you want (cistern rootfs list --stack \(stack) shows them)"
+                + "promote the version you want (`cistern rootfs list --stack \(stack)` shows them)"
         case .promotedMeanwhile(let stack, let promotion?):
             "\(stack) is on \(promotion.version) since \(promotion.at.rfc3339): \(promotion.by) "
                 + (promotion.kind == .rollback ? "went back to it" : "promoted it")
@@ -113,7 +113,7 @@ extension ImageError: CustomStringConvertible {
         case .unsuitableReport(let reason), .unsuitableDelta(let reason): reason
         case .unknownDelta(let stack, let from, let to):
             "there is no delta from \(from) to \(to) of the stack \(stack): compute it first "
-                + "(cistern rootfs delta \(from) \(to) --stack \(stack))"
+                + "(`cistern rootfs delta \(from) \(to) --stack \(stack)`)"
         case .noPackages(let stack, let version, let architecture):
             "the packages of \(stack) \(version) (\(architecture)) are not recorded, since an earlier Cistern imported it: "
                 + "import the same file again as \(version)"
@@ -129,7 +129,7 @@ extension ImageError: CustomStringConvertible {
             "\(guid) has the droplet \(hash) for the stack \(stack) on \(architecture), and keeps it so: upload it for these, "
                 + "or remove it first (cistern droplet remove --guid \(guid) --hash \(hash))"
         case .rejected(let error): "\(error)"
-        case .damaged(let key): "the record \(key) can't be read: cistern verify says more"
+        case .damaged(let key): "the record \(key) can't be read: `cistern verify` says more"
         case .contended(let key): "the record \(key) changes too often"
         case .blob(let error): error.description
         case .store(let error): error.description

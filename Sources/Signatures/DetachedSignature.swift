@@ -35,7 +35,8 @@ public struct DetachedSignature: Sendable, Hashable {
             let second = Base64.decode(lines[3]), second.count == Ed25519.signatureLength
         else {
             throw .unreadable(
-                "the signature is neither 64 bytes (openssl pkeyutl -sign -rawin) nor a .minisig file of minisign's")
+                "the signature is neither 64 bytes (`openssl pkeyutl -sign -rawin -inkey KEY -in FILE`) nor a .minisig "
+                    + "file (`minisign -S -s KEY -m FILE`)")
         }
         let isPrehashed: Bool
         switch signature[..<2] {

@@ -68,7 +68,7 @@ public struct TrustedKey: Sendable, Hashable {
             let text = lines[(start + 1)...].prefix { !$0.hasPrefix("-----") }.joined()
             guard let der = Base64.decode(text), der.starts(with: Self.prefix),
                 der.count == Self.prefix.count + Ed25519.keyLength
-            else { throw .unreadable("not an Ed25519 public key (openssl pkey -pubout)") }
+            else { throw .unreadable("not an Ed25519 public key (`openssl pkey -in KEY -pubout`)") }
             bytes = Array(der.dropFirst(Self.prefix.count))
             minisignID = nil
         } else {

@@ -17,7 +17,8 @@ public struct StagingAPI: Sendable {
         routes.on(.post, "/stage/:guid") { request in
             let tasks = try self.running()
             let body = try await request.body(maximum: Int64(StagingRequest.maximumSize)).collect()
-            guard let json = try? JSONValue(parsing: body) else { throw StagingError.invalid("the body is not JSON") }
+            let json: JSONValue
+            do { json = try JSONValue(parsing: body) } catch { throw StagingError.invalid("the body is \(error)") }
             let wanted: StagingRequest
             do throws(StagingRequest.Fault) { wanted = try StagingRequest(json) } catch {
                 throw StagingError.invalid("\(error)")

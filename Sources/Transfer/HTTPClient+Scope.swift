@@ -47,11 +47,21 @@ public struct ServerConnection: Sendable {
     /// A PEM file with the authority that the server's certificate must be signed by; nil: the system's.
     public let authorityFile: String?
 
+    /// - Parameter url: as above, its scheme in letters of any case (RFC 3986, section 3.1).
     public init(url: String, user: String, password: String, authorityFile: String?) {
+        let url = url.withLowercaseScheme
         self.url = url.hasSuffix("/") ? String(url.dropLast()) : url
         self.user = user
         self.password = password
         self.authorityFile = authorityFile
+    }
+}
+
+extension String {
+    /// A URL's text with its scheme in small letters: the HTTP client knows no other.
+    var withLowercaseScheme: String {
+        let scheme = prefix { $0 != ":" }
+        return scheme.lowercased() + self[scheme.endIndex...]
     }
 }
 

@@ -10,7 +10,7 @@ struct Cistern: AsyncParsableCommand {
         abstract: "Serves Cloud Foundry droplets as container images.",
         discussion: """
             Commands that need a server take --server, --user, --password-file and --ca, or CISTERN_SERVER, \
-            CISTERN_USER, CISTERN_PASSWORD_FILE and CISTERN_CA. cistern --version shows Cistern's version.
+            CISTERN_USER, CISTERN_PASSWORD_FILE and CISTERN_CA. `cistern --version` shows Cistern's version.
             """,
         subcommands: [
             ServeCommand.self, RootfsCommand.self, DropletCommand.self, StageCommand.self, BuildpackCommand.self,

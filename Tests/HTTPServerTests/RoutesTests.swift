@@ -72,7 +72,7 @@ struct RoutesTests {
         "Addresses to listen on",
         arguments: [
             ("127.0.0.1:8443", "127.0.0.1", 8443), ("[::1]:0", "::1", 0), ("localhost:1", "localhost", 1),
-            ("0.0.0.0:65535", "0.0.0.0", 65535),
+            ("0.0.0.0:65535", "0.0.0.0", 65535), ("[::]:8443", "::", 8443),
         ])
     func addresses(text: String, host: String, port: Int) throws {
         let address = try ListenAddress(parsing: text)
@@ -80,9 +80,14 @@ struct RoutesTests {
         #expect(address.description == text)
     }
 
+    @Test("Without a host it is every address", arguments: [":8443", "*:8443"])
+    func everyAddress(text: String) throws {
+        #expect(try ListenAddress(parsing: text).description == "[::]:8443")
+    }
+
     @Test(
         "What is no address",
-        arguments: ["", "8443", ":8443", "localhost", "localhost:", "::1:80", "a:65536", "a:-1", "a b:1"])
+        arguments: ["", "8443", "localhost", "localhost:", "::1:80", "a:65536", "a:-1", "a b:1"])
     func noAddresses(text: String) {
         #expect(throws: ServerError.address(text)) { try ListenAddress(parsing: text) }
     }

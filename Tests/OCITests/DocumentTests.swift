@@ -81,6 +81,40 @@ struct DocumentTests {
         #expect(try Index(json: JSONValue(parsing: text)).manifests.isEmpty)
     }
 
+    @Test(
+        "an error says which part of the document is wrong, and how",
+        arguments: [
+            (#"[]"#, "the manifest is not a JSON object"), (#"{}"#, "the manifest's schemaVersion is not 2"),
+            (#"{"schemaVersion":2,"layers":[]}"#, "the manifest has no valid 'config'"),
+            (#"{"schemaVersion":2,"config":[],"layers":[]}"#, "the manifest's config is not a JSON object"),
+            (#"{"schemaVersion":2,"config":D,"layers":[D,7]}"#, "the manifest's layers[1] is not a JSON object"),
+            (#"{"schemaVersion":2,"config":D,"layers":[{}]}"#, "the manifest's layers[0] has no valid 'mediaType'"),
+            (
+                #"{"schemaVersion":2,"config":D,"layers":[{"mediaType":"a/b","digest":"sha384:00","size":1}]}"#,
+                "the manifest's layers[0]'s digest: 'sha384' is not an algorithm that is taken here: sha256, sha512"
+            ),
+            (
+                #"{"schemaVersion":2,"config":D,"layers":[{"mediaType":"a/b","digest":"sha256:00","size":1}]}"#,
+                "the manifest's layers[0]'s digest: 'sha256:00' is not a digest: sha256 has 64 digits, 0 to 9 and a to f"
+            ),
+            (
+                #"{"schemaVersion":2,"config":{"mediaType":"a b","digest":"sha256:00","size":1},"layers":[]}"#,
+                "the manifest's config's mediaType: 'a b' is not a media type"
+            ),
+            (
+                #"{"schemaVersion":2,"config":D,"layers":[],"subject":"x"}"#,
+                "the manifest's subject is not a JSON object"
+            ),
+            (
+                #"{"schemaVersion":2,"config":D,"layers":[],"annotations":{"a":1}}"#,
+                "the manifest's annotations has a value that is not a string: 'a'"
+            ),
+        ])
+    func messages(_ template: String, message: String) throws {
+        let json = try JSONValue(parsing: template.replacing("D", with: Self.descriptor))
+        #expect(throws: OCIError.document(message)) { try Manifest(json: json) }
+    }
+
     @Test("an index with layers or a config is refused", arguments: ["layers", "config"])
     func confusedIndex(_ member: String) throws {
         let json = try JSONValue(parsing: #"{"schemaVersion":2,"manifests":[],"\#(member)":[]}"#)

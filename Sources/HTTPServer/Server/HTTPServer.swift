@@ -161,7 +161,20 @@ public struct HTTPServer: Service {
                     address: ListenAddress(host: listener.address.host, port: port), isSecure: isSecure),
                 child: child, channel: channel, connections: connections)
         } catch {
-            throw ServerError.bind(listener.address, reason: "\(error)")
+            throw ServerError.bind(listener.address, reason: Self.reason(error, listener.address))
+        }
+    }
+
+    /// Why an address can't be listened on, and what to do.
+    private static func reason(_ error: any Error, _ address: ListenAddress) -> String {
+        if error is SocketAddressError { return "there is no host '\(address.host)': write an address of this machine" }
+        guard let code = (error as? IOError)?.errnoCode else { return "\(error)" }
+        return switch code {
+        case EADDRINUSE: "something listens there already: end it, or choose another port"
+        case EACCES: "ports below 1024 are for root and CAP_NET_BIND_SERVICE: choose another port"
+        case EADDRNOTAVAIL: "this machine has no such address: write one that it has, or 0.0.0.0 for all of them"
+        case EAFNOSUPPORT: "this machine has no addresses of that family: write 0.0.0.0 for all that it has"
+        default: String(cString: strerror(code))
         }
     }
 

@@ -28,7 +28,8 @@ public struct BoundAddress: Hashable, Sendable, CustomStringConvertible {
     public var description: String { "\(isSecure ? "https" : "http")://\(address)" }
 }
 
-/// Where a listener waits for connections: `HOST:PORT`, with an IPv6 address in brackets (`[::1]:8443`).
+/// Where a listener waits for connections: `HOST:PORT`, with an IPv6 address in brackets (`[::1]:8443`). `:PORT` and
+/// `*:PORT` are every address of the machine, IPv4 and IPv6.
 public struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
     public let host: String
     /// 0 lets the system pick a free port.
@@ -45,7 +46,9 @@ public struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
             throw .address(text)
         }
         var host = text[..<colon]
-        if host.hasPrefix("["), host.hasSuffix("]") {
+        if host.isEmpty || host == "*" {
+            host = "::"
+        } else if host.hasPrefix("["), host.hasSuffix("]") {
             host = host.dropFirst().dropLast()
         } else if host.contains(":") {
             throw .address(text)
@@ -71,12 +74,28 @@ public enum ServerError: Error, Hashable, Sendable, CustomStringConvertible {
 
     public var description: String {
         switch self {
-        case .address(let text):
-            "'\(text)' is not an address: write HOST:PORT, for example 127.0.0.1:8443 or [::1]:8443"
+        case .address(let text): "'\(text)' is not an address: \(Self.fault(in: text))"
         case .bind(let address, let reason): "can't listen on \(address): \(reason)"
         case .routes(let routes):
             "the table of roles and routes (AccessTable) has no row for \(routes.joined(separator: ", "))"
         case .tls(let reason): "TLS can't be set up: \(reason)"
         }
+    }
+
+    /// What is wrong with a text that is not `HOST:PORT`, and what to write instead.
+    private static func fault(in text: String) -> String {
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        let port = parts.last ?? ""
+        if text.contains("://") { return "it is a URL: write HOST:PORT alone, for example 127.0.0.1:8443" }
+        if UInt16(text) != nil {
+            return
+                "it has no host: write :\(text) for every address of this machine, 127.0.0.1:\(text) for loopback alone"
+        }
+        if parts.count == 1, !text.isEmpty { return "it has no port: write HOST:PORT, for example 127.0.0.1:8443" }
+        if parts.count > 2, !text.hasPrefix("[") {
+            return "an IPv6 address stands in brackets: write it as in [::1]:8443"
+        }
+        if !text.isEmpty, UInt16(port) == nil { return "'\(port)' is no port: ports are numbers from 0 to 65535" }
+        return "write HOST:PORT, for example 127.0.0.1:8443 or [::1]:8443"
     }
 }

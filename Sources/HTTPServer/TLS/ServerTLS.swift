@@ -81,7 +81,7 @@ public struct TLSFiles: Hashable, Sendable {
     func load() throws(ServerError) -> (configuration: TLSConfiguration, context: NIOSSLContext) {
         do {
             let chain = try Self.certificates(certificate)
-            let key = try NIOSSLPrivateKey(bytes: try Self.bytes(key), format: .pem)
+            let key = try Self.key(key)
             var configuration = TLSConfiguration.makeServerConfiguration(
                 certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
             configuration.minimumTLSVersion = .tlsv12
@@ -93,25 +93,48 @@ public struct TLSFiles: Hashable, Sendable {
                 // certificate.
                 configuration.sendCANameList = true
             }
-            return (configuration, try NIOSSLContext(configuration: configuration))
+            do {
+                return (configuration, try NIOSSLContext(configuration: configuration))
+            } catch  where "\(error)".contains("_MISMATCH") {
+                throw ServerError.tls("\(self.key) is not the key of the certificate in \(certificate)")
+            }
+        } catch let error as ServerError {
+            throw error
+        } catch let error as AuthenticationError {
+            throw .tls("\(error)")
         } catch {
             throw .tls("\(paths.joined(separator: " and ")) can't be used: \(error)")
         }
     }
 
-    private struct NoCertificate: Error, CustomStringConvertible {
-        let path: String
-        var description: String { "there is no certificate in \(path)" }
-    }
-
     private static func certificates(_ path: String) throws -> [NIOSSLCertificate] {
-        let certificates = try NIOSSLCertificate.fromPEMBytes(try bytes(path))
-        guard !certificates.isEmpty else { throw NoCertificate(path: path) }
+        let text = try PrivateFile.read(path, maximum: maximumSize)
+        let certificates = try? NIOSSLCertificate.fromPEMBytes(Array(text.utf8))
+        guard let certificates, !certificates.isEmpty else {
+            let label = "-----BEGIN CERTIFICATE-----"
+            throw ServerError.tls(
+                text.contains(label)
+                    ? "\(path) has a certificate that can't be read"
+                    : "\(path) has no certificate: it is to be PEM, with \(label)")
+        }
         return certificates
     }
 
-    private static func bytes(_ path: String) throws -> [UInt8] {
-        Array(try PrivateFile.read(path, maximum: maximumSize).utf8)
+    private static func key(_ path: String) throws -> NIOSSLPrivateKey {
+        let text = try PrivateFile.read(path, maximum: maximumSize)
+        guard text.contains("PRIVATE KEY-----") else {
+            throw ServerError.tls("\(path) has no private key: it is to be PEM, with -----BEGIN PRIVATE KEY-----")
+        }
+        // The library would ask for the password where there is a terminal.
+        guard !text.contains("ENCRYPTED") else {
+            throw ServerError.tls(
+                "\(path) is encrypted, and nobody is there to type its password: take that off with "
+                    + "`openssl pkey -in KEY -out PLAIN_KEY`")
+        }
+        guard let key = try? NIOSSLPrivateKey(bytes: Array(text.utf8), format: .pem) else {
+            throw ServerError.tls("\(path) has a private key that can't be read")
+        }
+        return key
     }
 }
 

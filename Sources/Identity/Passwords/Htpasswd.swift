@@ -109,7 +109,7 @@ public struct Htpasswd: Sendable {
         ]
         if let (_, name) = schemes.first(where: { hash.hasPrefix($0.0) }) {
             return "its password is hashed with \(name), and only bcrypt is accepted: "
-                + "use `cistern user add` or `htpasswd -B`"
+                + "use `cistern user add --data DIR NAME` or htpasswd -B"
         }
         if hash.hasPrefix("$2") {
             let parts = hash.split(separator: "$")
@@ -120,7 +120,7 @@ public struct Htpasswd: Sendable {
             }
             return "its bcrypt hash is not whole, or its cost is not in \(BcryptHash.costs)"
         }
-        return "its password is not hashed with bcrypt: use `cistern user add` or `htpasswd -B`"
+        return "its password is not hashed with bcrypt: use `cistern user add --data DIR NAME` or htpasswd -B"
     }
 }
 

@@ -228,15 +228,8 @@ private struct PolicyReader {
 
     /// The parser's error without any of the file's text, except for a key that appears twice.
     private static func fault(_ error: any Error) -> AuthenticationError {
-        switch error as? YamlError {
-        case .scanner(_, let problem, let mark, _)?, .parser(_, let problem, let mark, _)?,
-            .composer(_, let problem, let mark, _)?:
-            .policy(line: mark.line, reason: problem)
-        case .duplicatedKeysInMapping(let keys, let context)?:
-            .policy(line: context.mark.line, reason: "'\(keys.first ?? "")' appears twice")
-        case .reader(let problem, _, _, _)?: .policy(line: 0, reason: problem)
-        default: .policy(line: 0, reason: "it is no YAML")
-        }
+        let fault = (error as? YamlError)?.fault ?? (0, "it is no YAML")
+        return .policy(line: fault.0, reason: fault.1)
     }
 
     /// A mapping's members in the order of the file; none if the value is null.

@@ -26,7 +26,8 @@ struct ManifestContent: Sendable {
     /// - Throws: `.invalidManifest`.
     init(_ bytes: [UInt8], contentType: String?, isPush: Bool = false) throws(RegistryError) {
         let declared = contentType.map(Self.withoutParameters)
-        let json = try? JSONValue(parsing: bytes)
+        let document = Result { () throws(JSONError) in try JSONValue(parsing: bytes) }
+        let json = try? document.get()
         let inner = json?["mediaType"]?.string
         if let inner, let declared, inner.lowercased() != declared.lowercased() {
             throw .invalidManifest("the manifest's mediaType is '\(inner)' and its Content-Type '\(declared)'")
@@ -39,15 +40,21 @@ struct ManifestContent: Sendable {
         }
         if isPush { try Self.refuseSchema1(json, type) }
         switch type {
-        case .ociManifest, .dockerManifest: try self.init(manifest: json, type)
-        case .ociIndex, .dockerManifestList: try self.init(index: json, type)
+        case .ociManifest, .dockerManifest, .ociIndex, .dockerManifestList:
+            let json: JSONValue
+            do { json = try document.get() } catch { throw .invalidManifest("the manifest is \(error)") }
+            if [.ociManifest, .dockerManifest].contains(type) {
+                try self.init(manifest: json, type)
+            } else {
+                try self.init(index: json, type)
+            }
         default: self.init(other: json, type)
         }
     }
 
-    private init(manifest json: JSONValue?, _ type: MediaType) throws(RegistryError) {
+    private init(manifest json: JSONValue, _ type: MediaType) throws(RegistryError) {
         let manifest: Manifest
-        do { manifest = try Manifest(json: json ?? .null) } catch { throw .invalidManifest("\(error)") }
+        do { manifest = try Manifest(json: json) } catch { throw .invalidManifest("\(error)") }
         descriptors = [manifest.config] + manifest.layers
         mediaType = type.text
         subject = manifest.subject?.digest
@@ -57,9 +64,9 @@ struct ManifestContent: Sendable {
         references = descriptors.map(\.digest).unique
     }
 
-    private init(index json: JSONValue?, _ type: MediaType) throws(RegistryError) {
+    private init(index json: JSONValue, _ type: MediaType) throws(RegistryError) {
         let index: Index
-        do { index = try Index(json: json ?? .null) } catch { throw .invalidManifest("\(error)") }
+        do { index = try Index(json: json) } catch { throw .invalidManifest("\(error)") }
         mediaType = type.text
         subject = index.subject?.digest
         artifactType = index.artifactType

@@ -110,7 +110,7 @@ package struct LocalStagingRunner: StagingRunner {
             throw StagingFailure(
                 phase: "start",
                 message: "\(stack) \(current) has nothing for \(architecture) that builds can run in: import it with "
-                    + "cistern rootfs import --kind build")
+                    + "`cistern rootfs import --kind build --stack \(stack) --version \(current) FILE`")
         }
         return (version, { try await builds.open(version) })
     }

@@ -11,7 +11,7 @@ public struct ImageLocation: Hashable, Sendable, CustomStringConvertible {
 
     /// - Throws: `TransferError.configuration`, which for an image named by its tag tells how to find its digest.
     public init(parsing text: String) throws(TransferError) {
-        let rest = text.hasPrefix(Self.scheme) ? text.dropFirst(Self.scheme.count) : text[...]
+        let rest = Self.isLocation(text) ? text.dropFirst(Self.scheme.count) : text[...]
         guard let slash = rest.firstIndex(of: "/"), Self.isHost(rest[..<slash]) else {
             throw Self.wrong(text, "it looks like docker://HOST[:PORT]/NAME@sha256:…")
         }
@@ -21,7 +21,7 @@ public struct ImageLocation: Hashable, Sendable, CustomStringConvertible {
             throw Self.wrong(
                 text,
                 "a tag can mean another image tomorrow: name it by its digest, docker://HOST/NAME@sha256:…, "
-                    + "which `skopeo inspect --format '{{.Digest}}'` prints")
+                    + "which `skopeo inspect --format '{{.Digest}}' \(text.prefix(300))` prints")
         }
         guard let digest = try? Digest(parsing: path[path.index(after: at)...]) else {
             throw Self.wrong(text, "what follows the @ is no digest (sha256: and 64 hexadecimal digits)")
@@ -37,6 +37,9 @@ public struct ImageLocation: Hashable, Sendable, CustomStringConvertible {
     }
 
     public var description: String { "\(Self.scheme)\(host)/\(name)@\(digest)" }
+
+    /// Whether a text begins with the scheme, in letters of any case.
+    public static func isLocation(_ text: String) -> Bool { text.prefix(scheme.count).lowercased() == scheme }
 
     private static func wrong(_ text: String, _ reason: String) -> TransferError {
         .configuration("'\(text.prefix(300))' can't be taken as an image: \(reason)")

@@ -111,16 +111,16 @@ public final class RegistryClient: Sendable {
                 let target = response.headers.first(name: "Location")
             else { return (response, isOwn) }
             guard let next = URL(string: target, relativeTo: URL(string: url))?.absoluteURL,
-                next.scheme == "https" || (access.isPlain && next.scheme == "http"), next.host != nil
+                access.allows(next.scheme), next.host != nil
             else { throw refused("it redirects to where nothing can be fetched from safely") }
-            url = next.absoluteString
+            url = next.absoluteString.withLowercaseScheme
         }
         throw refused("it redirects too often")
     }
 
     /// The scheme, host and port of a URL; nil if it lacks a scheme or a host.
     private static func origin(_ url: String) -> [String]? {
-        guard let url = URL(string: url), let scheme = url.scheme, let host = url.host else { return nil }
+        guard let url = URL(string: url), let scheme = url.scheme?.lowercased(), let host = url.host else { return nil }
         return [scheme, host.lowercased(), String(url.port ?? (scheme == "https" ? 443 : 80))]
     }
 
@@ -232,6 +232,11 @@ public struct RegistryAccess: Sendable {
         self.password = password
         self.authorityFile = authorityFile
         self.isPlain = isPlain
+    }
+
+    /// Whether URLs of a scheme, in letters of any case, may be asked.
+    func allows(_ scheme: String?) -> Bool {
+        ["https", isPlain ? "http" : "https"].contains(scheme?.lowercased())
     }
 }
 

@@ -31,14 +31,14 @@ extension RegistryClient {
     /// (distribution, "Token Authentication Specification").
     private func token(_ challenge: Challenge) async throws -> String {
         guard let realm = challenge.parameters["realm"], var url = URLComponents(string: realm), url.host != nil,
-            url.scheme == "https" || (access.isPlain && url.scheme == "http"), url.user == nil
+            access.allows(url.scheme), url.user == nil
         else { throw refused("the token server that it names can't be asked safely") }
         var query = url.queryItems ?? []
         if let service = challenge.parameters["service"] { query.append(URLQueryItem(name: "service", value: service)) }
         query.append(URLQueryItem(name: "scope", value: "repository:\(location.name):pull"))
         url.queryItems = query
         guard let text = url.string else { throw refused("the token server that it names has no URL") }
-        var request = HTTPClientRequest(url: text)
+        var request = HTTPClientRequest(url: text.withLowercaseScheme)
         request.headers.add(name: "User-Agent", value: "cistern")
         if let basic { request.headers.add(name: "Authorization", value: basic) }
         let server = url.host ?? ""

@@ -23,7 +23,7 @@ struct CollectCommand: AsyncParsableCommand {
         fields.add("in use", "\(report.marked) digests, in \(report.repositories) repositories and images")
         fields.add("kept for now", "\(report.leased) that somebody relied on of late")
         fields.add("looked at", "\(report.blobs) blobs, and \(report.repositoriesRead) repositories that changed")
-        if report.damaged > 0 { fields.add("damaged", "\(report.damaged) records: run cistern verify") }
+        if report.damaged > 0 { fields.add("damaged", "\(report.damaged) records: run `cistern verify`") }
         let retention = report.retention
         fields.add(
             "retired before",

@@ -13,7 +13,7 @@ struct RootfsCheckCommand: AsyncParsableCommand {
             Fetches the version, whatever its state, and says for each statement of the launcher's contract (the article \
             "What an app finds" in the documentation) whether it holds. Without --boot only files are looked at. With it, \
             small droplets are started on the version by the launch program beside this cistern, apart from this machine \
-            and without a network, which needs what cistern stage needs. The version's variant for this machine's \
+            and without a network, which needs what `cistern stage` needs. The version's variant for this machine's \
             architecture is checked. Ends with 1 if a statement fails.
             """)
 

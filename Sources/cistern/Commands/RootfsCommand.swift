@@ -102,7 +102,7 @@ struct RootfsShowCommand: AsyncParsableCommand {
         }
         if let target = current.rollback {
             text +=
-                "\nTo go back to \(printable(target)): cistern rootfs rollback --stack \(printable(current.stack))\n"
+                "\nTo go back to \(printable(target)): `cistern rootfs rollback --stack \(printable(current.stack))`\n"
         } else {
             text += "\nThere is nothing to go back to.\n"
         }

@@ -57,7 +57,7 @@ extension RootfsCommand {
             }
         }
 
-        private var isRemote: Bool { source.hasPrefix(ImageLocation.scheme) }
+        private var isRemote: Bool { ImageLocation.isLocation(source) }
 
         func run() async throws {
             if isRemote {
@@ -140,10 +140,10 @@ extension RootfsCommand {
                 )
                     + "\n"
                     + (kind == .build
-                        ? "builds for \(stack) \(version) run in it: cistern stage APP_DIR --stack \(stack)\n"
+                        ? "builds for \(stack) \(version) run in it: `cistern stage APP_DIR --stack \(stack)`\n"
                         : imported.current
                             ? "it is the current version of \(stack)\n"
-                            : "next: cistern rootfs promote --stack \(stack) --version \(version)\n")
+                            : "next: `cistern rootfs promote --stack \(stack) --version \(version)`\n")
             }
         }
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import JSON
 
 struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -12,7 +13,7 @@ struct ServeCommand: AsyncParsableCommand {
             --print-config lists them with the values in force.
 
             SETTINGS:
-            \(Setting.all.map { "  \($0.flag)\n      \($0.help)" }.joined(separator: "\n"))
+            \(Setting.all.map(\.help).joined(separator: "\n"))
             """)
 
     @Option(help: "The directory that holds everything the server keeps.") var data: String
@@ -49,9 +50,20 @@ struct ServeCommand: AsyncParsableCommand {
             guard parts.count > 1 || known[value] == nil else {
                 throw ValidationError("Missing value for '\(setting.flag)'")
             }
-            values[setting.key] = setting.isList ? values[setting.key].map { "\($0),\(value)" } ?? value : value
+            if case .list = setting.kind, let before = values[setting.key] {
+                values[setting.key] = "\(before),\(value)"
+            } else {
+                values[setting.key] = value
+            }
         }
         return values
+    }
+
+    /// A value as YAML: as it is, or in quotes where that would be read as something else.
+    private static func yaml(_ text: String) -> String {
+        let isPlain =
+            text.isEmpty || text.wholeMatch(of: /[A-Za-z0-9\/.](?:[A-Za-z0-9_.,\/=@:-]*[A-Za-z0-9_.,\/=-])?/) != nil
+        return isPlain && text != "null" ? text : JSONValue.string(text).canonicalText
     }
 
     func validate() throws { _ = try Self.values(settings) }
@@ -61,12 +73,27 @@ struct ServeCommand: AsyncParsableCommand {
             flags: try Self.values(settings), environment: ProcessInfo.processInfo.environment, file: config)
         let inForce = try ServerSettings(source)
         if printConfig {
-            for setting in Setting.all { print("\(setting.key): \(source.text(setting))  # \(setting.help)") }
+            for setting in Setting.all {
+                print("\(setting.key): \(Self.yaml(try source.text(setting)))  # \(setting.what)")
+            }
             return
         }
         try await Server(
             directory: DataDirectory(path: data), settings: inForce, lifecycle: try LifecyclePrograms(lifecycle),
             acceptsLoss: acceptLoss
         ).run()
+    }
+}
+
+extension Setting {
+    /// The flag and, below it, what it is for, in lines that `--help` breaks no further.
+    fileprivate var help: String {
+        let text = fallback.isEmpty ? what : "\(what) (default: \(fallback))"
+        var lines = ["  \(flag)", "     "]
+        for word in text.split(separator: " ") {
+            if lines[lines.count - 1].count + 1 + word.count > 79 { lines.append("     ") }
+            lines[lines.count - 1] += " \(word)"
+        }
+        return lines.joined(separator: "\n")
     }
 }

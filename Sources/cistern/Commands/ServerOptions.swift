@@ -30,8 +30,9 @@ struct ServerOptions: ParsableArguments {
             throw ValidationError("Give \(option) or set \(variable).")
         }
         let url = try value(server, "CISTERN_SERVER", "--server")
-        guard let parsed = URL(string: url), ["https", "http"].contains(parsed.scheme), parsed.host != nil else {
-            throw ValidationError("'\(url)' is not a server's URL: it looks like https://host:port.")
+        guard let parsed = URL(string: url), ["https", "http"].contains(parsed.scheme?.lowercased()), parsed.host != nil
+        else {
+            throw ValidationError("'\(printable(url))' is not a server's URL: it looks like https://host:port.")
         }
         let user = try value(user, "CISTERN_USER", "--user")
         let password = try PasswordFile.read(try value(passwordFile, "CISTERN_PASSWORD_FILE", "--password-file"))

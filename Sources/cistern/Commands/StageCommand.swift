@@ -76,8 +76,9 @@ struct StageCommand: AsyncParsableCommand {
             """
 
             Type next, for example:
-              podman run\(authority == nil ? "" : " --cert-dir CERTS") --creds pull:PASSWORD -e PORT=8080 \
-            -p 8080:8080 \(printable(staged.image))\(authority ?? "")
+              podman pull\(authority == nil ? "" : " --cert-dir CERTS") --creds pull:PASSWORD \
+            \(printable(staged.image))\(authority ?? "")
+              podman run -e PORT=8080 -p 8080:8080 \(printable(staged.image))
 
             """)
     }
@@ -127,7 +128,7 @@ struct StageCommand: AsyncParsableCommand {
                 throw CommandError(
                     """
                     no buildpack for \(printable(rootfs.stack)) is installed on the server: name some with -b, or install \
-                    them with cistern buildpack upload
+                    them with `cistern buildpack upload FILE.zip`
                     """)
             }
             var list: [JSONValue] = []
@@ -145,7 +146,7 @@ struct StageCommand: AsyncParsableCommand {
         var urls: [URL] = []
         let list = try buildpacks.map { text -> JSONValue in
             var source = text
-            if let url = URL(string: text), let scheme = url.scheme, ["http", "https"].contains(scheme) {
+            if let url = URL(string: text), let scheme = url.scheme, ["http", "https"].contains(scheme.lowercased()) {
                 urls.append(url)
             } else if !text.contains("://") {
                 source = URL(fileURLWithPath: text).standardizedFileURL.path
@@ -199,7 +200,7 @@ struct StageCommand: AsyncParsableCommand {
 
     private static func allowing(_ urls: [URL]) -> [String] {
         var options = urls.compactMap(\.host).flatMap { ["--allow-host", $0] }
-        if urls.contains(where: { $0.scheme == "http" }) { options.append("--allow-http") }
+        if urls.contains(where: { $0.scheme?.lowercased() == "http" }) { options.append("--allow-http") }
         return options
     }
 
@@ -248,7 +249,8 @@ struct StageCommand: AsyncParsableCommand {
             throw CommandError(
                 """
                 \(printable(stack)) \(printable(wanted)) has nothing for \(StagingPlace.architecture) that builds can \
-                run in: import it with cistern rootfs import --kind build, or choose one with --build-version \
+                run in: import it with `cistern rootfs import --kind build --stack \(printable(stack)) \
+                --version \(printable(wanted)) FILE`, or choose one with --build-version \
                 (there are: \(printable(others)))
                 """)
         }
@@ -267,7 +269,11 @@ struct StageCommand: AsyncParsableCommand {
         let all: Versions = try await client.send(.get, apiPath("rootfs"))
         let stacks = Set(all.versions.map(\.stack)).sorted()
         guard let stack = stacks.first else {
-            throw CommandError("the server has no root filesystem: cistern rootfs import … --promote")
+            throw CommandError(
+                """
+                the server has no root filesystem: import one with \
+                `cistern rootfs import --stack STACK --version VERSION --promote FILE`
+                """)
         }
         guard stacks.count == 1 else {
             throw CommandError("there are several stacks: give --stack (\(printable(stacks.joined(separator: ", "))))")

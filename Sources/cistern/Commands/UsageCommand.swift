@@ -28,7 +28,7 @@ struct UsageCommand: AsyncParsableCommand {
         add("(the store)", usage.store)
         for quota in usage.quotas { add(quota.repositories, quota.limit) }
         guard let counted = usage.counted else {
-            return table.text + "Nothing is counted yet: cistern usage --count does it.\n"
+            return table.text + "Nothing is counted yet: `cistern usage --count` does it.\n"
         }
         var fields = Fields()
         fields.add("counted", "\(counted.at)")

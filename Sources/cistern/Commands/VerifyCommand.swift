@@ -66,7 +66,7 @@ struct VerifyCommand: AsyncParsableCommand {
             }
         }
         if report.unlisted + report.dangling + report.unlinked + report.orphans > 0 {
-            fields.add("", report.repaired ? "all of these were repaired" : "cistern verify --repair corrects these")
+            fields.add("", report.repaired ? "all of these were repaired" : "`cistern verify --repair` corrects these")
         }
         return fields.text
     }

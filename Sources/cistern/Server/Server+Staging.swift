@@ -19,18 +19,18 @@ struct StagingSettings: Sendable {
 
     /// nil if staging is off.
     init?(_ source: SettingsSource) throws {
-        let runs = try source.value(.stagingRunner) { ["local": true, "off": false][$0] }
-        tasks = Int(try source.value(.stagingTasks) { ServerSettings.number($0, 1...1000) })
+        let runs = try source.value(\.stagingRunner) { ["local": true, "off": false][$0] }
+        tasks = Int(try source.number(\.stagingTasks))
         var limits = SandboxLimits()
-        limits.memory = try source.value(.stagingMemory) { ServerSettings.number($0, (16 << 20)...(1 << 50)) }
-        limits.disk = try source.value(.stagingDisk) { ServerSettings.number($0, (64 << 20)...(1 << 50)) }
-        limits.time = .seconds(try source.value(.stagingTime) { ServerSettings.number($0, 1...86_400) })
+        limits.memory = try source.number(\.stagingMemory)
+        limits.disk = try source.number(\.stagingDisk)
+        limits.time = .seconds(try source.number(\.stagingTime))
         self.limits = limits
-        hosts = try source.value(.stagingHosts) { text in
+        hosts = try source.value(\.stagingHosts) { text in
             let hosts = text.split(separator: ",").map { String($0.filter { $0 != " " }) }
             return hosts.allSatisfy { DestinationRules.AllowedHost($0) != nil } ? hosts : nil
         }
-        allowsHTTP = try source.value(.stagingHTTP) { Bool($0) }
+        allowsHTTP = try source.flag(\.stagingHTTP)
         if !runs { return nil }
     }
 
@@ -52,7 +52,7 @@ extension Server {
     ) throws -> StagingTasks? {
         guard let staging = settings.staging else { return nil }
         func refuse(_ reason: String) -> CommandError {
-            CommandError("\(Setting.stagingRunner.key) is local, but \(reason); off starts without staging")
+            CommandError("\(Setting.table.stagingRunner.key) is local, but \(reason); off starts without staging")
         }
         guard geteuid() == 0 else { throw refuse("only root can give builds a user of their own") }
         let weaknesses = Sandbox(rootfs: "", directory: "", hostUser: HostUsers.standard.lowerBound).weaknesses

@@ -80,17 +80,18 @@ extension SigningKey {
     static func read(_ paths: String) throws -> [SigningKey] {
         let paths = paths.split(separator: ",").map { String($0.trimmingBlanks) }.filter { !$0.isEmpty }
         guard paths.count <= maximumCount else {
-            throw CommandError("\(Setting.provenanceKey.key) names more than \(maximumCount) files")
+            throw CommandError("\(Setting.table.provenanceKey.key) names more than \(maximumCount) files")
         }
         let keys = try paths.map { path in
             do { return try SigningKey(pem: try SmallFile.read(path, maximum: maximumSize, isSecret: true)) } catch {
                 throw CommandError(
                     "\(printable(path)) can't sign provenance: \(reason(error)). "
-                        + "A key is made with: (umask 077; openssl genpkey -algorithm ed25519 -out \(printable(path)))")
+                        + "A key is made with `(umask 077; openssl genpkey -algorithm ed25519 -out \(printable(path)))`"
+                )
             }
         }
         guard Set(keys.map(\.id)).count == keys.count else {
-            throw CommandError("\(Setting.provenanceKey.key) names the same key twice")
+            throw CommandError("\(Setting.table.provenanceKey.key) names the same key twice")
         }
         return keys
     }

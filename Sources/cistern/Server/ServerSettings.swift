@@ -63,99 +63,92 @@ struct ServerSettings: Sendable {
     let logLevel: Logger.Level
 
     init(_ source: SettingsSource) throws {
-        listen = try source.value(.listen, Self.addresses)
-        plainListen = try source.value(.plainListen, Self.addresses)
+        listen = try source.value(\.listen, Self.addresses)
+        plainListen = try source.value(\.plainListen, Self.addresses)
         guard !listen.isEmpty || !plainListen.isEmpty else {
             throw CommandError("there is no address to listen on: give --listen or --plain-listen")
         }
-        let address = try source.value(.publicAddress) { Self.isPublicAddress($0) ? $0 : nil }
+        let address = try source.value(\.publicAddress) { Self.isPublicAddress($0) ? $0 : nil }
         publicAddress = address.isEmpty ? nil : address
-        let certificate = source.text(.certificate)
-        let key = source.text(.privateKey)
-        guard certificate.isEmpty == key.isEmpty else {
-            throw CommandError(
-                "\(Setting.certificate.key) and \(Setting.privateKey.key) go together: give both or none")
-        }
-        tlsFiles = certificate.isEmpty ? nil : (certificate, key)
-        let authority = source.text(.clientAuthority)
-        clientAuthority = authority.isEmpty ? nil : authority
-        offersHTTP2 = try source.value(.http2, Bool.init(_:))
-        givesTokens = try source.value(.tokens) { ["on": true, "off": false][$0] }
+        tlsFiles = try Self.pair(source, \.certificate, \.privateKey)
+        clientAuthority = try source.path(\.clientAuthority)
+        offersHTTP2 = try source.flag(\.http2)
+        givesTokens = try source.value(\.tokens) { ["on": true, "off": false][$0] }
         layout = DropletLayout(
-            mode: try source.value(.layersMode, LayerMode.init(rawValue:)),
-            compression: try source.value(.layersCompression, CompressionFormat.init(name:)),
-            level: try source.value(.layersLevel, CompressionLevel.init(rawValue:)))
+            mode: try source.value(\.layersMode, LayerMode.init(rawValue:)),
+            compression: try source.value(\.layersCompression, CompressionFormat.init(name:)),
+            level: try source.value(\.layersLevel, CompressionLevel.init(rawValue:)))
         guard layout.level == .fast || layout.compression == .gzip else {
             throw CommandError(
-                "\(Setting.layersLevel.key) \(layout.level.rawValue) goes with \(Setting.layersCompression.key) gzip")
+                "\(Setting.table.layersLevel.key) \(layout.level.rawValue) goes with \(Setting.table.layersCompression.key) gzip"
+            )
         }
-        defaultStack = try source.value(.defaultStack) { try? StackName($0) }
-        defaultArchitecture = try source.value(.defaultArchitecture) { try? Architecture($0) }
-        maximumUpload = try source.value(.maximumDroplet) { Self.number($0, 1...(1 << 50)) }
+        defaultStack = try source.value(\.defaultStack) { try? StackName($0) }
+        defaultArchitecture = try source.value(\.defaultArchitecture) { try? Architecture($0) }
+        maximumUpload = try source.number(\.maximumDroplet)
         var limits = ConversionLimits()
         limits.inputBytes = maximumUpload
-        limits.outputBytes = try source.value(.maximumUnpacked) { Self.number($0, 1...(1 << 50)) }
-        limits.entries = Int(try source.value(.maximumEntries) { Self.number($0, 1...100_000_000) })
+        limits.outputBytes = try source.number(\.maximumUnpacked)
+        limits.entries = Int(try source.number(\.maximumEntries))
         self.limits = limits
-        conversions = Int(try source.value(.conversions) { Self.number($0, 1...1024) })
-        connectionsOfAddress = Int(try source.value(.connectionsOfAddress) { Self.number($0, 1...1_000_000) })
-        let requests = Int(try source.value(.requestsOfAddress) { Self.number($0, 0...1_000_000) })
-        requestsOfAddress = requests == 0 ? nil : requests
-        let memory = try source.value(.memoryBytes) { $0 == "0" ? 0 : Self.number($0, (16 << 20)...(1 << 50)) }
+        conversions = Int(try source.number(\.conversions))
+        connectionsOfAddress = Int(try source.number(\.connectionsOfAddress))
+        requestsOfAddress = try source.limit(\.requestsOfAddress).map { Int($0) }
+        let memory = try source.value(\.memoryBytes) { text in
+            Int64(text).flatMap { $0 == 0 || $0 >= 16 << 20 ? $0 : nil }
+        }
         memoryBytes = memory == 0 ? MemoryLimit.standard : Int(memory)
-        let bytes = try source.value(.storeBytes) { Self.number($0, 0...(1 << 60)) }
-        storeBytes = bytes == 0 ? nil : bytes
-        countInterval = .seconds(try source.value(.countInterval) { Self.number($0, 1...(366 * 86_400)) })
-        redirects = try source.value(.redirects) { Bool($0) }
-        let interval = try source.value(.collectionInterval) { Self.number($0, 0...(366 * 86_400)) }
-        collectionInterval = interval == 0 ? nil : .seconds(interval)
-        collectionGrace = try source.value(.collectionGrace) { Self.number($0, 1...(366 * 86_400)) } * 1_000_000_000
-        func count(_ setting: Setting) throws -> Int? {
-            let count = Int(try source.value(setting) { Self.number($0, 0...1_000_000) })
-            return count == 0 ? nil : count
+        storeBytes = try source.limit(\.storeBytes)
+        countInterval = .seconds(try source.number(\.countInterval))
+        redirects = try source.flag(\.redirects)
+        collectionInterval = try source.limit(\.collectionInterval).map { .seconds($0) }
+        collectionGrace = try source.number(\.collectionGrace) * 1_000_000_000
+        func lifetime(_ path: KeyPath<SettingTable, Setting>) throws -> Int64? {
+            try source.limit(path).map { $0 * 1_000_000_000 }
         }
-        func lifetime(_ setting: Setting) throws -> Int64? {
-            let seconds = try source.value(setting) { Self.number($0, 0...(36_600 * 86_400)) }
-            return seconds == 0 ? nil : seconds * 1_000_000_000
-        }
-        let untagged = try source.value(.untaggedAge) { Self.number($0, 0...(36_600 * 86_400)) }
         retention = RetentionPolicy(
-            droplets: try count(.keptDroplets), rootfs: try count(.keptRootfs),
-            untagged: untagged == 0 ? nil : untagged * 1_000_000_000,
-            packages: try lifetime(.unusedPackages), caches: try lifetime(.unusedCaches),
-            reportAge: try source.value(.reportAge) { Self.number($0, 1...(366 * 86_400)) } * 1_000_000_000)
+            droplets: try source.limit(\.keptDroplets).map { Int($0) },
+            rootfs: try source.limit(\.keptRootfs).map { Int($0) },
+            untagged: try lifetime(\.untaggedAge), packages: try lifetime(\.unusedPackages),
+            caches: try lifetime(\.unusedCaches), reportAge: try source.number(\.reportAge) * 1_000_000_000)
         stash = StashRules(
-            sizes: try Self.sizes(source), lifetime: try lifetime(.unusedResources))
-        let hasDeltas = try source.value(.rootfsDelta) { ["auto": true, "off": false][$0] }
+            sizes: try Self.sizes(source), lifetime: try lifetime(\.unusedResources))
+        let hasDeltas = try source.value(\.rootfsDelta) { ["auto": true, "off": false][$0] }
         let policy = DeltaPolicy(
-            maximumPercent: try source.value(.deltaShare) { Self.number($0, 0...100) },
-            maximumLength: Int(try source.value(.deltaChain) { Self.number($0, 1...20) }))
+            maximumPercent: try source.number(\.deltaShare),
+            maximumLength: Int(try source.number(\.deltaChain)))
         deltas = hasDeltas ? policy : nil
-        signingKeys = try SigningKey.read(source.text(.provenanceKey))
-        rootfsMustBeSigned = try source.value(.rootfsSignatures) { ["required": true, "optional": false][$0] }
-        func path(_ setting: Setting) -> String? {
-            let text = source.text(setting)
-            return text.isEmpty ? nil : text
-        }
-        controllerURL = path(.controllerURL)
-        controllerAuthority = path(.controllerAuthority)
-        let identity = (path(.controllerCertificate), path(.controllerKey))
-        guard (identity.0 == nil) == (identity.1 == nil) else {
-            throw CommandError(
-                "\(Setting.controllerCertificate.key) and \(Setting.controllerKey.key) go together: give both or none")
-        }
-        controllerIdentity = identity.0.flatMap { certificate in identity.1.map { (certificate, $0) } }
+        signingKeys = try SigningKey.read(try source.path(\.provenanceKey) ?? "")
+        rootfsMustBeSigned = try source.value(\.rootfsSignatures) { ["required": true, "optional": false][$0] }
+        controllerURL = try source.path(\.controllerURL)
+        controllerAuthority = try source.path(\.controllerAuthority)
+        controllerIdentity = try Self.pair(source, \.controllerCertificate, \.controllerKey)
         _ = try Self.controller(controllerURL, controllerAuthority, controllerIdentity)
         staging = try StagingSettings(source)
-        compatibleStacks = try source.value(.compatibleStacks, Self.stackNames)
-        drainTime = .seconds(try source.value(.drainSeconds) { Self.number($0, 0...3600) })
-        logLevel = try source.value(.logLevel, Logger.Level.init(rawValue:))
+        compatibleStacks = try source.value(\.compatibleStacks, Self.stackNames)
+        drainTime = .seconds(try source.number(\.drainSeconds))
+        logLevel = try source.value(\.logLevel, Logger.Level.init(rawValue:))
     }
 
-    private static func addresses(_ text: String) -> [ListenAddress]? {
-        let parts = text.split(separator: ",").map { $0.filter { $0 != " " } }
-        let addresses = parts.compactMap { try? ListenAddress(parsing: $0) }
-        return addresses.count == parts.count ? addresses : nil
+    /// The files of a certificate and its key; nil if neither is given.
+    private static func pair(
+        _ source: SettingsSource, _ certificate: KeyPath<SettingTable, Setting>, _ key: KeyPath<SettingTable, Setting>
+    ) throws -> (certificate: String, key: String)? {
+        switch (try source.path(certificate), try source.path(key)) {
+        case (nil, nil): return nil
+        case (let certificate?, let key?): return (certificate, key)
+        default:
+            let (certificate, key) = (Setting.table[keyPath: certificate], Setting.table[keyPath: key])
+            throw CommandError("\(certificate.key) and \(key.key) go together: give both or none")
+        }
+    }
+
+    private static func addresses(_ text: String) throws(ServerError) -> [ListenAddress] {
+        var addresses: [ListenAddress] = []
+        for part in text.split(separator: ",") {
+            addresses.append(try ListenAddress(parsing: printable(part.filter { $0 != " " })))
+        }
+        return addresses
     }
 
     /// Whether a text is empty, or the domain of an image reference as clients read it: a name without a dot and a port
@@ -178,11 +171,6 @@ struct ServerSettings: Sendable {
             else { return nil }
         }
         return names
-    }
-
-    static func number(_ text: String, _ range: ClosedRange<Int64>) -> Int64? {
-        guard let number = Int64(text), range.contains(number) else { return nil }
-        return number
     }
 }
 
@@ -209,10 +197,10 @@ extension ServerSettings {
     }
 
     private static func sizes(_ source: SettingsSource) throws -> ClosedRange<Int64> {
-        let least = try source.value(.stashMinimum) { Self.number($0, 0...(1 << 40)) }
-        let most = try source.value(.stashMaximum) { Self.number($0, 0...(1 << 40)) }
+        let least = try source.number(\.stashMinimum)
+        let most = try source.number(\.stashMaximum)
         guard least <= most else {
-            throw CommandError("\(Setting.stashMinimum.key) is larger than \(Setting.stashMaximum.key)")
+            throw CommandError("\(Setting.table.stashMinimum.key) is larger than \(Setting.table.stashMaximum.key)")
         }
         return least...most
     }
@@ -227,7 +215,7 @@ extension ServerSettings {
     ) throws -> (any BitsListener)? {
         guard let url else { return nil }
         do { return ControllerListener(client: try .init(url: url, authority: authority, identity: identity)) } catch {
-            throw CommandError("\(Setting.controllerURL.key) can't be used: \(error.description)")
+            throw CommandError("\(Setting.table.controllerURL.key) can't be used: \(error.description)")
         }
     }
 

@@ -39,7 +39,7 @@ extension ServerTests {
                 says(try await cistern("rootfs list"), "STATE", "deprecated", "available")
                 says(
                     try await cistern("rootfs show"), "current       2 (deprecated)", "before        1", "all the same",
-                    "To go back to 1: cistern rootfs rollback --stack tiny")
+                    "To go back to 1: `cistern rootfs rollback --stack tiny`")
                 says(
                     try await cistern("rootfs show --version 2"), "state         deprecated", "why           two CVEs",
                     "architecture  amd64", "all the same", "droplets      1", "imported")

@@ -1,0 +1,172 @@
+import Foundation
+import TestSupport
+import Testing
+
+extension ServerTests {
+    /// Whole messages: each names the thing, what is wrong with it, and what to do.
+    @Suite("What is said to whom errs", .serialized, .sideBySide)
+    struct ErrorMessageTests {
+        private static func serve(_ arguments: String..., data: String) async throws -> CommandResult {
+            try await run("cistern", ["serve", "--data", data] + arguments, timeout: .seconds(20))
+        }
+
+        @Test(
+            "An address that can't be one",
+            arguments: [
+                (
+                    "8443",
+                    "it has no host: write :8443 for every address of this machine, 127.0.0.1:8443 for loopback alone"
+                ),
+                ("localhost", "it has no port: write HOST:PORT, for example 127.0.0.1:8443"),
+                ("::1:8443", "an IPv6 address stands in brackets: write it as in [::1]:8443"),
+                ("localhost:https", "'https' is no port: ports are numbers from 0 to 65535"),
+                ("127.0.0.1:70000", "'70000' is no port: ports are numbers from 0 to 65535"),
+                ("https://127.0.0.1:8443", "it is a URL: write HOST:PORT alone, for example 127.0.0.1:8443"),
+                ("[]:1", "write HOST:PORT, for example 127.0.0.1:8443 or [::1]:8443"),
+            ])
+        func addresses(text: String, reason: String) async throws {
+            let result = try await Self.serve("--listen", text, data: "/nonexistent/data")
+            #expect(
+                result.errors == "Error: listen (--listen, CISTERN_LISTEN): '\(text)' is not an address: \(reason)")
+        }
+
+        @Test("Without a host it is every address of the machine", arguments: [":", "*:", "[::]:"])
+        func everyAddress(prefix: String) async throws {
+            let port = try freePort()
+            try await withTemporaryDirectory { directory in
+                let server = try ChildProcess(
+                    "cistern", ["serve", "--data", directory + "/data", "--listen", "\(prefix)\(port)"],
+                    log: directory + "/log")
+                do {
+                    try await waitUntil("the server on every address", within: .seconds(20)) {
+                        var answers: [String] = []
+                        for host in ["127.0.0.1", "[::1]"] {
+                            let answer = try await run(
+                                "curl", ["--silent", "--insecure", "https://\(host):\(port)/healthz"])
+                            answers.append("\(answer.status)")
+                        }
+                        return answers == ["0", "0"]
+                    }
+                } catch {
+                    _ = try? await server.stop()
+                    throw error
+                }
+                try await server.stop()
+            }
+        }
+
+        @Test("An address that can't be listened on")
+        func binding() async throws {
+            let other = try await run("ip", ["-brief", "address"]).output
+            try #require(!other.contains("192.0.2.1"))
+            try await withServer { server in
+                for (address, reason) in [
+                    (server.address, "something listens there already: end it, or choose another port"),
+                    (
+                        "192.0.2.1:8443",
+                        "this machine has no such address: write one that it has, or 0.0.0.0 for all of them"
+                    ),
+                    ("nowhere.invalid:8443", "there is no host 'nowhere.invalid': write an address of this machine"),
+                ] {
+                    let result = try await Self.serve("--listen", address, data: server.directory + "2")
+                    #expect(result.status == 1)
+                    #expect(
+                        result.errors.split(separator: "\n").last == "Error: can't listen on \(address): \(reason)")
+                }
+            }
+        }
+
+        @Test("A certificate and a key that can't be used")
+        func certificates() async throws {
+            try await withTemporaryDirectory { directory in
+                let script = """
+                    for name in one two; do
+                        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=$name \
+                        -keyout $name.key -out $name.pem 2>/dev/null
+                    done
+                    openssl pkey -in one.key -aes256 -passout pass:secret -out encrypted.key
+                    openssl x509 -in one.pem -outform der -out one.der
+                    echo nonsense >nonsense
+                    printf -- '-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\\n' >broken.pem
+                    printf -- '-----BEGIN PRIVATE KEY-----\\nAAAA\\n-----END PRIVATE KEY-----\\n' >broken.key
+                    """
+                try await runSuccessfully("bash", ["-euc", script], directory: directory)
+                let label = "-----BEGIN CERTIFICATE-----"
+                for (certificate, key, reason) in [
+                    ("missing.pem", "one.key", "D/missing.pem: No such file or directory"),
+                    ("one.pem", "missing.key", "D/missing.key: No such file or directory"),
+                    ("nonsense", "one.key", "D/nonsense has no certificate: it is to be PEM, with \(label)"),
+                    ("one.key", "one.key", "D/one.key has no certificate: it is to be PEM, with \(label)"),
+                    ("one.der", "one.key", "D/one.der: it is not UTF-8"),
+                    ("broken.pem", "one.key", "D/broken.pem has a certificate that can't be read"),
+                    (
+                        "one.pem", "one.pem",
+                        "D/one.pem has no private key: it is to be PEM, with -----BEGIN PRIVATE KEY-----"
+                    ),
+                    ("one.pem", "broken.key", "D/broken.key has a private key that can't be read"),
+                    ("one.pem", "two.key", "D/two.key is not the key of the certificate in D/one.pem"),
+                    (
+                        "one.pem", "encrypted.key",
+                        "D/encrypted.key is encrypted, and nobody is there to type its password: take that off with "
+                            + "`openssl pkey -in KEY -out PLAIN_KEY`"
+                    ),
+                ] {
+                    let result = try await Self.serve(
+                        "--listen", "127.0.0.1:0", "--tls-certificate", "\(directory)/\(certificate)", "--tls-key",
+                        "\(directory)/\(key)", data: directory + "/data")
+                    let said = result.errors.split(separator: "\n").last.map(String.init) ?? ""
+                    #expect(said == "Error: TLS can't be set up: " + reason.replacing("D/", with: directory + "/"))
+                }
+            }
+        }
+
+        @Test("A server's URL may have its scheme in letters of any case")
+        func schemes() async throws {
+            try await withServer { server in
+                let environment = server.commandLineEnvironment()
+                for url in ["HTTPS://\(server.address)", "Https://\(server.address)/"] {
+                    let result = try await run(
+                        "cistern", ["droplet", "list", "--server", url], environment: environment)
+                    #expect(result.status == 0, "\(result.errors)")
+                }
+                let result = try await run(
+                    "cistern", ["droplet", "list", "--server", server.address], environment: environment)
+                #expect(
+                    result.errors.hasPrefix(
+                        "Error: '\(server.address)' is not a server's URL: it looks like https://host:port."))
+            }
+        }
+
+        @Test("A pushed manifest or digest that can't be taken")
+        func registry() async throws {
+            try await withServer { server in
+                func said(_ method: String, _ path: String, _ body: String = "") async throws -> String {
+                    let answer = try await server.request(
+                        method, path, as: .operator,
+                        headers: ["Content-Type": "application/vnd.oci.image.manifest.v1+json"],
+                        body: .bytes(Array(body.utf8)))
+                    return answer.text
+                }
+                let upload = "/v2/team/app/manifests/"
+                for (path, body, message) in [
+                    (
+                        upload + "1", "{\"a\":1,\"a\":2}",
+                        "the manifest is not valid JSON: the member 'a' appears twice at byte 12"
+                    ),
+                    (upload + "1", "nonsense", "the manifest is not valid JSON: unexpected character at byte 0"),
+                    (upload + "1", "[]", "the manifest is not a JSON object"),
+                    (upload + "sha384:00", "{}", "'sha384' is not an algorithm that is taken here: sha256, sha512"),
+                    (
+                        upload + "sha256:00", "{}",
+                        "'sha256:00' is not a digest: sha256 has 64 digits, 0 to 9 and a to f"
+                    ),
+                ] {
+                    let text = try await said("PUT", path, body)
+                    #expect(text.contains("\"message\":\"\(message)\""), "\(text)")
+                }
+                let begun = try await said("POST", "/v2/team/app/blobs/uploads/?digest-algorithm=sha384")
+                #expect(begun.contains("'sha384' is not an algorithm that is taken here: sha256, sha512"), "\(begun)")
+            }
+        }
+    }
+}
