@@ -197,8 +197,12 @@ extension EntryRules {
             throw ConversionError(error.fault, "the hard link's target: \(error.reason)", entry: entry.name)
         }
         guard let found = names[target], found.kind != .impliedDirectory else {
+            let why =
+                replaced.isEmpty
+                ? "does not stand before it"
+                : "does not stand before it, or is replaced by a later entry: unpack it with GNU tar and pack it anew"
             throw ConversionError(
-                .invalid, "a hard link to '\(printable(target))', which does not stand before it", entry: entry.name)
+                .invalid, "a hard link to '\(printable(target))', which \(why)", entry: entry.name)
         }
         switch found.kind {
         case .file where target == name, .symbolicLink where target == name:

@@ -58,6 +58,8 @@ public struct ReplacedEntries: Sendable {
         }
     }
 
+    var isEmpty: Bool { numbers.isEmpty }
+
     /// Whether an entry is replaced.
     ///
     /// - Parameter number: its place in the archive, counted from 1.

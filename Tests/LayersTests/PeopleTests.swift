@@ -78,6 +78,7 @@ struct PeopleTests {
         }
         let error = await #expect(throws: ConversionError.self) { _ = try await Self.convert(tar) }
         #expect(error?.fault == .invalid && error?.entry == "b")
+        #expect(error?.reason.contains("replaced") == true)
     }
 
     @Test("in which a directory takes a file's place, or the reverse, are refused")

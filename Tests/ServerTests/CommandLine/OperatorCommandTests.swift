@@ -96,11 +96,15 @@ extension ServerTests {
         func pipes() async throws {
             let server = try SharedServer.world().server
             let cistern = try Programs.path(of: "cistern")
+            let copies = NSTemporaryDirectory() + "/copies-\(UUID().uuidString)"
+            try FileManager.default.createDirectory(atPath: copies, withIntermediateDirectories: false)
+            defer { try? FileManager.default.removeItem(atPath: copies) }
             func succeed(_ script: String, _ file: String) async throws -> String {
                 try await runSuccessfully(
                     "bash",
                     ["-euc", "set -o pipefail; cistern() { \"$0\" \"$@\"; }; file=$1; \(script)", cistern, file],
-                    environment: server.commandLineEnvironment(), timeout: .seconds(60)
+                    environment: server.commandLineEnvironment().merging(["TMPDIR": copies]) { $1 },
+                    timeout: .seconds(60)
                 ).output
             }
             let rootfs = try await Fixtures.tinyRootfs(version: "1")
@@ -121,6 +125,7 @@ extension ServerTests {
                 let image = try await succeed(argument.replacing("U", with: upload), droplet)
                 #expect(image == "\(server.address)/cloudfoundry/piped-\(guid):\(hash)")
             }
+            #expect(try FileManager.default.contentsOfDirectory(atPath: copies) == [])
         }
 
         @Test("A droplet is uploaded, listed, shown and removed")
