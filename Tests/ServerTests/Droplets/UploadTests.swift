@@ -7,7 +7,8 @@ import Testing
 extension ServerTests {
     @Suite("Droplets come in", .serialized, .sharedServer)
     struct UploadTests {
-        /// What the cloud controller's client wants: exactly 201, both checksums, a state; and what the droplet was taken for.
+        /// What the cloud controller's client wants: exactly 201, both checksums, a state; and what the droplet was taken
+        /// for.
         private static func expectTaken(_ answer: Answer, _ droplet: Droplet, guid: String) throws {
             #expect(answer.status == 201, "\(answer.text)")
             #expect(answer["Content-Type"] == "application/json")
