@@ -18,6 +18,7 @@ public final class DropletCatalog: Sendable {
     private let loading = SingleFlight<DropletGUID, [DropletRecord]>()
     let conversions: Limiter
     let tally = DropletTally()
+    private let appList = AppList()
 
     /// - Parameters:
     ///   - conversions: how many droplets are converted at the same time; the senders of further ones wait.
@@ -79,7 +80,9 @@ public final class DropletCatalog: Sendable {
 
     /// The guids of apps that have droplets, in byte order, without reading a droplet.
     public func apps(after guid: String?, limit: Int) async throws(ImageError) -> [String] {
-        try await records.listComponents(below: DropletRecord.folder, after: guid, limit: limit)
+        try await appList.names(after: guid, limit: limit) { (after, limit) throws(ImageError) in
+            try await records.listComponents(below: DropletRecord.folder, after: after, limit: limit)
+        }
     }
 
     /// Whether an app has a droplet of a kind. Droplets are read until one is found, and not kept in memory, since lists
@@ -116,7 +119,10 @@ public final class DropletCatalog: Sendable {
     /// - Throws: `.unknownDroplet`.
     public func remove(_ guid: DropletGUID, _ hash: DropletHash) async throws(ImageError) {
         let record = try await removable(guid, hash)
-        defer { cache.remove(guid) }
+        defer {
+            cache.remove(guid)
+            appList.forget()
+        }
         try await records.remove(record.key)
         cache.remove(guid)
         if let droplet = record.droplet { tally.removed(droplet) }
@@ -175,8 +181,11 @@ public final class DropletCatalog: Sendable {
         where other.sha1 == record.sha1 && other.hash != record.hash {
             throw .aliasTaken(guid: record.guid.text, sha1: record.sha1)
         }
-        defer { cache.remove(record.guid) }
         var isNew = false
+        defer {
+            cache.remove(record.guid)
+            if isNew { appList.forget() }
+        }
         let stored = try await records.update(
             try DropletRecord.key(record.guid, record.hash), as: DropletRecord.self, replacingDamaged: true
         ) { found in

@@ -10,8 +10,8 @@ import Rootfs
 /// Three lists are merged: repositories that were pushed to, apps with droplets, and stacks. They are read only where the
 /// user may pull something, and nothing is read of a repository but what tells whether there is something to pull.
 struct CatalogWalk {
-    /// How many names are listed at a time. A listing costs a look at all names, however few of them are wanted.
-    static let chunk = 8000
+    /// How many names are listed at a time.
+    static let chunk = 1000
     /// How many listings one page costs at most, and how many repositories are looked at besides those that it shows.
     /// A page that ends there is short, and its link leads on.
     private static let maximumListings = 32
