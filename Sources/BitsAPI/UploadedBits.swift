@@ -63,7 +63,7 @@ enum UploadedBits: Sendable {
 }
 
 /// The members that tell of bits which are stored, for all kinds of them.
-func readyBits(_ guid: String, _ created: Timestamp, sha1: String, sha256: String) -> [String: JSONValue] {
+func readyBits(_ guid: String, _ created: Timestamp, sha1: String, sha256: String) -> JSONObject {
     [
         "guid": .string(guid), "state": "READY", "type": "bits", "created_at": .string(created.rfc3339),
         "sha1": .string(sha1), "sha256": .string(sha256),

@@ -84,7 +84,7 @@ extension BlobRecord: Record {
     /// Unknown members of the old record are dropped: a new member needs a new format, since the header has no room for
     /// more.
     func encode(over old: [UInt8]?, at key: ObjectKey) -> [UInt8] {
-        var members: [String: JSONValue] = [
+        var members: JSONObject = [
             "lease": .integer(lease.time), "size": .integer(size), "state": .string(state.rawValue),
         ]
         if isMended { members["old"] = 1 }

@@ -66,7 +66,7 @@ extension DropletConversion: JSONRecord {
     }
 
     var json: JSONValue {
-        var json: [String: JSONValue] = [
+        var json: JSONObject = [
             "digest": .string(content.digest.description), "layers": .array(content.layers.map(\.json)),
             "mode": .string(mode.rawValue), "newestEntry": .integer(content.newestEntry.seconds),
             "sha1": .string(sha1), "size": .integer(size),

@@ -100,7 +100,7 @@ extension DropletRecord: JSONRecord {
     }
 
     package var json: JSONValue {
-        var json: [String: JSONValue] = [
+        var json: JSONObject = [
             "architecture": .string(architecture.rawValue), "digest": .string(content.digest.description),
             "layers": .array(content.layers.map(\.json)), "mode": .string(mode.rawValue),
             "newestEntry": .integer(content.newestEntry.seconds), "sha1": .string(sha1), "size": .integer(size),

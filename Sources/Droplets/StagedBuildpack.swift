@@ -48,7 +48,7 @@ public struct StagedBuildpack: Hashable, Sendable {
     }
 
     public var json: JSONValue {
-        var members: [String: JSONValue] = ["name": .string(name)]
+        var members: JSONObject = ["name": .string(name)]
         if !version.isEmpty { members["version"] = .string(version) }
         if let source { members["source"] = .string(source.text) }
         return .object(members)

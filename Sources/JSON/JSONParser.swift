@@ -85,7 +85,7 @@ private struct JSONParser {
     }
 
     mutating func object() throws(JSONError) -> JSONValue {
-        var members: [String: JSONValue] = [:]
+        var members: JSONObject = [:]
         skipSpace()
         if take(UInt8(ascii: "}")) { return .object(members) }
         while true {
@@ -143,24 +143,28 @@ private struct JSONParser {
 
     mutating func string() throws(JSONError) -> String {
         position += 1
+        // Most strings are one run without escapes, which is taken as it stands.
         var units: [UInt8] = []
-        while let byte = next {
-            switch byte {
-            case UInt8(ascii: "\""):
-                position += 1
-                guard let text = String(validating: units, as: UTF8.self) else { throw fail("a string is not UTF-8") }
-                return text
-            case UInt8(ascii: "\\"):
-                position += 1
-                try escape(into: &units)
-            case 0..<0x20:
-                throw fail("a control character in a string")
-            default:
-                units.append(byte)
+        while true {
+            let start = position
+            while let byte = next, byte >= 0x20, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") {
                 position += 1
             }
+            let run = bytes[start..<position]
+            switch next {
+            case UInt8(ascii: "\""):
+                position += 1
+                let text = String(validating: units.isEmpty ? run : (units + run)[...], as: UTF8.self)
+                guard let text else { throw fail("a string is not UTF-8") }
+                return text
+            case UInt8(ascii: "\\"):
+                units += run
+                position += 1
+                try escape(into: &units)
+            case nil: throw fail("a string does not end")
+            default: throw fail("a control character in a string")
+            }
         }
-        throw fail("a string does not end")
     }
 
     mutating func escape(into units: inout [UInt8]) throws(JSONError) {

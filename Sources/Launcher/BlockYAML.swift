@@ -67,7 +67,7 @@ struct BlockYAML {
     }
 
     mutating func mapping(_ indent: Int, depth: Int) throws(BlockYAMLError) -> JSONValue {
-        var members: [String: JSONValue] = [:]
+        var members: JSONObject = [:]
         while true {
             skipBlank()
             guard let line = current, line.indent >= indent else { return .object(members) }
@@ -217,7 +217,7 @@ extension BlockYAML {
             return .array(elements)
         case "{":
             rest.removeFirst()
-            var members: [String: JSONValue] = [:]
+            var members: JSONObject = [:]
             while try !flowEnd("}", &rest, isFirst: members.isEmpty) {
                 guard case .string(let key) = try flow(&rest, depth: depth + 1), rest.popFirst() == ":" else {
                     throw failBefore("a flow mapping lacks ':'")

@@ -116,7 +116,7 @@ package struct CommandSource: Hashable, Sendable {
 
     package func command(_ type: String) -> String? {
         guard case .processes(let processes) = content else { return nil }
-        return processes.last { $0.type == type }?.command
+        return processes.last { areIdentical($0.type, type) }?.command
     }
 
     /// For an error message: why this file has no command for a process type.

@@ -6,14 +6,14 @@ public struct Descriptor: Hashable, Sendable {
     public var digest: Digest
     /// The content's size in bytes; never negative.
     public var size: Int64
-    public var annotations: [String: String]
+    public var annotations: ByName<String>
     public var artifactType: MediaType?
     public var platform: Platform?
     /// Members that Cistern does not know; they are written back unchanged.
-    public var other: [String: JSONValue]
+    public var other: JSONObject
 
     public init(
-        mediaType: MediaType, digest: Digest, size: Int64, annotations: [String: String] = [:],
+        mediaType: MediaType, digest: Digest, size: Int64, annotations: ByName<String> = [:],
         artifactType: MediaType? = nil, platform: Platform? = nil
     ) {
         self.mediaType = mediaType
@@ -61,7 +61,7 @@ public struct Platform: Hashable, Sendable {
     public var architecture: String
     public var os: String
     public var variant: String?
-    public var other: [String: JSONValue]
+    public var other: JSONObject
 
     public init(architecture: String, os: String = "linux", variant: String? = nil) {
         self.architecture = architecture

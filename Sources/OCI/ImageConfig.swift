@@ -10,7 +10,7 @@ public struct ImageConfig: Hashable, Sendable {
     /// The layers' diffIDs, bottom up.
     public var diffIDs: [Digest]
     public var history: [History]
-    public var other: [String: JSONValue]
+    public var other: JSONObject
 
     public init(
         created: String?, platform: Platform, execution: Execution, diffIDs: [Digest], history: [History]
@@ -72,16 +72,16 @@ extension ImageConfig {
         public var entrypoint: [String]
         public var command: [String]
         public var workingDirectory: String?
-        public var labels: [String: String]
+        public var labels: ByName<String>
         public var stopSignal: String?
         /// `port/protocol`.
-        public var exposedPorts: Set<String>
-        public var other: [String: JSONValue]
+        public var exposedPorts: Set<ExactText>
+        public var other: JSONObject
 
         public init(
             user: String? = nil, environment: [String] = [], entrypoint: [String] = [], command: [String] = [],
-            workingDirectory: String? = nil, labels: [String: String] = [:], stopSignal: String? = nil,
-            exposedPorts: Set<String> = []
+            workingDirectory: String? = nil, labels: ByName<String> = [:], stopSignal: String? = nil,
+            exposedPorts: Set<ExactText> = []
         ) {
             self.user = user
             self.environment = environment
@@ -103,7 +103,7 @@ extension ImageConfig {
             workingDirectory = try members.string("WorkingDir")
             labels = try members.strings("Labels")
             stopSignal = try members.string("StopSignal")
-            exposedPorts = Set((members.value("ExposedPorts")?.object ?? [:]).keys)
+            exposedPorts = Set((members.value("ExposedPorts")?.object ?? [:]).keys.map { ExactText($0) })
             other = members.rest
         }
 
@@ -117,7 +117,7 @@ extension ImageConfig {
             members.set("Labels", labels)
             members.set("StopSignal", stopSignal)
             if !exposedPorts.isEmpty {
-                members["ExposedPorts"] = .object(Dictionary(uniqueKeysWithValues: exposedPorts.map { ($0, [:]) }))
+                members["ExposedPorts"] = .object(JSONObject(exposedPorts.map { ($0.text, [:]) }) { first, _ in first })
             }
             return .object(members)
         }
@@ -128,7 +128,7 @@ extension ImageConfig {
         public var created: String?
         public var createdBy: String?
         public var comment: String?
-        public var other: [String: JSONValue]
+        public var other: JSONObject
 
         public init(created: String? = nil, createdBy: String? = nil, comment: String? = nil) {
             self.created = created

@@ -9,11 +9,11 @@ public struct Manifest: Hashable, Sendable {
     public var config: Descriptor
     public var layers: [Descriptor]
     public var subject: Descriptor?
-    public var annotations: [String: String]
-    public var other: [String: JSONValue]
+    public var annotations: ByName<String>
+    public var other: JSONObject
 
     public init(
-        mediaType: MediaType?, config: Descriptor, layers: [Descriptor], annotations: [String: String] = [:],
+        mediaType: MediaType?, config: Descriptor, layers: [Descriptor], annotations: ByName<String> = [:],
         artifactType: MediaType? = nil, subject: Descriptor? = nil
     ) {
         self.mediaType = mediaType
@@ -67,11 +67,11 @@ public struct Index: Hashable, Sendable {
     public var artifactType: MediaType?
     public var manifests: [Descriptor]
     public var subject: Descriptor?
-    public var annotations: [String: String]
-    public var other: [String: JSONValue]
+    public var annotations: ByName<String>
+    public var other: JSONObject
 
     public init(
-        mediaType: MediaType?, manifests: [Descriptor], annotations: [String: String] = [:],
+        mediaType: MediaType?, manifests: [Descriptor], annotations: ByName<String> = [:],
         artifactType: MediaType? = nil, subject: Descriptor? = nil
     ) {
         self.mediaType = mediaType

@@ -4,7 +4,7 @@ import JSON
 struct Members {
     /// What the object is, for errors: "the manifest's layers[2]".
     private let what: String
-    private(set) var rest: [String: JSONValue]
+    private(set) var rest: JSONObject
 
     init(_ json: JSONValue, of what: String) throws(OCIError) {
         guard let members = json.object else { throw .document("\(what) is not a JSON object") }
@@ -49,10 +49,10 @@ struct Members {
         return size
     }
 
-    mutating func strings(_ name: String) throws(OCIError) -> [String: String] {
+    mutating func strings(_ name: String) throws(OCIError) -> ByName<String> {
         guard let value = value(name) else { return [:] }
         guard let members = value.object else { throw wrong(name) }
-        var strings: [String: String] = [:]
+        var strings: ByName<String> = [:]
         for (key, value) in members {
             guard let text = value.string else {
                 throw .document("\(path(name)) has a value that is not a string: '\(key.excerpt)'")
@@ -91,8 +91,8 @@ struct Members {
     }
 }
 
-extension [String: JSONValue] {
-    mutating func set(_ name: String, _ strings: [String: String]) {
+extension JSONObject {
+    mutating func set(_ name: String, _ strings: ByName<String>) {
         if !strings.isEmpty { self[name] = .object(strings.mapValues { .string($0) }) }
     }
 

@@ -94,7 +94,7 @@ package struct OperationRecord: JSONRecord, Hashable {
         self.begun = begun
         self.owner = owner
         self.lease = lease
-        self.parameters = parameters.compactMapValues(\.string)
+        self.parameters = parameters.reduce(into: [:]) { $0[$1.key] = $1.value.string }
         by = json["by"]?.string
         ended = json["ended"]?.integer
         cancelledBy = json["cancelledBy"]?.string
@@ -110,16 +110,16 @@ package struct OperationRecord: JSONRecord, Hashable {
     }
 
     package var json: JSONValue {
-        var members: [String: JSONValue] = [
+        var members: JSONObject = [
             "kind": .string(kind), "state": .string(state.rawValue), "begun": .integer(begun), "owner": .string(owner),
-            "lease": .integer(lease), "parameters": .object(parameters.mapValues { .string($0) }),
+            "lease": .integer(lease), "parameters": .object(JSONObject(parameters.mapValues { .string($0) })),
         ]
         if let by { members["by"] = .string(by) }
         if let ended { members["ended"] = .integer(ended) }
         if let cancelledBy { members["cancelledBy"] = .string(cancelledBy) }
         if report != .null, report.canonicalBytes.count <= Self.maximumReport { members["report"] = report }
         if let progress {
-            var json: [String: JSONValue] = ["done": .integer(progress.done), "unit": .string(progress.unit)]
+            var json: JSONObject = ["done": .integer(progress.done), "unit": .string(progress.unit)]
             if let total = progress.total { json["total"] = .integer(total) }
             members["progress"] = .object(json)
         }

@@ -86,7 +86,7 @@ struct OperatorRoute: Sendable {
 /// The operators' API in OpenAPI 3.1.
 enum OpenAPIDocument {
     static func json(_ routes: [OperatorRoute]) -> JSONValue {
-        var paths: [String: [String: JSONValue]] = [:]
+        var paths: [String: JSONObject] = [:]
         for route in routes { paths[route.template, default: [:]][route.method.rawValue.lowercased()] = route.json }
         let components = Schema.merged(routes.flatMap(\.schemas) + [Failure.schema])
         return [
@@ -96,7 +96,7 @@ enum OpenAPIDocument {
                 "description": "Root filesystems, droplets and the store. Times are UTC, sizes are bytes.",
             ],
             "security": [["basic": []]],
-            "paths": .object(paths.mapValues { .object($0) }),
+            "paths": .object(JSONObject(paths.mapValues { .object($0) })),
             "components": [
                 "securitySchemes": ["basic": ["type": "http", "scheme": "basic"]],
                 "schemas": .object(components),
@@ -126,7 +126,7 @@ extension OperatorRoute {
 
     /// The route's part of the document.
     var json: JSONValue {
-        var json: [String: JSONValue] = [
+        var json: JSONObject = [
             "operationId": .string(identifier), "summary": .string(summary), "responses": .object(responses),
             "security": .array(security),
         ]
@@ -159,10 +159,10 @@ extension OperatorRoute {
         }
     }
 
-    private var responses: [String: JSONValue] {
-        var responses: [String: JSONValue] = [:]
+    private var responses: JSONObject {
+        var responses: JSONObject = [:]
         for (status, content) in answers {
-            var response: [String: JSONValue] = ["description": .string(HTTPResponse.Status(code: status).reasonPhrase)]
+            var response: JSONObject = ["description": .string(HTTPResponse.Status(code: status).reasonPhrase)]
             if let content = content.json { response["content"] = content }
             responses[String(status)] = .object(response)
         }
@@ -186,7 +186,7 @@ extension OperatorRoute.Content {
     fileprivate var json: JSONValue? {
         switch self {
         case .json(let schema): ["application/json": ["schema": schema().json]]
-        case .file(let types): .object(Dictionary(uniqueKeysWithValues: types.map { ($0, [:]) }))
+        case .file(let types): .object(JSONObject(types.map { ($0, [:]) }) { first, _ in first })
         case .nothing: nil
         }
     }

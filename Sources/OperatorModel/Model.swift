@@ -137,7 +137,7 @@ extension Dictionary: Model where Key == String, Value: Model {
             do { self[name] = try Value(json: value) } catch let error as ModelError { throw error.below(name) }
         }
     }
-    package var json: JSONValue { .object(mapValues(\.json)) }
+    package var json: JSONValue { .object(JSONObject(mapValues(\.json))) }
     package static var schema: Schema { Schema(["type": "object"], "additionalProperties", Value.schema) }
     package static var sample: [String: Value] { [:] }
 }

@@ -2,7 +2,7 @@ import JSON
 
 /// Encodes a model's properties as an object's members.
 final class ModelEncoder: Encoder {
-    var members: [String: JSONValue] = [:]
+    var members: JSONObject = [:]
     /// What is written if it is no object.
     var leaf: JSONValue?
     var json: JSONValue { leaf ?? .object(members) }

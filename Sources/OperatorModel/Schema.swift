@@ -4,21 +4,21 @@ package import JSON
 package struct Schema: Hashable, Sendable {
     package let json: JSONValue
     /// The named schemas that it refers to, directly or indirectly.
-    package let components: [String: JSONValue]
+    package let components: JSONObject
 
-    init(_ json: JSONValue, components: [String: JSONValue] = [:]) {
+    init(_ json: JSONValue, components: JSONObject = [:]) {
         self.json = json
         self.components = components
     }
 
     /// A schema with another schema as the value of the keyword `word`.
-    init(_ words: [String: JSONValue], _ word: String, _ inner: Schema) {
+    init(_ words: JSONObject, _ word: String, _ inner: Schema) {
         self.init(.object(words.merging([word: inner.json]) { $1 }), components: inner.components)
     }
 
     static func object(_ model: ModelFields) -> Schema {
         let fields = model.fields
-        var json: [String: JSONValue] = ["type": "object", "properties": .object(fields.mapValues(\.schema.json))]
+        var json: JSONObject = ["type": "object", "properties": .object(JSONObject(fields.mapValues(\.schema.json)))]
         let required = fields.filter(\.value.isRequired).keys.sorted()
         if !required.isEmpty { json["required"] = .array(required.map { .string($0) }) }
         return Schema(.object(json), components: merged(fields.values.map(\.schema)))
@@ -35,7 +35,7 @@ package struct Schema: Hashable, Sendable {
         Schema(["anyOf": .array(schemas.map(\.json))], components: merged(schemas))
     }
 
-    package static func merged(_ schemas: some Sequence<Schema>) -> [String: JSONValue] {
-        schemas.reduce(into: [:]) { components, schema in components.merge(schema.components) { $1 } }
+    package static func merged(_ schemas: some Sequence<Schema>) -> JSONObject {
+        schemas.reduce(into: JSONObject()) { components, schema in components.merge(schema.components) { $1 } }
     }
 }

@@ -35,7 +35,7 @@ public struct InstalledPackage: Hashable, Sendable {
 
     /// The package's JSON record, in which empty members are left out.
     public var json: JSONValue {
-        var members: [String: JSONValue] = [
+        var members: JSONObject = [
             "architecture": .string(architecture), "name": .string(name), "source": .string(source),
             "version": .string(version),
         ]

@@ -1,3 +1,5 @@
+import JSON
+
 /// How packages differ between two rootfs versions. Each list is in the order of package lists.
 public struct PackageDiff: Hashable, Sendable {
     /// A package that both versions have.
@@ -24,8 +26,8 @@ public struct PackageDiff: Hashable, Sendable {
             removed = old.packages
             return
         }
-        var left = Dictionary(grouping: old.packages, by: \.name)
-        var right = Dictionary(grouping: new.packages, by: \.name)
+        var left = Dictionary(grouping: old.packages) { ExactText($0.name) }
+        var right = Dictionary(grouping: new.packages) { ExactText($0.name) }
         for name in Set(left.keys).union(right.keys) {
             for package in right[name] ?? [] {
                 guard let index = left[name]?.firstIndex(where: { $0.architecture == package.architecture }),

@@ -95,7 +95,7 @@ extension PackageList {
             manager: manager, distribution: distribution, packages: packages, skipped: skipped, isComplete: isComplete)
     }
 
-    package var members: [String: JSONValue] {
+    package var members: JSONObject {
         [
             "complete": .bool(isComplete), "distribution": distribution.json, "manager": .string(manager.rawValue),
             "packages": .array(packages.map(\.json)), "skipped": .integer(skipped),

@@ -79,7 +79,7 @@ package struct SPDXDocument {
     }
 
     package mutating func add(_ package: Package) {
-        var json: [String: JSONValue] = [
+        var json: JSONObject = [
             "SPDXID": .string(package.id), "copyrightText": "NOASSERTION", "downloadLocation": "NOASSERTION",
             "filesAnalyzed": false, "licenseConcluded": "NOASSERTION", "licenseDeclared": "NOASSERTION",
             "name": .string(package.name),
@@ -112,7 +112,7 @@ package struct SPDXDocument {
     /// The document, and its namespace, which has a digest of the content, so that no other document has the same.
     /// - Parameter kind: a word that is put into the namespace.
     package func finish(_ kind: String) -> (namespace: String, bytes: [UInt8]) {
-        var json: [String: JSONValue] = [
+        var json: JSONObject = [
             "SPDXID": .string(Self.itself),
             "creationInfo": [
                 // Cistern's version is left out, so that all versions describe the same content by the same bytes.

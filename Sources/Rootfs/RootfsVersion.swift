@@ -70,7 +70,7 @@ extension RootfsVersion: JSONRecord {
     }
 
     package var json: JSONValue {
-        let members: [String: JSONValue] = [
+        let members: JSONObject = [
             "created": .integer(created.seconds), "imported": .integer(imported.seconds),
             "importedBy": .string(importedBy), "layers": .array(layers.map(\.json)), "shell": .string(shell),
             "source": .string(source.description), "sourceSize": .integer(sourceSize), "system": .string(system),
@@ -105,8 +105,8 @@ public struct RootfsOrigin: Hashable, Sendable {
     }
 
     /// The members that state it in a version's record and in API answers.
-    public var members: [String: JSONValue] {
-        var members: [String: JSONValue] = [:]
+    public var members: JSONObject {
+        var members: JSONObject = [:]
         if let kind { members["sourceKind"] = .string(kind.rawValue) }
         if let name { members["sourceName"] = .string(name) }
         if let signedBy { members["signedBy"] = .string(signedBy) }

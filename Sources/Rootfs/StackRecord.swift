@@ -16,7 +16,7 @@ public struct PromotionHistory: Hashable, Sendable {
         public let by: String
         public let reason: String
         /// Members of its record that this binary does not know.
-        private let others: [String: JSONValue]
+        private let others: JSONObject
 
         public init(kind: Kind = .promote, version: VersionName, at: Timestamp, by: String, reason: String) {
             self.kind = kind
@@ -87,7 +87,7 @@ extension PromotionHistory.Promotion {
     }
 
     fileprivate var json: JSONValue {
-        var json: [String: JSONValue] = [
+        var json: JSONObject = [
             "at": .integer(at.seconds), "by": .string(by), "reason": .string(reason), "version": .string(version.text),
         ]
         if kind != .promote { json["kind"] = .string(kind.rawValue) }
@@ -112,7 +112,7 @@ public struct VersionState: Hashable, Sendable {
     public let by: String
     public let reason: String
     /// Members of its record that this binary does not know.
-    private let others: [String: JSONValue]
+    private let others: JSONObject
 
     init(availability: Availability, at: Timestamp, by: String, reason: String) {
         self.availability = availability
@@ -154,7 +154,7 @@ extension VersionState: JSONRecord {
     }
 
     package var json: JSONValue {
-        let json: [String: JSONValue] = [
+        let json: JSONObject = [
             "at": .integer(at.seconds), "by": .string(by), "reason": .string(reason),
             "state": .string(availability.rawValue),
         ]
@@ -206,10 +206,10 @@ extension StackRecord: JSONRecord {
     }
 
     var json: JSONValue {
-        var json: [String: JSONValue] = [
+        var json: JSONObject = [
             "format": .integer(Self.newestFormat), "generation": .integer(history?.generation ?? 0),
             "promotions": .array((history?.promotions ?? []).map(\.json)),
-            "states": .object(Dictionary(uniqueKeysWithValues: states.map { ($0.key.text, $0.value.json) })),
+            "states": .object(JSONObject(states.map { ($0.key.text, $0.value.json) }) { first, _ in first }),
         ]
         if let history { json["version"] = .string(history.current.text) }
         return .object(json)

@@ -32,8 +32,8 @@ struct AppProcesses: Hashable {
     }
 
     /// The commands of all processes that are no sidecars, by type.
-    var commands: [String: String] {
-        Dictionary(
+    var commands: ByName<String> {
+        ByName(
             all.filter { $0.sidecarFor.isEmpty }.map { ($0.type, $0.command) }, uniquingKeysWith: { _, last in last })
     }
 }
@@ -135,7 +135,7 @@ struct UsedBuildpack: Hashable {
     }
 
     fileprivate var json: JSONValue {
-        var members: [String: JSONValue] = ["key": .string(key), "name": .string(name)]
+        var members: JSONObject = ["key": .string(key), "name": .string(name)]
         if !version.isEmpty { members["version"] = .string(version) }
         members["config"] = config
         members["output_metadata"] = outputMetadata
@@ -153,11 +153,11 @@ struct StagingResult {
     /// `result.json`. A failed build's has `failure` with `message` and, where they are known, `phase`, `buildpack` and
     /// `exit_code` or `signal` of the program that failed.
     var json: JSONValue {
-        var metadata: [String: JSONValue] = [
+        var metadata: JSONObject = [
             "detected_buildpack": .string(buildpacks.last?.name ?? ""), "buildpacks": .array(buildpacks.map(\.json)),
         ]
         if let key = buildpacks.last?.key, !key.isEmpty { metadata["buildpack_key"] = .string(key) }
-        var result: [String: JSONValue] = [
+        var result: JSONObject = [
             "lifecycle_metadata": .object(metadata),
             "process_types": .object(processes.commands.mapValues { .string($0) }),
             "execution_metadata": "",
@@ -174,7 +174,7 @@ struct StagingResult {
     }
 
     private static func sidecar(_ process: AppProcess) -> JSONValue {
-        var members: [String: JSONValue] = [
+        var members: JSONObject = [
             "name": .string(process.type), "command": .string(process.command),
             "process_types": .array(process.sidecarFor.map { .string($0) }),
         ]
@@ -183,7 +183,7 @@ struct StagingResult {
     }
 
     private static func failure(_ error: BuildError) -> JSONValue {
-        var members: [String: JSONValue] = ["message": .string(error.message)]
+        var members: JSONObject = ["message": .string(error.message)]
         if let phase = error.phase { members["phase"] = .string(phase.rawValue) }
         if let buildpack = error.buildpack { members["buildpack"] = .string(buildpack) }
         guard let end = error.end else { return .object(members) }
@@ -196,7 +196,7 @@ struct StagingResult {
 
     /// `staging_info.yml`, which is JSON: what the launcher reads.
     var stagingInfo: JSONValue {
-        var members: [String: JSONValue] = [
+        var members: JSONObject = [
             "detected_buildpack": .string(buildpacks.last?.name ?? ""),
             "start_command": .string(processes.commands["web"] ?? ""),
         ]

@@ -37,7 +37,7 @@ indirect enum YAMLNode: Hashable {
         switch self {
         case .sequence(let elements): return .array(elements.map(\.json))
         case .mapping(let pairs):
-            return .object(Dictionary(pairs.map { ($0.key, $0.value.json) }, uniquingKeysWith: { _, last in last }))
+            return .object(JSONObject(pairs.map { ($0.key, $0.value.json) }, uniquingKeysWith: { _, last in last }))
         case .scalar(let text, let isPlain):
             guard isPlain else { return .string(text) }
             if isNull { return .null }
@@ -66,7 +66,7 @@ struct YAMLReader {
 
     private var parser: UnsafeMutablePointer<yaml_parser_t>
     private var nodes = 0
-    private var anchors: [String: (node: YAMLNode, nodes: Int)] = [:]
+    private var anchors: ByName<(node: YAMLNode, nodes: Int)> = [:]
 
     /// - Parameter bytes: UTF-8 or UTF-16; the caller bounds their number.
     /// - Returns: an empty mapping for a text without a document.
@@ -172,7 +172,7 @@ struct YAMLReader {
 
     private mutating func mapping(_ depth: Int) throws(YAMLError) -> YAMLNode {
         var pairs: [YAMLNode.Pair] = []
-        var places: [String: Int] = [:]
+        var places: ByName<Int> = [:]
         var merged: [YAMLNode.Pair] = []
         while let key = try node(next(), depth: depth + 1) {
             guard let name = key.text else { throw fail("a key that is no text") }

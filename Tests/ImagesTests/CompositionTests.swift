@@ -108,7 +108,7 @@ struct CompositionTests {
     func format3() throws {
         func labels(
             _ format: ComposerFormat, _ staged: [StagedBuildpack] = [], registry: String? = nil
-        ) throws -> [String: String] {
+        ) throws -> ByName<String> {
             let recipe = try Samples.recipe(family: .oci, format: format, registry: registry)
             let image = compose(recipe, try Samples.droplet(staged: staged))
             return try Manifest(json: JSONValue(parsing: image.manifest)).annotations
@@ -127,7 +127,7 @@ struct CompositionTests {
 
     @Test("format 2 adds the buildpacks' label, and nothing else")
     func buildpacksLabel() throws {
-        func labels(_ format: ComposerFormat, _ staged: [StagedBuildpack]) throws -> [String: String] {
+        func labels(_ format: ComposerFormat, _ staged: [StagedBuildpack]) throws -> ByName<String> {
             let image = compose(try Samples.recipe(family: .oci, format: format), try Samples.droplet(staged: staged))
             let config = try ImageConfig(json: JSONValue(parsing: image.config)).execution.labels
             #expect(try Manifest(json: JSONValue(parsing: image.manifest)).annotations == config)

@@ -60,13 +60,22 @@ struct JSONParserTests {
         arguments: [#"{"a":1,"a":1}"#, #"{"a":1,"b":2,"\u0061":3}"#, #"[{"x":{"a":1,"a":2}}]"#, #"{"":1,"":2}"#])
     func duplicates(text: String) throws {
         let error = try #require(throws: JSONError.self) { try JSONValue(parsing: text) }
-        #expect(error.message == "a member appears twice")
+        #expect(error.message.hasSuffix("appears twice"))
     }
 
-    @Test("Names that look the same count as the same: two readers could disagree on them")
-    func normalisation() throws {
-        let text = "{\"\u{E9}\":1,\"e\u{301}\":2}"
-        #expect(throws: JSONError.self) { try JSONValue(parsing: text) }
+    @Test(
+        "Names and strings are told apart by their bytes, whatever they look like",
+        arguments: [("\u{E9}", "e\u{301}"), ("K", "\u{212A}"), (";", "\u{37E}"), ("\u{1100}\u{1161}", "\u{AC00}")])
+    func spellings(one: String, other: String) throws {
+        #expect(one == other, "Swift takes them for equal")
+        let value = try JSONValue(parsing: "{\"\(one)\":1,\"\(other)\":2}")
+        #expect(value[one] == 1 && value[other] == 2 && value.object?.count == 2)
+        #expect(try JSONValue(parsing: value.canonicalBytes) == value)
+        #expect(JSONValue.string(one) != .string(other))
+        #expect(Set([JSONValue.object([one: 1]), .object([other: 1])]).count == 2)
+        #expect(throws: JSONError.self) { try JSONValue(parsing: "{\"\(other)\":1,\"\(other)\":2}") }
+        var members: JSONObject = [one: 1, other: 2]
+        #expect(members.removeValue(forKey: other) == 2 && members[one] == 1)
     }
 
     @Test("A string keeps its bytes, composed or not", arguments: ["\"\u{E9}\"", "\"e\u{301}\""])

@@ -18,6 +18,16 @@ struct DocumentTests {
         #expect(try Manifest(json: json).json == json)
     }
 
+    @Test("annotations are told apart by their bytes")
+    func annotationSpellings() throws {
+        let text = """
+            {"schemaVersion":2,"config":\(Self.descriptor),"layers":[],"annotations":{"\u{E9}":"1","e\u{301}":"2"}}
+            """
+        let manifest = try Manifest(json: try JSONValue(parsing: text))
+        #expect(manifest.annotations["\u{E9}"] == "1" && manifest.annotations["e\u{301}"] == "2")
+        #expect(manifest.json["annotations"]?.object?.count == 2)
+    }
+
     @Test("an index keeps the members that Cistern does not know")
     func indexRoundTrip() throws {
         let text = """

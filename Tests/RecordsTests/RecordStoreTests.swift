@@ -21,7 +21,7 @@ private struct Count: JSONRecord, Hashable {
     }
 
     var json: JSONValue {
-        var members: [String: JSONValue] = ["count": .integer(count)]
+        var members: JSONObject = ["count": .integer(count)]
         if let note { members["note"] = .string(note) }
         return .object(members)
     }

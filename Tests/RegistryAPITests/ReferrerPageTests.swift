@@ -11,7 +11,7 @@ struct ReferrerPageTests {
         try range.map { number in
             let hex = String(number, radix: 16)
             let digest = try Digest(.sha256, hex: String(repeating: "0", count: 64 - hex.utf8.count) + hex)
-            let annotations = size == 0 ? [:] : ["a": String(repeating: "x", count: size)]
+            let annotations: ByName = size == 0 ? [:] : ["a": String(repeating: "x", count: size)]
             return Descriptor(mediaType: .ociManifest, digest: digest, size: 1, annotations: annotations)
         }
     }

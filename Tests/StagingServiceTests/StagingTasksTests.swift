@@ -136,7 +136,7 @@ struct StagingTasksTests {
     private static let droplet = StagedDroplet(digest: Digest.of(Array("droplet".utf8)), size: 7, result: ["a": "b"])
 
     private static func request(space: String = "s", callback: String? = nil) throws -> StagingRequest {
-        var json: [String: JSONValue] = [
+        var json: JSONObject = [
             "space_guid": .string(space), "app_guid": "app",
             "environment": [["name": "SECRET", "value": "hidden value"]],
             "lifecycle": [

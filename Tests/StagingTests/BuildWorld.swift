@@ -48,7 +48,9 @@ struct BuildOutcome {
 
     var stagingInfo: JSONValue? { file("staging_info.yml").flatMap { try? JSONValue(parsing: $0) } }
 
-    var commands: [String: String]? { result?["process_types"]?.object?.compactMapValues(\.string) }
+    var commands: [String: String]? {
+        result?["process_types"]?.object?.compactMapValues(\.string).reduce(into: [:]) { $0[$1.key] = $1.value }
+    }
 
     var buildpacks: [JSONValue] { result?["lifecycle_metadata"]?["buildpacks"]?.array ?? [] }
 }

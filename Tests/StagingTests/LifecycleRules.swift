@@ -19,7 +19,7 @@ struct LifecycleRule: CustomTestStringConvertible, Sendable {
     var hasFiles: [String] = []
     var hasNotFiles: [String] = []
     /// Members of the failure in result.json.
-    var failure: [String: JSONValue] = [:]
+    var failure: JSONObject = [:]
 
     init(_ description: String, app: [String: String] = [:], _ buildpacks: [FakeBuildpack]) {
         testDescription = description

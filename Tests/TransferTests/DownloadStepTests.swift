@@ -186,14 +186,14 @@ struct DownloadStepTests {
                     "EIRINI_BUILDPACKS_DIR": .string(world.buildpacks),
                     "EIRINI_WORKSPACE_DIR": .string(world.workspace),
                 ]
-                try world.write(task: .object(members))
+                try world.write(task: .object(JSONObject(members)))
                 let result = try await run(
                     "stage-download",
                     StepWorld.local
                         + (place == "environment"
                             ? [] : ["--task", place == "-" ? "-" : world.directory + "/task.json"]),
                     environment: place == "environment" ? members.compactMapValues(\.string) : [:],
-                    input: place == "-" ? JSONValue.object(members).canonicalText : "")
+                    input: place == "-" ? JSONValue.object(JSONObject(members)).canonicalText : "")
                 #expect(result.status == 0, "\(result.errors)")
                 let json = try #require(try world.list())
                 #expect(BuildpackList(json: json)?.buildpacks.map(\.name) == ["k"])

@@ -36,8 +36,8 @@ struct UploadStepTests {
         }
     }
 
-    private static func task(_ server: ScriptedServer, _ more: [String: JSONValue] = [:]) -> JSONValue {
-        let members: [String: JSONValue] = [
+    private static func task(_ server: ScriptedServer, _ more: JSONObject = [:]) -> JSONValue {
+        let members: JSONObject = [
             "DROPLET_UPLOAD_URL": .string("http://u:secret@\(server.address)/droplets/g"),
             "BUILDPACK_CACHE_UPLOAD_URI": .string("http://\(server.address)/cache?signature=secret"),
             "STAGING_GUID": "task-1", "EIRINI_ADDRESS": .string("http://\(server.address)"),

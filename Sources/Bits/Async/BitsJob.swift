@@ -130,7 +130,7 @@ extension BitsJob: JSONRecord {
     }
 
     package var json: JSONValue {
-        var members: [String: JSONValue] = [
+        var members: JSONObject = [
             "kind": .string(kind), "guid": .string(guid), "by": .string(by), "begun": .integer(begun),
             "size": .integer(size), "sha1": .string(sha1),
         ]

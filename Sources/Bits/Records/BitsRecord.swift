@@ -97,7 +97,7 @@ extension BitsRecord: JSONRecord {
     }
 
     package var json: JSONValue {
-        var members: [String: JSONValue] = [
+        var members: JSONObject = [
             "digest": .string(digest.description), "sha1": .string(sha1), "size": .integer(size),
             "uploaded": .integer(uploaded.seconds), "uploadedBy": .string(uploadedBy),
         ]
@@ -115,8 +115,8 @@ extension BuildpackFacts {
     }
 
     /// The members of a document that say what is known.
-    package var members: [String: JSONValue] {
-        var members: [String: JSONValue] = [:]
+    package var members: JSONObject {
+        var members: JSONObject = [:]
         if let stack { members["stack"] = .string(stack) }
         if let name { members["name"] = .string(name) }
         if let position { members["position"] = .integer(Int64(position)) }

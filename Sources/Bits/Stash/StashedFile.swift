@@ -137,7 +137,7 @@ public struct StashedFile: Hashable, Sendable {
     }
 
     package var json: JSONValue {
-        var members: [String: JSONValue] = [
+        var members: JSONObject = [
             "sha1": .string(sha1.description), "fn": .string(name), "mode": .string(String(mode, radix: 8)),
         ]
         if let size { members["size"] = .integer(size) }

@@ -130,7 +130,7 @@ extension ErrorEnvelope {
     public func failure(for error: any Error) -> HTTPFailure? { nil }
 
     public func body(of failure: HTTPFailure, requestID: String) -> (contentType: String, bytes: [UInt8]) {
-        var members: [String: JSONValue] = ["error": .string(failure.message), "request": .string(requestID)]
+        var members: JSONObject = ["error": .string(failure.message), "request": .string(requestID)]
         if !failure.code.isEmpty { members["code"] = .string(failure.code) }
         if let detail = failure.detail { members["detail"] = detail }
         return ("application/json", JSONValue.object(members).canonicalBytes)

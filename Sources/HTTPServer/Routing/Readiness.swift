@@ -49,7 +49,7 @@ extension Routes {
             return .json(
                 [
                     "status": .string(answer.isReady ? "ready" : "not ready"),
-                    "checks": .object(answer.checks.mapValues { .string($0) }),
+                    "checks": .object(JSONObject(answer.checks.mapValues { .string($0) })),
                 ], status: answer.isReady ? .ok : .serviceUnavailable)
         }
         return routes

@@ -167,7 +167,9 @@ public struct HTTPServer: Service {
 
     /// Why an address can't be listened on, and what to do.
     private static func reason(_ error: any Error, _ address: ListenAddress) -> String {
-        if error is SocketAddressError { return "there is no host '\(address.host)': write an address of this machine" }
+        if error is SocketAddressError || error is SocketAddressError.UnknownHost {
+            return "there is no host '\(address.host)': write an address of this machine"
+        }
         guard let code = (error as? IOError)?.errnoCode else { return "\(error)" }
         return switch code {
         case EADDRINUSE: "something listens there already: end it, or choose another port"

@@ -95,7 +95,7 @@ public struct TLSFiles: Hashable, Sendable {
             }
             do {
                 return (configuration, try NIOSSLContext(configuration: configuration))
-            } catch  where "\(error)".contains("_MISMATCH") {
+            } catch NIOSSLError.failedToLoadPrivateKey {
                 throw ServerError.tls("\(self.key) is not the key of the certificate in \(certificate)")
             }
         } catch let error as ServerError {

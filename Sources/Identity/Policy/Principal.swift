@@ -1,3 +1,5 @@
+import JSON
+
 /// A known user and what it may do: everywhere, or on the repositories of some patterns.
 public struct Principal: Hashable, Sendable {
     private struct Grant: Hashable, Sendable {
@@ -119,19 +121,14 @@ struct Principals: Sendable {
 }
 
 /// A user's name. Names are told apart by their bytes: one that only looks alike (`é` as one character and as two) is
-/// another user, though the `String`s are equal.
+/// another user.
 public struct UserName: Hashable, Sendable, ExpressibleByStringLiteral, CustomStringConvertible {
-    public let text: String
+    private let name: ExactText
 
-    public init(_ text: String) { self.text = text }
-    public init(stringLiteral text: String) { self.text = text }
+    public var text: String { name.text }
+
+    public init(_ text: String) { name = ExactText(text) }
+    public init(stringLiteral text: String) { self.init(text) }
 
     public var description: String { text }
-
-    public static func == (one: UserName, other: UserName) -> Bool { one.text.utf8.elementsEqual(other.text.utf8) }
-
-    public func hash(into hasher: inout Hasher) {
-        var text = text
-        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
-    }
 }

@@ -110,7 +110,7 @@ public enum ComposerFormat: Int, Hashable, Sendable {
 public func compose(_ recipe: Recipe, _ droplet: DropletContent) -> ComposedImage {
     let formats = Formats1To3(recipe: recipe)
     let base = "cistern/\(recipe.stack):\(recipe.version)"
-    let buildpacks = [
+    let buildpacks: ByName = [
         "org.cloudfoundry.buildpacks": JSONValue.array(droplet.staged.map(\.json)).canonicalText
     ]
     return switch recipe.format {
@@ -151,7 +151,7 @@ private struct Formats1To3 {
 
     func base(_ family: MediaTypeFamily) -> ComposedImage {
         let created = recipe.rootfsCreated.rfc3339
-        let metadata = [
+        let metadata: ByName = [
             "org.opencontainers.image.created": created,
             "org.opencontainers.image.version": recipe.version.text,
             "org.opencontainers.image.title": recipe.stack.text,
@@ -161,16 +161,17 @@ private struct Formats1To3 {
     }
 
     /// - Parameter base: the base image's reference; nil: the image does not name it.
-    func image(of droplet: DropletContent, base name: String?, adding labels: [String: String] = [:]) -> ComposedImage {
+    func image(of droplet: DropletContent, base name: String?, adding labels: ByName<String> = [:]) -> ComposedImage {
         let created = max(recipe.rootfsCreated, droplet.newestEntry).rfc3339
-        var metadata = [
+        var metadata: ByName = [
             "org.opencontainers.image.created": created,
             "org.opencontainers.image.version": droplet.digest.hex,
             // Always the OCI manifest's digest, so that both families share one config.
             "org.opencontainers.image.base.digest": base(.oci).manifestDigest.description,
             "org.cloudfoundry.stack": recipe.stack.text,
             "org.cloudfoundry.rootfs-version": recipe.version.text,
-        ].merging(labels) { $1 }
+        ]
+        metadata.merge(labels) { $1 }
         metadata["org.opencontainers.image.base.name"] = name
         let execution = ImageConfig.Execution(
             user: "2000:2000",
@@ -189,7 +190,7 @@ private struct Formats1To3 {
 
     private func document(
         _ pieces: [Piece], _ wanted: MediaTypeFamily, created: String, execution: ImageConfig.Execution,
-        metadata: [String: String]
+        metadata: ByName<String>
     ) -> ComposedImage {
         // Docker's media types have none for zstd, so an image with such a layer is described in OCI's.
         let family = pieces.contains { $0.layer.compression == .zstd } ? .oci : wanted

@@ -50,7 +50,7 @@ public struct Recipe: Hashable, Sendable {
         self.shell = shell
         self.lifecycle = lifecycle
         self.delta = delta
-        var json: [String: JSONValue] = [
+        var json: JSONObject = [
             "architecture": .string(architecture.rawValue), "delta": .array(delta.map(\.json)),
             "family": .string(family.rawValue), "format": .integer(format.rawValue), "lifecycle": lifecycle.json,
             "rootfs": .array(rootfs.map(\.json)), "rootfsCreated": .integer(rootfsCreated.seconds),

@@ -20,14 +20,14 @@ public struct DerivedReferrer: Hashable, Sendable {
     public static let emptyConfig = Array("{}".utf8)
     public static let emptyConfigDigest = Digest.of(emptyConfig)
 
-    init(_ type: MediaType, _ document: [UInt8], about image: ComposedImage, _ annotations: [String: String]) {
+    init(_ type: MediaType, _ document: [UInt8], about image: ComposedImage, _ annotations: ByName<String>) {
         self.init(
             type, digest: Digest.of(document), size: Int64(document.count), document, about: image, annotations)
     }
 
     init(
         _ type: MediaType, digest: Digest, size: Int64, _ document: [UInt8]? = nil, about image: ComposedImage,
-        _ annotations: [String: String]
+        _ annotations: ByName<String>
     ) {
         let manifest = Manifest(
             mediaType: .ociManifest,
@@ -88,7 +88,7 @@ struct ImageReferrers: Sendable {
             sboms = [DerivedReferrer(.spdx, document, about: image, annotations(created))]
         }
         let statement = Provenance.statement(for: image, recipe, droplet, on: rootfs)
-        let predicate = ["in-toto.io/predicate-type": Provenance.predicateType]
+        let predicate: ByName = ["in-toto.io/predicate-type": Provenance.predicateType]
         let metadata = annotations(created).merging(predicate) { $1 }
         let plain = DerivedReferrer(.inToto, statement, about: image, metadata)
         var signed: [DerivedReferrer] = []
@@ -100,7 +100,7 @@ struct ImageReferrers: Sendable {
             listed: sboms + (signed.isEmpty ? [plain] : signed), all: sboms + signed + [plain])
     }
 
-    private static func annotations(_ created: Timestamp) -> [String: String] {
+    private static func annotations(_ created: Timestamp) -> ByName<String> {
         ["org.opencontainers.image.created": created.rfc3339]
     }
 }

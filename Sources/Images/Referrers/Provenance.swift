@@ -26,7 +26,7 @@ enum Provenance {
         dependencies += recipe.rootfs.map { dependency("rootfs layer", $0.digest) }
         dependencies.append(dependency("lifecycle layer", recipe.lifecycle.digest))
         dependencies += recipe.delta.map { dependency("rootfs delta layer", $0.digest) }
-        var parameters: [String: JSONValue] = [
+        var parameters: JSONObject = [
             "architecture": .string(recipe.architecture.rawValue), "droplet": .string(droplet.digest.description),
             "mediaTypes": .string(recipe.family.rawValue), "rootfsVersion": .string(recipe.version.text),
             "stack": .string(recipe.stack.text),
@@ -63,13 +63,13 @@ enum Provenance {
 
     /// nil for a buildpack of which no digest is known.
     private static func dependency(_ buildpack: StagedBuildpack) -> JSONValue? {
-        let digest: [String: JSONValue]
+        let digest: JSONObject
         switch buildpack.source {
         case nil: return nil
         case .archive(let archive): digest = [archive.algorithm.rawValue: .string(archive.hex)]
         case .commit(let commit): digest = ["gitCommit": .string(commit)]
         }
-        var members: [String: JSONValue] = [
+        var members: JSONObject = [
             "digest": .object(digest), "name": .string("buildpack \(buildpack.name)"),
         ]
         if !buildpack.version.isEmpty { members["annotations"] = ["version": .string(buildpack.version)] }

@@ -10,7 +10,7 @@ struct ManifestContent: Sendable {
     let subject: Digest?
     /// The type that the referrers list shows: the manifest's own, or the config's media type.
     let artifactType: MediaType?
-    let annotations: [String: String]
+    let annotations: ByName<String>
     /// Digests that the push requires to be stored if the repository has a record of them; foreign layers are not
     /// required.
     let requirements: Set<Digest>

@@ -48,7 +48,7 @@ package struct ManifestMembership: JSONRecord, Hashable {
     }
 
     package var json: JSONValue {
-        var members: [String: JSONValue] = [
+        var members: JSONObject = [
             "generation": .string(generation), "mediaType": .string(mediaType), "pushed": .integer(pushed.time),
             "size": .integer(size),
         ]

@@ -20,10 +20,10 @@ final class ImageArchive {
     private let blobs: BlobStore
     private let limits: ConversionLimits
     private let memory: ArchiveMemory.Share
-    private var files: [String: ArchivedFile] = [:]
+    private var files: ByName<ArchivedFile> = [:]
     /// Symbolic and hard links, by name.
-    private var links: [String: String] = [:]
-    private var names: Set<String> = []
+    private var links: ByName<String> = [:]
+    private var names: Set<ExactText> = []
     private var totalBytes: Int64 = 0
     private var memoryBytes: Int64 = 0
     private var entry: Entry?
@@ -107,7 +107,7 @@ extension ImageArchive {
         guard names.count < Self.maximumFiles else {
             throw UnsuitableImage("the archive has more than \(Self.maximumFiles) files")
         }
-        guard !name.isEmpty, names.insert(name).inserted else {
+        guard !name.isEmpty, names.insert(ExactText(name)).inserted else {
             throw UnsuitableImage("the archive has the file \(name) twice")
         }
         switch entry.kind {

@@ -18,7 +18,7 @@ package struct SampleBoot: Hashable, Sendable {
     static func line(_ text: String) -> String { say + text }
 
     static func stagingInfo(_ line: String, prefix: String? = nil) -> String {
-        var members: [String: JSONValue] = ["start_command": .string(Self.line(line)), "detected_buildpack": "sample"]
+        var members: JSONObject = ["start_command": .string(Self.line(line)), "detected_buildpack": "sample"]
         if let prefix { members["config"] = ["entrypoint_prefix": .string(prefix)] }
         return JSONValue.object(members).canonicalText
     }

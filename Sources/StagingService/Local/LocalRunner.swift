@@ -28,7 +28,7 @@ package struct StagingTask: Sendable {
     /// Letters, digits, `.`, `_` and `-`; a directory gets this name.
     package let id: String
     /// The variables of `stage-download`, whose secrets no other step sees.
-    package var download: [String: JSONValue]
+    package var download: JSONObject
     /// Buildpacks that the server has, which take the place of `BUILDPACKS`.
     package var installed: [InstalledBuildpack] = []
     /// Writes the app as a zip into a new file, from which it is downloaded; nil: `DOWNLOAD_URL` says where it is.
@@ -48,7 +48,7 @@ package struct StagingTask: Sendable {
     /// nil: the build has no network.
     package var network: SandboxNetwork?
 
-    package init(id: String, download: [String: JSONValue], upload: JSONValue) {
+    package init(id: String, download: JSONObject, upload: JSONValue) {
         (self.id, self.download, self.upload) = (id, download, upload)
     }
 }

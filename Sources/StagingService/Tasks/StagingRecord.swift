@@ -117,7 +117,7 @@ package struct StagingRecord: JSONRecord, Hashable {
     }
 
     package var json: JSONValue {
-        var json: [String: JSONValue] = [
+        var json: JSONObject = [
             "state": .string(state.rawValue), "created": .integer(created), "by": .string(by),
             "space": .string(space), "org": .string(org), "app": .string(app), "attempts": .integer(attempts),
         ]
@@ -132,7 +132,7 @@ package struct StagingRecord: JSONRecord, Hashable {
         }
         json["failure"] = failure.map(Self.json)
         if let delivery {
-            var members: [String: JSONValue] = [
+            var members: JSONObject = [
                 "state": .string(delivery.state.rawValue), "body": delivery.body,
                 "attempts": .integer(delivery.attempts), "last": .string(delivery.last),
             ]
@@ -143,7 +143,7 @@ package struct StagingRecord: JSONRecord, Hashable {
     }
 
     static func json(_ failure: StagingFailure) -> JSONValue {
-        var members: [String: JSONValue] = [
+        var members: JSONObject = [
             "phase": .string(failure.phase), "id": .string(failure.id.rawValue), "message": .string(failure.message),
             "log": .array(failure.log.map { .string($0) }),
         ]
@@ -163,7 +163,7 @@ package struct StagingRecord: JSONRecord, Hashable {
 
     /// What clients are told: nothing of the request, and no URL.
     package var document: JSONValue {
-        var json: [String: JSONValue] = [
+        var json: JSONObject = [
             "guid": .string(guid), "state": .string(state.rawValue), "by": .string(by), "space": .string(space),
             "org": .string(org), "app": .string(app), "attempts": .integer(attempts),
         ]

@@ -94,8 +94,8 @@ package struct StagingRequest: Hashable, Sendable {
     }
 
     /// The variables of `stage-download`.
-    var download: [String: JSONValue] {
-        var variables: [String: JSONValue] = ["DOWNLOAD_URL": .string(appBits)]
+    var download: JSONObject {
+        var variables: JSONObject = ["DOWNLOAD_URL": .string(appBits)]
         variables["BUILDPACKS"] = buildpacks
         variables["BUILDPACK_CACHE_DOWNLOAD_URI"] = oldCache.map { .string($0) }
         variables["BUILDPACK_CACHE_CHECKSUM"] = cacheChecksum.map { .string($0) }
@@ -105,7 +105,7 @@ package struct StagingRequest: Hashable, Sendable {
 
     /// The variables of `stage-upload`.
     var upload: JSONValue {
-        var variables: [String: JSONValue] = ["DROPLET_UPLOAD_URL": .string(droplet)]
+        var variables: JSONObject = ["DROPLET_UPLOAD_URL": .string(droplet)]
         variables["BUILDPACK_CACHE_UPLOAD_URI"] = newCache.map { .string($0) }
         return .object(variables)
     }

@@ -186,7 +186,7 @@ package struct UploadStep: Sendable {
     }
 
     /// What every completion has. The controller answers 500 to one without `created_at`, which is in nanoseconds.
-    private static func response(_ guid: String, _ callback: String?) -> [String: JSONValue] {
+    private static func response(_ guid: String, _ callback: String?) -> JSONObject {
         var now = timespec()
         clock_gettime(CLOCK_REALTIME, &now)
         let annotation: JSONValue = .object(callback.map { ["completion_callback": .string($0)] } ?? [:])
@@ -227,7 +227,7 @@ struct StagedResult: Sendable {
         else { return nil }
         let keys = Set(buildpacks.buildpacks.map(\.key))
         func text(_ value: JSONValue?) -> JSONValue { .string(value?.string ?? "") }
-        var known: [String: JSONValue] = [
+        var known: JSONObject = [
             "buildpack_key": text(metadata["buildpack_key"].flatMap { keys.contains($0.string ?? "") ? $0 : nil }),
             "detected_buildpack": text(metadata["detected_buildpack"]),
         ]
@@ -235,7 +235,7 @@ struct StagedResult: Sendable {
             known["buildpacks"] = .array(
                 items.compactMap { item in
                     guard let key = item["key"]?.string, keys.contains(key) else { return nil }
-                    var members: [String: JSONValue] = ["key": .string(key), "name": text(item["name"])]
+                    var members: JSONObject = ["key": .string(key), "name": text(item["name"])]
                     if let version = item["version"]?.string { members["version"] = .string(version) }
                     for name in ["config", "output_metadata"] {
                         if let value = item[name], value.object != nil { members[name] = value }
@@ -243,7 +243,7 @@ struct StagedResult: Sendable {
                     return .object(members)
                 })
         }
-        var members: [String: JSONValue] = [
+        var members: JSONObject = [
             "lifecycle_metadata": .object(known), "process_types": .object(types),
             "execution_metadata": text(document["execution_metadata"]), "lifecycle_type": "buildpack",
         ]
@@ -268,7 +268,7 @@ struct StagedResult: Sendable {
         }
         guard isWord(buildpack.name, besides: "+._-"), buildpack.name.first.map({ $0.isLetter || $0.isNumber }) == true
         else { return nil }
-        var members: [String: JSONValue] = ["name": .string(buildpack.name)]
+        var members: JSONObject = ["name": .string(buildpack.name)]
         if isWord(version, besides: "+-.:_~") { members["version"] = .string(version) }
         let isDigest = ["sha256:": [64], "git:": [40, 64]].contains { prefix, lengths in
             buildpack.source.hasPrefix(prefix)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import Identity
 import JSON
 
@@ -16,7 +17,7 @@ struct UserCommand: AsyncParsableCommand {
         @Option(help: "pull, push, stage, cluster or operator (may be repeated); without it, pull.")
         var role: [String] = []
         @Option(help: "The one cluster that the role cluster is for.") var cluster: String?
-        @Argument(help: "The user's name.") var name: String
+        @Argument(help: "The user's name, in Unicode's composed form (NFC).") var name: String
 
         func run() async throws {
             let roles = try role.map { text in
@@ -29,11 +30,12 @@ struct UserCommand: AsyncParsableCommand {
             guard roles.contains(.cluster) == (cluster != nil) else {
                 throw ValidationError("The role cluster needs --cluster NAME, and no other role takes it.")
             }
+            let paths = FirstUsers.Paths(data: data)
+            try Self.checkForm(of: name, paths)
             guard let password = readLine(strippingNewline: true), !password.isEmpty else {
                 throw CommandError("no password came on standard input")
             }
             let hash = try BcryptHash(password: password)
-            let paths = FirstUsers.Paths(data: data)
             // The password file comes first, since it is stricter about names: a name in the policy may also be a
             // certificate's.
             try Htpasswd.update(paths.users) { (users) throws(AuthenticationError) in try users.set(name, hash) }
@@ -44,6 +46,18 @@ struct UserCommand: AsyncParsableCommand {
                 try policy.set(name, roles.isEmpty ? [.pull] : Set(roles), cluster: cluster)
             }
             print("user \(name) is written to \(paths.users)")
+        }
+
+        /// New users have names in one form of Unicode, so that no two look alike. One that a file has already may be
+        /// given another password, whatever its form.
+        private static func checkForm(of name: String, _ paths: FirstUsers.Paths) throws {
+            let composed = name.precomposedStringWithCanonicalMapping
+            guard !areIdentical(name, composed) else { return }
+            let users = (try? Htpasswd(path: paths.users))?.users ?? []
+            guard !users.contains(where: { areIdentical($0, name) }) else { return }
+            throw CommandError(
+                "'\(printable(name))' is spelt with combining characters (\(name.utf8.count) bytes): names of users are taken "
+                    + "in Unicode's composed form alone (NFC, \(composed.utf8.count) bytes), so that no two look alike")
         }
     }
 
@@ -60,7 +74,7 @@ struct UserCommand: AsyncParsableCommand {
             func roles(_ user: String) -> [String] { policy.roles(of: user).map(\.rawValue).sorted() }
             if json {
                 let list = users.map { user -> JSONValue in
-                    var members: [String: JSONValue] = [
+                    var members: JSONObject = [
                         "name": .string(user), "roles": .array(roles(user).map { .string($0) }),
                     ]
                     if let cluster = policy.users[UserName(user)]?.cluster { members["cluster"] = .string(cluster) }

@@ -137,6 +137,35 @@ extension ServerTests {
             }
         }
 
+        @Test("A new user's name has one form; a file that has both spellings keeps both")
+        func userNames() async throws {
+            try await withTemporaryDirectory { directory in
+                let (composed, combining) = ("Jos\u{E9}", "Jose\u{301}")
+                func add(_ name: String, _ password: String) async throws -> CommandResult {
+                    try await run("cistern", ["user", "add", "--data", directory, name], input: password + "\n")
+                }
+                let added = try await add(composed, "one")
+                #expect(added.status == 0, "\(added.errors)")
+                let refused = try await add(combining, "two")
+                #expect(refused.status == 1)
+                #expect(
+                    Array(refused.errors.utf8)
+                        == Array(
+                            """
+                            Error: '\(combining)' is spelt with combining characters (6 bytes): names of users are taken \
+                            in Unicode's composed form alone (NFC, 5 bytes), so that no two look alike
+                            """.utf8))
+                let file = directory + "/users.htpasswd"
+                let line = try String(contentsOfFile: file, encoding: .utf8)
+                let hash = line.drop { $0 != ":" }
+                try Data((line + combining + hash).utf8).write(to: URL(fileURLWithPath: file))
+                let changed = try await add(combining, "three")
+                #expect(changed.status == 0, "\(changed.errors)")
+                let lines = try String(contentsOfFile: file, encoding: .utf8).split(separator: "\n")
+                #expect(lines.count == 2 && lines[0] + "\n" == line && !lines[1].hasSuffix(hash))
+            }
+        }
+
         @Test("A pushed manifest or digest that can't be taken")
         func registry() async throws {
             try await withServer { server in
@@ -144,7 +173,7 @@ extension ServerTests {
                     let answer = try await server.request(
                         method, path, as: .operator,
                         headers: ["Content-Type": "application/vnd.oci.image.manifest.v1+json"],
-                        body: .bytes(Array(body.utf8)))
+                        body: method == "PUT" ? .bytes(Array(body.utf8)) : .none)
                     return answer.text
                 }
                 let upload = "/v2/team/app/manifests/"

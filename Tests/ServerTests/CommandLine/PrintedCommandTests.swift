@@ -32,6 +32,7 @@ extension ServerTests {
                 "(umask 077; openssl genpkey -algorithm ed25519 -out …)",
                 as: "(umask 077; openssl genpkey -algorithm ed25519 -out KEY)"),
             Typed("openssl pkey -pubout", input: "KEY"),
+            Typed("openssl pkey -in KEY -out PLAIN_KEY"),
             Typed("openssl pkey -in KEY -pubout", as: "openssl pkey -in KEY -pubout >DIR/trust/key.pem"),
             Typed(
                 "openssl pkeyutl -sign -rawin", as: "openssl pkeyutl -sign -rawin -inkey KEY -in FILE -out SIGNATURE"),

@@ -25,7 +25,7 @@ struct SchemaCheck {
         return unknown + typed(value, members, at: place)
     }
 
-    private func typed(_ value: JSONValue, _ schema: [String: JSONValue], at place: String) -> [String] {
+    private func typed(_ value: JSONValue, _ schema: JSONObject, at place: String) -> [String] {
         switch (schema["type"]?.string, value) {
         case ("null", .null), ("boolean", .bool): return []
         case ("integer", .number): return value.integer == nil ? ["\(place): no integer"] : []
@@ -38,7 +38,7 @@ struct SchemaCheck {
     }
 
     private func object(
-        _ members: [String: JSONValue], _ schema: [String: JSONValue], at place: String
+        _ members: JSONObject, _ schema: JSONObject, at place: String
     ) -> [String] {
         let required = (schema["required"]?.array ?? []).compactMap(\.string)
         let missing = required.filter { members[$0] == nil }.map { "\(place): \($0) is missing" }
@@ -51,7 +51,7 @@ struct SchemaCheck {
             }
     }
 
-    private func worded(_ text: String, _ schema: [String: JSONValue], at place: String) -> [String] {
+    private func worded(_ text: String, _ schema: JSONObject, at place: String) -> [String] {
         if let words = schema["enum"]?.array, !words.contains(.string(text)) { return ["\(place): \(text)"] }
         if schema["format"]?.string == "date-time",
             text.wholeMatch(of: /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/) == nil

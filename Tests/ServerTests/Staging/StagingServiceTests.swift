@@ -53,7 +53,7 @@ extension ServerTests {
             let client = Client(port: port ?? world.client.port, passwords: world.client.passwords)
             let ownApp = try await sign(client, "/packages/app", "get")
             let ownDroplet = try await sign(client, "/droplets/drop-\(guid)?stack=tiny", "put")
-            var data: [String: JSONValue] = [
+            var data: JSONObject = [
                 "app_bits_download_uri": .string(app ?? ownApp), "droplet_upload_uri": .string(droplet ?? ownDroplet),
             ]
             if let buildpack {
@@ -64,7 +64,7 @@ extension ServerTests {
                     ]
                 ]
             }
-            var request: [String: JSONValue] = [
+            var request: JSONObject = [
                 "app_guid": "app", "space_guid": "space", "memory_mb": 256, "disk_mb": 128,
                 "environment": [["name": "GREETING", "value": "hello"]],
                 "lifecycle": ["buildpack_lifecycle": .object(data)],
