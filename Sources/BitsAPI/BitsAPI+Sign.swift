@@ -33,8 +33,3 @@ extension HTTPRequest.Method {
             }
     }
 }
-
-extension Request {
-    /// Scheme and host that the client asked for; nil if it named no host.
-    fileprivate var origin: String? { authority.map { "\(isSecure ? "https" : "http")://\($0)" } }
-}

@@ -4,9 +4,9 @@ public enum AuthenticationError: Error, Hashable, Sendable, CustomStringConverti
     case passwordFile(line: Int, reason: String)
     /// The policy file can't be used. The line is 0 where no single line is wrong.
     case policy(line: Int, reason: String)
-    /// The keys that sign URLs can't be used; the text repeats nothing of them. The line is 0 where no single line is
-    /// wrong.
-    case urlKeys(line: Int, reason: String)
+    /// The keys that sign URLs, or tokens, can't be used; the text repeats nothing of them. The line is 0 where no single
+    /// line is wrong.
+    case keys(SecretKeys.Use, line: Int, reason: String)
     case userName(String)
     /// The role `cluster` without a valid name of a cluster (empty if it is missing), or a cluster's name without that
     /// role.
@@ -24,8 +24,8 @@ public enum AuthenticationError: Error, Hashable, Sendable, CustomStringConverti
         case .passwordFile(let line, let reason): "line \(line) of the password file: \(reason)"
         case .policy(0, let reason): "the policy: \(reason)"
         case .policy(let line, let reason): "line \(line) of the policy: \(reason)"
-        case .urlKeys(0, let reason): "the keys that sign URLs: \(reason)"
-        case .urlKeys(let line, let reason): "line \(line) of the keys that sign URLs: \(reason)"
+        case .keys(let use, 0, let reason): "\(use): \(reason)"
+        case .keys(let use, let line, let reason): "line \(line) of \(use): \(reason)"
         case .userName(let name):
             "'\(name)' can't be a user's name: 1 to 255 bytes without ':', '#' at the start and control characters"
         case .clusterName(""): "the role cluster is for one cluster: its name is missing"

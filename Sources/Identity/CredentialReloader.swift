@@ -24,7 +24,16 @@ public struct CredentialReloader: Service {
 
         /// The keys that sign URLs.
         public static func urlKeys(_ path: String, _ signer: URLSigner) -> Group {
-            Group(name: "the keys that sign URLs", paths: [path]) { signer.replace(try URLKeys(path: path)) }
+            Group(name: "\(SecretKeys.Use.urls)", paths: [path]) {
+                signer.replace(try SecretKeys(path: path, for: .urls))
+            }
+        }
+
+        /// The keys that sign tokens.
+        public static func tokenKeys(_ path: String, _ authenticator: Authenticator) -> Group {
+            Group(name: "\(SecretKeys.Use.tokens)", paths: [path]) {
+                authenticator.replace(tokenKeys: try SecretKeys(path: path, for: .tokens))
+            }
         }
     }
 

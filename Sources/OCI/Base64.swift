@@ -32,4 +32,33 @@ public enum Base64 {
         // libcrypto ignores the last group's unused bits, which must be zero: encoding again shows whether they are.
         return encode(output).utf8.elementsEqual(input) ? output : nil
     }
+
+    /// The form for URLs (RFC 4648, section 5), without padding.
+    public static func encodeURL(_ bytes: [UInt8]) -> String {
+        String(
+            decoding: encode(bytes).utf8.lazy.filter { $0 != UInt8(ascii: "=") }.map { byte in
+                switch byte {
+                case UInt8(ascii: "+"): UInt8(ascii: "-")
+                case UInt8(ascii: "/"): UInt8(ascii: "_")
+                default: byte
+                }
+            }, as: UTF8.self)
+    }
+
+    /// - Returns: nil for a text that `encodeURL` does not write, for an empty one and for more than 48 KiB.
+    public static func decodeURL(_ text: some StringProtocol) -> [UInt8]? {
+        guard text.utf8.count <= 48 << 10 else { return nil }
+        var plain: [UInt8] = []
+        plain.reserveCapacity(text.utf8.count + 2)
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "-"): plain.append(UInt8(ascii: "+"))
+            case UInt8(ascii: "_"): plain.append(UInt8(ascii: "/"))
+            case UInt8(ascii: "+"), UInt8(ascii: "/"), UInt8(ascii: "="): return nil
+            default: plain.append(byte)
+            }
+        }
+        while !plain.count.isMultiple(of: 4) { plain.append(UInt8(ascii: "=")) }
+        return decode(String(decoding: plain, as: UTF8.self))
+    }
 }

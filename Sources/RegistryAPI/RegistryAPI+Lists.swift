@@ -38,7 +38,7 @@ extension RegistryAPI {
     func catalog(_ request: Request) async throws -> Response {
         let user = try request.requireUser()
         let (count, last) = try paging(request)
-        let page = try await registry.catalog(after: last, limit: count) { user.may(.pull, on: $0.text) }
+        let page = try await registry.catalog(after: last, limit: count) { user.holds(.pull, on: $0.text) }
         let names = page.elements.map(\.text)
         var headers: HTTPFields = [:]
         if page.next != nil, let last = names.last { headers[.link] = link("/v2/_catalog?n=\(count)", last) }

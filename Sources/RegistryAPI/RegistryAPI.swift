@@ -14,15 +14,20 @@ public struct RegistryAPI: Sendable {
     let uploads: UploadSessions
     let blobs: BlobStore
     let redirects: Bool
+    private let tokens: TokenRealm?
 
     /// How long a URL of the store is valid: a transfer has to begin in this time.
     static let redirectLifetime: Duration = .seconds(900)
 
-    /// - Parameter redirects: whether clients are redirected to the store for blobs, if the store offers URLs.
+    /// - Parameters:
+    ///   - redirects: whether clients are redirected to the store for blobs, if the store offers URLs.
+    ///   - tokens: where clients get tokens; nil: nowhere.
     public init(
-        images: DerivedImages, registry: Registry, uploads: UploadSessions, blobs: BlobStore, redirects: Bool = false
+        images: DerivedImages, registry: Registry, uploads: UploadSessions, blobs: BlobStore, redirects: Bool = false,
+        tokens: TokenRealm? = nil
     ) {
         self.redirects = redirects
+        self.tokens = tokens
         self.images = images
         self.registry = registry
         self.uploads = uploads
@@ -30,7 +35,7 @@ public struct RegistryAPI: Sendable {
     }
 
     public var routes: Routes {
-        var routes = Routes(errors: RegistryErrors())
+        var routes = Routes(errors: RegistryErrors(tokens: tokens))
         routes.on(nil, "/v2/**", execution: .eventLoop) { request in
             var response = try await answer(to: request)
             response.headers[.distributionVersion] = "registry/2.0"
@@ -79,7 +84,8 @@ public struct RegistryAPI: Sendable {
         })
 
     /// Checks the user's rights by the table of roles and routes. To a user who may read other repositories, one that
-    /// the user may not read looks nonexistent; an anonymous client has to authenticate before it learns what exists.
+    /// the user may not read looks nonexistent; an anonymous client has to authenticate before it learns what exists, and
+    /// one whose token grants too little to fetch another.
     private func authorise(_ request: Request, _ route: RegistryRoute) throws {
         let rows = Self.rights[route.endpoint] ?? []
         let method = request.method == .head ? "GET" : request.method.rawValue
@@ -92,9 +98,9 @@ public struct RegistryAPI: Sendable {
         do {
             try request.require(access, on: route.repository?.text)
         } catch {
-            guard case .repository(.pull, _) = access, request.principal?.maySomewhere(.pull) ?? false else {
-                throw error
-            }
+            guard case .repository(.pull, _) = access, error.status == .forbidden,
+                request.principal?.holdsSomewhere(.pull) ?? false
+            else { throw error }
             throw route.missing
         }
     }

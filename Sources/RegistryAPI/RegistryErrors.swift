@@ -13,6 +13,17 @@ import Rootfs
 /// (OCI distribution specification, "Error codes").
 struct RegistryErrors: ErrorEnvelope {
     let headers: HTTPFields = [.distributionVersion: "registry/2.0"]
+    /// Where clients get tokens; nil: nowhere.
+    var tokens: TokenRealm?
+
+    /// At `/v2/` itself a token is all that is asked for: a docker without a login gives up where a password is asked
+    /// for as well, and looks at no other answer than this one. Elsewhere passwords are asked for too, for clients that
+    /// know nothing else.
+    func challenges(for request: Request) -> [String] {
+        let route = try? RegistryRoute(path: request.path)
+        guard let token = tokens?.challenge(for: request, route) else { return [Self.passwords] }
+        return route == .ping ? [token] : [token, Self.passwords]
+    }
 
     func failure(for error: any Error) -> HTTPFailure? {
         if let failure = error as? RegistryFailure { return HTTPFailure(failure, failure.status) }

@@ -58,7 +58,7 @@ struct BitsWorld: Sendable {
         uploads = BitsUploads(
             catalog: bits, operations: operations, listener: listener, now: { 1_800_000_000_000_000_000 },
             logger: Logger(label: "test"))
-        signer = URLSigner(try URLKeys(parsing: "id \(String(repeating: "s", count: 32))"))
+        signer = URLSigner(try SecretKeys(parsing: "id \(String(repeating: "s", count: 32))", for: .urls))
         routes =
             BitsAPI(
                 droplets: droplets, uploads: uploads, signer: signer,

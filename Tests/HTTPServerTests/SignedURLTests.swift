@@ -22,7 +22,7 @@ struct SignedURLTests {
 
     @Test("A signature counts on routes that take it, unless an Authorization header is sent")
     func requests() async throws {
-        let signer = URLSigner(try URLKeys(parsing: "id \(String(repeating: "s", count: 32))"))
+        let signer = URLSigner(try SecretKeys(parsing: "id \(String(repeating: "s", count: 32))", for: .urls))
         let (get, put) = (signer.sign(.get, "/bits/a"), signer.sign(.put, "/bits/a"))
         let forged = get.replacing("signature=", with: "signature=0")
         let rows: [(method: String, target: String, user: String?, status: Int)] = [
@@ -53,7 +53,7 @@ struct SignedURLTests {
 
     @Test("Without keys no signature is good")
     func off() async throws {
-        let signer = URLSigner(try URLKeys(parsing: "id \(String(repeating: "s", count: 32))"))
+        let signer = URLSigner(try SecretKeys(parsing: "id \(String(repeating: "s", count: 32))", for: .urls))
         try await TestServer.run(Self.routes) { server async throws in
             try await RawClient.with(port: server.plain) { client async throws in
                 #expect(try await client.request("GET", signer.sign(.get, "/bits/a")).status == 401)

@@ -38,12 +38,12 @@ struct RepositoryPatternTests {
         #expect(user.may(.push, on: "mine/x") && user.may(.pull, on: "mine/x") && user.may(.pull, on: "base/x"))
         #expect(!user.may(.push, on: "base/x") && !user.may(.pull, on: "other/x"))
         #expect(!user.may(.pull) && !user.may(.push))
-        #expect(user.maySomewhere(.pull) && user.maySomewhere(.push))
-        #expect(!user.maySomewhere(.stage) && !user.maySomewhere(.operator))
+        #expect(user.holdsSomewhere(.pull) && user.holdsSomewhere(.push))
+        #expect(!user.holdsSomewhere(.stage) && !user.holdsSomewhere(.operator))
         let puller = Principal(name: "p", roles: [.pull], repositories: [mine: [.push]])
         #expect(puller.may(.pull, on: "other/x") && puller.may(.push, on: "mine/x") && !puller.may(.push, on: "o/x"))
         let chief = Principal(name: "o", roles: [.operator])
-        #expect(Role.allCases.allSatisfy { chief.may($0) && chief.may($0, on: "any/x") && chief.maySomewhere($0) })
-        #expect(Role.allCases.allSatisfy { !Principal(name: "n", roles: []).maySomewhere($0) })
+        #expect(Role.allCases.allSatisfy { chief.may($0) && chief.may($0, on: "any/x") && chief.holdsSomewhere($0) })
+        #expect(Role.allCases.allSatisfy { !Principal(name: "n", roles: []).holdsSomewhere($0) })
     }
 }

@@ -12,7 +12,7 @@ struct URLSignerTests {
     private static let seconds: Int64 = 1_800_000_000
 
     private static func signer(_ lines: String = "new \(secrets[0])\nold \(secrets[1])") throws -> URLSigner {
-        URLSigner(try URLKeys(parsing: lines), now: { seconds * 1_000_000_000 + 999_999_999 })
+        URLSigner(try SecretKeys(parsing: lines, for: .urls), now: { seconds * 1_000_000_000 + 999_999_999 })
     }
 
     /// The signature as a client computes it.
@@ -125,11 +125,11 @@ struct URLSignerTests {
     func rotation() throws {
         let signer = try Self.signer("old \(Self.secrets[1])")
         let byOld = signer.sign(.get, "/packages/a")
-        signer.replace(try URLKeys(parsing: "new \(Self.secrets[0])\nold \(Self.secrets[1])"))
+        signer.replace(try SecretKeys(parsing: "new \(Self.secrets[0])\nold \(Self.secrets[1])", for: .urls))
         let byNew = signer.sign(.get, "/packages/a")
         #expect(byNew.hasSuffix("=new"))
         #expect(Self.verdict(signer, "GET", byOld) == .good && Self.verdict(signer, "GET", byNew) == .good)
-        signer.replace(try URLKeys(parsing: "new \(Self.secrets[0])"))
+        signer.replace(try SecretKeys(parsing: "new \(Self.secrets[0])", for: .urls))
         #expect(Self.verdict(signer, "GET", byNew) == .good)
         #expect(Self.verdict(signer, "GET", byOld) == .refused(reason: "the key is unknown"))
     }
@@ -144,13 +144,13 @@ struct URLSignerTests {
         ]
         for text in rows {
             do {
-                _ = try URLKeys(parsing: text)
+                _ = try SecretKeys(parsing: text, for: .urls)
                 Issue.record("taken: \(text)")
             } catch {
                 #expect(!"\(error)".contains("sss") && !"\(error)".contains("iii"))
             }
         }
-        let keys = try URLKeys(parsing: "# two\r\nnew \(long)\r\n\told   \(long)x\n")
+        let keys = try SecretKeys(parsing: "# two\r\nnew \(long)\r\n\told   \(long)x\n", for: .urls)
         #expect(keys.current.id == "new" && keys.previous?.secret == long + "x")
         var dumped = "\(keys) \(String(reflecting: keys))"
         dump(keys, to: &dumped)
@@ -160,14 +160,14 @@ struct URLSignerTests {
     @Test("A first start makes a key that only its owner can read; a later start keeps it")
     func firstStart() throws {
         let directory = try TemporaryDirectory()
-        #expect(try URLKeys.prepare(data: directory.path))
-        let path = URLKeys.path(data: directory.path)
+        #expect(try SecretKeys.prepare(data: directory.path, for: .urls))
+        let path = SecretKeys.path(data: directory.path, for: .urls)
         #expect(try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int == 0o600)
-        let made = try URLKeys(path: path)
+        let made = try SecretKeys(path: path, for: .urls)
         #expect(made.current.secret.utf8.count >= 32 && made.previous == nil)
-        #expect(try !URLKeys.prepare(data: directory.path))
-        #expect(try URLKeys(path: path).current.secret == made.current.secret)
+        #expect(try !SecretKeys.prepare(data: directory.path, for: .urls))
+        #expect(try SecretKeys(path: path, for: .urls).current.secret == made.current.secret)
         try FileManager.default.setAttributes([.posixPermissions: 0o640], ofItemAtPath: path)
-        #expect(throws: AuthenticationError.self) { try URLKeys(path: path) }
+        #expect(throws: AuthenticationError.self) { try SecretKeys(path: path, for: .urls) }
     }
 }

@@ -26,4 +26,12 @@ struct Base64Tests {
             "QUF_", "QUF-", "QUFBé", "QUFB====", String(repeating: "QUFB", count: (1 << 14) + 1),
         ])
     func refused(text: String) { #expect(Base64.decode(text) == nil) }
+
+    @Test("The form for URLs has no padding and two other digits, and nothing else is decoded")
+    func urls() {
+        for (bytes, text) in [([0xFB, 0xFF], "-_8"), ([0], "AA"), ([1, 2, 3], "AQID")] as [([UInt8], String)] {
+            #expect(Base64.encodeURL(bytes) == text && Base64.decodeURL(text) == bytes)
+        }
+        for text in ["", "+/8", "-_8=", "-_9", "A", "AA AA", "é"] { #expect(Base64.decodeURL(text) == nil) }
+    }
 }

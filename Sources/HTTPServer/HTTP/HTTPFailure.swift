@@ -25,9 +25,15 @@ public struct HTTPFailure: Error, Sendable {
 }
 
 extension HTTPFailure {
-    static let unauthorized = HTTPFailure(
-        .unauthorized, "authentication is required", code: "UNAUTHORIZED",
-        headers: [.wwwAuthenticate: #"Basic realm="cistern""#])
+    /// The envelope adds how a client may say who it is (`ErrorEnvelope.challenges`).
+    package static let unauthorized = HTTPFailure(
+        .unauthorized, "authentication is required", code: "UNAUTHORIZED")
+
+    static let badToken = HTTPFailure(
+        .unauthorized, "the token is not good, or not any more: fetch another one", code: "UNAUTHORIZED")
+
+    static let lesserToken = HTTPFailure(
+        .unauthorized, "the token does not grant this: fetch one that does", code: "UNAUTHORIZED")
 
     /// - Parameter roles: the roles of which one is enough.
     static func forbidden(_ roles: some Collection<Role>) -> HTTPFailure {
@@ -101,6 +107,10 @@ public protocol ErrorEnvelope: Sendable {
     /// Sent with every failure.
     var headers: HTTPFields { get }
 
+    /// How a client that is answered 401 may say who it is: the values of `WWW-Authenticate`, each a header field of its
+    /// own, since some clients read no more than one challenge of a field.
+    func challenges(for request: Request) -> [String]
+
     /// The failure that an error of the API's domain stands for. For nil the server answers 500 without any detail and
     /// logs the error.
     func failure(for error: any Error) -> HTTPFailure?
@@ -111,6 +121,11 @@ public protocol ErrorEnvelope: Sendable {
 
 extension ErrorEnvelope {
     public var headers: HTTPFields { [:] }
+
+    public func challenges(for request: Request) -> [String] { [Self.passwords] }
+
+    /// The challenge of Basic authentication (RFC 7617).
+    public static var passwords: String { #"Basic realm="cistern""# }
 
     public func failure(for error: any Error) -> HTTPFailure? { nil }
 

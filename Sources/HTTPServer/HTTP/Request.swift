@@ -15,6 +15,8 @@ public struct Request: Sendable {
     public let id: String
     /// The client's IP address.
     public let peer: String
+    /// The client's address as limits count it.
+    package let address: ClientAddress
     /// The host and port that the client asked for; nil if it did not say.
     public let authority: String?
     /// Whether it came over TLS.
@@ -39,7 +41,8 @@ public struct Request: Sendable {
         logger: Logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
     ) {
         self.init(
-            method: method, target: target, headers: headers, id: id, peer: "-", authority: authority,
+            method: method, target: target, headers: headers, id: id, peer: "-", address: .unknown,
+            authority: authority,
             isSecure: true, source: .bytes(body), logger: logger)
         self.parameters = Parameters(parameters)
         self.principal = principal
@@ -47,8 +50,8 @@ public struct Request: Sendable {
     }
 
     init(
-        method: HTTPRequest.Method, target: String, headers: HTTPFields, id: String, peer: String, authority: String?,
-        isSecure: Bool, source: BodySource, logger: Logger
+        method: HTTPRequest.Method, target: String, headers: HTTPFields, id: String, peer: String,
+        address: ClientAddress, authority: String?, isSecure: Bool, source: BodySource, logger: Logger
     ) {
         self.isSecure = isSecure
         self.authority = authority
@@ -63,6 +66,7 @@ public struct Request: Sendable {
         self.headers = headers
         self.id = id
         self.peer = peer
+        self.address = address
         self.source = source
         baseLogger = logger
     }
@@ -86,17 +90,51 @@ extension Request {
     /// empty.
     /// - Throws: 400 if a value's percent-encoding is malformed.
     public func queries(_ name: String) throws(HTTPFailure) -> [String] {
+        try Self.values(of: name, in: queryText)
+    }
+
+    /// All values of a parameter in a query, or in a form (`application/x-www-form-urlencoded`), as `queries`.
+    package static func values(of name: String, in text: String) throws(HTTPFailure) -> [String] {
         var values: [String] = []
-        for pair in queryText.utf8.split(separator: UInt8(ascii: "&")) {
+        for pair in text.utf8.split(separator: UInt8(ascii: "&")) {
             let parts = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
             guard let key = parts.first, PercentEncoding.decode(key, plusIsSpace: true) == name else { continue }
             guard let value = parts.count == 2 ? PercentEncoding.decode(parts[1], plusIsSpace: true) : "" else {
-                throw HTTPFailure(.badRequest, "the query parameter \(name) is not escaped as it should be")
+                throw HTTPFailure(.badRequest, "the parameter \(name) is not escaped as it should be")
             }
             values.append(value)
         }
         return values
     }
+}
+
+extension Request {
+    /// The value of Authorization; nil if there is none, or an empty name with an empty password, which is how some
+    /// clients say that they are nobody.
+    package var authorization: String? {
+        headers[.authorization].flatMap { BasicCredentials.areEmpty($0) ? nil : $0 }
+    }
+
+    /// Where this server is, as the client called it: `https://registry.example:8443`; nil if it did not say so, or
+    /// not in a form that can stand in a URL.
+    package var origin: String? {
+        guard let authority, !authority.isEmpty, authority.utf8.count <= 261,
+            authority.utf8.allSatisfy({ byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"),
+                    UInt8(ascii: ":"), UInt8(ascii: "["), UInt8(ascii: "]"):
+                    true
+                default: false
+                }
+            })
+        else { return nil }
+        return "\(isSecure ? "https" : "http")://\(authority)"
+    }
+
+    /// What came with the token that the request was sent with; nil if it was sent without a token, or the token is not
+    /// good.
+    package var scope: TokenScope? { (principal ?? anonymous)?.scope }
 }
 
 extension Request {
@@ -114,11 +152,22 @@ extension Request {
     }
 
     /// Requires a role everywhere or on a repository.
-    /// - Throws: 401 for clients without credentials that don't have it, 403 for users without it.
+    /// - Throws: 401 for clients without credentials that don't have it, and for those whose token does not grant it, 403
+    ///   for users without it.
     public func require(_ role: Role, on repository: String) throws(HTTPFailure) {
-        guard !may(role, on: repository) else { return }
-        try requireUser()
-        throw .forbidden(role, on: repository)
+        try require(role, orEverywhere: [], on: repository)
+    }
+
+    private func require(_ role: Role, orEverywhere others: Set<Role>, on repository: String) throws(HTTPFailure) {
+        let client = principal ?? anonymous
+        guard client?.holds(role, on: repository) ?? false || others.contains(where: { principal?.holds($0) ?? false })
+        else {
+            try requireUser()
+            throw .forbidden(role, on: repository)
+        }
+        guard client?.scope?.allows(role, on: repository, deletes: method == .delete) ?? true else {
+            throw .lesserToken
+        }
     }
 
     /// Requires what a row of `AccessTable` says.
@@ -132,12 +181,14 @@ extension Request {
             let user = try requireUser()
             guard roles.contains(where: { user.may($0) }) else { throw .forbidden(roles) }
         case .somewhere(let role):
-            guard try requireUser().maySomewhere(role) else { throw .forbidden([role]) }
+            let user = try requireUser()
+            guard user.holdsSomewhere(role) else { throw .forbidden([role]) }
+            guard user.scope?.listsCatalog ?? true else { throw .lesserToken }
         case .ownCluster:
             guard try requireUser().maySpeak(for: parameters["cluster"]) else { throw .foreignCluster }
         case .repository(let role, let others):
-            guard let repository, !others.contains(where: { principal?.may($0) ?? false }) else { return }
-            try require(role, on: repository)
+            guard let repository else { return }
+            try require(role, orEverywhere: others, on: repository)
         case .droplet(let role): try require(role, on: "cloudfoundry/" + parameters["guid"])
         }
     }

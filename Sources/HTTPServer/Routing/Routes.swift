@@ -13,6 +13,8 @@ public struct Routes: Sendable {
         let access: Access
         /// Whether a signed URL may stand in for a user.
         let takesSignatures: Bool
+        /// Whether a token says who the user is.
+        let takesTokens: Bool
         let execution: Execution
         let errors: any ErrorEnvelope
         let handler: Handler
@@ -21,9 +23,10 @@ public struct Routes: Sendable {
 
         init(
             _ method: HTTPRequest.Method?, _ pattern: RoutePattern, access: Access, takesSignatures: Bool,
-            execution: Execution, errors: any ErrorEnvelope, _ handler: @escaping Handler
+            takesTokens: Bool, execution: Execution, errors: any ErrorEnvelope, _ handler: @escaping Handler
         ) {
             self.takesSignatures = takesSignatures
+            self.takesTokens = takesTokens
             self.pattern = pattern
             self.method = method
             self.access = access
@@ -71,7 +74,8 @@ public struct Routes: Sendable {
             return
         }
         on(
-            method, pattern, access: row.access, takesSignatures: row.takesSignatures, execution: execution, handler)
+            method, pattern, access: row.access, takesSignatures: row.takesSignatures, takesTokens: row.takesTokens,
+            execution: execution, handler)
     }
 
     public mutating func get(_ pattern: RoutePattern, execution: Execution = .pool, _ handler: @escaping Handler) {
@@ -85,12 +89,12 @@ public struct Routes: Sendable {
     /// Adds a route for the given clients, which needs no row in the table.
     mutating func on(
         _ method: HTTPRequest.Method?, _ pattern: RoutePattern, access: Access, takesSignatures: Bool = false,
-        execution: Execution = .pool, _ handler: @escaping Handler
+        takesTokens: Bool = false, execution: Execution = .pool, _ handler: @escaping Handler
     ) {
         insert(
             Route(
-                method, pattern, access: access, takesSignatures: takesSignatures, execution: execution,
-                errors: errors, handler))
+                method, pattern, access: access, takesSignatures: takesSignatures, takesTokens: takesTokens,
+                execution: execution, errors: errors, handler))
     }
 
     /// Requires that the sender of a request may use a route itself, and that the route takes signed URLs.

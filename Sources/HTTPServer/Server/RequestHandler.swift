@@ -62,7 +62,7 @@ struct RequestHandler: Sendable {
         let received = ByteCounter()
         var request = Request(
             method: head.method, target: head.path ?? "/", headers: fields, id: id, peer: connection.peer,
-            authority: head.authority, isSecure: head.scheme == "https",
+            address: connection.address, authority: head.authority, isSecure: head.scheme == "https",
             source: source(fields, parts, connection, received), logger: logger)
         defer { request.source.release() }
         var use = Use()
@@ -161,7 +161,7 @@ struct RequestHandler: Sendable {
                 use.route = route.name
                 request.parameters = parameters
                 let isSigned = route.takesSignatures ? try takeSignature(&request, connection) : false
-                if !isSigned { try await authorise(&request, route.access, connection) }
+                if !isSigned { try await authorise(&request, route.access, takesTokens: route.takesTokens, connection) }
                 if route.access != .open { try take(&use, for: request, connection) }
                 let response = try await run(route, request)
                 try await take(&use, for: response, request, connection)
@@ -196,7 +196,7 @@ struct RequestHandler: Sendable {
     /// - Returns: false if the URL is not signed.
     /// - Throws: 403 if its signature is not good.
     private func takeSignature(_ request: inout Request, _ connection: Connection) throws -> Bool {
-        guard let signer, request.headers[.authorization] == nil else { return false }
+        guard let signer, request.authorization == nil else { return false }
         switch signer.verdict(on: request.method.rawValue, path: request.path, query: request.queryText) {
         case .unsigned: return false
         case .good:
@@ -211,11 +211,22 @@ struct RequestHandler: Sendable {
         }
     }
 
-    private func authorise(_ request: inout Request, _ access: Access, _ connection: Connection) async throws {
+    private func authorise(
+        _ request: inout Request, _ access: Access, takesTokens: Bool = false, _ connection: Connection
+    ) async throws {
         if access == .open { return }
         try limiter?.take(connection.address)
-        if let credentials = request.headers[.authorization] {
-            if let principal = authenticator.known(credentials) {
+        if let credentials = request.authorization {
+            if takesTokens, TokenSigner.isToken(credentials) {
+                switch authenticator.bearer(credentials, certified: connection.certifiedUser) {
+                case .user(let principal)?: request.principal = principal
+                case .nobody(let anonymous)?:
+                    request.anonymous = anonymous
+                    guard access.answersAnonymous else { throw HTTPFailure.unauthorized }
+                    return try request.require(access)
+                case nil: throw HTTPFailure.badToken
+                }
+            } else if let principal = authenticator.known(credentials) {
                 request.principal = principal
             } else {
                 request.principal = try await authenticator.authenticate(credentials, from: connection.address)
@@ -261,6 +272,7 @@ struct RequestHandler: Sendable {
         let body = errors.body(of: failure, requestID: request.id)
         var headers = failure.headers
         for field in errors.headers { headers.append(field) }
+        if failure.status == .unauthorized { headers[values: .wwwAuthenticate] = errors.challenges(for: request) }
         return .bytes(body.bytes, contentType: body.contentType, status: failure.status, headers: headers)
     }
 }

@@ -19,12 +19,23 @@ public protocol Authenticating: Sendable {
 
     /// What clients without credentials may do; nil if that is nothing.
     var anonymous: Principal? { get }
+
+    /// Issues a token that grants what is asked for and is allowed now; nil if there are no tokens here.
+    func token(for subject: TokenSubject, asking scope: TokenScope) -> IssuedToken?
+
+    /// Who sends a token; nil if it is not good.
+    /// - Parameter user: the user that the connection's certificate names; nil if there is none.
+    func bearer(_ authorization: String, certified user: String?) -> TokenBearer?
 }
 
 extension Authenticating {
     public func certified(_ user: String) -> Principal { Principal(name: user, roles: []) }
 
     public var anonymous: Principal? { nil }
+
+    public func token(for subject: TokenSubject, asking scope: TokenScope) -> IssuedToken? { nil }
+
+    public func bearer(_ authorization: String, certified user: String?) -> TokenBearer? { nil }
 }
 
 /// Basic authentication against a password file.
@@ -43,6 +54,8 @@ public final class Authenticator: Authenticating {
         public var cached = 4096
         /// For how long credentials are remembered.
         public var lifetime: Duration = .seconds(600)
+        /// How many tokens are remembered.
+        public var tokens = 4096
         /// How many passwords may be in checking or wait for it; more are turned away.
         public var waiting = 64
         /// How many of those passwords may come from one address.
@@ -64,27 +77,37 @@ public final class Authenticator: Authenticating {
         /// Counts replacements of users and policy. The result of a check that began before one is not remembered.
         var generation = 0
         var cache: CredentialCache
+        var tokens: TokenCache
         var failures: AddressLimiter
         var checking: [CredentialCache.Key: [@Sendable (Result<Principal?, any Error>) -> Void]] = [:]
     }
 
     private let secret = SymmetricKey(size: .bits256)
+    private let tokens: TokenSigner?
     private let pool: PasswordPool
     private let state: Mutex<State>
     private let now: @Sendable () -> NIODeadline
 
-    public convenience init(users: Htpasswd, policy: Policy, limits: Limits = Limits()) {
-        self.init(users: users, policy: policy, limits: limits, now: { .now() })
+    /// - Parameter tokens: signs tokens; nil: there are none, and none is good.
+    public convenience init(
+        users: Htpasswd, policy: Policy, tokens: TokenSigner? = nil, limits: Limits = Limits()
+    ) {
+        self.init(users: users, policy: policy, tokens: tokens, limits: limits, now: { .now() })
     }
 
-    init(users: Htpasswd, policy: Policy, limits: Limits, now: @escaping @Sendable () -> NIODeadline) {
+    init(
+        users: Htpasswd, policy: Policy, tokens: TokenSigner? = nil, limits: Limits,
+        now: @escaping @Sendable () -> NIODeadline
+    ) {
         self.now = now
+        self.tokens = tokens
         pool = PasswordPool(
             threads: limits.threads, maximum: limits.waiting, maximumOfAddress: limits.waitingOfAddress)
         state = Mutex(
             State(
                 users: users, principals: Principals(policy),
                 cache: CredentialCache(maximum: limits.cached, lifetime: TimeAmount(limits.lifetime)),
+                tokens: TokenCache(maximum: limits.tokens),
                 failures: AddressLimiter(
                     burst: limits.failures, interval: TimeAmount(limits.failureInterval), maximum: limits.addresses)))
     }
@@ -99,6 +122,16 @@ public final class Authenticator: Authenticating {
             }
             state.users = users
             state.principals = principals
+            state.tokens.removeAll()
+            state.generation += 1
+        }
+    }
+
+    /// Replaces the keys that sign tokens, for all requests from now on.
+    public func replace(tokenKeys keys: SecretKeys) {
+        tokens?.replace(keys)
+        state.withLock { state in
+            state.tokens.removeAll()
             state.generation += 1
         }
     }
@@ -217,6 +250,58 @@ public final class Authenticator: Authenticating {
             let principal = state.principals[credentials.user]
             if state.generation == generation { state.cache.add(principal, for: attempt.key, now: now) }
             return principal
+        }
+    }
+}
+
+// Tokens.
+extension Authenticator {
+    public func token(for subject: TokenSubject, asking scope: TokenScope) -> IssuedToken? {
+        guard let tokens else { return nil }
+        let (client, hash) = state.withLock { state -> (Principal?, BcryptHash?) in
+            switch subject {
+            case .nobody: (state.principals.anonymous, nil)
+            case .user(let name): (state.principals[name], state.users.hash(of: name))
+            case .certificate(let name): (state.principals[name], nil)
+            }
+        }
+        let granted = scope.granted(to: client)
+        return IssuedToken(text: tokens.sign(subject, granted, password: hash), scope: granted)
+    }
+
+    public func bearer(_ authorization: String, certified user: String?) -> TokenBearer? {
+        guard let tokens, authorization.utf8.count <= TokenSigner.maximumLength + 7 else { return nil }
+        let key = CredentialCache.Key(authorization, secret: secret)
+        let (known, generation) = state.withLock { ($0.tokens[key], $0.generation) }
+        let entry: TokenCache.Entry
+        if let known {
+            guard tokens.seconds < known.expires else { return nil }
+            entry = known
+        } else {
+            guard let claims = tokens.claims(of: authorization), let bearer = bearer(of: claims) else { return nil }
+            entry = TokenCache.Entry(bearer: bearer, subject: claims.subject, expires: claims.expires)
+            state.withLock { state in
+                // What was found out before a replacement is not remembered beyond it.
+                if state.generation == generation { state.tokens.add(entry, for: key) }
+            }
+        }
+        if case .certificate(let name) = entry.subject {
+            guard let user, UserName(user) == UserName(name) else { return nil }
+        }
+        return entry.bearer
+    }
+
+    /// - Returns: nil if the token's user is gone, or has another password now.
+    private func bearer(of claims: TokenSigner.Claims) -> TokenBearer? {
+        let (users, principals) = state.withLock { ($0.users, $0.principals) }
+        switch claims.subject {
+        case .nobody:
+            let anonymous = principals.anonymous ?? Principal(name: "anonymous", roles: [])
+            return .nobody(anonymous.with(claims.scope))
+        case .user(let name):
+            guard let hash = users.hash(of: name), claims.isFor(hash) else { return nil }
+            return .user(principals[name].with(claims.scope))
+        case .certificate(let name): return .user(principals[name].with(claims.scope))
         }
     }
 }

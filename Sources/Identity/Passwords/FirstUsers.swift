@@ -49,12 +49,23 @@ public enum FirstUsers {
 }
 
 /// A user's name and password as HTTP Basic authentication carries them (RFC 7617).
-struct BasicCredentials: Sendable {
+package struct BasicCredentials: Sendable {
     /// The longest header that is read, in bytes.
     static let maximumHeader = 1024
 
     let user: String
     let password: String
+
+    /// Whether a header has neither a user's name nor a password: what some clients send for nobody.
+    package static func areEmpty(_ header: String) -> Bool {
+        header.utf8.count == 10 && header.utf8.prefix(6).elementsEqual("basic ".utf8) { $0 | 0x20 == $1 }
+            && header.utf8.dropFirst(6).elementsEqual("Og==".utf8)
+    }
+
+    /// The header for a user's name and password.
+    package static func header(_ user: String, _ password: String) -> String {
+        "Basic " + Base64.encode(Array("\(user):\(password)".utf8))
+    }
 
     /// - Parameter header: the value of Authorization.
     /// - Returns: nil for other schemes and malformed values.

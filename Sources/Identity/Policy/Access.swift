@@ -59,12 +59,18 @@ public struct AccessTable: Sendable {
         public let access: Access
         /// Whether a signed URL may stand in for a user (`URLSigner`).
         public let takesSignatures: Bool
+        /// Whether a token says who the user is (`TokenSigner`).
+        public let takesTokens: Bool
 
-        package init(_ method: String, _ pattern: String, _ access: Access, takesSignatures: Bool = false) {
+        package init(
+            _ method: String, _ pattern: String, _ access: Access, takesSignatures: Bool = false,
+            takesTokens: Bool = false
+        ) {
             self.method = method
             self.pattern = pattern
             self.access = access
             self.takesSignatures = takesSignatures
+            self.takesTokens = takesTokens
         }
 
         /// A row whose requests may also be signed.
@@ -99,11 +105,14 @@ public struct AccessTable: Sendable {
     private static let platform = [
         Row("GET", "/healthz", .open),
         Row("GET", "/readyz", .open),
+        // Tokens for the routes below /v2/, which grant what their holder may do without one.
+        Row("GET", "/token", .anonymous),
+        Row("POST", "/token", .anonymous),
     ]
 
     private static let registry = [
         // This route dispatches to the following ones.
-        Row("*", "/v2/**", .anonymous),
+        Row("*", "/v2/**", .anonymous, takesTokens: true),
         Row("GET", "/v2/", .authenticated),
         Row("GET", "/v2/_catalog", .somewhere(.pull)),
         Row("GET", "/v2/:name/manifests/:reference", .repository(.pull, orRoles: [.cluster])),

@@ -6,20 +6,22 @@ public struct Principal: Hashable, Sendable {
     }
 
     public private(set) var name: String
-    /// The roles that the user has everywhere.
-    public let roles: Set<Role>
+    private let everywhereRoles: Set<Role>
     /// The cluster that a user of the role `cluster` is bound to.
     public let cluster: String?
     private let everywhere: RoleSet
     private let somewhere: RoleSet
     private let grants: [Grant]
+    /// What the token grants that the user came with; nil for users who came with a password or a certificate, who may
+    /// do all that the policy gives them.
+    package private(set) var scope: TokenScope?
 
     public init(
         name: String, roles: Set<Role>, repositories: [RepositoryPattern: Set<Role>] = [:], cluster: String? = nil
     ) {
         self.name = name
         self.cluster = cluster
-        self.roles = roles
+        everywhereRoles = roles
         let everywhere = RoleSet(including: roles)
         // Roles that are held everywhere need not be looked for by repository.
         let grants = repositories.map { Grant(pattern: $0, allowed: RoleSet(including: $1).subtracting(everywhere)) }
@@ -36,25 +38,44 @@ public struct Principal: Hashable, Sendable {
         return other
     }
 
+    /// The same user with a token: no role is held everywhere, and those on repositories only as far as the token says.
+    func with(_ scope: TokenScope) -> Principal {
+        var other = self
+        other.scope = scope
+        return other
+    }
+
+    /// The roles that the user has everywhere.
+    public var roles: Set<Role> { scope == nil ? everywhereRoles : [] }
+
     /// Whether the user has a role everywhere.
-    public func may(_ role: Role) -> Bool { everywhere.contains(role.bit) }
+    public func may(_ role: Role) -> Bool { scope == nil && holds(role) }
 
     /// Whether the user has a role everywhere or on this repository.
     public func may(_ role: Role, on repository: String) -> Bool {
+        holds(role, on: repository) && scope?.allows(role, on: repository) ?? true
+    }
+
+    /// Whether the policy gives the user a role everywhere, whatever a token says.
+    package func holds(_ role: Role) -> Bool { everywhere.contains(role.bit) }
+
+    /// Whether the policy gives the user a role everywhere or on this repository, whatever a token says.
+    package func holds(_ role: Role, on repository: String) -> Bool {
         let bit = role.bit
         if everywhere.contains(bit) { return true }
         guard somewhere.contains(bit) else { return false }
         return grants.contains { $0.allowed.contains(bit) && $0.pattern.matches(repository) }
     }
 
+    /// Whether the policy gives the user a role everywhere, or on the repositories of some pattern, whatever a token
+    /// says.
+    package func holdsSomewhere(_ role: Role) -> Bool { somewhere.contains(role.bit) }
+
     /// Whether the user may report and ask what runs in a cluster. Names are compared by their bytes: one that only
     /// looks alike is another cluster.
     package func maySpeak(for cluster: String) -> Bool {
         may(.operator) || may(.cluster) && self.cluster?.utf8.elementsEqual(cluster.utf8) ?? false
     }
-
-    /// Whether the user has a role everywhere, or on the repositories of some pattern.
-    public func maySomewhere(_ role: Role) -> Bool { somewhere.contains(role.bit) }
 }
 
 /// A policy's users as requests see them, made once.

@@ -41,19 +41,19 @@ public final class URLSigner: Sendable {
     /// Who sends a request that has a good signature.
     package static let principal = Principal(name: "signed-url", roles: [])
 
-    private let keys: Mutex<URLKeys>
+    private let keys: Mutex<SecretKeys>
     private let now: @Sendable () -> Int64
 
-    public convenience init(_ keys: URLKeys) { self.init(keys, now: { SystemClock.now() }) }
+    public convenience init(_ keys: SecretKeys) { self.init(keys, now: { SystemClock.now() }) }
 
     /// - Parameter now: nanoseconds since 1970.
-    package init(_ keys: URLKeys, now: @escaping @Sendable () -> Int64) {
+    package init(_ keys: SecretKeys, now: @escaping @Sendable () -> Int64) {
         self.keys = Mutex(keys)
         self.now = now
     }
 
     /// Replaces the keys, for all requests from now on.
-    public func replace(_ keys: URLKeys) { self.keys.withLock { $0 = keys } }
+    public func replace(_ keys: SecretKeys) { self.keys.withLock { $0 = keys } }
 
     /// Signs a path and its query for the next hour.
     /// - Parameter target: as it will stand in the request line, escaped: `/droplets/a?stack=tiny`. Signature parameters
@@ -103,9 +103,10 @@ public final class URLSigner: Sendable {
         return .good
     }
 
-    private static func key(_ key: URLKeys.Key) -> SymmetricKey { SymmetricKey(data: Array(key.secret.utf8)) }
+    private static func key(_ key: SecretKeys.Key) -> SymmetricKey { SymmetricKey(data: Array(key.secret.utf8)) }
 
-    private static func text(_ method: Method, _ target: String, _ key: URLKeys.Key, _ expires: Substring) -> [UInt8] {
+    private static func text(_ method: Method, _ target: String, _ key: SecretKeys.Key, _ expires: Substring) -> [UInt8]
+    {
         Array("\(method.rawValue) \(target) \(key.secret) \(expires)".utf8)
     }
 

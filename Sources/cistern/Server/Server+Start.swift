@@ -11,15 +11,21 @@ extension Server {
     func makeAuthenticator() throws -> Authenticator {
         let paths = FirstUsers.Paths(data: directory.path)
         for path in try FirstUsers.prepare(paths) { writeToStandardError("made a password: \(path)\n") }
-        return Authenticator(users: try Htpasswd(path: paths.users), policy: try Policy(path: paths.policy))
+        return Authenticator(
+            users: try Htpasswd(path: paths.users), policy: try Policy(path: paths.policy),
+            tokens: settings.givesTokens ? TokenSigner(try makeKeys(for: .tokens)) : nil)
     }
 
-    /// Makes what signs URLs, by the keys of the data directory. A first start makes a key.
-    func makeSigner() throws -> URLSigner {
-        let path = URLKeys.path(data: directory.path)
-        if try URLKeys.prepare(data: directory.path) { writeToStandardError("made a key that signs URLs: \(path)\n") }
-        return URLSigner(try URLKeys(path: path))
+    /// Reads the keys of the data directory. A first start makes one.
+    private func makeKeys(for use: SecretKeys.Use) throws -> SecretKeys {
+        let path = SecretKeys.path(data: directory.path, for: use)
+        if try SecretKeys.prepare(data: directory.path, for: use) {
+            writeToStandardError("made one of \(use): \(path)\n")
+        }
+        return try SecretKeys(path: path, for: use)
     }
+
+    func makeSigner() throws -> URLSigner { URLSigner(try makeKeys(for: .urls)) }
 
     /// The TLS of the given certificate, or of one by the data directory's own authority; nil if nothing is served
     /// with TLS.
@@ -40,7 +46,7 @@ extension Server {
                 offersHTTP2: settings.offersHTTP2))
     }
 
-    /// Makes the service that reloads users, policy, the keys of URLs, certificate and key when their files change, and
+    /// Makes the service that reloads users, policy, the keys that sign, certificate and key when their files change, and
     /// renews the server's own certificate in time.
     func makeReloader(
         _ authenticator: Authenticator, _ signer: URLSigner, _ quotas: QuotaLedger, _ tls: ServerTLS?, _ logger: Logger
@@ -51,10 +57,16 @@ extension Server {
         if tls != nil, settings.tlsFiles == nil {
             renew = { _ = try CertificateAuthority(directory: place).prepare(names: names) }
         }
+        var others: [CredentialReloader.Group] = [
+            .urlKeys(SecretKeys.path(data: directory.path, for: .urls), signer)
+        ]
+        if settings.givesTokens {
+            others.append(.tokenKeys(SecretKeys.path(data: directory.path, for: .tokens), authenticator))
+        }
         return CredentialReloader(
             users: paths.users, policy: paths.policy, authenticator: authenticator,
             onPolicy: { quotas.replace($0.quotas.map(Quota.init)) },
-            others: [.urlKeys(URLKeys.path(data: directory.path), signer)] + (tls?.reloaded ?? []),
+            others: others + (tls?.reloaded ?? []),
             renew: renew, logger: logger)
     }
 

@@ -115,8 +115,10 @@ struct Server {
         var routes = Routes.health([storeCheck(files), .memory(memory), .descriptors])
         routes.add(
             RegistryAPI(
-                images: images, registry: registry, uploads: uploads, blobs: blobs, redirects: settings.redirects
+                images: images, registry: registry, uploads: uploads, blobs: blobs, redirects: settings.redirects,
+                tokens: settings.givesTokens ? TokenRealm(publicURL: settings.publicURL) : nil
             ).routes)
+        if settings.givesTokens { routes.add(TokenAPI(authenticator: authenticator).routes) }
         let stagingRoutes = StagingAPI(tasks: staging).routes
         routes.add(
             BitsAPI(

@@ -24,6 +24,7 @@ struct ServerSettings: Sendable {
     /// The file with the authorities whose client certificates name users; nil: clients are not asked for one.
     let clientAuthority: String?
     let offersHTTP2: Bool
+    let givesTokens: Bool
     let layout: DropletLayout
     let defaultStack: StackName
     let defaultArchitecture: Architecture
@@ -79,6 +80,7 @@ struct ServerSettings: Sendable {
         let authority = source.text(.clientAuthority)
         clientAuthority = authority.isEmpty ? nil : authority
         offersHTTP2 = try source.value(.http2, Bool.init(_:))
+        givesTokens = try source.value(.tokens) { ["on": true, "off": false][$0] }
         layout = DropletLayout(
             mode: try source.value(.layersMode, LayerMode.init(rawValue:)),
             compression: try source.value(.layersCompression, CompressionFormat.init(name:)),
@@ -191,8 +193,11 @@ extension ServerSettings {
         BitsAPI.Settings(
             maximumDroplet: maximumUpload, limits: limits(memory, [.archives]), layout: layout,
             defaultStack: defaultStack, defaultArchitecture: defaultArchitecture,
-            publicURL: publicAddress.map { "\(listen.isEmpty ? "http" : "https")://\($0)" })
+            publicURL: publicURL)
     }
+
+    /// How clients call the server, if the settings say it.
+    var publicURL: String? { publicAddress.map { "\(listen.isEmpty ? "http" : "https")://\($0)" } }
 
     /// - Parameter memory: what requests may hold; archives have a share of it.
     func bitsLimits(_ memory: Budget) -> BitsLimits {

@@ -33,6 +33,11 @@ struct Setting: Hashable, Sendable {
         help: "a PEM file with authorities whose client certificates name users")
     static let http2 = Setting(
         key: "tls.http2", fallback: "true", help: "whether clients may choose HTTP/2 over HTTP/1.1")
+    static let tokens = Setting(
+        key: "auth.token", fallback: "on",
+        help:
+            "on: clients get short-lived tokens for /v2/, without which docker pulls nothing unless it has logged in; off"
+    )
     static let layersMode = Setting(
         key: "layers.mode", fallback: "single", help: "single: a droplet is one layer; split: one for each dependency")
     static let layersCompression = Setting(
@@ -151,7 +156,8 @@ struct Setting: Hashable, Sendable {
 
     /// All settings, in the order in which they are shown.
     static let all = [
-        listen, plainListen, publicAddress, certificate, privateKey, clientAuthority, http2, redirects, layersMode,
+        listen, plainListen, publicAddress, certificate, privateKey, clientAuthority, http2, tokens, redirects,
+        layersMode,
         layersCompression,
         layersLevel, defaultStack, defaultArchitecture, maximumDroplet, maximumUnpacked, maximumEntries, conversions,
         connectionsOfAddress, requestsOfAddress, memoryBytes, storeBytes, countInterval, collectionInterval,
@@ -240,7 +246,7 @@ struct SettingsSource {
         case let number as Int: values[prefix] = String(number)
         case let flag as Bool:
             // YAML takes `off` for false, but some settings have it as a word.
-            let isOnOff = Setting.all.contains { $0.key == prefix && $0.fallback == "off" }
+            let isOnOff = Setting.all.contains { $0.key == prefix && ["on", "off"].contains($0.fallback) }
             values[prefix] = isOnOff ? (flag ? "on" : "off") : String(flag)
         case is NSNull: values[prefix] = ""
         default: throw CommandError("\(path): '\(prefix)' has a value that is neither text nor a number")

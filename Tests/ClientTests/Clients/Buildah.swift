@@ -24,18 +24,16 @@ struct Buildah {
     func push(_ image: String, format: String) async throws -> String {
         try await buildah(
             [
-                "push", "--quiet", "--format", format, "--cert-dir", certificates, "--creds", registry.credentials,
-                "--digestfile", directory + "/digest", image,
-            ])
+                "push", "--quiet", "--format", format, "--cert-dir", certificates,
+                "--digestfile", directory + "/digest",
+            ] + registry.credentials("--creds") + [image])
         return try await runSuccessfully("cat", [directory + "/digest"]).output
     }
 
     func pull(_ image: String) async throws {
         try await buildah(
-            [
-                "pull", "--quiet", "--policy", "always", "--cert-dir", certificates, "--creds", registry.credentials,
-                image,
-            ])
+            ["pull", "--quiet", "--policy", "always", "--cert-dir", certificates] + registry.credentials("--creds")
+                + [image])
     }
 
     /// The config's digest.

@@ -48,15 +48,13 @@ struct Containerd: ContainerClient {
 
     func pull(_ image: String) async throws {
         try await ctr(
-            [
-                "images", "pull", "--hosts-dir", directory + "/hosts", "--user", registry.credentials,
-                "--snapshotter", "overlayfs", image,
-            ])
+            ["images", "pull", "--hosts-dir", directory + "/hosts", "--snapshotter", "overlayfs"]
+                + registry.credentials("--user") + [image])
     }
 
     func push(_ image: String) async throws {
         try await ctr(
-            ["images", "push", "--hosts-dir", directory + "/hosts", "--user", registry.credentials, image])
+            ["images", "push", "--hosts-dir", directory + "/hosts"] + registry.credentials("--user") + [image])
     }
 
     func tag(_ image: String, as name: String) async throws { try await ctr(["images", "tag", image, name]) }

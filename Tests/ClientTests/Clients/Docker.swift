@@ -27,8 +27,10 @@ struct Docker: ContainerClient {
                 guard daemon.isRunning else { throw CommandError.notStarted("dockerd: see its log", 0) }
                 return try await run("docker", ["--host", socket, "info"]).status == 0
             }
-            try await docker(
-                ["login", "--username", registry.user, "--password-stdin", registry.address], input: registry.password)
+            if let login = registry.login {
+                try await docker(
+                    ["login", "--username", login.user, "--password-stdin", registry.address], input: login.password)
+            }
         } catch {
             print((try? String(contentsOfFile: directory + "/log", encoding: .utf8)) ?? "")
             try await daemon.stop()

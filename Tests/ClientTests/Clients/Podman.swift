@@ -14,14 +14,13 @@ struct Podman: ContainerClient {
     }
 
     func pull(_ image: String) async throws {
-        try await podman(["pull", "--quiet", "--cert-dir", certificates, "--creds", registry.credentials, image])
+        try await podman(["pull", "--quiet", "--cert-dir", certificates] + registry.credentials("--creds") + [image])
     }
 
     func pull(_ image: String, architecture: String) async throws {
-        try await podman([
-            "pull", "--quiet", "--arch", architecture, "--cert-dir", certificates, "--creds", registry.credentials,
-            image,
-        ])
+        try await podman(
+            ["pull", "--quiet", "--arch", architecture, "--cert-dir", certificates] + registry.credentials("--creds")
+                + [image])
     }
 
     func architecture(of image: String) async throws -> String {
@@ -29,7 +28,7 @@ struct Podman: ContainerClient {
     }
 
     func push(_ image: String) async throws {
-        try await podman(["push", "--quiet", "--cert-dir", certificates, "--creds", registry.credentials, image])
+        try await podman(["push", "--quiet", "--cert-dir", certificates] + registry.credentials("--creds") + [image])
     }
 
     func tag(_ image: String, as name: String) async throws { try await podman(["tag", image, name]) }

@@ -6,10 +6,11 @@ struct RegistryAccess: Sendable {
     let address: String
     /// A PEM file.
     let certificateAuthority: String
-    let user: String
-    let password: String
+    /// Name and password; nil: nobody in particular.
+    let login: (user: String, password: String)?
 
-    var credentials: String { "\(user):\(password)" }
+    /// A client's option for the credentials; nothing for nobody.
+    func credentials(_ option: String) -> [String] { login.map { [option, "\($0.user):\($0.password)"] } ?? [] }
 
     /// A directory as c/image wants it: the authority as `ca.crt`.
     func certificateDirectory(in directory: String) async throws -> String {
@@ -20,9 +21,9 @@ struct RegistryAccess: Sendable {
 }
 
 extension RunningServer {
-    func access(as user: User = .pull) throws -> RegistryAccess {
+    func access(as user: User? = .pull) throws -> RegistryAccess {
         RegistryAccess(
-            address: address, certificateAuthority: certificateAuthority, user: user.rawValue,
-            password: try password(of: user))
+            address: address, certificateAuthority: certificateAuthority,
+            login: try user.map { ($0.rawValue, try password(of: $0)) })
     }
 }

@@ -29,31 +29,31 @@ struct Skopeo {
 
     func inspect(_ image: String) async throws -> Inspection {
         let result = try await skopeo(
-            ["inspect", "--no-tags", "--cert-dir", certificates, "--creds", registry.credentials, "docker://" + image])
+            ["inspect", "--no-tags", "--cert-dir", certificates] + registry.credentials("--creds") + [
+                "docker://" + image
+            ])
         return try JSONDecoder().decode(Inspection.self, from: Data(result.stdout))
     }
 
     func tags(_ repository: String) async throws -> [String] {
         struct Tags: Decodable { let Tags: [String] }
         let result = try await skopeo(
-            ["list-tags", "--cert-dir", certificates, "--creds", registry.credentials, "docker://" + repository])
+            ["list-tags", "--cert-dir", certificates] + registry.credentials("--creds") + ["docker://" + repository])
         return try JSONDecoder().decode(Tags.self, from: Data(result.stdout)).Tags
     }
 
     /// Copies an image into an OCI layout, which checks every digest and diffID on the way.
     func copy(_ image: String, toLayout layout: String, tag: String = "image") async throws {
         try await skopeo(
-            [
-                "copy", "--quiet", "--src-cert-dir", certificates, "--src-creds", registry.credentials,
-                "docker://" + image, "oci:\(layout):\(tag)",
-            ])
+            ["copy", "--quiet", "--src-cert-dir", certificates] + registry.credentials("--src-creds")
+                + ["docker://" + image, "oci:\(layout):\(tag)"])
     }
 
     /// Pushes an image from anywhere, such as `oci:DIR:TAG`, `docker-archive:FILE` or `dir:DIR`.
     /// - Parameter options: of `skopeo copy`.
     func push(_ source: String, to image: String, _ options: [String] = []) async throws {
         try await skopeo(
-            ["copy", "--quiet", "--dest-cert-dir", certificates, "--dest-creds", registry.credentials] + options + [
+            ["copy", "--quiet", "--dest-cert-dir", certificates] + registry.credentials("--dest-creds") + options + [
                 source, "docker://" + image,
             ])
     }
@@ -61,7 +61,7 @@ struct Skopeo {
     /// Copies an image to anywhere.
     func pull(_ image: String, to target: String, _ options: [String] = []) async throws {
         try await skopeo(
-            ["copy", "--quiet", "--src-cert-dir", certificates, "--src-creds", registry.credentials] + options + [
+            ["copy", "--quiet", "--src-cert-dir", certificates] + registry.credentials("--src-creds") + options + [
                 "docker://" + image, target,
             ])
     }
@@ -69,7 +69,7 @@ struct Skopeo {
     /// Deletes the manifest that an image's name stands for.
     func delete(_ image: String) async throws {
         try await skopeo(
-            ["delete", "--cert-dir", certificates, "--creds", registry.credentials, "docker://" + image])
+            ["delete", "--cert-dir", certificates] + registry.credentials("--creds") + ["docker://" + image])
     }
 
     /// Tries to read an image's manifest with other credentials; nil: none.

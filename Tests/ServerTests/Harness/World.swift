@@ -83,7 +83,7 @@ struct World: Sendable {
     /// All that the server wrote, its earlier runs included.
     var log: String { (try? String(contentsOfFile: server.log, encoding: .utf8)) ?? "" }
 
-    /// Passwords, what is sent of them, their hashes, private keys, and keys that sign URLs.
+    /// Passwords, what is sent of them, their hashes, private keys, and keys that sign URLs and tokens.
     func expectNoSecrets() throws {
         let log = log
         #expect(!log.isEmpty, "something is logged")
@@ -96,9 +96,11 @@ struct World: Sendable {
         }
         let users = try String(contentsOfFile: directory + "/users.htpasswd", encoding: .utf8)
         secrets += users.split(separator: "\n").compactMap { $0.split(separator: ":").last.map(String.init) }
-        let keys = try String(contentsOfFile: directory + "/secrets/url-signing.keys", encoding: .utf8)
-        secrets += keys.split(separator: "\n").filter { !$0.hasPrefix("#") }.flatMap { $0.split(separator: " ") }.map(
-            String.init)
+        for use in ["url", "token"] {
+            let keys = try? String(contentsOfFile: directory + "/secrets/\(use)-signing.keys", encoding: .utf8)
+            secrets += (keys ?? "").split(separator: "\n").filter { !$0.hasPrefix("#") }
+                .flatMap { $0.split(separator: " ") }.map(String.init)
+        }
         return secrets + ["PRIVATE KEY", "$2b$", "$2y$"]
     }
 

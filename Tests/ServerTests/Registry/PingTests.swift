@@ -13,8 +13,8 @@ extension ServerTests {
                 let answer = try await SharedServer.world().client.send(method, path, as: nil)
                 #expect(answer.status == 401)
                 #expect(
-                    answer["WWW-Authenticate"]?.hasPrefix(#"Basic realm=""#) == true, "docker sends no credentials else"
-                )
+                    answer["WWW-Authenticate"]?.hasPrefix(#"Bearer realm=""#) == true,
+                    "clients send no credentials else, and take what is named first")
                 #expect(answer["Docker-Distribution-Api-Version"] == "registry/2.0")
                 #expect(answer["Content-Type"] == "application/json")
                 if method == "GET" { #expect(answer.registryCode == "UNAUTHORIZED") }
@@ -49,7 +49,7 @@ extension ServerTests {
         func secure() async throws {
             let server = try SharedServer.world().server
             let anonymous = try await server.request("GET", "/v2/", as: nil)
-            #expect(anonymous.status == 401 && anonymous.header("WWW-Authenticate")?.hasPrefix("Basic ") == true)
+            #expect(anonymous.status == 401 && anonymous.header("WWW-Authenticate")?.hasPrefix("Bearer ") == true)
             #expect(try await server.request("GET", "/v2/", as: .pull).status == 200)
         }
 
