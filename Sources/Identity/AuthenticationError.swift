@@ -14,7 +14,7 @@ public enum AuthenticationError: Error, Hashable, Sendable, CustomStringConverti
     /// A password that bcrypt can't hash.
     case password(reason: String)
     case file(path: String, reason: String)
-    /// More passwords wait to be checked than the server takes, or takes from one address.
+    /// More passwords wait to be checked than the server takes, or takes from one address, or one waited for too long.
     case overloaded
     /// Too many wrong passwords came from one address. The time to wait is in seconds.
     case tooManyFailures(retryAfter: Int)

@@ -83,12 +83,25 @@ struct AuthenticatorTests {
         #expect(keys.map { cache.principal(for: $0, now: start + .seconds(20))?.name } == ["new", nil, nil, nil, nil])
     }
 
-    @Test("A wrong password is the same work whether or not there is such a user", arguments: [4...4, 4...10, 10...12])
-    func sameWork(costs: ClosedRange<Int>) {
-        for own in Array(costs).map(Optional.some) + [nil] {
-            let all = (own.map { [$0] } ?? []) + Authenticator.idleCosts(own: own, highest: costs.upperBound)
-            #expect(all.reduce(0) { $0 + 1 << $1 } == 1 << costs.upperBound)
+    @Test(
+        "A wrong password is as much work as the usual one, or as its user's own if that is more",
+        arguments: [4, 10, 12])
+    func sameWork(usual: Int) {
+        for own in (4...14).map(Optional.some) + [nil] {
+            let all = (own.map { [$0] } ?? []) + Authenticator.idleCosts(own: own, usual: usual)
+            #expect(all.reduce(0) { $0 + 1 << $1 } == 1 << max(own ?? 0, usual))
         }
+    }
+
+    @Test(
+        "The usual cost is what most have, whatever a few have",
+        arguments: [([], 10), ([4], 4), ([4, 4, 9], 4), ([9, 4, 9], 9), ([5, 4], 4), ([4, 5, 5, 6, 6], 5)])
+    func usualCost(costs: [Int], usual: Int) throws {
+        var users = Htpasswd()
+        for (number, cost) in costs.enumerated() {
+            try users.set("user\(number)", try BcryptHash(password: "x", cost: cost))
+        }
+        #expect(users.usualCost == usual)
     }
 
     @Test("Equal credentials that come at once are checked once")

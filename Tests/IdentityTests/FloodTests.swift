@@ -111,6 +111,69 @@ struct FloodTests {
         for number in 0..<4 { #expect(add("a\(number)", addresses[0]) == "taken") }
     }
 
+    @Test("Passwords that cost more give way, and none waits for longer than it may")
+    func expensive() throws {
+        var queue = PasswordQueue<String>(maximum: 100, maximumOfAddress: 8)
+        for number in 0..<60 {
+            _ = queue.add(
+                "dear \(number)", from: try numbered(number), wasGood: false, extraCost: 4,
+                until: Self.start + .seconds(10))
+        }
+        _ = queue.add(
+            "cheap", from: try numbered(60), wasGood: false, until: Self.start + .seconds(10))
+        let late = try numbered(61)
+        _ = queue.add("late", from: late, wasGood: false, until: Self.start + .seconds(11))
+        #expect(queue.next()?.work == "cheap")
+        #expect(queue.removeLate(Self.start + .seconds(9)).isEmpty)
+        #expect(queue.removeLate(Self.start + .seconds(10)).count == 60)
+        #expect(queue.next()?.work == "late" && queue.next() == nil)
+    }
+
+    @Test("Sixty addresses that guess at the dearest hash keep nobody else waiting, and whoever waits too long is told")
+    func dearest() async throws {
+        var users = Htpasswd()
+        for name in ["alice", "bob"] { try users.set(name, try BcryptHash(password: "wonderland", cost: 4)) }
+        try users.set("chief", try BcryptHash(password: "wonderland", cost: 9))
+        var limits = Authenticator.Limits()
+        limits.failures = 1_000_000
+        limits.threads = 2
+        let clock = Clock()
+        let authenticator = Authenticator(users: users, policy: Policy(), limits: limits, now: { clock.now })
+        let (stop, checked, refused) = (Count(), Count(), Count())
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            defer { stop.add(1) }
+            for worker in 0..<60 {
+                let address = try numbered(worker)
+                group.addTask {
+                    var round = 0
+                    while stop.value == 0 {
+                        round += 1
+                        do {
+                            let header = basic("chief", "guess \(worker) \(round)")
+                            _ = try await authenticator.authenticate(header, from: address)
+                            checked.add(1)
+                        } catch AuthenticationError.overloaded {
+                            refused.add(1)
+                        }
+                    }
+                }
+            }
+            #expect(try await eventually { checked.value > 4 })
+            let before = checked.value
+            for name in ["alice", "bob"] {
+                let user = try await authenticator.authenticate(basic(name, "wonderland"), from: try numbered(100))
+                #expect(user?.name == name)
+            }
+            // Had each of them waited for the sixty, there would be twice as many.
+            #expect(checked.value - before < 60)
+            #expect(refused.value == 0)
+            clock.advance(.seconds(10))
+            #expect(try await eventually { refused.value > 0 })
+            stop.add(1)
+            try await group.waitForAll()
+        }
+    }
+
     private final class Clock: Sendable {
         private let time = Mutex(FloodTests.start)
         var now: NIODeadline { time.withLock { $0 } }

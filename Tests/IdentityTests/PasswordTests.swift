@@ -55,6 +55,7 @@ struct PasswordTests {
             ("rqXexS6ZhobKA", "not hashed with bcrypt"), ("plain", "not hashed with bcrypt"), ("", "not hashed"),
             ("$2y$31$bvIG6Nmid91Mu9RcmmWZfO5HJIMCT8riNW0hEp8f6/FuA2/mHZFpe", "cost"),
             ("$2y$05$short", "not whole"),
+            ("$2y$16$bvIG6Nmid91Mu9RcmmWZfO5HJIMCT8riNW0hEp8f6/FuA2/mHZFpe", "the cost 16, and 14 is the highest"),
         ])
     func schemes(hash: String, expected: String) {
         do {

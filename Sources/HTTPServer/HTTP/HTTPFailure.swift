@@ -49,8 +49,8 @@ extension HTTPFailure {
     }
 
     static let overloaded = HTTPFailure(
-        .tooManyRequests, "too many passwords are being checked: try again", code: "TOOMANYREQUESTS",
-        headers: [.retryAfter: "1"])
+        .serviceUnavailable, "too many passwords are being checked: try again", code: "UNAVAILABLE",
+        headers: [.retryAfter: "5"])
 
     /// - Parameter seconds: until the next password of the address is looked at.
     static func tooManyFailures(retryAfter seconds: Int) -> HTTPFailure {

@@ -41,8 +41,10 @@ extension Authenticating {
 /// Basic authentication against a password file.
 ///
 /// A password is checked once, by bcrypt on threads of its own, and is then remembered for a while. Checking a wrong
-/// one takes as long for users that don't exist as for those that do. Equal credentials that come at the same time are
-/// checked once.
+/// one takes as long for users that don't exist as for most of those that do: as long as the file's usual cost takes.
+/// Hashes that cost more than that take longer and show by it that there is such a user, but then nobody can make
+/// others wait for the most expensive hash by guessing at names. Equal credentials that come at the same time are checked
+/// once.
 ///
 /// Against floods, an address may send some wrong passwords and is then turned away before any work is done
 /// (`AddressLimiter`), and the passwords of all addresses are checked in a fair order (`PasswordQueue`). Neither
@@ -60,19 +62,23 @@ public final class Authenticator: Authenticating {
         public var waiting = 64
         /// How many of those passwords may come from one address.
         public var waitingOfAddress = 8
+        /// For how long a password may wait; then it is turned away.
+        public var patience: Duration = .seconds(10)
         /// Wrong passwords that an address may send at once, and how long it then waits for each further one.
         public var failures = 10
         public var failureInterval: Duration = .seconds(1)
         /// For how many addresses wrong passwords are counted.
         public var addresses = 4096
         /// How many threads check passwords.
-        public var threads = 1
+        public var threads = max(2, min(4, System.coreCount))
 
         public init() {}
     }
 
     private struct State {
         var users: Htpasswd
+        /// The cost of most of their hashes.
+        var usualCost: Int
         var principals: Principals
         /// Counts replacements of users and policy. The result of a check that began before one is not remembered.
         var generation = 0
@@ -102,10 +108,11 @@ public final class Authenticator: Authenticating {
         self.now = now
         self.tokens = tokens
         pool = PasswordPool(
-            threads: limits.threads, maximum: limits.waiting, maximumOfAddress: limits.waitingOfAddress)
+            threads: limits.threads, maximum: limits.waiting, maximumOfAddress: limits.waitingOfAddress,
+            patience: TimeAmount(limits.patience), now: now)
         state = Mutex(
             State(
-                users: users, principals: Principals(policy),
+                users: users, usualCost: users.usualCost, principals: Principals(policy),
                 cache: CredentialCache(maximum: limits.cached, lifetime: TimeAmount(limits.lifetime)),
                 tokens: TokenCache(maximum: limits.tokens),
                 failures: AddressLimiter(
@@ -116,11 +123,13 @@ public final class Authenticator: Authenticating {
     /// remembered, with the rights that the new policy gives them, so that nobody has to wait for bcrypt.
     public func replace(users: Htpasswd, policy: Policy) {
         let principals = Principals(policy)
+        let usualCost = users.usualCost
         state.withLock { state in
             state.cache.update { name in
                 state.users.hash(of: name) == users.hash(of: name) ? principals[name] : nil
             }
             state.users = users
+            state.usualCost = usualCost
             state.principals = principals
             state.tokens.removeAll()
             state.generation += 1
@@ -226,20 +235,21 @@ public final class Authenticator: Authenticating {
     }
 
     /// The costs of the hashes that are computed for nothing after a wrong password. Together with the user's own
-    /// hash, if there is one, they are as much work as the file's most expensive hash. Each step of the cost doubles
-    /// the work.
-    static func idleCosts(own: Int?, highest: Int) -> [Int] {
-        guard let own else { return [highest] }
-        return Array(own..<max(own, highest))
+    /// hash, if there is one, they are at least as much work as the file's usual hash. Each step of the cost doubles the
+    /// work.
+    static func idleCosts(own: Int?, usual: Int) -> [Int] {
+        guard let own else { return [usual] }
+        return Array(own..<max(own, usual))
     }
 
     private func check(_ credentials: BasicCredentials, _ attempt: Attempt) async throws -> Principal? {
-        let (users, generation) = state.withLock { ($0.users, $0.generation) }
+        let (users, usual, generation) = state.withLock { ($0.users, $0.usualCost, $0.generation) }
         let hash = users.hash(of: credentials.user)
-        let highest = users.highestCost
-        let isGood = try await pool.run(for: attempt.address, wasGood: attempt.wasGood) {
+        let isGood = try await pool.run(
+            for: attempt.address, wasGood: attempt.wasGood, extraCost: max(0, (hash?.cost ?? usual) - usual)
+        ) {
             if let hash, hash.matches(credentials.password) { return true }
-            for cost in Self.idleCosts(own: hash?.cost, highest: highest) {
+            for cost in Self.idleCosts(own: hash?.cost, usual: usual) {
                 _ = BcryptHash.unmatchable(cost: cost)?.matches(credentials.password)
             }
             return false

@@ -3,9 +3,9 @@ import Glibc
 
 /// A bcrypt hash as it stands in a password file: `$2b$10$…`, 60 characters.
 public struct BcryptHash: Hashable, Sendable {
-    /// The costs that are accepted; the work is 2 to the power of the cost. More than 16 would take seconds a
-    /// password.
-    public static let costs = 4...16
+    /// The costs that are accepted; the work is 2 to the power of the cost. Each password that somebody guesses takes a
+    /// thread as long as a good one does: more than 14 would be seconds.
+    public static let costs = 4...14
     /// The longest password, in bytes: bcrypt ignores the bytes that follow.
     public static let maximumPassword = 72
 

@@ -47,9 +47,11 @@ public struct Htpasswd: Sendable {
 
     func hash(of user: String) -> BcryptHash? { hashes[UserName(user)] }
 
-    /// The cost of the hash that takes longest. Checking any password takes as long, so that timing tells nothing
-    /// about users.
-    var highestCost: Int { hashes.values.map(\.cost).max() ?? 10 }
+    /// The cost that most of the hashes have, the lowest of those that are as common; 10 without users.
+    var usualCost: Int {
+        let counts = hashes.values.reduce(into: [Int: Int]()) { $0[$1.cost, default: 0] += 1 }
+        return counts.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key ?? 10
+    }
 
     /// Adds a user or gives a user another password.
     /// - Throws: `.userName`.
@@ -99,6 +101,12 @@ public struct Htpasswd: Sendable {
                 + "use `cistern user add` or `htpasswd -B`"
         }
         if hash.hasPrefix("$2") {
+            let parts = hash.split(separator: "$")
+            if parts.count > 1, let cost = Int(parts[1]), cost > BcryptHash.costs.upperBound {
+                return
+                    "its bcrypt hash has the cost \(cost), and \(BcryptHash.costs.upperBound) is the highest that is "
+                    + "taken, since each guess would take seconds: use `cistern user add`"
+            }
             return "its bcrypt hash is not whole, or its cost is not in \(BcryptHash.costs)"
         }
         return "its password is not hashed with bcrypt: use `cistern user add` or `htpasswd -B`"

@@ -1,4 +1,5 @@
 import Glibc
+import NIOCore
 import NIOPosix
 import Synchronization
 
@@ -20,14 +21,23 @@ final class PasswordPool: Sendable {
     /// it.
     private let answers = NIOThreadPool(numberOfThreads: 1)
     private let count: Int
+    private let patience: TimeAmount
+    private let now: @Sendable () -> NIODeadline
     private let state: Mutex<State>
 
     /// - Parameters:
     ///   - threads: how many passwords are checked at once.
     ///   - maximum: how many passwords may be in checking or wait for it.
     ///   - maximumOfAddress: how many of those one address may have.
-    init(threads: Int, maximum: Int, maximumOfAddress: Int) {
+    ///   - patience: how long one may wait. It is turned away by the next thread that is done, so one check later at
+    ///     most.
+    init(
+        threads: Int, maximum: Int, maximumOfAddress: Int, patience: TimeAmount,
+        now: @escaping @Sendable () -> NIODeadline
+    ) {
         count = threads
+        self.patience = patience
+        self.now = now
         self.threads = NIOThreadPool(numberOfThreads: threads)
         state = Mutex(State(queue: PasswordQueue(maximum: maximum, maximumOfAddress: maximumOfAddress)))
         self.threads.start()
@@ -40,10 +50,13 @@ final class PasswordPool: Sendable {
     }
 
     /// Runs a check on one of the threads.
-    /// - Parameter wasGood: whether the credentials were good before; those are checked first.
-    /// - Throws: `AuthenticationError.overloaded` if the queue, or the address's share of it, is full.
+    /// - Parameters:
+    ///   - wasGood: whether the credentials were good before; those are checked first.
+    ///   - extraCost: by how much the cost is higher than the usual one.
+    /// - Throws: `AuthenticationError.overloaded` if the queue, or the address's share of it, is full, or the password
+    ///   waited for too long.
     func run<Result: Sendable>(
-        for address: ClientAddress, wasGood: Bool, _ work: @escaping @Sendable () -> Result
+        for address: ClientAddress, wasGood: Bool, extraCost: Int = 0, _ work: @escaping @Sendable () -> Result
     ) async throws -> Result {
         try await withCheckedThrowingContinuation { continuation in
             add(
@@ -52,14 +65,15 @@ final class PasswordPool: Sendable {
                     answers.submit { _ in continuation.resume(returning: result) }
                 } refuse: {
                     continuation.resume(throwing: AuthenticationError.overloaded)
-                }, address, wasGood: wasGood)
+                }, address, wasGood: wasGood, extraCost: extraCost)
         }
     }
 
-    private func add(_ work: Work, _ address: ClientAddress, wasGood: Bool) {
+    private func add(_ work: Work, _ address: ClientAddress, wasGood: Bool, extraCost: Int) {
+        let end = now() + patience
         let (refused, mustStart) = state.withLock { state -> (Work?, Bool) in
             var refused: Work?
-            switch state.queue.add(work, from: address, wasGood: wasGood) {
+            switch state.queue.add(work, from: address, wasGood: wasGood, extraCost: extraCost, until: end) {
             case .taken: break
             case .displaced(let other): refused = other
             case .refused: return (work, false)
@@ -77,11 +91,14 @@ final class PasswordPool: Sendable {
         // On Linux this sets the priority of the calling thread alone.
         _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
         while true {
-            let next = state.withLock { state in
+            let now = now()
+            let (late, next) = state.withLock { state in
+                let late = state.queue.removeLate(now)
                 let next = state.queue.next()
                 if next == nil { state.active -= 1 }
-                return next
+                return (late, next)
             }
+            for work in late { answers.submit { _ in work.refuse() } }
             guard let next else { return }
             next.work.run()
             state.withLock { $0.queue.finished(next.address) }
