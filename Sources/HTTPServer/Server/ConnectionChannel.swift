@@ -10,7 +10,8 @@ import NIOSSL
 /// Builds the pipelines of one listener's connections and serves them.
 ///
 ///     plain:    HeadMeterHandler · parser · SendfileHandler · ConnectionHandler · NIOAsyncChannel
-///     TLS:      NIOSSLServerHandler · NegotiationHandler, which gives way to one of
+///     TLS:      PlainRequestHandler · NIOSSLServerHandler · NegotiationHandler, two of which give way: at the first byte,
+///               and after the handshake to one of
 ///     HTTP/1.1: NIOSSLServerHandler · HeadMeterHandler · parser · ConnectionHandler · NIOAsyncChannel
 ///     HTTP/2:   NIOSSLServerHandler · NIOHTTP2Handler · HTTP2ConnectionHandler
 ///     and each stream of it: StreamHandler · NIOAsyncChannel
@@ -77,7 +78,8 @@ struct ConnectionChannel: Sendable {
             }
             do {
                 try channel.pipeline.syncOperations.addHandlers([
-                    NIOSSLServerHandler(context: tls.current), negotiation,
+                    PlainRequestHandler(lingerTime: limits.lingerTime), NIOSSLServerHandler(context: tls.current),
+                    negotiation,
                 ])
             } catch {
                 promise.fail(error)
