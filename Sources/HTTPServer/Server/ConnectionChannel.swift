@@ -158,6 +158,8 @@ struct ConnectionChannel: Sendable {
                 } catch let error as HTTPParserError {
                     // The bytes after the last request are no valid request.
                     try await outbound.write(contentsOf: Self.refusal(of: error))
+                } catch let fault as RequestFraming.Fault {
+                    try await outbound.write(contentsOf: Self.refusal(of: fault))
                 }
                 outbound.finish()
                 try await channel.channel.closeFuture.get()
@@ -165,6 +167,15 @@ struct ConnectionChannel: Sendable {
                 withExtendedLifetime(parts) {}
             }
         }
+    }
+
+    private static func refusal(of fault: RequestFraming.Fault) -> [HTTPResponsePart] {
+        let text = ByteBuffer(string: fault.message + "\n")
+        let headers: HTTPFields = [
+            .connection: "close", .contentType: "text/plain; charset=utf-8",
+            .contentLength: String(text.readableBytes),
+        ]
+        return [.head(HTTPResponse(status: fault.status, headerFields: headers)), .body(text), .end(nil)]
     }
 
     private static func refusal(of error: HTTPParserError) -> [HTTPResponsePart] {

@@ -32,6 +32,8 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
     private var hasParserFailed = false
     /// There was no memory for the last request's body.
     private var isBodyRefused = false
+    /// The last request's head was refused, and nothing that follows it is read.
+    private var isHeadRefused = false
 
     /// - Parameters:
     ///   - meter: the handler below the parser, which takes memory for what comes in.
@@ -113,6 +115,7 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
             return
         }
         state.isReading = false
+        guard !isHeadRefused else { return }
         switch part {
         case .head(let head): readHead(head, context: context)
         case .body(let buffer):
@@ -152,8 +155,9 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
             context.cut()
             return
         }
-        let length = head.headers.first(name: "content-length").flatMap { Int64($0) }
-        let isChunked = head.headers.contains(name: "transfer-encoding")
+        let framing = Result { () throws(RequestFraming.Fault) in try RequestFraming(head) }
+        // Where it is not known what follows the head, nothing that follows is read.
+        let (isChunked, length) = (try? framing.get()).map { ($0.isChunked, $0.length) } ?? (true, nil)
         let hasBody = isChunked || (length ?? 0) > 0
         let exchange = ConnectionState.Exchange(
             // A client of HTTP/1.0 would have to be told that its connection stays open, so it is closed.
@@ -164,6 +168,12 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
         let now = context.eventLoop.now
         state.requestHead(exchange, bodyLength: hasBody ? (isChunked ? nil : length) : 0, now: now)
         if hasBody { startTimer(context, by: now + TimeAmount(state.limits.progressTime)) }
+        if case .failure(let fault) = framing {
+            isHeadRefused = true
+            meter.isSwallowing = true
+            context.fireErrorCaught(fault)
+            return
+        }
         guard let path = Self.path(of: head.uri), let method = try? HTTPRequest.Method(head.method) else {
             context.fireErrorCaught(HTTPParserError.invalidURL)
             return
@@ -320,6 +330,11 @@ final class ConnectionHandler: ChannelDuplexHandler, DeadlineKeeper {
     }
 
     var socket: any Channel { connection.underlying }
+
+    /// Bytes that are no part of a body don't count: chunks' extensions may go on for ever.
+    func progress(_ ofSocket: ConnectionState.Progress?) -> ConnectionState.Progress? {
+        ofSocket.map { .init(moved: $0.moved - meter.framing, hasUnsent: $0.hasUnsent) }
+    }
 
     func giveUp(_ context: ChannelHandlerContext) { context.cut() }
 }

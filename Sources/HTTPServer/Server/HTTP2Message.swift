@@ -15,7 +15,7 @@ enum HTTP2Message {
     static func request(
         _ headers: HPACKHeaders, hasBody: Bool, limits: ServerLimits
     ) throws(Refusal) -> HTTPRequest {
-        var (method, path, authority): (String?, String?, String?)
+        var (method, path, authority, host): (String?, String?, String?, String?)
         var fields = HTTPFields()
         fields.reserveCapacity(headers.count)
         for (name, value, _) in headers {
@@ -24,9 +24,13 @@ enum HTTP2Message {
             case ":method": method = value
             case ":path": path = value
             case ":authority": authority = value
-            case "host": authority = authority ?? value
+            case "host":
+                guard host == nil else { throw .malformed }
+                host = value
             // If the field comes several times, all of them say the same.
-            case "content-length": fields[.contentLength] = value
+            case "content-length":
+                guard RequestFraming.length(value) != nil else { throw .malformed }
+                fields[.contentLength] = value
             default:
                 if name.utf8.first == UInt8(ascii: ":") { continue }
                 guard let name = HTTPField.Name(name) else { throw .malformed }
@@ -36,10 +40,14 @@ enum HTTP2Message {
         guard fields.count <= limits.headerCount else { throw .headersTooLarge }
         guard let path, path.utf8.first == UInt8(ascii: "/"), let method = method.flatMap({ HTTPRequest.Method($0) })
         else { throw .malformed }
+        // Both say whom the client asked (RFC 9113, section 8.3.1).
+        guard let asked = authority ?? host, RequestFraming.isHost(asked), host ?? asked == asked else {
+            throw .malformed
+        }
         // A body without a length is marked as chunked, as in HTTP/1.1: that is how the server knows that there is
         // one.
         if hasBody, fields[.contentLength] == nil { fields[.transferEncoding] = "chunked" }
-        return HTTPRequest(method: method, scheme: "https", authority: authority, path: path, headerFields: fields)
+        return HTTPRequest(method: method, scheme: "https", authority: asked, path: path, headerFields: fields)
     }
 
     static func headers(of response: HTTPResponse) -> HPACKHeaders {

@@ -66,6 +66,8 @@ final class HeadMeterHandler: ChannelInboundHandler {
     /// Whether what comes is not wanted any more. The connection stays open, since a cut would destroy the answer on
     /// its way.
     var isSwallowing = false
+    /// How many bytes came that were no body's: heads, chunks' sizes and their extensions.
+    private(set) var framing: Int64 = 0
     /// Whether bytes were thrown away: the parser, which lacks them, gets no more.
     private var hasDropped = false
 
@@ -76,7 +78,9 @@ final class HeadMeterHandler: ChannelInboundHandler {
             context.fireUserInboundEventTriggered(DroppedBytes())
             return
         }
-        meter.read(Self.unwrapInboundIn(data).readableBytes)
+        let count = Self.unwrapInboundIn(data).readableBytes
+        framing += Int64(count)
+        meter.read(count)
         if settle() {
             context.fireChannelRead(data)
         } else if isInBody || isSwallowing {
@@ -94,7 +98,10 @@ final class HeadMeterHandler: ChannelInboundHandler {
         return settle()
     }
 
-    func body(_ count: Int) { meter.body(count) }
+    func body(_ count: Int) {
+        framing -= Int64(count)
+        meter.body(count)
+    }
 
     func answered(_ size: Int) {
         meter.answered(size)

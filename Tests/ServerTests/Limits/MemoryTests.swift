@@ -122,7 +122,7 @@ extension ServerTests {
         func pipelined() async throws {
             let budget = 64
             try await Self.with(["--limits-memory-bytes", String(budget << 20)]) { world, before in
-                let requests = Array(String(repeating: "GET / HTTP/1.1\r\n\r\n", count: 3000).utf8)
+                let requests = Array(String(repeating: "GET / HTTP/1.1\r\nHost: a\r\n\r\n", count: 3000).utf8)
                 try await Self.hold(Crowd(port: world.client.port, count: 500, addresses: 10, sending: requests)) { _ in
                     try await Self.expectServed(world)
                     try await Self.expectGrowth(world, from: before, within: budget)

@@ -136,7 +136,7 @@ extension ServerTests {
                 let head = world.client.head(
                     "PUT", path, as: "operator", ["Content-Length": String(droplet.bytes.count)])
                 try await connection.send(
-                    Array(head.utf8) + droplet.bytes + Array("GET /more HTTP/1.1\r\n\r\n garbage".utf8))
+                    Array(head.utf8) + droplet.bytes + Array("GET /more HTTP/1.1\r\nHost: a\r\n\r\n garbage".utf8))
                 let answer = try await Answer(from: connection)
                 connection.close()
                 #expect(answer.status == 201, "\(answer.text)")

@@ -109,7 +109,8 @@ extension Rule {
                 let connection = try await RawConnection(port: repo.client.port)
                 defer { connection.close() }
                 let head = repo.client.head(method, target, as: repo.user, ["Content-Length": "10000"])
-                try await connection.send(Array(head.utf8) + bytes + Array("GET /more HTTP/1.1\r\n\r\n garbage".utf8))
+                try await connection.send(
+                    Array(head.utf8) + bytes + Array("GET /more HTTP/1.1\r\nHost: a\r\n\r\n garbage".utf8))
                 let answer = try await Answer(from: connection)
                 try await repo.expectCreated(answer, digest, bytes)
             }
