@@ -12,13 +12,19 @@ public struct CredentialReloader: Service {
         let name: String
         let paths: [String]
         let take: @Sendable () throws -> Void
+        let weaknesses: @Sendable () -> [String]
 
         /// - Parameters:
         ///   - name: what the log calls them.
+        ///   - weaknesses: what the log is to warn of once they are in force: who else can read or change them.
         ///   - take: reads them and puts what they hold in force, as one step; throws if they can't be used.
-        package init(name: String, paths: [String], take: @escaping @Sendable () throws -> Void) {
+        package init(
+            name: String, paths: [String], weaknesses: @escaping @Sendable () -> [String] = { [] },
+            take: @escaping @Sendable () throws -> Void
+        ) {
             self.name = name
             self.paths = paths
+            self.weaknesses = weaknesses
             self.take = take
         }
 
@@ -63,18 +69,24 @@ public struct CredentialReloader: Service {
     /// - Parameters:
     ///   - users: the password file's path.
     ///   - policy: the policy's path.
+    ///   - secrets: further files with secrets; a warning is logged where others than their owner can read them.
+    ///   - directories: where all of that lies; a warning is logged where others than their owner can change them.
     ///   - authenticator: gets users and policy.
     ///   - onPolicy: called with the policy when this starts and after each change.
     ///   - others: further files to reload when they change: certificates and their keys.
     ///   - renew: renews the server's own certificate if it is time; called when this starts and each hour.
     ///   - interval: the time between two checks. A change is in force after one or two intervals.
     public init(
-        users: String, policy: String, authenticator: Authenticator,
+        users: String, policy: String, secrets: [String] = [], directories: [String] = [],
+        authenticator: Authenticator,
         onPolicy: @escaping @Sendable (Policy) -> Void = { _ in }, others: [Group] = [],
         renew: (@Sendable () throws -> Void)? = nil, interval: Duration = .seconds(1), logger: Logger
     ) {
         let own =
-            Group(name: "users and policy", paths: [users, policy]) {
+            Group(
+                name: "users and policy", paths: [users, policy],
+                weaknesses: { PrivateFile.weaknesses(secret: [users] + secrets, public: [policy] + directories) }
+            ) {
                 let policy = try Self.policy(policy)
                 authenticator.replace(users: try Self.htpasswd(users), policy: policy)
                 onPolicy(policy)
@@ -120,6 +132,9 @@ public struct CredentialReloader: Service {
             // The first time, the files are those that the server has just started with: that is no reload to log.
             if !memory.isFirst { logger.notice("reloaded", metadata: ["what": "\(group.name)"]) }
             (memory.reported, memory.untilRetry) = (nil, nil)
+            for weakness in group.weaknesses() {
+                logger.warning("files are open to others", metadata: ["reason": "\(weakness)"])
+            }
         } catch {
             let reason = "\(error)"
             memory.untilRetry = Self.retryLooks
@@ -135,7 +150,7 @@ public struct CredentialReloader: Service {
 
     /// Reads the password file. An error names the file.
     private static func htpasswd(_ path: String) throws -> Htpasswd {
-        do { return try Htpasswd(path: path) } catch { throw named(error, path) }
+        do { return try Htpasswd.serving(path) } catch { throw named(error, path) }
     }
 
     private static func policy(_ path: String) throws -> Policy {

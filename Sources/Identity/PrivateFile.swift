@@ -14,6 +14,23 @@ package enum PrivateFile {
         }
     }
 
+    /// Which of these files and directories others than their owner can change, or read though they hold secrets: a
+    /// sentence for each, with its path. Those that are missing are left out.
+    package static func weaknesses(secret: [String], public others: [String] = []) -> [String] {
+        (secret.map { ($0, true) } + others.map { ($0, false) }).compactMap { path, isSecret in
+            var status = stat()
+            guard stat(path, &status) == 0 else { return nil }
+            let isDirectory = status.st_mode & S_IFMT == S_IFDIR
+            let what = isDirectory ? "directory" : "file"
+            if status.st_mode & 0o022 != 0 {
+                return "others than its owner can change the \(what) \(path): chmod go-w"
+            }
+            guard isSecret, status.st_mode & 0o077 != 0 else { return nil }
+            return
+                "others than its owner can read the \(what) \(path), which holds secrets: chmod \(isDirectory ? 700 : 600)"
+        }
+    }
+
     /// Replaces a file. After a crash at any moment the old file is there, or the new one.
     package static func write(_ path: String, _ bytes: [UInt8], mode: mode_t = mode) throws(AuthenticationError) {
         let temporary = "\(path).\(getpid()).new"

@@ -59,6 +59,7 @@ struct ReloadTests {
 
     private static func write(_ text: String, _ path: String) throws {
         try Data(text.utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
     }
 
     private static func writeUsers(_ passwords: [String: String], _ path: String) throws {
@@ -92,17 +93,37 @@ struct ReloadTests {
         #expect(setup.authenticator.known(basic("bob", "three"))?.roles == [])
     }
 
+    @Test("Files that others can read or change are warned of when they are taken, and taken all the same")
+    func open() async throws {
+        let setup = try Setup()
+        var memory = setup.reloader.memory
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: setup.users)
+        for _ in 0..<2 { setup.reloader.look(&memory) }
+        #expect(setup.lines() == [])
+        for (path, mode) in [(setup.users, 0o644), (setup.policy, 0o666)] {
+            try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
+        }
+        for _ in 0..<2 { setup.reloader.look(&memory) }
+        let warnings = setup.lines().filter { $0.contains(#""level":"warning""#) }
+        #expect(warnings.count == 2)
+        #expect(warnings.first?.contains("can read the file \(setup.users)") == true)
+        #expect(warnings.last?.contains("can change the file \(setup.policy)") == true)
+        #expect(try await setup.role("alice", "one") == [.pull])
+    }
+
     @Test(
         "A file that can't be used is reported once with its path, the old one stays, and a repaired one is taken",
-        arguments: ["users", "policy.yaml"], ["broken", "missing"])
+        arguments: ["users", "policy.yaml"], ["broken", "missing", "empty"])
     func broken(name: String, fault: String) async throws {
+        // A policy that names nobody is one.
+        if name == "policy.yaml", fault == "empty" { return }
         let setup = try Setup()
         var memory = setup.reloader.memory
         for _ in 0..<2 { setup.reloader.look(&memory) }
         let path = setup.directory.path + "/" + name
         let other = setup.directory.path + "/" + (name == "users" ? "policy.yaml" : "users")
-        if fault == "broken" {
-            try Self.write("secret:words", path)
+        if fault != "missing" {
+            try Self.write(fault == "empty" ? "# nobody\n\n" : "secret:words", path)
         } else {
             try FileManager.default.removeItem(atPath: path)
         }

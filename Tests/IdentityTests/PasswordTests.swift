@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import TestSupport
 import Testing
 
@@ -71,6 +72,43 @@ struct PasswordTests {
     @Test("Lines that are malformed are refused", arguments: ["alice", ":x", "a\u{1}:x"])
     func malformed(line: String) {
         #expect(throws: AuthenticationError.self) { try Htpasswd(parsing: line) }
+    }
+
+    @Test("A file without users is refused for a server, and can be given its first user")
+    func noUsers() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/users"
+        for text in ["", "\n", "# nobody\n"] {
+            try Data(text.utf8).write(to: URL(fileURLWithPath: path))
+            #expect(throws: AuthenticationError.self) { try Htpasswd.serving(path) }
+            #expect(try Htpasswd(path: path).users == [])
+            let hash = try BcryptHash(password: "x", cost: 4)
+            try Htpasswd.update(path) { users throws(AuthenticationError) in try users.set("first", hash) }
+            #expect(try Htpasswd.serving(path).users == ["first"])
+        }
+    }
+
+    @Test(
+        "What others can change, or read though it is secret, is named; what is missing is not",
+        arguments: [
+            (0o600, "", ""), (0o640, "read", ""), (0o604, "read", ""), (0o610, "read", ""), (0o660, "change", "change"),
+            (0o602, "change", "change"), (0o666, "change", "change"), (0o644, "read", ""),
+        ])
+    func weaknesses(mode: mode_t, secret: String, open: String) throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/file"
+        #expect(PrivateFile.weaknesses(secret: [path]).isEmpty)
+        try Data().write(to: URL(fileURLWithPath: path))
+        try #require(chmod(path, mode) == 0)
+        for (found, expected) in [
+            (PrivateFile.weaknesses(secret: [path]), secret),
+            (PrivateFile.weaknesses(secret: [], public: [path]), open),
+        ] {
+            #expect(found.count == (expected.isEmpty ? 0 : 1))
+            #expect(found.allSatisfy { $0.contains("can \(expected) the file \(path)") && $0.contains("chmod") })
+        }
+        try #require(chmod(directory.path, 0o777) == 0)
+        #expect(PrivateFile.weaknesses(secret: [], public: [directory.path]).count == 1)
     }
 
     @Test("A user twice is refused")

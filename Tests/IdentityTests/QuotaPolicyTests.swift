@@ -65,7 +65,9 @@ struct QuotaPolicyTests {
         func write(_ text: String, _ path: String) throws {
             try Data(text.utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
         }
-        try write(Htpasswd().text, users)
+        try Htpasswd.update(users) { users throws(AuthenticationError) in
+            try users.set("a", try BcryptHash(password: "x", cost: 4))
+        }
         try write("quotas: [{repositories: a, bytes: 1}]\n", path)
         let seen = Mutex<[[Int64]]>([])
         let reloader = CredentialReloader(

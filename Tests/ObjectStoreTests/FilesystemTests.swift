@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Testing
 
 @testable import ObjectStore
@@ -51,6 +52,26 @@ struct FilesystemTests {
             let next = try Self.open(directory)
             #expect(try await next.get(Self.key("a")).bytes == [1])
             try await next.close()
+        }
+    }
+
+    @Test("A second owner is refused though the lock's file was removed, and a first one of an earlier version is seen")
+    func lockRemoved() async throws {
+        try await withTemporaryDirectory { directory in
+            let store = try Self.open(directory)
+            try FileManager.default.removeItem(atPath: directory + "/store/lock")
+            for _ in 0..<2 {
+                #expect { _ = try Self.open(directory) } throws: { error in
+                    if case .owned? = error as? ObjectStoreError { true } else { false }
+                }
+            }
+            try await store.close()
+            // Earlier versions lock the file alone.
+            let file = Glibc.open(directory + "/store/lock", O_RDWR | O_CLOEXEC)
+            try #require(file >= 0 && flock(file, LOCK_EX | LOCK_NB) == 0)
+            #expect(throws: ObjectStoreError.self) { try Self.open(directory) }
+            close(file)
+            try await Self.open(directory).close()
         }
     }
 

@@ -40,6 +40,17 @@ public struct Htpasswd: Sendable {
         if case .other("")? = lines.last { lines.removeLast() }
     }
 
+    /// Reads the file for a server, which lets its users in.
+    /// - Throws: as `init(path:)`, and `.passwordFile` if there is no user: a file that was emptied by mistake would lock
+    ///   everybody out.
+    public static func serving(_ path: String) throws(AuthenticationError) -> Htpasswd {
+        let file = try Htpasswd(path: path)
+        guard !file.hashes.isEmpty else {
+            throw .passwordFile(line: 0, reason: "it has no user: use `cistern user add`")
+        }
+        return file
+    }
+
     /// The users' names in the order of the file.
     public var users: [String] {
         lines.compactMap { if case .user(let name, _) = $0 { name.text } else { nil } }

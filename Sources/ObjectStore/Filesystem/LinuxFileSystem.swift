@@ -36,6 +36,13 @@ final class LinuxFileSystem: FileSystem {
         }
     }
 
+    /// Opens the directory itself once more.
+    func openRoot() throws(FileSystemError) -> Int32 {
+        let file = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard file >= 0 else { throw FileSystemError(code: errno, action: "opening the store's directory") }
+        return file
+    }
+
     func close(_ file: Int32) { Glibc.close(file) }
 
     func read(

@@ -26,15 +26,20 @@ enum StorePaths {
     }
 }
 
-/// The lock by which one process owns a store's directory; the kernel drops it when the process ends.
+/// The locks by which one process owns a store's directory; the kernel drops them when the process ends.
+///
+/// The directory itself is locked, since a file in it can be removed and made anew, and the file `lock`, which says whose
+/// the store is and which earlier versions lock alone.
 final class Ownership: Sendable {
-    private let file: Mutex<Int32?>
+    private let files: Mutex<[Int32]>
 
     /// - Throws: `.owned` with the owner's process and when it started to own the store.
     init(_ files: LinuxFileSystem) throws(ObjectStoreError) {
+        let directory = try withStoreErrors { () throws(FileSystemError) in try files.openRoot() }
+        self.files = Mutex([directory])
         let file = try withStoreErrors { () throws(FileSystemError) in try files.open(StorePaths.lock, .readWrite) }
-        self.file = Mutex(file)
-        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
+        self.files.withLock { $0.append(file) }
+        guard flock(directory, LOCK_EX | LOCK_NB) == 0, flock(file, LOCK_EX | LOCK_NB) == 0 else {
             let code = errno
             defer { giveUp() }
             guard code == EWOULDBLOCK else {
@@ -53,9 +58,9 @@ final class Ownership: Sendable {
     deinit { giveUp() }
 
     func giveUp() {
-        file.withLock { file in
-            if let open = file { close(open) }
-            file = nil
+        files.withLock { files in
+            for file in files { close(file) }
+            files = []
         }
     }
 }

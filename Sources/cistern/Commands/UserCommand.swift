@@ -86,7 +86,11 @@ struct UserCommand: AsyncParsableCommand {
 
         func run() async throws {
             let paths = FirstUsers.Paths(data: data)
-            let wasThere = try Htpasswd.update(paths.users) { (users) throws(AuthenticationError) in users.remove(name)
+            let wasThere = try Htpasswd.update(paths.users) { (users) throws(AuthenticationError) in
+                let wasThere = users.remove(name)
+                // A server takes no file without users, so that the user would stay.
+                guard !wasThere || !users.users.isEmpty else { throw .lastUser(name) }
+                return wasThere
             }
             try Policy.update(paths.policy) { (policy) throws(AuthenticationError) in try policy.set(name, []) }
             guard wasThere else { throw CommandError("there is no user \(printable(name)) in \(paths.users)") }

@@ -12,7 +12,7 @@ extension Server {
         let paths = FirstUsers.Paths(data: directory.path)
         for path in try FirstUsers.prepare(paths) { writeToStandardError("made a password: \(path)\n") }
         return Authenticator(
-            users: try Htpasswd(path: paths.users), policy: try Policy(path: paths.policy),
+            users: try Htpasswd.serving(paths.users), policy: try Policy(path: paths.policy),
             tokens: settings.givesTokens ? TokenSigner(try makeKeys(for: .tokens)) : nil)
     }
 
@@ -64,7 +64,10 @@ extension Server {
             others.append(.tokenKeys(SecretKeys.path(data: directory.path, for: .tokens), authenticator))
         }
         return CredentialReloader(
-            users: paths.users, policy: paths.policy, authenticator: authenticator,
+            users: paths.users, policy: paths.policy,
+            secrets: [paths.secrets] + ["operator", "pull"].map(paths.password),
+            directories: [directory.path, directory.store],
+            authenticator: authenticator,
             onPolicy: { quotas.replace($0.quotas.map(Quota.init)) },
             others: others + (tls?.reloaded ?? []),
             renew: renew, logger: logger)
