@@ -13,9 +13,9 @@ public enum DerivedOrigin: Hashable, Sendable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .droplet(let guid, let hash):
-            "the droplet \(hash) of \(guid) (cistern droplet remove --guid \(guid) --hash \(hash))"
+            "the droplet \(hash) of \(guid) (`cistern droplet remove --guid \(guid) --hash \(hash)`)"
         case .version(let stack, let version):
-            "rootfs version \(version) of \(stack) (cistern rootfs remove --stack \(stack) --version \(version))"
+            "rootfs version \(version) of \(stack) (`cistern rootfs remove --stack \(stack) --version \(version)`)"
         }
     }
 }

@@ -207,7 +207,7 @@ extension RegistryAPI {
         }
         guard try await repository.exists else {
             throw RegistryFailure.denied(
-                "'\(name)' has no image, and images can't be pushed here: upload a droplet (cistern droplet upload), "
+                "'\(name)' has no image, and images can't be pushed here: upload a droplet (`cistern droplet upload`), "
                     + "or push to a name that does not begin with cloudfoundry/ or cistern/")
         }
         return repository

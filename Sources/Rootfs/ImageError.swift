@@ -127,7 +127,7 @@ extension ImageError: CustomStringConvertible {
         case .aliasTaken(let guid, let sha1): "another droplet of \(guid) is already known by the SHA-1 \(sha1)"
         case .otherBase(let guid, let hash, let stack, let architecture):
             "\(guid) has the droplet \(hash) for the stack \(stack) on \(architecture), and keeps it so: upload it for these, "
-                + "or remove it first (cistern droplet remove --guid \(guid) --hash \(hash))"
+                + "or remove it first (`cistern droplet remove --guid \(guid) --hash \(hash)`)"
         case .rejected(let error): "\(error)"
         case .damaged(let key): "the record \(key) can't be read: `cistern verify` says more"
         case .contended(let key): "the record \(key) changes too often"

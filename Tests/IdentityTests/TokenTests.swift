@@ -133,7 +133,7 @@ struct TokenTests {
             "sub": "ci", "certificate": true,
         ]
         claims.merge(changes) { $1 }
-        let payload = JSONValue.object(claims.compactMapValues { $0 })
+        let payload = JSONValue.object(JSONObject(claims.compactMapValues { $0 }))
         let text = Base64.encodeURL(Array(header.utf8)) + "." + Base64.encodeURL(payload.canonicalBytes)
         let code = HMAC<SHA256>.authenticationCode(
             for: Data(text.utf8), using: SymmetricKey(data: Data(secret.utf8)))

@@ -93,7 +93,7 @@ public final class TokenSigner: Sendable {
     func sign(_ subject: TokenSubject, _ scope: TokenScope, password hash: BcryptHash? = nil) -> String {
         let key = keys.withLock { $0[0] }
         let seconds = seconds
-        var claims: [String: JSONValue] = [
+        var claims: JSONObject = [
             "iss": .string(Self.service), "aud": .string(Self.service), "iat": .integer(seconds),
             "exp": .integer(seconds + Self.lifetime), "access": scope.json,
         ]

@@ -14,7 +14,7 @@ extension ServerTests {
         @Test(
             "A running server says which file can't be used, goes on with the old one, and ends when it is told to",
             arguments: [
-                ["policy.yaml"], ["users.htpasswd"], ["tls/server.pem"], ["tls/server-key.pem", "tls/server.pem"],
+                ["policy.yaml"], ["users.htpasswd"], ["tls/server.pem"], ["tls/server.pem", "tls/server-key.pem"],
             ])
         func running(files: [String]) async throws {
             try await withServer { server in
