@@ -84,7 +84,7 @@ extension ServerTests {
                 #expect(staged.output.hasPrefix("127.0.0.1:") && staged.output.contains("/cloudfoundry/site:"))
                 for line in [
                     "-----> Download: done in", "-----> Finalize static: done in",
-                    "podman run --cert-dir CERTS --creds pull:PASSWORD",
+                    "podman pull --cert-dir CERTS --creds pull:PASSWORD",
                 ] {
                     #expect(staged.errors.contains(line), "\(line): \(staged.errors)")
                 }
