@@ -46,8 +46,11 @@ final class JournalBounds: Sendable {
     func willRetract(_ frame: UInt64) throws(FileSystemError) {
         try state.withLock { (state) throws(FileSystemError) in
             guard state.range.last == frame else { return }
-            state.range.last = state.previous
-            try write(&state)
+            // Unless it is written down, it is still to be retracted.
+            var retracted = state
+            retracted.range.last = state.previous
+            try write(&retracted)
+            state = retracted
         }
     }
 
