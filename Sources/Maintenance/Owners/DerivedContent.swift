@@ -1,4 +1,5 @@
 package import Blobs
+import Clusters
 import Droplets
 package import Images
 import Layers
@@ -193,6 +194,16 @@ package struct ImageRecipes: ContentOwner {
     }
 }
 
+/// Clusters and their reports.
+package struct ClusterReports: ContentOwner {
+    package init() {}
+
+    package var records: [RecordFolder] { [ClusterCatalog.folder, RunningImages.folder] }
+
+    /// Marks nothing: running images are derived, and retention spares what they are made of.
+    package func roots(_ mark: inout RootMark) async throws {}
+}
+
 extension RootfsCatalog {
     /// The current version, the one before it, and the one that a rollback leads to.
     func neededForGoingBack(_ stack: StackName) -> Set<VersionName> {
@@ -203,26 +214,31 @@ extension RootfsCatalog {
 }
 
 extension DerivedImages {
-    /// Whether an image of a droplet, on any rootfs, is among the digests.
-    func runs(_ droplet: DropletRecord, _ running: Set<Digest>) -> Bool {
-        recipes.recipes(droplet.stack, droplet.architecture).contains {
-            running.contains(compose($0, droplet.content).manifestDigest)
-        }
+    /// Whether an image of a droplet, on any rootfs, runs or could start again.
+    func runs(_ droplet: DropletRecord, _ running: RunningSet) -> Bool {
+        running.hasTag(of: droplet)
+            || recipes.recipes(droplet.stack, droplet.architecture).contains {
+                running.has(compose($0, droplet.content))
+            }
     }
 
-    /// Whether an image on a rootfs version, or its base image, is among the digests.
-    func runs(_ stack: StackName, _ version: VersionName, _ running: Set<Digest>) async throws(ImageError) -> Bool {
+    /// Whether an image on a rootfs version, or its base image, runs or could start again.
+    func runs(_ stack: StackName, _ version: VersionName, _ running: RunningSet) async throws(ImageError) -> Bool {
         guard !running.isEmpty else { return false }
         let recipes = Architecture.allCases.flatMap { self.recipes.recipes(stack, $0) }.filter { $0.version == version }
-        if recipes.contains(where: { running.contains(composeBase($0).manifestDigest) }) { return true }
+        if recipes.contains(where: { running.has(composeBase($0)) }) { return true }
+        for guid in running.guids(taggedOn: version) {
+            // What can't be an app's guid names no droplet.
+            guard let guid = try? DropletGUID(guid) else { continue }
+            for droplet in try await droplets.droplets(of: guid)
+            where droplet.stack == stack && running.hasTag(of: droplet, on: version) { return true }
+        }
         var after: String?
         repeat {
             let page = try await droplets.list(startAfter: after, limit: 500)
             for droplet in page.records {
                 let fitting = recipes.filter { droplet.fits($0) }
-                if fitting.contains(where: { running.contains(compose($0, droplet.content).manifestDigest) }) {
-                    return true
-                }
+                if fitting.contains(where: { running.has(compose($0, droplet.content)) }) { return true }
             }
             after = page.next
         } while after != nil

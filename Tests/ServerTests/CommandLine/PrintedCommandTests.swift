@@ -131,6 +131,9 @@ extension ServerTests {
             Typed("cistern usage"),
             Typed("cistern usage --count"),
             Typed("cistern operation list"),
+            Typed("cistern cluster add NAME"),
+            Typed("cistern cluster list"),
+            Typed("cistern cluster forget NAME"),
             Typed(
                 "cistern operation show --follow …",
                 as: "cistern operation show --follow $(cistern operation list --json | jq -r '.operations[0].id')"),
