@@ -13,10 +13,15 @@ package struct RunningSet: Sendable {
     private let unreadable: Set<String>
 
     package init(_ clusters: [ClusterPins]) {
-        digests = Set(clusters.flatMap(\.digests))
+        self.init(digests: Set(clusters.flatMap(\.digests)), tags: clusters.flatMap(\.tags))
+    }
+
+    /// - Parameter texts: `<droplet guid>:<tag>` each.
+    init(digests: Set<Digest>, tags texts: [String] = []) {
+        self.digests = digests
         var tags: [String: Set<DropletTag>] = [:]
         var unreadable: Set<String> = []
-        for text in clusters.flatMap(\.tags) {
+        for text in texts {
             guard let colon = text.firstIndex(of: ":") else { continue }
             let guid = String(text[..<colon])
             if let tag = (try? Tag(parsing: text[text.index(after: colon)...])).flatMap(DropletTag.init) {
