@@ -126,7 +126,8 @@ struct Server {
             now: SystemClock.now, logger: logger)
 
         warnOfRedirects(store, logger)
-        var routes = Routes.health([storeCheck(files), .memory(memory), .descriptors])
+        var routes = Routes.health(
+            [storeCheck(files), .memory(memory), .descriptors] + (tls.map { [$0.readiness] } ?? []))
         routes.add(
             RegistryAPI(
                 images: images, registry: registry, uploads: uploads, blobs: blobs, redirects: settings.redirects,

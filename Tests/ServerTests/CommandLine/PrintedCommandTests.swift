@@ -364,9 +364,10 @@ extension ServerTests {
             -> CommandResult
         {
             let pattern = /HOST:PORT|PASSWORD|OPERATOR|IMAGE|APP_DIR|FILE\.zip|8080/
-            // A stack's images are repositories, whose names clients want in small letters.
+            // A stack's images are repositories, whose names have small letters.
             let typed = command.replacing("--stack S ", with: "--stack s ").replacing(/--stack S$/, with: "--stack s")
-                .replacing("cistern/S", with: "cistern/s").replacing(pattern) {
+                .replacing("--stack STACK", with: "--stack stack").replacing("cistern/S", with: "cistern/s")
+                .replacing(pattern) {
                     (words ?? self.words)[String($0.output)] ?? String($0.output)
                 }
             let path = "\(directory)/bin:\(Programs.builtDirectory)"
