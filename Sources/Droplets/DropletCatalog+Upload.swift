@@ -49,8 +49,8 @@ extension DropletCatalog {
     /// Takes a droplet in: keeps its bytes, converts them into layers while they arrive, and writes its record. Durable
     /// on return; if it fails nothing is visible. It waits for two flushes: one for all bytes, one for all records.
     /// - Throws: `.otherBase` if the app has the droplet for another stack or architecture than the sender states, and
-    ///   `.tooManyDroplets`, both before the bytes are taken if they are announced by a checksum; `.rejected`, `.checksumMismatch`, `.aliasTaken`,
-    ///   `.input`, `.blob`, `.store`, `.cancelled`.
+    ///   `.tooManyDroplets`, both before the bytes are taken if they are announced by a checksum; `.rejected`,
+    ///   `.checksumMismatch`, `.aliasTaken`, `.input`, `.blob`, `.store`, `.cancelled`.
     public func upload<Source: AsyncSequence & Sendable>(
         _ upload: DropletUpload, from source: Source, logger: Logger
     ) async throws(ImageError) -> DropletRecord where Source.Element == [UInt8] {
@@ -90,8 +90,8 @@ extension DropletCatalog {
     ///   - owner: the other app's.
     ///   - checksum: what the droplet must be.
     ///   - stated: what its stack and architecture must be.
-    /// - Throws: `.unknownDroplet`, `.checksumMismatch`, `.aliasTaken`, `.tooManyDroplets`, `.blob`, `.store`; `.otherBase` if it is not what
-    ///   is stated, or if the other app has it for another stack or architecture.
+    /// - Throws: `.unknownDroplet`, `.checksumMismatch`, `.aliasTaken`, `.tooManyDroplets`, `.blob`, `.store`;
+    ///   `.otherBase` if it is not what is stated, or if the other app has it for another stack or architecture.
     public func copy(
         _ source: DropletGUID, _ hash: DropletHash, to guid: DropletGUID, of owner: DropletOwner, checksum: Checksum,
         by user: String, stated: StatedBase = .nothing

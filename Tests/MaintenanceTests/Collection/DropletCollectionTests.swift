@@ -1,3 +1,4 @@
+import Archive
 import Blobs
 import Droplets
 import ImagesTesting
@@ -120,11 +121,11 @@ struct DropletCollectionTests {
 
     @Test("A droplet that was removed and uploaded again in other layers keeps those")
     func uploadedAgain() async throws {
-        let old = try await house.upload("app", .droplet("x"), mode: .single)
+        let old = try await house.upload("app", .droplet("x"), level: .fast)
         _ = try await collect()
         try await house.droplets.remove(old.guid, .sha256(old.hash))
         // Its entry is in the index still, with the old layers.
-        let new = try await house.upload("app", .droplet("x"), mode: .split)
+        let new = try await house.upload("app", .droplet("x"), level: .small)
         #expect(new.hash == old.hash && new.content.layers != old.content.layers)
         let gone = Set(old.content.layers.map(\.digest)).subtracting(new.content.layers.map(\.digest))
         _ = try await collect()
