@@ -10,8 +10,6 @@ package import Rootfs
 
 /// Apps' droplets: their layers and the bytes that were uploaded.
 package struct AppDroplets: ContentOwner {
-    private static let page = 500
-
     let images: DerivedImages
     private var droplets: DropletCatalog { images.droplets }
 
@@ -19,19 +17,55 @@ package struct AppDroplets: ContentOwner {
 
     package var records: [RecordFolder] { DropletCatalog.folders }
 
-    private func forEachPage(_ body: ([DropletRecord]) async throws -> Void) async throws {
-        var after: String?
-        repeat {
-            try Task.checkCancellation()
-            let page = try await droplets.list(startAfter: after, limit: Self.page)
-            try await body(page.records)
-            after = page.next
-        } while after != nil
+    /// Marks what the droplets have. Of records that have not changed since the last collection its index knows that. The
+    /// conversions of droplets that are gone are removed here, since to find them all droplets' names are needed.
+    package func roots(_ mark: inout RootMark) async throws {
+        let indexes = try await ReferenceIndex.list(.droplets, in: mark.reading)
+        var new =
+            mark.isDryRun ? nil : try await ReferenceIndexUpdate(.droplets, replacing: indexes, in: droplets.store)
+        var old = await ReferenceIndexReader(indexes.first, in: mark.reading)
+        do {
+            try await droplets.forEachListing { page in
+                try await roots(of: page, &mark, &old, &new)
+                mark.advance()
+            }
+        } catch {
+            await old.close()
+            await new?.abort()
+            throw error
+        }
+        await old.close()
+        try await new?.finish()
+        if !mark.isDryRun { try await droplets.forgetConversions(except: { mark.contains(hexadecimal: $0) }) }
     }
 
-    package func roots(_ mark: inout RootMark) async throws {
-        try await forEachPage { page in
-            for droplet in page { mark.insert([droplet.content.digest] + droplet.content.layers.map(\.digest)) }
+    private func roots(
+        of page: [ObjectInfo], _ mark: inout RootMark, _ old: inout ReferenceIndexReader,
+        _ new: inout ReferenceIndexUpdate?
+    ) async throws {
+        var found: [IndexedReferences] = []
+        var unknown: [ObjectKey] = []
+        for info in page {
+            let name = DropletRecord.name(in: info.key)
+            // So that the conversion and the bytes stay even if the record can't be read.
+            if let hash = name.split(separator: "/").last { mark.insert(hexadecimal: hash) }
+            if let entry = await old.entry(of: String(name), info.version) {
+                found.append(entry)
+            } else {
+                unknown.append(info.key)
+            }
+        }
+        // What is gone since then.
+        _ = old.takePassed()
+        let read = unknown.isEmpty ? [] : try await droplets.stored(unknown)
+        if !read.isEmpty {
+            found += read.map(IndexedReferences.init)
+            found.sort { $0.marker.utf8.lexicographicallyPrecedes($1.marker.utf8) }
+            new?.hasChanged = true
+        }
+        for references in found {
+            mark.insert(keys: references.keys)
+            try await new?.append(references)
         }
     }
 
@@ -41,7 +75,7 @@ package struct AppDroplets: ContentOwner {
 
     package func users(of digests: Set<Digest>) async throws -> [ContentUser] {
         var users: [ContentUser] = []
-        try await forEachPage { page in
+        try await droplets.forEachPage { page in
             for droplet in page {
                 for digest in [droplet.content.digest] + droplet.content.layers.map(\.digest)
                 where digests.contains(digest) {
@@ -52,22 +86,17 @@ package struct AppDroplets: ContentOwner {
         return users
     }
 
-    /// Removes each app's droplets, except the newest ones and those that run; and the conversions of droplets that are
-    /// gone.
+    /// Removes each app's droplets, except the newest ones and those that run.
     package func retire(_ retirement: inout Retirement) async throws {
-        if let count = retirement.policy.droplets, retirement.report.withheld == nil {
-            var last: DropletGUID?
-            try await forEachPage { page in
-                for guid in page.map(\.guid) where guid != last {
-                    last = guid
-                    try await retire(guid, keeping: max(count, 1), &retirement)
-                }
-            }
+        guard let count = retirement.policy.droplets, retirement.report.withheld == nil else { return }
+        try await droplets.forEachApp(withMoreThan: max(count, 1)) { (guid) throws(ImageError) in
+            try await retire(guid, keeping: max(count, 1), &retirement)
         }
-        if !retirement.isDryRun { try await droplets.forgetConversions() }
     }
 
-    private func retire(_ guid: DropletGUID, keeping count: Int, _ retirement: inout Retirement) async throws {
+    private func retire(
+        _ guid: DropletGUID, keeping count: Int, _ retirement: inout Retirement
+    ) async throws(ImageError) {
         for droplet in try await droplets.droplets(of: guid).dropFirst(count) {
             guard !images.runs(droplet, retirement.running) else {
                 retirement.report.pinned += 1
@@ -76,6 +105,16 @@ package struct AppDroplets: ContentOwner {
             if !retirement.isDryRun { try await droplets.remove(guid, .sha256(droplet.hash)) }
             retirement.report.droplets.append("\(guid)/\(droplet.hash)")
         }
+    }
+}
+
+extension IndexedReferences {
+    /// What a droplet's record names. The version is that of the bytes that were read, not of the listing.
+    fileprivate init(_ stored: StoredRecord<DropletRecord>) {
+        let droplet = stored.value
+        self.init(
+            marker: "\(droplet.guid)/\(droplet.hash)", version: stored.version,
+            keys: ([droplet.content.digest] + droplet.content.layers.map(\.digest)).map(DigestSet.key))
     }
 }
 

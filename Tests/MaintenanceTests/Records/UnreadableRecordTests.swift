@@ -36,6 +36,7 @@ private struct Kind: Sendable, CustomTestStringConvertible {
         Kind(name: "referrer", prefix: "repositories/a/b/_referrers/", isReported: false, isMended: true),
         Kind(name: "marker", prefix: "catalog/a!b", isMended: true, isChanged: true),
         Kind(name: "reference index", prefix: "collection/references/", isReported: false),
+        Kind(name: "droplet index", prefix: "collection/droplets/", isReported: false),
         Kind(name: "recipe", prefix: "recipes/"),
         Kind(name: "droplet", prefix: "bits/droplets/records/app/"),
         Kind(name: "conversion", prefix: "bits/droplets/conversions/"),

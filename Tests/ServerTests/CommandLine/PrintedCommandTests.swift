@@ -96,6 +96,7 @@ extension ServerTests {
                 as: "cistern droplet upload --guid stated --stack S --buildpack NAME@VERSION=git:"
                     + String(repeating: "ab", count: 20) + " --org NAME --space NAME DROPLET.tgz"),
             Typed("cistern droplet show", as: "cistern droplet show --guid stated"),
+            Typed("cistern droplet list --guid …", as: "cistern droplet list --guid other-app"),
             Typed(
                 "cistern droplet remove --guid … --hash …",
                 as: "cistern droplet remove --guid other-app --hash $(cistern droplet list --guid other-app --json | "
