@@ -46,7 +46,7 @@ struct PodPinningTests {
         }
         return try patch.reduce(value) { value, operation in
             let path = try #require(operation["path"]?.string).split(separator: "/").map {
-                $0.replacing("~1", with: "/").replacing("~0", with: "~")
+                String($0).replacing("~1", with: "/").replacing("~0", with: "~")
             }
             return try set(value, path[...], try #require(operation["value"]))
         }
@@ -118,10 +118,10 @@ struct PodPinningTests {
         let (second, _) = try await Self.pinned(
             Self.pod(["busybox"], annotations: asked, spec: ["readinessGates": [own]]))
         #expect(second["spec"]?["readinessGates"]?.array?.count == 2)
-        for (pinning, annotations) in [
-            (PodPinning(registry: Self.pinning.registry, mayGate: false), asked),
-            (Self.pinning, ["cistern.cloudfoundry.org/in-place": "no"]), (Self.pinning, [:]),
-        ] {
+        let notAsked: JSONValue = ["cistern.cloudfoundry.org/in-place": "no"]
+        let none: JSONValue = [:]
+        let nobodyThere = PodPinning(registry: Self.pinning.registry, mayGate: false)
+        for (pinning, annotations) in [(nobodyThere, asked), (Self.pinning, notAsked), (Self.pinning, none)] {
             let change = await pinning.change(of: Self.pod(["busybox"], annotations: annotations), Self.resolve)
             #expect(change.patch == [])
         }
