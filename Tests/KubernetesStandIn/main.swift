@@ -1,0 +1,24 @@
+import Foundation
+import KubernetesTesting
+
+// A stand-in cluster as a program, for clients that are programs too: `kubernetes-stand-in KUBECONFIG [NODE…]` writes a
+// kubeconfig, and its clock goes as the wall's. It runs until its input ends.
+let arguments = Array(CommandLine.arguments.dropFirst())
+guard let path = arguments.first else {
+    print("usage: kubernetes-stand-in KUBECONFIG [NODE…]")
+    exit(2)
+}
+let nodes = Array(arguments.dropFirst())
+let server = try await StandInServer.start(StandInCluster(nodes: nodes.isEmpty ? ["node-1", "node-2"] : nodes))
+let text = await server.kubeconfig()
+try text.write(toFile: path, atomically: true, encoding: .utf8)
+print(server.url)
+let ticking = Task {
+    while !Task.isCancelled {
+        try await Task.sleep(for: .milliseconds(100))
+        await server.cluster.catchUp()
+    }
+}
+for try await _ in FileHandle.standardInput.bytes {}
+ticking.cancel()
+try await server.stop()
