@@ -1,5 +1,5 @@
 /// A generator whose numbers are the same for the same seed: splitmix64.
-public struct SeededRandom: RandomNumberGenerator, Sendable {
+public struct SeededRandom: RandomNumberGenerator {
     private var state: UInt64
 
     public init(seed: UInt64) { state = seed }

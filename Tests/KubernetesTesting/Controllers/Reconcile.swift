@@ -22,6 +22,9 @@ extension StandInCluster {
         switch change.key.resource {
         case "pods":
             noticePod(change)
+            if change.isDeletion, let state = nodes.pods.removeValue(forKey: object.uid) {
+                for name in state.containers.keys { closeLog(object.uid, name) }
+            }
         case "nodes", "secrets", "configmaps":
             // Pods that wait for a node, or for what they mount, are tried again.
             for stored in storage.all(.pods) where stored.object.at("status", "phase")?.string == "Pending" {
@@ -59,6 +62,7 @@ extension StandInCluster {
         case "cronjobs.batch": await reconcileCronJob(key, object)
         case "poddisruptionbudgets.policy": reconcileBudget(key, object)
         case "services": reconcileService(key, object)
+        case "nodes": reconcileNode(key)
         default: break
         }
     }

@@ -1,22 +1,5 @@
 public import JSON
 
-/// How webhooks are called: over HTTPS, with the authorities that their configuration names.
-protocol WebhookCalling: Sendable {
-    /// - Parameters:
-    ///   - url: of a webhook, its service resolved to where a test said that it is.
-    ///   - authority: PEM; nil for the system's.
-    ///   - seconds: after which the call fails.
-    /// - Throws: whatever went wrong, described for the answer to the client.
-    func call(_ url: String, authority: [UInt8]?, body: [UInt8], seconds: Int) async throws -> [UInt8]
-}
-
-struct NoWebhooks: WebhookCalling {
-    struct NotReachable: Error {}
-    func call(_ url: String, authority: [UInt8]?, body: [UInt8], seconds: Int) async throws -> [UInt8] {
-        throw NotReachable()
-    }
-}
-
 /// A call of a webhook, for tests.
 public struct WebhookCall: Sendable {
     public let webhook: String

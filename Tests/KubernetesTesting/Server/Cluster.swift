@@ -15,7 +15,7 @@ public actor StandInCluster {
     var watches = WatchHub()
     var faults = Faults()
     var access: AccessControl
-    var webhooks: any WebhookCalling = NoWebhooks()
+    let webhooks = WebhookCaller()
     var webhookCalls: [WebhookCall] = []
     /// Where Services are, by `namespace/name`.
     var services: [String: String] = [:]

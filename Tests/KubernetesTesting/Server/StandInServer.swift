@@ -93,6 +93,7 @@ public final class StandInServer: Sendable {
 
     public func stop() async throws {
         await cluster.breakWatches()
+        await cluster.webhooks.shutdown()
         try await channel.close()
         try await group.shutdownGracefully()
     }

@@ -68,6 +68,11 @@ public struct TestAuthority: Sendable {
             certificate: try issued.serializeAsPEM().pemString + "\n", key: own.pemRepresentation + "\n")
     }
 
+    /// `sha256:…` of bytes.
+    static func digest(_ bytes: [UInt8]) -> String {
+        "sha256:" + SHA256.hash(data: bytes).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+    }
+
     /// The user that a client's certificate names; nil if it can't be read.
     static func user(ofDER bytes: [UInt8]) -> User? {
         guard let certificate = try? Certificate(derEncoded: bytes) else { return nil }
