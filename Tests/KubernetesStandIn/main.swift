@@ -13,12 +13,14 @@ let server = try await StandInServer.start(StandInCluster(nodes: nodes.isEmpty ?
 let text = await server.kubeconfig()
 try text.write(toFile: path, atomically: true, encoding: .utf8)
 print(server.url)
-let ticking = Task {
+fflush(nil)
+let cluster = server.cluster
+let ticking = Task.detached {
     while !Task.isCancelled {
         try await Task.sleep(for: .milliseconds(100))
-        await server.cluster.catchUp()
+        await cluster.catchUp()
     }
 }
-for try await _ in FileHandle.standardInput.bytes {}
+while readLine() != nil {}
 ticking.cancel()
 try await server.stop()

@@ -90,7 +90,10 @@ final class ExecHandler: ChannelInboundHandler {
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
-        let (channel, cluster, request, input) = (context.channel, self.cluster, self.request, self.input)
+        let channel = context.channel
+        let cluster = self.cluster
+        let request = self.request
+        let input = self.input
         @Sendable func send(_ number: UInt8, _ bytes: [UInt8]) {
             let frame = WebSocketFrame(fin: true, opcode: .binary, data: ByteBuffer(bytes: [number] + bytes))
             channel.writeAndFlush(frame, promise: nil)

@@ -158,14 +158,11 @@ final class APIConnectionHandler: ChannelInboundHandler, RemovableChannelHandler
             guard let head else { return }
             self.head = nil
             let request = Self.request(head, body, context)
-            let (channel, cluster, keepsAlive) = (context.channel, self.cluster, head.isKeepAlive)
+            let channel = context.channel
+            let cluster = self.cluster
+            let keepsAlive = head.isKeepAlive
             task = Task {
-                let answer = await cluster.handle(request)
-                do {
-                    try await Self.write(answer, to: channel, keepsAlive: keepsAlive)
-                } catch {
-                    channel.close(promise: nil)
-                }
+                await APIConnectionHandler.answer(request, from: cluster, on: channel, keepsAlive: keepsAlive)
             }
         }
     }
@@ -189,6 +186,17 @@ final class APIConnectionHandler: ChannelInboundHandler, RemovableChannelHandler
         return APIRequest(
             method: head.method.rawValue, target: head.uri, headers: headers, body: body,
             certificateUser: certificate.flatMap(TestAuthority.user(ofDER:)))
+    }
+
+    private static func answer(
+        _ request: APIRequest, from cluster: StandInCluster, on channel: any Channel, keepsAlive: Bool
+    ) async {
+        let answer = await cluster.handle(request)
+        do {
+            try await write(answer, to: channel, keepsAlive: keepsAlive)
+        } catch {
+            channel.close(promise: nil)
+        }
     }
 
     private static func write(_ answer: APIAnswer, to channel: any Channel, keepsAlive: Bool) async throws {
