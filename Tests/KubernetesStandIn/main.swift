@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import KubernetesTesting
 
 // A stand-in cluster as a program, for clients that are programs too: `kubernetes-stand-in KUBECONFIG [NODE…]` writes a
@@ -15,6 +16,14 @@ try text.write(toFile: path, atomically: true, encoding: .utf8)
 print(server.url)
 fflush(nil)
 let cluster = server.cluster
+await cluster.run { start in
+    let ends = start.isInit || start.pod["spec"]?["restartPolicy"]?.string != "Always"
+    return ends ? .exits(0, log: "done\n") : ContainerRun(log: "started\n")
+}
+await cluster.exec { request, streams in
+    streams.output(Array((request.command.joined(separator: " ") + "\n").utf8))
+    return request.command.first == "false" ? 1 : 0
+}
 let ticking = Task.detached {
     while !Task.isCancelled {
         try await Task.sleep(for: .milliseconds(100))

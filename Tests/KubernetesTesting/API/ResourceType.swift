@@ -174,4 +174,39 @@ struct Discovery {
             "resources": .array(resources),
         ]
     }
+
+    /// `/openapi/v3`: a document for each group and version.
+    var schemas: JSONValue {
+        var paths: JSONObject = [:]
+        for type in types {
+            let path = (type.group.isEmpty ? "api/" : "apis/") + type.groupVersion
+            paths[path] = ["serverRelativeURL": .string("/openapi/v3/" + path)]
+        }
+        return ["paths": .object(paths)]
+    }
+
+    /// A document without schemas: that writes take `fieldValidation` and `dryRun` is what clients look for in it.
+    func schema(of groupVersion: String) -> JSONValue? {
+        var paths: JSONObject = [:]
+        for type in types where type.groupVersion == groupVersion {
+            let root = (type.group.isEmpty ? "/api/" : "/apis/") + groupVersion
+            let place = type.isNamespaced ? "/namespaces/{namespace}/" : "/"
+            let parameters = ["dryRun", "fieldManager", "fieldValidation", "force"].map { name -> JSONValue in
+                ["name": .string(name), "in": "query", "schema": ["type": "string", "uniqueItems": true]]
+            }
+            paths[root + place + type.plural + "/{name}"] = [
+                "patch": [
+                    "parameters": .array(parameters), "responses": ["200": ["description": "OK"]],
+                    "x-kubernetes-action": "patch",
+                    "x-kubernetes-group-version-kind": [
+                        "group": .string(type.group), "version": .string(type.version), "kind": .string(type.kind),
+                    ],
+                ]
+            ]
+        }
+        guard !paths.isEmpty else { return nil }
+        return [
+            "openapi": "3.0.0", "info": ["title": "Kubernetes", "version": "v1.36.2"], "paths": .object(paths),
+        ]
+    }
 }

@@ -163,6 +163,9 @@ extension StandInCluster {
             case ("apis", 1): discovery.groups
             case ("apis", 2): discovery.group(named: parts[1])
             case ("apis", 3): discovery.resources(of: parts[1] + "/" + parts[2])
+            case ("openapi", 2) where parts[1] == "v3": discovery.schemas
+            case ("openapi", 4...) where parts[1] == "v3":
+                discovery.schema(of: parts[2] == "api" ? parts[3] : parts.dropFirst(3).joined(separator: "/"))
             case ("openid", 3): access.keys
             case (".well-known", 2):
                 [

@@ -37,6 +37,7 @@ extension StandInCluster {
         }
         if type.hasGeneration { object.set(1, "metadata", "generation") }
         if type.hasStatus { object.set(nil, "status") }
+        Self.dropEmpty(&object)
         prepareForCreate(&object, type)
         Validation.setDefaults(&object, type)
         try checkNamespace(target)
@@ -232,13 +233,18 @@ extension StandInCluster {
         if kept.at("metadata", "managedFields") == nil {
             kept.set(old.at("metadata", "managedFields"), "metadata", "managedFields")
         }
-        for list in ["finalizers", "ownerReferences"] where kept.at("metadata", list)?.array?.isEmpty ?? false {
-            kept.set(nil, "metadata", list)
-        }
-        for map in ["labels", "annotations"] where kept.at("metadata", map)?.object?.isEmpty ?? false {
-            kept.set(nil, "metadata", map)
-        }
+        dropEmpty(&kept)
         return kept
+    }
+
+    /// Empty members of the metadata are as if they were not there (`omitempty`).
+    private static func dropEmpty(_ object: inout JSONValue) {
+        for list in ["finalizers", "ownerReferences"] where object.at("metadata", list)?.array?.isEmpty ?? false {
+            object.set(nil, "metadata", list)
+        }
+        for map in ["labels", "annotations"] where object.at("metadata", map)?.object?.isEmpty ?? false {
+            object.set(nil, "metadata", map)
+        }
     }
 
     private static let patchTypes = [
@@ -293,6 +299,7 @@ extension StandInCluster {
         }
         // The status belongs to its subresource alone, and the rest does not belong to it.
         if target.type.hasStatus && target.subresource.isEmpty { applied.set(nil, "status") }
+        Self.dropEmpty(&applied)
         let asked = applied.resourceVersion
         do {
             var result = try ServerSideApply.apply(
