@@ -248,7 +248,7 @@ let package = Package(
             path: "Tests/KubernetesStandIn", swiftSettings: strict),
         .testTarget(
             name: "KubernetesTestingTests",
-            dependencies: ["JSON", "KubernetesTesting", "TestSupport", asyncHTTPClient, nioCore, nioSSL],
+            dependencies: ["JSON", "KubernetesTesting", asyncHTTPClient, nioCore, nioHTTP1, nioSSL],
             swiftSettings: strict),
         .testTarget(name: "HouseTests", swiftSettings: strict),
         .testTarget(name: "JSONTests", dependencies: ["JSON", "TestSupport"], swiftSettings: strict),

@@ -64,7 +64,8 @@ struct APITests {
         let late = await client.get(maps + "?limit=9&continue=\(token)")
         #expect(late.code == 410 && late.reason == "Expired")
         let rest = try #require(late.json.at("metadata", "continue")?.string)
-        #expect(await client.get(maps + "?continue=\(rest)").json["items"]?.array?.map(\.name) == ["m2", "m2b", "m4", "z"])
+        #expect(
+            await client.get(maps + "?continue=\(rest)").json["items"]?.array?.map(\.name) == ["m2", "m2b", "m4", "z"])
     }
 
     @Test("a list waits for no version: one that is not there yet is refused, one that is gone too")
@@ -88,7 +89,8 @@ struct APITests {
         let client = await Client(cluster)
         let start = await client.post(maps, map("a", labels: ["x": "1"])).json.resourceVersion
         _ = await client.post(maps, map("b", labels: ["x": "1"]))
-        let watch = await client.get(maps + "?watch=1&labelSelector=x%3D1&allowWatchBookmarks=true&resourceVersion=\(start)")
+        let watch = await client.get(
+            maps + "?watch=1&labelSelector=x%3D1&allowWatchBookmarks=true&resourceVersion=\(start)")
         _ = await client.patch("\(maps)/a", ["metadata": ["labels": ["x": "2"]]])
         _ = await client.post(maps, map("c"))
         _ = await client.delete("\(maps)/b")
@@ -125,10 +127,12 @@ struct APITests {
     func patches() async throws {
         let client = await Client(cluster)
         _ = await client.post(maps, map("a", ["x": "1"]))
-        let failing = try JSONValue(parsing: #"[{"op":"test","path":"/data/x","value":"2"},{"op":"remove","path":"/data/x"}]"#)
+        let failing = try JSONValue(
+            parsing: #"[{"op":"test","path":"/data/x","value":"2"},{"op":"remove","path":"/data/x"}]"#)
         let refused = await client.patch("\(maps)/a", failing, "json-patch+json")
         #expect(refused.code == 422 && refused.reason == "Invalid")
-        let good = try JSONValue(parsing: #"[{"op":"test","path":"/data/x","value":"1"},{"op":"add","path":"/data/y","value":"2"}]"#)
+        let good = try JSONValue(
+            parsing: #"[{"op":"test","path":"/data/x","value":"1"},{"op":"add","path":"/data/y","value":"2"}]"#)
         #expect(await client.patch("\(maps)/a", good, "json-patch+json").json.at("data", "y") == "2")
         #expect(await client.patch("\(maps)/a", ["data": ["x": .null]]).json["data"] == ["y": "2"])
         #expect(await client.patch("\(maps)/a", [:], "json").code == 415)

@@ -18,7 +18,10 @@ struct CELTests {
             ("has(object.spec.initContainers) && object.spec.initContainers.exists(c, c.image == 'z')", false),
             ("!has(object.metadata.labels) || object.metadata.labels['x'] == 'y'", true),
             ("'a/b' in object.metadata.annotations && object.metadata.annotations['a/b'] == \"1\"", true),
-            ("(object.spec.containers + object.spec.?initContainers.orValue([])).exists(c, c.image.contains('other'))", true),
+            (
+                "(object.spec.containers + object.spec.?initContainers.orValue([])).exists(c, c.image.contains('other'))",
+                true
+            ),
             ("size(object.spec.containers) == 2 ? true : false", true),
             ("object.metadata.?labels.?x.orValue('none') == 'none'", true),
         ])
@@ -26,7 +29,9 @@ struct CELTests {
         #expect(try CEL.isTrue(text, ["object": .json(object)]) == expected)
     }
 
-    @Test("a member that is not there is an error, unless the rest settles it", arguments: ["object.spec.nothing == 1", "object.spec.containers.exists(c, c.name == 'x')"])
+    @Test(
+        "a member that is not there is an error, unless the rest settles it",
+        arguments: ["object.spec.nothing == 1", "object.spec.containers.exists(c, c.name == 'x')"])
     func fails(_ text: String) {
         #expect(throws: CEL.Failure.self) { try CEL.isTrue(text, ["object": .json(object)]) }
     }

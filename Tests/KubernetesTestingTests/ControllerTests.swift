@@ -102,7 +102,8 @@ struct ControllerTests {
         await cluster.settle()
         for image in ["a:2", "a:1"] {
             _ = await client.patch(
-                "\(path)/d", ["spec": ["template": ["spec": ["containers": [["name": "app", "image": .string(image)]]]]]],
+                "\(path)/d",
+                ["spec": ["template": ["spec": ["containers": [["name": "app", "image": .string(image)]]]]]],
                 "strategic-merge-patch+json")
             await cluster.settle()
             #expect(await Array(images(cluster).values) == Array(repeating: image, count: 4))
@@ -152,7 +153,9 @@ struct ControllerTests {
         await cluster.advance(by: 61)
         let left = await cluster.objects(.pods)
         #expect(left.map { $0.at("status", "reason") } == ["DeadlineExceeded"])
-        for name in ["whole", "pod"] { #expect(StandInCluster.condition(await client.get("\(path)/\(name)").json, "Failed")) }
+        for name in ["whole", "pod"] {
+            #expect(StandInCluster.condition(await client.get("\(path)/\(name)").json, "Failed"))
+        }
     }
 
     @Test("pulls that fail are tried again at longer intervals, pods that fit nowhere wait, both say why")
@@ -162,7 +165,8 @@ struct ControllerTests {
         _ = await client.post(podsPath, pod("p"))
         await cluster.settle()
         func reason() async -> String? {
-            await client.get("\(podsPath)/p").json.at("status", "containerStatuses")?.array?.first?.at("state", "waiting", "reason")?.string
+            await client.get("\(podsPath)/p").json.at("status", "containerStatuses")?.array?.first?.at(
+                "state", "waiting", "reason")?.string
         }
         #expect(await reason() == "ErrImagePull")
         await cluster.advance(by: 11)
@@ -202,12 +206,14 @@ struct ControllerTests {
         #expect(await client.get("\(podsPath)/p").code == 404)
     }
 
-    @Test("a container that crashes is restarted after longer and longer waits, and a gate keeps a pod from being ready")
+    @Test(
+        "a container that crashes is restarted after longer and longer waits, and a gate keeps a pod from being ready")
     func restarts() async {
         let client = await Client(cluster)
         await cluster.run { $0.pod.name == "crash" ? .exits(3) : .runs }
         _ = await client.post(podsPath, pod("crash"))
-        _ = await client.post(podsPath, pod("gated") { $0.set([["conditionType": "test/gate"]], "spec", "readinessGates") })
+        _ = await client.post(
+            podsPath, pod("gated") { $0.set([["conditionType": "test/gate"]], "spec", "readinessGates") })
         await cluster.advance(by: 100)
         let crash = await client.get("\(podsPath)/crash").json.at("status", "containerStatuses")?.array?.first
         #expect(crash?.at("state", "waiting", "reason") == "CrashLoopBackOff")
@@ -220,14 +226,17 @@ struct ControllerTests {
         #expect(StandInCluster.isReady(await client.get("\(podsPath)/gated").json))
     }
 
-    @Test("image ids come in the forms of the runtimes", arguments: [ImageForm.containerd, .crio, .criDockerd, .criDockerdLocal])
+    @Test(
+        "image ids come in the forms of the runtimes",
+        arguments: [ImageForm.containerd, .crio, .criDockerd, .criDockerdLocal])
     func imageIDs(_ form: ImageForm) async {
         let client = await Client(cluster)
         await cluster.report(imagesAs: form)
         await cluster.pull { _ in .success(PulledImage(digest: "sha256:1", manifest: "sha256:2", config: "sha256:3")) }
         _ = await client.post(podsPath, pod("p"))
         await cluster.settle()
-        let id = await client.get("\(podsPath)/p").json.at("status", "containerStatuses")?.array?.first?["imageID"]?.string
+        let id = await client.get("\(podsPath)/p").json.at("status", "containerStatuses")?.array?.first?["imageID"]?
+            .string
         let expected =
             switch form {
             case .containerd: "registry.test/app@sha256:1"

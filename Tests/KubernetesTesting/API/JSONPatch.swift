@@ -109,7 +109,8 @@ enum JSONPatch {
         case (.array(let one), .array(let other)):
             one.count == other.count && zip(one, other).allSatisfy { sameValue($0, $1) }
         case (.object(let one), .object(let other)):
-            one.count == other.count && one.allSatisfy { member in other[member.key].map { sameValue(member.value, $0) } ?? false }
+            one.count == other.count
+                && one.allSatisfy { member in other[member.key].map { sameValue(member.value, $0) } ?? false }
         default: one == other
         }
     }

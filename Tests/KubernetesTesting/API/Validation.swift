@@ -224,8 +224,9 @@ enum Validation {
         case "pods":
             func stripped(_ object: JSONValue) -> JSONValue {
                 var spec = object["spec"] ?? [:]
-                for name in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates"]
-                { spec.set(nil, name) }
+                for name in [
+                    "activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates",
+                ] { spec.set(nil, name) }
                 for list in ["containers", "initContainers"] {
                     guard let containers = spec[list]?.array else { continue }
                     spec.set(
@@ -304,7 +305,8 @@ enum Validation {
                 []
             default: Set(object.object.map { Array($0.keys) } ?? [])
             }
-        return (object.object.map { Array($0.keys) } ?? []).filter { !common.contains($0) && !own.contains($0) }.sorted()
+        return (object.object.map { Array($0.keys) } ?? []).filter { !common.contains($0) && !own.contains($0) }
+            .sorted()
     }
 
     /// RFC 1123, as "Object Names and IDs" has it.

@@ -40,7 +40,9 @@ extension StandInCluster {
             }
             clean(object, old)
         }
-        writeStatus(of: key, object, wanted, current.flatMap { storage.get(ObjectKey(.replicaSets, key.namespace, $0.name))?.object }, old)
+        writeStatus(
+            of: key, object, wanted,
+            current.flatMap { storage.get(ObjectKey(.replicaSets, key.namespace, $0.name))?.object }, old)
     }
 
     private func makeReplicaSet(of object: JSONValue, _ key: ObjectKey, _ template: JSONValue, revision: Int)
@@ -116,7 +118,9 @@ extension StandInCluster {
         let all = own + old.flatMap { pods(of: $0).filter { !$0.isDeleting } }
         let ready = all.filter(Self.isReady).count
         let isDone = own.count == wanted && all.count == wanted && ready == wanted
-        let least = wanted - Self.share(object.at("spec", "strategy", "rollingUpdate", "maxUnavailable"), of: wanted, roundsUp: false)
+        let least =
+            wanted
+            - Self.share(object.at("spec", "strategy", "rollingUpdate", "maxUnavailable"), of: wanted, roundsUp: false)
         modify(key) { object in
             let before = object.at("status", "updatedReplicas")
             object.set(object.metadata["generation"], "status", "observedGeneration")
@@ -130,18 +134,25 @@ extension StandInCluster {
             setCondition(
                 &object, "Available", ready >= least,
                 ready >= least ? "MinimumReplicasAvailable" : "MinimumReplicasUnavailable",
-                ready >= least ? "Deployment has minimum availability." : "Deployment does not have minimum availability.")
+                ready >= least
+                    ? "Deployment has minimum availability." : "Deployment does not have minimum availability.")
             // "Progress Deadline Seconds" counts from the last progress.
             let limit = Double(object.at("spec", "progressDeadlineSeconds")?.int ?? 600)
             let progressing = object.at("status", "conditions")?.array?.first { $0["type"]?.string == "Progressing" }
             let since = VirtualClock.date(progressing?["lastUpdateTime"]?.string) ?? clock.now
             let hasMoved = before != object.at("status", "updatedReplicas") || progressing == nil
             if isDone {
-                setCondition(&object, "Progressing", true, "NewReplicaSetAvailable", "ReplicaSet \"\(current?.name ?? "")\" has successfully progressed.")
+                setCondition(
+                    &object, "Progressing", true, "NewReplicaSetAvailable",
+                    "ReplicaSet \"\(current?.name ?? "")\" has successfully progressed.")
             } else if !hasMoved && clock.now.timeIntervalSince(since) >= limit {
-                setCondition(&object, "Progressing", false, "ProgressDeadlineExceeded", "ReplicaSet \"\(current?.name ?? "")\" has timed out progressing.")
+                setCondition(
+                    &object, "Progressing", false, "ProgressDeadlineExceeded",
+                    "ReplicaSet \"\(current?.name ?? "")\" has timed out progressing.")
             } else {
-                setCondition(&object, "Progressing", true, "ReplicaSetUpdated", "ReplicaSet \"\(current?.name ?? "")\" is progressing.")
+                setCondition(
+                    &object, "Progressing", true, "ReplicaSetUpdated",
+                    "ReplicaSet \"\(current?.name ?? "")\" is progressing.")
                 requeue(key, after: limit - (hasMoved ? 0 : clock.now.timeIntervalSince(since)))
             }
             var conditions = object.at("status", "conditions")?.array ?? []
@@ -163,7 +174,9 @@ extension StandInCluster {
         let wanted = object.at("spec", "replicas")?.int ?? 1
         if alive.count < wanted {
             for _ in alive.count..<wanted {
-                guard await makePod(from: object.at("spec", "template"), owner: object, ownerKey: key) != nil else { break }
+                guard await makePod(from: object.at("spec", "template"), owner: object, ownerKey: key) != nil else {
+                    break
+                }
             }
         } else {
             // Pods that are not ready go first ("ReplicaSet", "Scaling"), then the newest.
@@ -207,7 +220,10 @@ extension StandInCluster {
         let isRolling = object.at("spec", "updateStrategy", "type")?.string == "RollingUpdate"
         var wanted = 0
         var budget = max(
-            1, Self.share(object.at("spec", "updateStrategy", "rollingUpdate", "maxUnavailable"), of: storage.all(.nodes).count, roundsUp: true))
+            1,
+            Self.share(
+                object.at("spec", "updateStrategy", "rollingUpdate", "maxUnavailable"), of: storage.all(.nodes).count,
+                roundsUp: true))
         budget -= all.filter { !Self.isReady($0) || $0.isDeleting }.count
         for node in objects(.nodes) {
             let own = all.filter { $0.at("spec", "nodeName")?.string == node.name }
@@ -225,7 +241,9 @@ extension StandInCluster {
             for pod in own where !pod.isDeleting {
                 if Self.isOver(pod) {
                     deletePod(pod)
-                } else if isRolling, pod.labels["controller-revision-hash"] != revision.hash, budget > 0 || !Self.isReady(pod) {
+                } else if isRolling, pod.labels["controller-revision-hash"] != revision.hash,
+                    budget > 0 || !Self.isReady(pod)
+                {
                     budget -= 1
                     deletePod(pod)
                 }
@@ -244,7 +262,8 @@ extension StandInCluster {
     }
 
     /// The ControllerRevision of a template, which is made if it is new, and made the newest if it is old.
-    func currentRevision(of object: JSONValue, _ key: ObjectKey, _ template: JSONValue) -> (name: String, hash: String) {
+    func currentRevision(of object: JSONValue, _ key: ObjectKey, _ template: JSONValue) -> (name: String, hash: String)
+    {
         let data: JSONValue = ["spec": ["template": template.merging(["$patch": "replace"])]]
         let revisions = (dependents[object.uid] ?? []).filter { $0.resource == "controllerrevisions.apps" }.sorted()
             .compactMap { storage.get($0)?.object }

@@ -35,7 +35,8 @@ extension StandInCluster {
                 Selector($0.at("spec", "selector"))?.matches(pod) ?? false
             }
             guard budgets.count <= 1 else {
-                throw .internalError("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.")
+                throw .internalError(
+                    "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.")
             }
             if let budget = budgets.first, Self.isReady(pod) {
                 reconcileBudget(ObjectKey(.disruptionBudgets, target.namespace, budget.name), budget)
@@ -69,7 +70,8 @@ extension StandInCluster {
     func reconcileService(_ key: ObjectKey, _ object: JSONValue) {
         guard !object.isDeleting, let labels = object.at("spec", "selector")?.strings, !labels.isEmpty else { return }
         let own = objects(.pods, namespace: key.namespace).filter { pod in
-            labels.allSatisfy { pod.labels[$0.key] == $0.value } && pod.at("status", "podIP") != nil && !Self.isOver(pod)
+            labels.allSatisfy { pod.labels[$0.key] == $0.value } && pod.at("status", "podIP") != nil
+                && !Self.isOver(pod)
         }
         let slice = ObjectKey(.endpointSlices, key.namespace, "\(key.name)-slice")
         let endpoints = own.map { pod -> JSONValue in

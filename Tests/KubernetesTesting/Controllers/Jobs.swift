@@ -57,7 +57,9 @@ extension StandInCluster {
         }
         // Restarts of containers count too where pods are not replaced ("Pod backoff failure policy").
         let isOverLimit =
-            failed > limit || (object.at("spec", "template", "spec", "restartPolicy")?.string == "OnFailure" && restarts > 0 && restarts >= limit)
+            failed > limit
+            || (object.at("spec", "template", "spec", "restartPolicy")?.string == "OnFailure" && restarts > 0
+                && restarts >= limit)
         if verdict == nil && isOverLimit {
             verdict = ("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
         }
@@ -105,7 +107,9 @@ extension StandInCluster {
     }
 
     private func endTime(_ pod: JSONValue) -> Date? {
-        let all = (pod.at("status", "containerStatuses")?.array ?? []) + (pod.at("status", "initContainerStatuses")?.array ?? [])
+        let all =
+            (pod.at("status", "containerStatuses")?.array ?? [])
+            + (pod.at("status", "initContainerStatuses")?.array ?? [])
         let ends = all.compactMap { VirtualClock.date($0.at("state", "terminated", "finishedAt")?.string) }
         return ends.max() ?? VirtualClock.date(pod.metadata["creationTimestamp"]?.string)
     }
@@ -201,7 +205,9 @@ extension StandInCluster {
             Int(made.timeIntervalSince1970) <= slot
         else { return }
         modify(key) {
-            $0.set(.string(VirtualClock.timestamp(Date(timeIntervalSince1970: Double(slot)))), "status", "lastScheduleTime")
+            $0.set(
+                .string(VirtualClock.timestamp(Date(timeIntervalSince1970: Double(slot)))), "status", "lastScheduleTime"
+            )
         }
         let children = (dependents[object.uid] ?? []).filter { $0.resource == "jobs.batch" }.sorted()
         let active = children.filter { storage.get($0).map { !Self.isFinished($0.object) } ?? false }

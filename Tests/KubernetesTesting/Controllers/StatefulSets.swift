@@ -23,7 +23,8 @@ extension StandInCluster {
         await scaleUp(key, object, range, byOrdinal, isParallel: isParallel) { ordinal in
             // "Partitioned rolling updates": below the partition pods come back on the current revision.
             let isOld = !rolls || ordinal < start + partition
-            return isOld && current != update.hash ? self.template(of: object, key, hash: current) ?? (template, update.hash) : (template, update.hash)
+            return isOld && current != update.hash
+                ? self.template(of: object, key, hash: current) ?? (template, update.hash) : (template, update.hash)
         }
         // Only when all in range run is anything taken away ("Deployment and Scaling Guarantees").
         let own = Dictionary(uniqueKeysWithValues: pods(of: object).map { (Self.ordinal(of: $0, key.name), $0) })
@@ -123,5 +124,7 @@ extension StandInCluster {
         }
     }
 
-    private static func ordinal(of pod: JSONValue, _ set: String) -> Int { Int(pod.name.dropFirst(set.count + 1)) ?? -1 }
+    private static func ordinal(of pod: JSONValue, _ set: String) -> Int {
+        Int(pod.name.dropFirst(set.count + 1)) ?? -1
+    }
 }

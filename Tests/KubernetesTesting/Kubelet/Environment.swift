@@ -14,7 +14,9 @@ extension StandInCluster {
 
     private func source(_ reference: JSONValue, _ pod: JSONValue) throws(Missing) -> [String: [UInt8]] {
         let isSecret = reference["secretKeyRef"] ?? reference["secretRef"] != nil
-        let own = reference["secretKeyRef"] ?? reference["secretRef"] ?? reference["configMapKeyRef"] ?? reference["configMapRef"] ?? [:]
+        let own =
+            reference["secretKeyRef"] ?? reference["secretRef"] ?? reference["configMapKeyRef"] ?? reference[
+                "configMapRef"] ?? [:]
         let name = own["name"]?.string ?? ""
         let found = values(isSecret ? .secrets : .configMaps, name, pod.namespace)
         if let found { return found }
@@ -47,7 +49,10 @@ extension StandInCluster {
             if let value = try source(reference, pod)[key] {
                 environment[name] = String(decoding: value, as: UTF8.self)
             } else if own["optional"]?.bool != true {
-                throw Missing(message: "couldn't find key \(key) in \(reference["secretKeyRef"] != nil ? "Secret" : "ConfigMap") \(pod.namespace)/\(own["name"]?.string ?? "")")
+                throw Missing(
+                    message:
+                        "couldn't find key \(key) in \(reference["secretKeyRef"] != nil ? "Secret" : "ConfigMap") \(pod.namespace)/\(own["name"]?.string ?? "")"
+                )
             }
         }
         return environment

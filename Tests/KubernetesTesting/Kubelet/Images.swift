@@ -72,7 +72,8 @@ extension StandInCluster {
             let pull = ImagePull(
                 image: image, pod: pod, credentials: credentials(for: image, pod),
                 token: { [weak self] audience in
-                    await self?.serviceAccountToken(namespace: namespace, name: account, audiences: [audience], pod: pod)?
+                    await self?.serviceAccountToken(
+                        namespace: namespace, name: account, audiences: [audience], pod: pod)?
                         .token
                 })
             switch await puller(pull) {
@@ -119,7 +120,9 @@ extension StandInCluster {
     private func credentials(for image: String, _ pod: JSONValue) -> [(user: String, password: String)] {
         var found: [(String, (user: String, password: String))] = []
         for reference in pod.at("spec", "imagePullSecrets")?.array ?? [] {
-            guard let text = find(.secrets, pod.namespace, reference.string ?? reference["name"]?.string ?? "")?.at("data", ".dockerconfigjson")?.string,
+            guard
+                let text = find(.secrets, pod.namespace, reference.string ?? reference["name"]?.string ?? "")?.at(
+                    "data", ".dockerconfigjson")?.string,
                 let bytes = Base64.decode(text), let config = try? JSONValue(parsing: bytes)
             else { continue }
             for (server, entry) in config["auths"]?.object ?? [:] {
@@ -127,7 +130,8 @@ extension StandInCluster {
                 guard image == place || image.hasPrefix(place + "/") else { continue }
                 var (user, password) = (entry["username"]?.string, entry["password"]?.string)
                 if let auth = entry["auth"]?.string.flatMap(Base64.decode) {
-                    let parts = String(decoding: auth, as: UTF8.self).split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+                    let parts = String(decoding: auth, as: UTF8.self).split(
+                        separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
                     if parts.count == 2 { (user, password) = (String(parts[0]), String(parts[1])) }
                 }
                 if let user, let password { found.append((place, (user, password))) }
@@ -205,7 +209,9 @@ public struct RegistryPuller: Sendable {
         return PulledImage(digest: digest, manifest: childDigest, config: config)
     }
 
-    private func get(_ url: String, _ credentials: (user: String, password: String)?) async throws -> (JSONValue, String) {
+    private func get(_ url: String, _ credentials: (user: String, password: String)?) async throws -> (
+        JSONValue, String
+    ) {
         var request = HTTPClientRequest(url: url)
         request.headers.add(name: "Accept", value: Self.accept)
         if let credentials { request.setBasicAuth(username: credentials.user, password: credentials.password) }

@@ -31,7 +31,9 @@ extension StandInCluster {
         if let seconds = pod.at("spec", "activeDeadlineSeconds")?.int, let state = nodes.pods[uid], state.end == nil {
             let left = Double(seconds) - clock.now.timeIntervalSince(state.start)
             if left <= 0 {
-                nodes.pods[uid]?.end = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+                nodes.pods[uid]?.end = (
+                    "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
+                )
             } else {
                 requeue(key, after: left)
             }
@@ -46,7 +48,8 @@ extension StandInCluster {
         var isInitialized = true
         for container in pod.at("spec", "initContainers")?.array ?? [] {
             let stays = container["restartPolicy"]?.string == "Always"
-            await step(key, pod, container, isInit: true, policy: stays ? "Always" : policy == "Always" ? "OnFailure" : policy)
+            await step(
+                key, pod, container, isInit: true, policy: stays ? "Always" : policy == "Always" ? "OnFailure" : policy)
             let state = nodes.pods[uid]?.containers[container["name"]?.string ?? ""]
             // The next one starts when this one is done, or runs if it is a sidecar ("Init Containers").
             if stays ? state?.isRunning != true : state?.exitCode != 0 {
@@ -141,14 +144,16 @@ extension StandInCluster {
             state.due = now + 10
             return
         }
-        state.id = "\(nodes.imageForm.runtime)://\(newUID().replacing("-", with: ""))\(newUID().replacing("-", with: ""))"
+        state.id =
+            "\(nodes.imageForm.runtime)://\(newUID().replacing("-", with: ""))\(newUID().replacing("-", with: ""))"
         let start = ContainerStart(
             pod: pod, container: container, isInit: isInit, restarts: state.restarts, imageID: state.imageID,
             environment: environment, files: files)
         if let program = nodes.program {
             state.run = await program(start)
         } else {
-            let ends = (isInit && container["restartPolicy"] == nil) || pod.at("spec", "restartPolicy")?.string != "Always"
+            let ends =
+                (isInit && container["restartPolicy"] == nil) || pod.at("spec", "restartPolicy")?.string != "Always"
             state.run = ends ? .exits(0) : .runs
         }
         state.phase = .running(since: clock.now)
@@ -219,9 +224,11 @@ extension StandInCluster {
             phase = "Succeeded"
         } else if isStopped {
             phase = "Failed"
-        } else if !initsDone || main.contains(where: { own in
-            if case .waiting = own.1.phase { own.1.restarts == 0 } else { false }
-        }) {
+        } else if !initsDone
+            || main.contains(where: { own in
+                if case .waiting = own.1.phase { own.1.restarts == 0 } else { false }
+            })
+        {
             phase = "Pending"
         }
         let isOver = phase == "Failed" || phase == "Succeeded"

@@ -23,15 +23,20 @@ extension StandInCluster {
         guard let pod = find(.pods, target.namespace, target.name) else { throw .notFound(.pods, target.name) }
         let name = try container(of: pod, asked: request.query["container"])
         guard let state = nodes.pods[pod.uid]?.containers[name], !state.id.isEmpty else {
-            let reason = pod.at("status", "containerStatuses")?.array?.first { $0["name"]?.string == name }?.at("state", "waiting", "reason")?.string
-            throw .badRequest("container \"\(name)\" in pod \"\(target.name)\" is waiting to start: \(reason ?? "ContainerCreating")")
+            let reason = pod.at("status", "containerStatuses")?.array?.first { $0["name"]?.string == name }?.at(
+                "state", "waiting", "reason")?.string
+            throw .badRequest(
+                "container \"\(name)\" in pod \"\(target.name)\" is waiting to start: \(reason ?? "ContainerCreating")")
         }
         var bytes = state.log
         if let lines = request.query["tailLines"].flatMap({ Int($0) }) {
-            bytes = Array(bytes.split(separator: 10, omittingEmptySubsequences: true).suffix(max(0, lines)).flatMap { $0 + [10] })
+            bytes = Array(
+                bytes.split(separator: 10, omittingEmptySubsequences: true).suffix(max(0, lines)).flatMap { $0 + [10] })
         }
         if let limit = request.query["limitBytes"].flatMap({ Int($0) }) { bytes = Array(bytes.prefix(max(0, limit))) }
-        guard request.flag("follow"), state.isRunning else { return APIAnswer(contentType: "text/plain", body: .bytes(bytes)) }
+        guard request.flag("follow"), state.isRunning else {
+            return APIAnswer(contentType: "text/plain", body: .bytes(bytes))
+        }
         let (stream, output) = AsyncStream<[UInt8]>.makeStream(bufferingPolicy: .bufferingOldest(10_000))
         if !bytes.isEmpty { output.yield(bytes) }
         let (id, place) = (count(), "\(pod.uid)/\(name)")
@@ -69,7 +74,8 @@ extension StandInCluster {
         // Either verb: clients with WebSocket send GET, which needs `create` from 1.35 on.
         let right = Right(verb: "create", group: "", resource: "pods/exec", name: target.name)
         guard (try? authorize(user, right, target)) != nil else { return nil }
-        let command = (request.query["command"] ?? "").split(separator: "\0", omittingEmptySubsequences: false).map(String.init)
+        let command = (request.query["command"] ?? "").split(separator: "\0", omittingEmptySubsequences: false).map(
+            String.init)
         return ExecRequest(
             namespace: target.namespace, pod: target.name, container: name, command: command,
             isTerminal: request.flag("tty"))

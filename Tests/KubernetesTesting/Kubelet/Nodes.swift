@@ -74,14 +74,19 @@ extension StandInCluster {
             return
         }
         if let gates = pod.at("spec", "schedulingGates")?.array, !gates.isEmpty {
-            modify(key) { setCondition(&$0, "PodScheduled", false, "SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates") }
+            modify(key) {
+                setCondition(
+                    &$0, "PodScheduled", false, "SchedulingGated",
+                    "Scheduling is blocked due to non-empty scheduling gates")
+            }
             return
         }
         let all = objects(.nodes)
         let fitting = all.filter { isSchedulable(pod["spec"] ?? [:], on: $0) }
         let refusal = nodes.refuses?(pod)
         guard !fitting.isEmpty, refusal == nil else {
-            let message = "0/\(all.count) nodes are available: \(refusal ?? "\(all.count) node(s) didn't match Pod's node affinity/selector or were unschedulable")."
+            let message =
+                "0/\(all.count) nodes are available: \(refusal ?? "\(all.count) node(s) didn't match Pod's node affinity/selector or were unschedulable")."
             modify(key) { setCondition(&$0, "PodScheduled", false, "Unschedulable", message) }
             event(key, "Warning", "FailedScheduling", message)
             return
@@ -129,7 +134,9 @@ extension StandInCluster {
         nodes.lost[node] = nil
         modify(ObjectKey(.nodes, "", node)) { node in
             setCondition(&node, "Ready", true, "KubeletReady")
-            let taints = (node.at("spec", "taints")?.array ?? []).filter { $0["key"]?.string != "node.kubernetes.io/unreachable" }
+            let taints = (node.at("spec", "taints")?.array ?? []).filter {
+                $0["key"]?.string != "node.kubernetes.io/unreachable"
+            }
             node.set(taints.isEmpty ? nil : .array(taints), "spec", "taints")
         }
         for stored in storage.all(.pods) where stored.object.at("spec", "nodeName")?.string == node {
@@ -161,7 +168,9 @@ extension StandInCluster {
         guard passed >= 340 else { return requeue(key, after: 340 - passed) }
         for pod in own where !pod.isDeleting {
             modify(ObjectKey(.pods, pod.namespace, pod.name)) {
-                setCondition(&$0, "DisruptionTarget", true, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint")
+                setCondition(
+                    &$0, "DisruptionTarget", true, "DeletionByTaintManager",
+                    "Taint manager: deleting due to NoExecute taint")
             }
             deletePod(pod)
         }

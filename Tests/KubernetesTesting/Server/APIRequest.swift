@@ -63,7 +63,8 @@ package struct APIRequest: Sendable {
         switch node {
         case .mapping(let mapping):
             return .object(
-                JSONObject(mapping.map { ($0.key.string ?? "", json($0.value)) }, uniquingKeysWith: { _, last in last }))
+                JSONObject(mapping.map { ($0.key.string ?? "", json($0.value)) }, uniquingKeysWith: { _, last in last })
+            )
         case .sequence(let sequence): return .array(sequence.map(json))
         default:
             if node.null != nil { return .null }

@@ -69,7 +69,8 @@ extension StandInCluster {
         } catch {
             // "matchConditions": an error in one is a failure, unless another is false.
             webhookCalls.append(
-                .init(webhook: name, operation: operation, object: object, failure: error.message, reinvocation: isAgain))
+                .init(
+                    webhook: name, operation: operation, object: object, failure: error.message, reinvocation: isAgain))
             if ignoresFailures { return object }
             throw error
         }

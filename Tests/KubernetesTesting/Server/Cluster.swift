@@ -63,7 +63,8 @@ public actor StandInCluster {
     func prepare() {
         let nodes = pendingNodes
         pendingNodes = []
-        for name in ["default", "kube-system", "kube-public", "kube-node-lease"] where find(.namespaces, "", name) == nil {
+        for name in ["default", "kube-system", "kube-public", "kube-node-lease"]
+        where find(.namespaces, "", name) == nil {
             makeNamespace(name)
         }
         for name in nodes { addNode(name) }

@@ -135,7 +135,9 @@ extension StandInCluster {
                         var options = DeleteOptions()
                         options.propagation = .foreground
                         _ = try? delete(child, kind, options)
-                        if storage.get(child) == nil { isBlocked = isBlocked && !(dependents[object.uid] ?? []).isEmpty }
+                        if storage.get(child) == nil {
+                            isBlocked = isBlocked && !(dependents[object.uid] ?? []).isEmpty
+                        }
                     }
                 }
                 if !isBlocked || (dependents[object.uid] ?? []).isEmpty {

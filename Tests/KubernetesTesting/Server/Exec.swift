@@ -40,7 +40,8 @@ enum ExecUpgrade {
             maxFrameSize: 1 << 20,
             shouldUpgrade: { channel, head in
                 let promise = channel.eventLoop.makePromise(of: HTTPHeaders?.self)
-                guard let context = try? channel.pipeline.syncOperations.context(handlerType: APIConnectionHandler.self),
+                guard
+                    let context = try? channel.pipeline.syncOperations.context(handlerType: APIConnectionHandler.self),
                     let name = chosen(head)
                 else { return channel.eventLoop.makeSucceededFuture(nil) }
                 let request = APIConnectionHandler.request(head, [], context)

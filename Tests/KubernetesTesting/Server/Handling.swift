@@ -40,7 +40,9 @@ extension StandInCluster {
         case 500: .internalError("etcdserver: request timed out")
         case 504: APIFailure(504, "Timeout", "Timeout: request did not complete within the allotted timeout")
         default:
-            APIFailure(code, "ServiceUnavailable", "the server is currently unable to handle the request", retryAfter: retryAfter)
+            APIFailure(
+                code, "ServiceUnavailable", "the server is currently unable to handle the request",
+                retryAfter: retryAfter)
         }
     }
 
@@ -124,7 +126,12 @@ extension StandInCluster {
         guard seconds >= 600 else {
             throw .invalid(
                 target.type, target.name,
-                [("spec.expirationSeconds", "Invalid value: \(seconds): may not specify a duration less than 10 minutes")])
+                [
+                    (
+                        "spec.expirationSeconds",
+                        "Invalid value: \(seconds): may not specify a duration less than 10 minutes"
+                    )
+                ])
         }
         let pod = body.at("spec", "boundObjectRef", "name")?.string.flatMap { find(.pods, target.namespace, $0) }
         guard

@@ -34,7 +34,8 @@ public struct TestAuthority: Sendable {
     /// A server's certificate for localhost, 127.0.0.1 and these names.
     /// - Parameter expires: for tests with one that expired.
     public func server(names: [String] = [], expires: Date = Date() + 86_400) throws -> Identity {
-        let all = [GeneralName.ipAddress(ASN1OctetString(contentBytes: [127, 0, 0, 1]))]
+        let all =
+            [GeneralName.ipAddress(ASN1OctetString(contentBytes: [127, 0, 0, 1]))]
             + (["localhost"] + names).map { .dnsName($0) }
         return try issue(
             try DistinguishedName { CommonName("kube-apiserver") }, expires: expires,

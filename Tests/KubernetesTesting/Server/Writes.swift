@@ -76,7 +76,8 @@ extension StandInCluster {
         }
     }
 
-    private func checkKind(_ object: inout JSONValue, _ type: ResourceType, _ options: WriteOptions) throws(APIFailure) {
+    private func checkKind(_ object: inout JSONValue, _ type: ResourceType, _ options: WriteOptions) throws(APIFailure)
+    {
         guard object.object != nil else { throw .badRequest("the body is no object") }
         object.setDefault(.string(type.kind), "kind")
         object.setDefault(.string(type.groupVersion), "apiVersion")
@@ -185,7 +186,9 @@ extension StandInCluster {
                     new.set(managed.json, "metadata", "managedFields")
                 }
             }
-            if type.hasGeneration, old["spec"] != new["spec"] || (!type.hasStatus && Self.content(old) != Self.content(new)) {
+            if type.hasGeneration,
+                old["spec"] != new["spec"] || (!type.hasStatus && Self.content(old) != Self.content(new))
+            {
                 new.set(.integer((old.metadata["generation"]?.int ?? 0) + 1), "metadata", "generation")
             }
             let answer: JSONValue
