@@ -167,6 +167,23 @@ public actor StandInCluster {
         kick()
     }
 
+    /// Puts objects there without a request for each, for tests with many thousands of them. No controller looks at them
+    /// until they change.
+    public func seed(_ type: ResourceType, _ objects: [JSONValue]) {
+        let waiting = queue
+        for object in objects {
+            var object = object
+            object.setDefault(.string(type.kind), "kind")
+            object.setDefault(.string(type.groupVersion), "apiVersion")
+            object.set(.string(newUID()), "metadata", "uid")
+            object.set(.string(clock.timestamp), "metadata", "creationTimestamp")
+            if type.hasGeneration { object.set(1, "metadata", "generation") }
+            Validation.setDefaults(&object, type)
+            store(ObjectKey(type, object.namespace, object.name), object)
+        }
+        queue = waiting
+    }
+
     @discardableResult
     func store(_ key: ObjectKey, _ object: JSONValue) -> JSONValue {
         let change = storage.put(key, object)
