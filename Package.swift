@@ -127,9 +127,12 @@ let package = Package(
             ],
             swiftSettings: strict),
         .target(
+            name: "Clusters", dependencies: ["JSON", "OCI", "ObjectStore", "Records", "Rootfs", "Runtime"],
+            swiftSettings: strict),
+        .target(
             name: "Maintenance",
             dependencies: [
-                "Bits", "Blobs", "Droplets", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Operations",
+                "Bits", "Blobs", "Clusters", "Droplets", "Images", "JSON", "Layers", "OCI", "ObjectStore", "Operations",
                 "OperatorModel",
                 "Records",
                 "Registry", "Rootfs", "Runtime", logging, serviceLifecycle,
@@ -164,6 +167,7 @@ let package = Package(
                 "ObjectStore", "Records", "Rootfs", "Runtime", "Staging", "Transfer", logging,
             ],
             swiftSettings: strict),
+        .target(name: "ClusterAgent", dependencies: ["JSON", "OCI"], swiftSettings: strict),
         .target(name: "Logs", dependencies: ["Runtime", logging, nioPosix], swiftSettings: strict),
         .target(
             name: "Identity",
@@ -206,7 +210,8 @@ let package = Package(
         .target(
             name: "OperatorAPI",
             dependencies: [
-                "Archive", "Blobs", "Droplets", "ErrorStatus", "HTTPServer", "Identity", "Images", "JSON", "Layers",
+                "Archive", "Blobs", "Clusters", "Droplets", "ErrorStatus", "HTTPServer", "Identity", "Images", "JSON",
+                "Layers",
                 "Maintenance", "ObjectStore", "OCI", "Operations", "OperatorModel", "Packages", "Records", "Registry",
                 "Rootfs", "Runtime", "Signatures", httpTypes, logging,
             ],
@@ -218,7 +223,8 @@ let package = Package(
         .executableTarget(
             name: "cistern",
             dependencies: [
-                "Archive", "Bits", "BitsAPI", "Blobs", "Droplets", "HTTPServer", "Identity", "Images", "JSON",
+                "Archive", "Bits", "BitsAPI", "Blobs", "Clusters", "Droplets", "HTTPServer", "Identity", "Images",
+                "JSON",
                 "Layers", "Logs", "Maintenance", "ObjectStore", "OCI", "Operations", "OperatorAPI", "OperatorModel",
                 "Packages",
                 "Records", "Registry", "RegistryAPI",
@@ -253,7 +259,7 @@ let package = Package(
         .testTarget(name: "HouseTests", swiftSettings: strict),
         .testTarget(name: "JSONTests", dependencies: ["JSON", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "OCITests", dependencies: ["JSON", "OCI"], swiftSettings: strict),
-        .testTarget(name: "RuntimeTests", dependencies: ["Runtime"], swiftSettings: strict),
+        .testTarget(name: "RuntimeTests", dependencies: ["JSON", "Runtime"], swiftSettings: strict),
         .testTarget(
             name: "ObjectStoreTests",
             dependencies: [
@@ -303,10 +309,14 @@ let package = Package(
                 "Bits", "Blobs", "JSON", "Maintenance", "OCI", "ObjectStore", "Records", "Registry", "RegistryTesting",
                 "TestSupport",
             ], swiftSettings: strict),
+        .testTarget(name: "ClusterAgentTests", dependencies: ["ClusterAgent", "JSON", "OCI"], swiftSettings: strict),
+        .testTarget(
+            name: "ClustersTests", dependencies: ["Clusters", "ObjectStore", "Rootfs"], swiftSettings: strict),
         .testTarget(
             name: "MaintenanceTests",
             dependencies: [
-                "Bits", "Archive", "Blobs", "Droplets", "Images", "ImagesTesting", "JSON", "Layers", "Maintenance",
+                "Bits", "Archive", "Blobs", "Clusters", "Droplets", "Images", "ImagesTesting", "JSON", "Layers",
+                "Maintenance",
                 "OCI",
                 "ObjectStore", "Operations", "Packages", "Records", "Registry", "RegistryTesting", "Rootfs",
                 "TestSupport",
@@ -336,7 +346,8 @@ let package = Package(
         .testTarget(
             name: "OperatorAPITests",
             dependencies: [
-                "Bits", "Archive", "Blobs", "Droplets", "HTTPServer", "Images", "JSON", "Layers", "ObjectStore", "OCI",
+                "Bits", "Archive", "Blobs", "Clusters", "Droplets", "HTTPServer", "Images", "JSON", "Layers",
+                "ObjectStore", "OCI",
                 "Maintenance", "Operations", "OperatorAPI", "Packages", "Registry", "Rootfs", "Runtime", httpTypes,
                 logging,
             ], swiftSettings: strict),

@@ -48,16 +48,17 @@ public struct DropletUpload: Sendable {
 extension DropletCatalog {
     /// Takes a droplet in: keeps its bytes, converts them into layers while they arrive, and writes its record. Durable
     /// on return; if it fails nothing is visible. It waits for two flushes: one for all bytes, one for all records.
-    /// - Throws: `.otherBase` if the app has the droplet for another stack or architecture than the sender states, before
-    ///   the bytes are taken if they are announced by a checksum; `.rejected`, `.checksumMismatch`, `.aliasTaken`,
-    ///   `.input`, `.blob`, `.store`, `.cancelled`.
+    /// - Throws: `.otherBase` if the app has the droplet for another stack or architecture than the sender states, and
+    ///   `.tooManyDroplets`, both before the bytes are taken if they are announced by a checksum; `.rejected`,
+    ///   `.checksumMismatch`, `.aliasTaken`, `.input`, `.blob`, `.store`, `.cancelled`.
     public func upload<Source: AsyncSequence & Sendable>(
         _ upload: DropletUpload, from source: Source, logger: Logger
     ) async throws(ImageError) -> DropletRecord where Source.Element == [UInt8] {
         if let checksum = upload.checksum {
-            for record in try await droplets(of: upload.guid) where record.matches(checksum) {
-                try upload.stated.check(record)
-            }
+            let known = try await droplets(of: upload.guid)
+            let same = known.filter { $0.matches(checksum) }
+            if same.isEmpty { try checkCount(known, upload.guid) }
+            for record in same { try upload.stated.check(record) }
         }
         let conversion: DropletConversion
         let reservation = quotas.reservation(for: upload.guid.repository, .droplets)
@@ -89,8 +90,8 @@ extension DropletCatalog {
     ///   - owner: the other app's.
     ///   - checksum: what the droplet must be.
     ///   - stated: what its stack and architecture must be.
-    /// - Throws: `.unknownDroplet`, `.checksumMismatch`, `.aliasTaken`, `.blob`, `.store`; `.otherBase` if it is not what
-    ///   is stated, or if the other app has it for another stack or architecture.
+    /// - Throws: `.unknownDroplet`, `.checksumMismatch`, `.aliasTaken`, `.tooManyDroplets`, `.blob`, `.store`;
+    ///   `.otherBase` if it is not what is stated, or if the other app has it for another stack or architecture.
     public func copy(
         _ source: DropletGUID, _ hash: DropletHash, to guid: DropletGUID, of owner: DropletOwner, checksum: Checksum,
         by user: String, stated: StatedBase = .nothing

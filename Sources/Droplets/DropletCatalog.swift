@@ -6,8 +6,13 @@ import Runtime
 
 /// The droplets: uploaded once, converted once, found by app guid and hash.
 public final class DropletCatalog: Sendable {
-    /// The most droplets of one app that are read. Retention keeps far fewer.
-    static let maximumPerApp = 10_000
+    /// The most droplets that uploads give one app, since all of an app's records are in memory at once.
+    public static let maximumPerApp = 10_000
+
+    private let maximumPerApp: Int
+    /// How many of an app's records are listed at a time.
+    private static let page = 1000
+    private static let conversionsPage = 8192
 
     let records: RecordStore<ImageError>
     let blobs: BlobStore
@@ -18,18 +23,20 @@ public final class DropletCatalog: Sendable {
     private let loading = SingleFlight<DropletGUID, [DropletRecord]>()
     let conversions: Limiter
     let tally = DropletTally()
-    private let appList = AppList()
 
     /// - Parameters:
     ///   - conversions: how many droplets are converted at the same time; the senders of further ones wait.
     ///   - quotas: limits what repositories hold; by default nothing does.
+    ///   - maximumPerApp: how many droplets of one app are taken in.
     ///   - unreadable: collects the records that can't be read.
     ///   - now: nanoseconds since 1970.
     public init(
         store: any ObjectStore, blobs: BlobStore, quotas: QuotaLedger = QuotaLedger(), conversions: Int,
-        unreadable: UnreadableRecords = UnreadableRecords(), now: @escaping @Sendable () -> Int64
+        maximumPerApp: Int = DropletCatalog.maximumPerApp, unreadable: UnreadableRecords = UnreadableRecords(),
+        now: @escaping @Sendable () -> Int64
     ) {
         self.conversions = Limiter(conversions)
+        self.maximumPerApp = maximumPerApp
         records = RecordStore(store, unreadable: unreadable)
         self.blobs = blobs
         self.quotas = quotas
@@ -80,9 +87,7 @@ public final class DropletCatalog: Sendable {
 
     /// The guids of apps that have droplets, in byte order, without reading a droplet.
     public func apps(after guid: String?, limit: Int) async throws(ImageError) -> [String] {
-        try await appList.names(after: guid, limit: limit) { (after, limit) throws(ImageError) in
-            try await records.listComponents(below: DropletRecord.folder, after: after, limit: limit)
-        }
+        try await records.listComponents(below: DropletRecord.folder, after: guid, limit: limit)
     }
 
     /// Whether an app has a droplet of a kind. Droplets are read until one is found, and not kept in memory, since lists
@@ -119,10 +124,7 @@ public final class DropletCatalog: Sendable {
     /// - Throws: `.unknownDroplet`.
     public func remove(_ guid: DropletGUID, _ hash: DropletHash) async throws(ImageError) {
         let record = try await removable(guid, hash)
-        defer {
-            cache.remove(guid)
-            appList.forget()
-        }
+        defer { cache.remove(guid) }
         try await records.remove(record.key)
         cache.remove(guid)
         if let droplet = record.droplet { tally.removed(droplet) }
@@ -146,24 +148,76 @@ public final class DropletCatalog: Sendable {
         }
     }
 
+    /// Goes through the records of all droplets, page by page, in the order of their guids and hashes.
+    public func forEachPage(of limit: Int = 500, _ body: ([DropletRecord]) async throws -> Void) async throws {
+        try await forEachListing(of: limit) { page in try await body(records.readable(page.map(\.key))) }
+    }
+
+    /// Goes through the keys and versions of all records, page by page, in the order of guids and hashes. While the body
+    /// works on a page the next one is listed.
+    package func forEachListing(of limit: Int = 1000, _ body: ([ObjectInfo]) async throws -> Void) async throws {
+        let store = records.store
+        var page = try await store.list(prefix: DropletRecord.folder, startAfter: nil, limit: limit)
+        while let last = page.last {
+            try Task.checkCancellation()
+            let isLast = page.count < limit
+            async let next =
+                isLast ? [] : store.list(prefix: DropletRecord.folder, startAfter: last.key.text, limit: limit)
+            try await body(page)
+            page = try await next
+        }
+    }
+
+    /// Where the records are.
+    package var store: any ObjectStore { records.store }
+
+    /// The records under some keys that are there and can be read, in the order of the keys.
+    package func stored(_ keys: [ObjectKey]) async throws(ImageError) -> [StoredRecord<DropletRecord>] {
+        try await records.stored(keys)
+    }
+
+    /// Calls back with each app that has more than so many droplets, without reading a droplet.
+    public func forEachApp(
+        withMoreThan count: Int, _ body: (DropletGUID) async throws(ImageError) -> Void
+    ) async throws(ImageError) {
+        var app: (guid: Substring, count: Int) = ("", 0)
+        func end() async throws(ImageError) {
+            if app.count > count, let guid = try? DropletGUID(app.guid) { try await body(guid) }
+        }
+        try await records.forEach(DropletRecord.folder) { (key) throws(ImageError) in
+            let guid = DropletRecord.name(in: key).prefix { $0 != "/" }
+            if guid != app.guid {
+                try await end()
+                app = (guid, 0)
+            }
+            app.count += 1
+        }
+        try await end()
+    }
+
     /// Removes, durably, the conversions of droplets that no app has any more.
     ///
-    /// This may also remove the conversion of an upload whose droplet record is not written yet. That does no harm: the
-    /// droplet record names the layers itself, and the next upload of the same bytes converts them again.
+    /// This may also remove the conversion of a droplet whose record was written only lately. That does no harm: the
+    /// record names the layers itself, and the next upload of the same bytes converts them again.
+    /// - Parameter isKept: whether an app has a droplet with this SHA-256.
     /// - Returns: how many conversions were removed.
     @discardableResult
-    public func forgetConversions() async throws(ImageError) -> Int {
-        var kept: Set<Substring> = []
-        try await records.forEach(DropletRecord.folder) { (key) throws(ImageError) in
-            if let hash = key.text.split(separator: "/").last { kept.insert(hash) }
-        }
+    public func forgetConversions(except isKept: (String) -> Bool) async throws(ImageError) -> Int {
         var count = 0
-        try await records.forEach(DropletConversion.folder) { (key) throws(ImageError) in
-            let parts = key.text.dropFirst(DropletConversion.folder.utf8.count).split(separator: "/")
-            guard let hash = parts.first, !kept.contains(hash) else { return }
-            try await records.remove(key)
-            count += 1
-        }
+        var after: String?
+        repeat {
+            if Task.isCancelled { throw .cancelled }
+            // Only the hashes: what is below those that stay is not looked at.
+            let page = try await records.listComponents(
+                below: DropletConversion.folder, after: after, limit: Self.conversionsPage)
+            for hash in page where !isKept(hash) {
+                try await records.forEach(DropletConversion.folder + hash + "/") { (key) throws(ImageError) in
+                    try await records.remove(key)
+                    count += 1
+                }
+            }
+            after = page.count < Self.conversionsPage ? nil : page.last
+        } while after != nil
         if count > 0 { try await records.sync() }
         return count
     }
@@ -173,43 +227,75 @@ public final class DropletCatalog: Sendable {
     ///   - reservation: holds the droplet's bytes in the quotas.
     ///   - stated: what the record that is stored must have.
     /// - Returns: the record that is stored.
-    /// - Throws: `.aliasTaken` if another droplet of the app has the same SHA-1; `.otherBase`.
+    /// - Throws: `.aliasTaken` if another droplet of the app has the same SHA-1; `.tooManyDroplets`; `.otherBase`.
     func keep(
         _ record: DropletRecord, _ reservation: QuotaReservation, _ stated: StatedBase
     ) async throws(ImageError) -> DropletRecord {
-        for other in try await droplets(of: record.guid)
-        where other.sha1 == record.sha1 && other.hash != record.hash {
+        let known = try await droplets(of: record.guid)
+        for other in known where other.sha1 == record.sha1 && other.hash != record.hash {
             throw .aliasTaken(guid: record.guid.text, sha1: record.sha1)
         }
+        if !known.contains(where: { $0.hash == record.hash }) { try checkCount(known, record.guid) }
+        let mark = cache.mark
         var isNew = false
-        defer {
+        let stored: DropletRecord
+        do throws(ImageError) {
+            stored =
+                try await records.update(
+                    try DropletRecord.key(record.guid, record.hash), as: DropletRecord.self, replacingDamaged: true
+                ) { found in
+                    isNew = found == nil
+                    return isNew ? .write(record) : .keep
+                }?.value ?? record
+        } catch {
+            // It may be stored all the same.
             cache.remove(record.guid)
-            if isNew { appList.forget() }
+            throw error
         }
-        let stored = try await records.update(
-            try DropletRecord.key(record.guid, record.hash), as: DropletRecord.self, replacingDamaged: true
-        ) { found in
-            isNew = found == nil
-            return isNew ? .write(record) : .keep
-        }
+        cache.update(record.guid, since: mark) { Self.list($0, with: stored) }
         if isNew {
             reservation.commit(record.logicalBytes)
             tally.added(record)
         }
-        let kept = stored?.value ?? record
-        try stated.check(kept)
-        return kept
+        try stated.check(stored)
+        return stored
+    }
+
+    /// Checks whether an app may have one more droplet. Uploads at the same time may each pass.
+    /// - Throws: `.tooManyDroplets`.
+    func checkCount(_ droplets: [DropletRecord], _ guid: DropletGUID) throws(ImageError) {
+        guard droplets.count < maximumPerApp else { throw .tooManyDroplets(guid: guid.text, limit: maximumPerApp) }
+    }
+
+    /// An app's droplets with one more, unless that is among them, and their cost.
+    private static func list(
+        _ records: [DropletRecord], with record: DropletRecord
+    ) -> (value: [DropletRecord], cost: Int) {
+        var records = records
+        if !records.contains(where: { $0.hash == record.hash }) {
+            // Nearly always the first place: what was just uploaded is the newest.
+            records.insert(record, at: records.firstIndex { !$0.isNewer(than: record) } ?? records.count)
+        }
+        return (records, records.reduce(0) { $0 + $1.cost })
     }
 
     private func load(_ guid: DropletGUID) async throws(ImageError) -> [DropletRecord] {
-        let page = try await records.list(DropletRecord.folder(guid), after: nil, limit: Self.maximumPerApp)
-        return try await records.readable(page, as: DropletRecord.self).sorted {
-            ($1.uploaded, $1.hash) < ($0.uploaded, $0.hash)
-        }
+        var found: [DropletRecord] = []
+        var after: String?
+        repeat {
+            let page = try await records.list(DropletRecord.folder(guid), after: after, limit: Self.page)
+            found += try await records.readable(page, as: DropletRecord.self)
+            after = page.count < Self.page ? nil : page.last?.text
+        } while after != nil
+        return found.sorted { $0.isNewer(than: $1) }
     }
 }
 
 extension DropletRecord {
+    fileprivate func isNewer(than other: DropletRecord) -> Bool {
+        (other.uploaded, other.hash) < (uploaded, hash)
+    }
+
     /// Its approximate size in memory, in bytes.
     var cost: Int { 768 + content.layers.count * 384 + content.staged.count * 256 }
 }

@@ -75,6 +75,9 @@ public struct DropletRecord: Hashable, Sendable {
 
     static func folder(_ guid: DropletGUID) -> String { folder + guid.text + "/" }
 
+    /// `<guid>/<sha256>`, from a record's key.
+    package static func name(in key: ObjectKey) -> Substring { Substring(key.text.utf8.dropFirst(folder.utf8.count)) }
+
     static func key(_ guid: DropletGUID, _ sha256: String) throws(ImageError) -> ObjectKey {
         try ImageError.key(folder(guid) + sha256)
     }

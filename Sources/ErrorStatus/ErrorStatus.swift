@@ -68,7 +68,7 @@ package struct ErrorStatus: Sendable {
         case .unknownStack, .unknownVersion, .nothingPromoted, .noVariant, .noPackages, .unknownDroplet, .unknownDelta:
             ErrorStatus(.notFound)
         case .rootfsExists, .rootfsInUse, .rootfsNeeded, .versionBlocked, .nothingBefore, .promotedMeanwhile,
-            .aliasTaken, .otherBase:
+            .aliasTaken, .otherBase, .tooManyDroplets:
             ErrorStatus(.conflict)
         case .unsuitableRootfs, .unsuitableImage, .unsuitableDelta, .untrusted, .notOneLayer:
             ErrorStatus(.unprocessableContent)

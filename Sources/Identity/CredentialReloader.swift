@@ -12,14 +12,14 @@ public struct CredentialReloader: Service {
         let name: String
         let paths: [String]
         let take: @Sendable () throws -> Void
-        let weaknesses: @Sendable () -> [String]
+        let weaknesses: [Weaknesses]
 
         /// - Parameters:
         ///   - name: what the log calls them.
-        ///   - weaknesses: what the log is to warn of once they are in force: who else can read or change them.
+        ///   - weaknesses: what the log is to warn of while they are in force.
         ///   - take: reads them and puts what they hold in force, as one step; throws if they can't be used.
         package init(
-            name: String, paths: [String], weaknesses: @escaping @Sendable () -> [String] = { [] },
+            name: String, paths: [String], weaknesses: [Weaknesses] = [],
             take: @escaping @Sendable () throws -> Void
         ) {
             self.name = name
@@ -43,16 +43,32 @@ public struct CredentialReloader: Service {
         }
     }
 
+    /// What may be wrong with files that can be used all the same: that others can read or change them, or that they will
+    /// soon be of no use. It is looked for whenever the files are taken and once an hour, and logged when it is new.
+    package struct Weaknesses: Sendable {
+        let message: String
+        let find: @Sendable () -> [String]
+
+        /// - Parameters:
+        ///   - message: the log line's.
+        ///   - find: a sentence for each weakness.
+        package init(_ message: String, find: @escaping @Sendable () -> [String]) {
+            self.message = message
+            self.find = find
+        }
+    }
+
     /// What is remembered from one check to the next.
     struct Memory {
         fileprivate var groups: [GroupMemory]
-        fileprivate var untilRenewal = 0
+        fileprivate var untilHour = 0
     }
 
     fileprivate struct GroupMemory {
         var watch: FileWatch
         var isFirst = true
         var reported: String?
+        var weaknesses: Set<String> = []
         /// How many checks remain until files that could not be used are tried again, though they did not change: the
         /// reason may lie outside of them.
         var untilRetry: Int?
@@ -63,7 +79,7 @@ public struct CredentialReloader: Service {
     private let groups: [Group]
     private let renew: (@Sendable () throws -> Void)?
     private let interval: Duration
-    private let renewalLooks: Int
+    private let hourlyLooks: Int
     private let logger: Logger
 
     /// - Parameters:
@@ -85,7 +101,11 @@ public struct CredentialReloader: Service {
         let own =
             Group(
                 name: "users and policy", paths: [users, policy],
-                weaknesses: { PrivateFile.weaknesses(secret: [users] + secrets, public: [policy] + directories) }
+                weaknesses: [
+                    Weaknesses("files are open to others") {
+                        PrivateFile.weaknesses(secret: [users] + secrets, public: [policy] + directories)
+                    }
+                ]
             ) {
                 let policy = try Self.policy(policy)
                 authenticator.replace(users: try Self.htpasswd(users), policy: policy)
@@ -94,7 +114,7 @@ public struct CredentialReloader: Service {
         groups = [own] + others
         self.renew = renew
         self.interval = interval
-        renewalLooks = Int(Duration.seconds(3600) / min(max(interval, .milliseconds(1)), .seconds(3600)))
+        hourlyLooks = Int(Duration.seconds(3600) / min(max(interval, .milliseconds(1)), .seconds(3600)))
         self.logger = logger
     }
 
@@ -112,16 +132,31 @@ public struct CredentialReloader: Service {
 
     /// Checks all files once and reloads those that changed.
     func look(_ memory: inout Memory) {
-        if let renew {
-            if memory.untilRenewal == 0 {
-                memory.untilRenewal = renewalLooks
-                do { try renew() } catch {
-                    logger.error("the server's certificate can't be renewed", metadata: ["reason": "\(error)"])
-                }
+        let isHour = memory.untilHour == 0
+        if isHour {
+            memory.untilHour = hourlyLooks
+            do { try renew?() } catch {
+                logger.error("the server's certificate can't be renewed", metadata: ["reason": "\(error)"])
             }
-            memory.untilRenewal -= 1
         }
-        for index in groups.indices { look(groups[index], &memory.groups[index]) }
+        memory.untilHour -= 1
+        for index in groups.indices {
+            look(groups[index], &memory.groups[index])
+            // Before they are taken for the first time, it is not known that they are in force.
+            if isHour, !memory.groups[index].isFirst { warn(groups[index], &memory.groups[index]) }
+        }
+    }
+
+    /// Logs what is wrong with files in force and was not logged before.
+    private func warn(_ group: Group, _ memory: inout GroupMemory) {
+        var found: Set<String> = []
+        for weaknesses in group.weaknesses {
+            for weakness in weaknesses.find() where found.insert(weakness).inserted {
+                if memory.weaknesses.contains(weakness) { continue }
+                logger.warning("\(weaknesses.message)", metadata: ["reason": "\(weakness)"])
+            }
+        }
+        memory.weaknesses = found
     }
 
     private func look(_ group: Group, _ memory: inout GroupMemory) {
@@ -132,9 +167,8 @@ public struct CredentialReloader: Service {
             // The first time, the files are those that the server has just started with: that is no reload to log.
             if !memory.isFirst { logger.notice("reloaded", metadata: ["what": "\(group.name)"]) }
             (memory.reported, memory.untilRetry) = (nil, nil)
-            for weakness in group.weaknesses() {
-                logger.warning("files are open to others", metadata: ["reason": "\(weakness)"])
-            }
+            memory.weaknesses = []
+            warn(group, &memory)
         } catch {
             let reason = "\(error)"
             memory.untilRetry = Self.retryLooks

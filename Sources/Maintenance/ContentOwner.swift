@@ -59,13 +59,14 @@ package struct ContentOwners: Sendable {
     package let all: [any ContentOwner]
 
     package init(
-        registry: Registry, images: DerivedImages, builds: BuildRootfsCatalog, bits: BitsCatalog, pins: RunningImages,
+        registry: Registry, images: DerivedImages, builds: BuildRootfsCatalog, bits: BitsCatalog,
         others: [any ContentOwner] = []
     ) {
         all =
             [
                 AppDroplets(images: images), AppBits(bits: bits), RootfsVersions(images: images),
-                BuildRootfsVersions(builds), ImageRecipes(images: images), PushedRepositories(registry: registry), pins,
+                BuildRootfsVersions(builds), ImageRecipes(images: images), PushedRepositories(registry: registry),
+                ClusterReports(),
             ] + others
     }
 

@@ -1,4 +1,5 @@
 import Blobs
+import Clusters
 import Droplets
 import Images
 import Layers
@@ -136,7 +137,7 @@ extension DropletRecord {
 extension ClusterPins {
     var model: Cluster {
         Cluster(
-            cluster: cluster.text, complete: isComplete, digests: digests.count,
+            cluster: cluster.text, complete: isComplete, digests: digests.count, tags: tags.count,
             reported: Timestamp(nanoseconds: reported).model)
     }
 }

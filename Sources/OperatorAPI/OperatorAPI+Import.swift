@@ -40,6 +40,7 @@ extension OperatorAPI {
         let wanted = try rootfsImport(request)
         let (kind, promotes) = (try request.kind(), try request.flag("promote"))
         guard kind == .run || !promotes else { throw HTTPFailure.query("what builds run in can't be promoted") }
+        if kind == .run || builds.versions(wanted.stack).isEmpty { try rootfs.requirePullable(wanted.stack) }
         let body = try request.body(maximum: settings.maximumRootfs)
         let logger = request.logger
         let parameters = [

@@ -1,4 +1,5 @@
 import Blobs
+import Clusters
 import Droplets
 import HTTPServer
 import HTTPTypes
@@ -13,12 +14,10 @@ import Registry
 import Rootfs
 import Runtime
 
-/// Droplets, clusters, and the store as a whole.
+/// Droplets, and the store as a whole.
 extension OperatorAPI {
     /// The most droplets that one answer lists.
     private static let pageSize = 500
-    /// The largest report of a cluster, in bytes: enough for 100,000 digests.
-    private static let maximumReport: Int64 = 16 << 20
     /// How many bytes a verification reads per second unless the request says otherwise.
     private static let rate: Int64 = 64 << 20
 
@@ -66,40 +65,6 @@ extension OperatorAPI {
             default: throw error
             }
         }
-    }
-
-    var clusterRoutes: [OperatorRoute] {
-        [
-            OperatorRoute(.get, "/api/v1/pins", "The clusters that say what runs there.") { _ in
-                Clusters(clusters: try await pins.clusters().map(\.model))
-            },
-            OperatorRoute(.get, "/api/v1/pins/:cluster", "What a cluster said last.", refusals: [400, 404]) { request in
-                let cluster = try ClusterName(request.parameters["cluster"])
-                guard let found = try await pins.clusters().first(where: { $0.cluster == cluster }) else {
-                    throw HTTPFailure(.notFound, "the cluster \(cluster) has said nothing yet", code: "unknown")
-                }
-                return found.model
-            },
-            OperatorRoute(
-                .post, "/api/v1/pins/:cluster", "Takes a cluster's report of what runs there, or a part of it.",
-                body: .model(ClusterReport.self), answers: [204: .nothing], refusals: [400, 413]
-            ) { request in
-                let cluster = try ClusterName(request.parameters["cluster"])
-                let report = try await request.model(ClusterReport.self, maximum: Self.maximumReport)
-                try await pins.report(
-                    cluster, shard: report.shard ?? 0, of: report.shards ?? 1, report.digests)
-                return Response(status: .noContent)
-            },
-            OperatorRoute(
-                .delete, "/api/v1/pins/:cluster", "Forgets a cluster that is no more.", answers: [204: .nothing],
-                refusals: [400]
-            ) { request in
-                let cluster = try ClusterName(request.parameters["cluster"])
-                try await pins.forget(cluster)
-                request.logger.notice("cluster forgotten", metadata: ["cluster": "\(cluster)"])
-                return Response(status: .noContent)
-            },
-        ]
     }
 
     var storeRoutes: [OperatorRoute] {

@@ -1,4 +1,5 @@
 public import Archive
+package import Clusters
 package import Droplets
 public import HTTPServer
 import HTTPTypes
@@ -10,6 +11,7 @@ package import Maintenance
 package import Operations
 import OperatorModel
 public import Rootfs
+package import Runtime
 public import Signatures
 
 /// The operators' routes below `/api/v1/`.
@@ -19,10 +21,12 @@ public struct OperatorAPI: Sendable {
     let droplets: DropletCatalog
     let images: DerivedImages
     let pins: RunningImages
+    let clusters: ClusterCatalog
     let retention: Retention
     let operations: OperationRunner
     let others: (any OtherOperations)?
     let work: StoreMaintenance
+    let events: Events
     let settings: Settings
 
     public struct Settings: Sendable {
@@ -59,15 +63,17 @@ public struct OperatorAPI: Sendable {
 
     package init(
         rootfs: RootfsCatalog, builds: BuildRootfsCatalog, droplets: DropletCatalog, images: DerivedImages,
-        pins: RunningImages, retention: Retention, operations: OperationRunner,
-        others: (any OtherOperations)? = nil, work: StoreMaintenance, settings: Settings
+        pins: RunningImages, clusters: ClusterCatalog, retention: Retention, operations: OperationRunner,
+        others: (any OtherOperations)? = nil, work: StoreMaintenance, events: Events, settings: Settings
     ) {
+        self.events = events
         self.others = others
         self.rootfs = rootfs
         self.builds = builds
         self.droplets = droplets
         self.images = images
         self.pins = pins
+        self.clusters = clusters
         self.retention = retention
         self.operations = operations
         self.work = work
@@ -89,7 +95,7 @@ public struct OperatorAPI: Sendable {
     var table: [OperatorRoute] {
         let routes =
             versionRoutes + promotionRoutes + [importRoute] + deltaRoutes + dropletRoutes + clusterRoutes + storeRoutes
-            + operationRoutes
+            + operationRoutes + [eventRoute]
         return routes + [Self.document(of: routes)]
     }
 

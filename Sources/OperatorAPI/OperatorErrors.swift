@@ -41,6 +41,7 @@ package struct OperatorErrors: ErrorEnvelope {
         case .rootfsNeeded: "needed"
         case .rootfsInUse: "in-use"
         case .rootfsExists, .aliasTaken, .otherBase: "exists"
+        case .tooManyDroplets: "too-many-droplets"
         case .notOneLayer: "several-layers"
         case .noLifecycle: "no-lifecycle"
         case .unsuitableRootfs: "unsuitable-rootfs"

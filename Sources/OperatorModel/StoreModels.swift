@@ -201,31 +201,6 @@ package struct VerificationStatus: Model {
     }
 }
 
-/// A cluster that reports what runs there.
-package struct Cluster: Model {
-    package let cluster: String
-    /// Whether all parts of its report are there and readable.
-    package let complete: Bool
-    package let digests: Int
-    package let reported: Time
-
-    package init(cluster: String, complete: Bool, digests: Int, reported: Time) {
-        (self.cluster, self.complete, self.digests, self.reported) = (cluster, complete, digests, reported)
-    }
-}
-
-package struct Clusters: Model {
-    package let clusters: [Cluster]
-    package init(clusters: [Cluster]) { self.clusters = clusters }
-}
-
-/// A cluster's report of what runs there, or part `shard` of `shards`.
-package struct ClusterReport: Model {
-    package let digests: [Digest]
-    package let shard: Int?
-    package let shards: Int?
-}
-
 package struct Limit: Model {
     @Nullable package var limit: Int64?
     @Nullable package var used: Int64?

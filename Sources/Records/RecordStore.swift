@@ -116,9 +116,17 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
     @inlinable package func readable<Value: Record>(
         _ keys: [ObjectKey], as _: Value.Type = Value.self
     ) async throws(Failure) -> [Value] {
+        try await stored(keys).map(\.value)
+    }
+
+    /// Reads many records as `readable` does.
+    /// - Returns: them with their versions.
+    @inlinable package func stored<Value: Record>(
+        _ keys: [ObjectKey], as _: Value.Type = Value.self
+    ) async throws(Failure) -> [StoredRecord<Value>] {
         let objects: [StoredObject?]
         do { objects = try await store.uncached.get(keys) } catch { throw Failure(.store(error)) }
-        var values: [Value] = []
+        var values: [StoredRecord<Value>] = []
         values.reserveCapacity(keys.count)
         for (key, object) in zip(keys, objects) {
             guard let object else {
@@ -126,7 +134,7 @@ package struct RecordStore<Failure: RecordFailure>: Sendable {
                 continue
             }
             let record: FoundRecord<Value> = found(object)
-            if let value = record.readable?.value { values.append(value) }
+            if let stored = record.readable { values.append(stored) }
         }
         return values
     }

@@ -2,6 +2,7 @@ public import HTTPServer
 import HTTPTypes
 public import Identity
 import JSON
+import OCI
 
 /// Where clients are told to fetch tokens.
 public struct TokenRealm: Sendable {
@@ -15,23 +16,30 @@ public struct TokenRealm: Sendable {
     func challenge(for request: Request, _ route: RegistryRoute?) -> String? {
         guard let base = publicURL ?? request.origin else { return nil }
         var parts = ["realm=\"\(base)/token\"", "service=\"\(TokenSigner.service)\""]
-        if let scope = Self.scope(of: request.method, route) { parts.append("scope=\"\(scope)\"") }
+        if let scope = Self.scope(of: request, route) { parts.append("scope=\"\(scope)\"") }
         if TokenSigner.isToken(request.authorization ?? "") {
             parts.append("error=\"\(request.scope == nil ? "invalid_token" : "insufficient_scope")\"")
         }
         return "Bearer " + parts.joined(separator: ",")
     }
 
-    private static func scope(of method: HTTPRequest.Method, _ route: RegistryRoute?) -> String? {
+    private static func scope(of request: Request, _ route: RegistryRoute?) -> String? {
         if route == .catalog { return "registry:catalog:*" }
-        guard let name = route?.repository else { return nil }
+        guard let route, let name = route.repository else { return nil }
         let actions =
-            switch method {
-            case .get, .head: "pull"
-            case .delete: "delete"
+            switch (route, request.method) {
+            case (_, .delete): "delete"
+            // Asking how far an upload is belongs to pushing.
+            case (.uploads, _), (.upload, _): "pull,push"
+            case (_, .get), (_, .head): "pull"
             default: "pull,push"
             }
-        return "repository:\(name):\(actions)"
+        let scope = "repository:\(name):\(actions)"
+        // A blob is mounted from a repository that the token lets its bearer read.
+        guard case .uploads = route, let text = (try? request.query("from")) ?? nil,
+            let source = try? RepositoryName(parsing: text), source != name
+        else { return scope }
+        return scope + " repository:\(source):pull"
     }
 }
 

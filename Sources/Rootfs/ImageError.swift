@@ -55,6 +55,8 @@ public enum ImageError: Error, Sendable {
     case checksumMismatch(announced: String, received: String)
     /// Another droplet of the app has the same SHA-1.
     case aliasTaken(guid: String, sha1: String)
+    /// The app has as many droplets as it can have.
+    case tooManyDroplets(guid: String, limit: Int)
     /// The app has the droplet for another stack or architecture than was stated; the values are the droplet's.
     case otherBase(guid: String, hash: String, stack: StackName, architecture: Architecture)
     /// The droplet or rootfs is not one that can be converted.
@@ -125,6 +127,9 @@ extension ImageError: CustomStringConvertible {
         case .checksumMismatch(let announced, let received):
             "the bytes received have the checksum \(received), announced was \(announced)"
         case .aliasTaken(let guid, let sha1): "another droplet of \(guid) is already known by the SHA-1 \(sha1)"
+        case .tooManyDroplets(let guid, let limit):
+            "\(guid) has \(limit) droplets, and no app can have more: remove some (`cistern droplet list --guid \(guid)` shows them), "
+                + "or let retention.droplets keep the newest"
         case .otherBase(let guid, let hash, let stack, let architecture):
             "\(guid) has the droplet \(hash) for the stack \(stack) on \(architecture), and keeps it so: upload it for these, "
                 + "or remove it first (`cistern droplet remove --guid \(guid) --hash \(hash)`)"

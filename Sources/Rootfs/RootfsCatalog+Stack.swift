@@ -1,3 +1,4 @@
+import JSON
 import Logging
 import ObjectStore
 import Records
@@ -117,7 +118,9 @@ extension RootfsCatalog {
     private func change(_ change: Change, to destination: Destination) async throws(ImageError) -> PromotionHistory {
         // While `changes` is held the version can't be removed by this process.
         try await changes.run(cancelled: ImageError.cancelled) { () throws(ImageError) in
+            var made: PromotionHistory.Promotion?
             let record = try await update(change.stack) { (record, unknown) throws(ImageError) in
+                made = nil
                 if let expectation = change.expectation, !expectation.holds(record.history) {
                     _ = try versions(change.stack)
                     throw .promotedMeanwhile(change.stack, record.history?.promotions.first)
@@ -127,8 +130,17 @@ extension RootfsCatalog {
                 let promotion = try await promotion(change, to: destination, from: record)
                 guard record.history?.current != promotion.version else { return }
                 record.history = record.history?.adding(promotion) ?? PromotionHistory(first: promotion)
+                made = promotion
             }
             guard let history = record.history else { throw .nothingPromoted(change.stack) }
+            if let made {
+                events?.add(
+                    made.kind == .rollback ? "rootfs.rolled-back" : "rootfs.promoted",
+                    [
+                        "stack": .string(change.stack.text), "version": .string(made.version.text),
+                        "by": .string(made.by), "reason": .string(made.reason),
+                    ])
+            }
             return history
         }
     }

@@ -5,7 +5,7 @@ import OCI
 public import ObjectStore
 import Packages
 public import Records
-import Runtime
+public import Runtime
 import Synchronization
 
 /// The rootfs versions of all stacks, and which one of each is current.
@@ -28,6 +28,7 @@ public final class RootfsCatalog: Sendable {
     package let records: RecordStore<ImageError>
     let blobs: BlobStore
     let logger: Logger?
+    let events: Events?
     let now: @Sendable () -> Int64
     let state = Mutex(State())
     /// Held by each change of versions, so that none is promoted and no delta kept while one is removed or blocked.
@@ -43,14 +44,16 @@ public final class RootfsCatalog: Sendable {
     /// - Parameters:
     ///   - unreadable: collects the records that can't be read.
     ///   - logger: logs migrations and losses.
+    ///   - events: gets promotions.
     ///   - now: nanoseconds since 1970.
     public init(
         store: any ObjectStore, blobs: BlobStore, unreadable: UnreadableRecords = UnreadableRecords(),
-        logger: Logger? = nil, now: @escaping @Sendable () -> Int64
+        logger: Logger? = nil, events: Events? = nil, now: @escaping @Sendable () -> Int64
     ) async throws(ImageError) {
         records = RecordStore(store, unreadable: unreadable)
         self.blobs = blobs
         self.logger = logger
+        self.events = events
         self.now = now
         try await records.forEach(Self.folder.prefix) { (key) throws(ImageError) in try await load(key) }
         for stack in stacks where state.withLock({ $0.stacks[stack]?.record == nil && $0.stacks[stack]?.lost == nil }) {

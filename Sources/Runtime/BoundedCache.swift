@@ -21,9 +21,17 @@ package final class BoundedCache<Key: Hashable & Sendable, Value: Sendable>: Sen
         @usableFromInline var young: [Key: Entry] = [:]
         @usableFromInline var old: [Key: Entry] = [:]
         @usableFromInline var youngCost = 0
-        @usableFromInline var changes: UInt64 = 0
+        @usableFromInline var now = Mark()
 
-        @inlinable init(changes: UInt64 = 0) { self.changes = changes }
+        @inlinable init(now: Mark = Mark()) { self.now = now }
+    }
+
+    /// A moment between two changes.
+    package struct Mark: Sendable {
+        @usableFromInline var removals: UInt64 = 0
+        @usableFromInline var updates: UInt64 = 0
+
+        @inlinable init() {}
     }
 
     @usableFromInline let maximumCost: Int
@@ -35,9 +43,9 @@ package final class BoundedCache<Key: Hashable & Sendable, Value: Sendable>: Sen
         state = Mutex(State())
     }
 
-    /// A mark for `insert`. Take it before loading a value, and the value is not kept if something was removed
-    /// meanwhile.
-    @inlinable package var mark: UInt64 { state.withLock { $0.changes } }
+    /// A mark for `insert` and `update`. Take it before loading a value, or before changing what the value is made of:
+    /// what others change meanwhile is noticed.
+    @inlinable package var mark: Mark { state.withLock { $0.now } }
 
     @inlinable package func value(_ key: Key) -> Value? {
         state.withLock { state in
@@ -48,25 +56,44 @@ package final class BoundedCache<Key: Hashable & Sendable, Value: Sendable>: Sen
         }
     }
 
-    /// Keeps a value, unless something was removed since the mark was taken.
-    @inlinable package func insert(_ value: Value, for key: Key, cost: Int, since mark: UInt64? = nil) {
+    /// Keeps a value, unless something was removed or updated since the mark was taken.
+    @inlinable package func insert(_ value: Value, for key: Key, cost: Int, since mark: Mark? = nil) {
         state.withLock { state in
-            guard mark == nil || mark == state.changes else { return }
+            if let mark, (mark.removals, mark.updates) != (state.now.removals, state.now.updates) { return }
             remove(key, from: &state)
             add(Entry(value: value, cost: cost), key, to: &state)
         }
     }
 
+    /// Changes a value that is kept. If something was removed since the mark was taken, perhaps what this is about to
+    /// add, the value is removed as well.
+    ///
+    /// Updates of one value may come in another order than the changes that they tell of.
+    /// - Parameter change: gives the new value and its cost, or nil to remove the value.
+    @inlinable package func update(
+        _ key: Key, since mark: Mark, _ change: (Value) -> (value: Value, cost: Int)?
+    ) {
+        state.withLock { state in
+            state.now.updates &+= 1
+            let old = state.young[key] ?? state.old[key]
+            remove(key, from: &state)
+            guard let old, mark.removals == state.now.removals, let new = change(old.value) else { return }
+            add(Entry(value: new.value, cost: new.cost), key, to: &state)
+        }
+    }
+
     @inlinable package func remove(_ key: Key) {
         state.withLock { state in
-            state.changes &+= 1
+            state.now.removals &+= 1
             remove(key, from: &state)
         }
     }
 
     @inlinable package func removeAll() {
         state.withLock { state in
-            state = State(changes: state.changes &+ 1)
+            var now = state.now
+            now.removals &+= 1
+            state = State(now: now)
         }
     }
 

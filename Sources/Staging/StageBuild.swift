@@ -1,12 +1,13 @@
 import CLinux
 import Glibc
+import JSON
 import Launcher
 
 /// The program `stage-build`.
 package enum StageBuild {
     static let usage = """
         usage: stage-build [--app PATH] [--buildpacks DIR] [--workspace DIR] [--output DIR] [--work DIR]
-                           [--environment FILE]
+                           [--environment FILE] [--message FILE]
 
         Builds a droplet from an app and buildpacks.
 
@@ -16,6 +17,7 @@ package enum StageBuild {
           --output DIR        gets droplet.tgz, result.json and cache.tgz (/out)
           --work DIR          where the build works: DIR/app, DIR/cache, DIR/contents, DIR/home, DIR/tmp (/tmp/staging)
           --environment FILE  variables for the buildpacks, [{"name","value"}] (WORKSPACE/environment.json)
+          --message FILE      gets why the build failed, {"failure"} in JSON of 4 KiB at the most (nowhere)
 
         The variables EIRINI_BUILDPACKS_DIR, EIRINI_WORKSPACE_DIR, EIRINI_OUTPUT_DROPLET_LOCATION,
         EIRINI_OUTPUT_METADATA_LOCATION and EIRINI_OUTPUT_BUILD_ARTIFACTS_CACHE stand for directories and files that no
@@ -30,6 +32,8 @@ package enum StageBuild {
         var environmentFile: String
         /// Whether an argument named the file, so that it has to be there.
         var needsEnvironmentFile: Bool
+        /// Where to say why the build failed; nil: only in the result.
+        var messageFile: String?
         var isHelp = false
 
         /// - Throws: a sentence for the person who typed it.
@@ -44,8 +48,9 @@ package enum StageBuild {
                     return
                 }
                 guard
-                    ["app", "buildpacks", "workspace", "output", "work", "environment"].map({ "--" + $0 }).contains(
-                        option)
+                    ["app", "buildpacks", "workspace", "output", "work", "environment", "message"].map({ "--" + $0 })
+                        .contains(
+                            option)
                 else { throw UsageError(message: "unknown argument '\(option)'") }
                 guard let value = rest.popFirst(), !value.isEmpty else {
                     throw UsageError(message: "\(option) needs a value")
@@ -74,6 +79,7 @@ package enum StageBuild {
             }
             environmentFile = values["--environment"] ?? files.environment
             needsEnvironmentFile = values["--environment"] != nil
+            messageFile = values["--message"]
             for path in [places.app, places.buildpacks, places.work, places.droplet, places.result, places.newCache]
             where !path.hasPrefix("/") {
                 throw UsageError(message: "\(path): paths have to be absolute")
@@ -138,7 +144,24 @@ package enum StageBuild {
             return 0
         } catch {
             System.write("stage-build: \(error)\n", to: STDERR_FILENO)
+            if let file = invocation.messageFile { say(error, in: file) }
             return error.kind.exitCode
         }
+    }
+
+    /// A container's message of its end has at most this many bytes (Kubernetes, "Customizing the termination message").
+    static let maximumMessage = 4096
+
+    /// Writes why the build failed into a file that may be there: a container's message can't be replaced, only filled.
+    /// Where that fails, the log has the same.
+    private static func say(_ error: BuildError, in path: String) {
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { return }
+        defer { close(descriptor) }
+        var message = JSONValue.object(["failure": StagingResult.failure(error)])
+        if message.canonicalBytes.count > maximumMessage {
+            message = ["failure": ["phase": .string(error.phase?.rawValue ?? "build"), "message": "see the log"]]
+        }
+        System.write(message.canonicalText, to: descriptor)
     }
 }

@@ -182,7 +182,7 @@ struct StagingResult {
         return .object(members)
     }
 
-    private static func failure(_ error: BuildError) -> JSONValue {
+    static func failure(_ error: BuildError) -> JSONValue {
         var members: JSONObject = ["message": .string(error.message)]
         if let phase = error.phase { members["phase"] = .string(phase.rawValue) }
         if let buildpack = error.buildpack { members["buildpack"] = .string(buildpack) }

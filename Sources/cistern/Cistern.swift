@@ -15,7 +15,7 @@ struct Cistern: AsyncParsableCommand {
         subcommands: [
             ServeCommand.self, RootfsCommand.self, DropletCommand.self, StageCommand.self, BuildpackCommand.self,
             CollectCommand.self, VerifyCommand.self,
-            UsageCommand.self, OperationCommand.self, UserCommand.self,
+            UsageCommand.self, OperationCommand.self, ClusterCommand.self, UserCommand.self,
         ])
 
     /// Exit codes: 0 done, 1 failed, 2 usage.

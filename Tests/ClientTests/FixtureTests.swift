@@ -98,7 +98,7 @@ struct FixtureTests {
 
     @Test("installing what is installed does nothing and says nothing")
     func installAgain() async throws {
-        let result = try await run(Programs.repository + "/.ci/install", ["build", "test"], timeout: .seconds(5))
+        let result = try await run(Programs.repository + "/.ci/install", ["build", "test"], timeout: .seconds(60))
         #expect(result.status == 0)
         #expect(result.stdout.isEmpty && result.stderr.isEmpty)
     }

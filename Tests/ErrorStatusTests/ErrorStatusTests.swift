@@ -86,6 +86,7 @@ struct ErrorStatusTests {
             (.nothingBefore(stack, current: version), [409, 409, 409]),
             (.promotedMeanwhile(stack, nil), [409, 409, 409]), (.aliasTaken(guid: guid, sha1: "x"), [409, 409, 409]),
             (.otherBase(guid: guid, hash: "x", stack: stack, architecture: .amd64), [409, 409, 409]),
+            (.tooManyDroplets(guid: guid, limit: 1), [409, 409, 409]),
             (.unsuitableRootfs(missing: ["x"]), [422, 422, 422]), (.unsuitableImage("x"), [422, 422, 422]),
             (.unsuitableDelta("x"), [422, 422, 422]), (.untrusted("x"), [422, 422, 422]),
             (.notOneLayer(stack, version), [422, 422, 422]), (.noLifecycle(.arm64), [404, 422, 422]),

@@ -23,11 +23,13 @@ struct FloorTests {
         ("Images", []),
         ("Registry", []),
         ("Bits", []),
+        ("Clusters", []),
         ("Maintenance", ["ServiceLifecycle"]),
         ("Launcher", ["CLauncher"]),
         ("Staging", ["CLibYAML", "CLinux"]),
         ("Transfer", ["AsyncHTTPClient", "CLauncher", "CLinux", "NIOCore", "NIOHTTP1", "NIOPosix", "NIOSSL"]),
         ("StagingService", ["CLinux", "CSeccomp"]),
+        ("ClusterAgent", []),
         ("Logs", ["NIOPosix"]),
         ("Identity", ["CCrypt", "Crypto", "NIOCore", "NIOPosix", "ServiceLifecycle", "Yams"]),
         (

@@ -1,4 +1,5 @@
 import Bits
+import Clusters
 import Droplets
 import Images
 import ImagesTesting
@@ -27,6 +28,7 @@ struct RetentionTests {
         let clock = Clock()
         let house: TestHouse
         let pins: RunningImages
+        let clusters: ClusterCatalog
         let droplets: [DropletRecord]
         let guid: DropletGUID
         let stack: StackName
@@ -35,6 +37,7 @@ struct RetentionTests {
             let clock = clock
             house = try await TestHouse(now: { clock.now })
             pins = RunningImages(store: house.store, now: { clock.now })
+            clusters = ClusterCatalog(store: house.store, pins: pins, now: { clock.now })
             guid = try DropletGUID("app")
             stack = try StackName(TestHouse.stack)
             for version in ["1", "2", "3"] {
@@ -55,17 +58,21 @@ struct RetentionTests {
             let clock = clock
             let registry = Registry(store: house.store, blobs: house.blobs, now: { clock.now })
             let builds = try await BuildRootfsCatalog(store: house.store, blobs: house.blobs, now: { clock.now })
-            return try await Retention(images: house.images, pins: pins, policy: policy, now: { clock.now })
-                .apply(
-                    to: ContentOwners(
-                        registry: registry, images: house.images, builds: builds,
-                        bits: BitsCatalog(
-                            store: house.store, blobs: house.blobs, limits: BitsLimits(bytes: 1), now: { 1 }),
-                        pins: pins), dryRun: dryRun)
+            return try await Retention(
+                images: house.images, pins: pins, clusters: clusters, policy: policy, now: { clock.now }
+            )
+            .apply(
+                to: ContentOwners(
+                    registry: registry, images: house.images, builds: builds,
+                    bits: BitsCatalog(
+                        store: house.store, blobs: house.blobs, limits: BitsLimits(bytes: 1), now: { 1 })
+                ), dryRun: dryRun)
         }
 
-        func report(_ digests: [Digest] = [], cluster: String = "east", shard: Int = 0, of: Int = 1) async throws {
-            try await pins.report(try ClusterName(cluster), shard: shard, of: of, digests)
+        func report(
+            _ digests: [Digest] = [], tags: [String] = [], cluster: String = "east", shard: Int = 0, of: Int = 1
+        ) async throws {
+            try await pins.report(try ClusterName(cluster), shard: shard, of: of, digests, tags: tags)
         }
 
         var hashes: Set<String> {
@@ -132,6 +139,53 @@ struct RetentionTests {
         let again = try await TestHouse(store: world.house.store)
         #expect(try again.rootfs.versions(world.stack).map(\.version.text) == ["3", "2"], "after a restart too")
         await #expect(throws: ImageError.self) { try await again.promote("1") }
+    }
+
+    @Test("what could start again by a tag stays: its droplet, and the version that the tag names")
+    func tags() async throws {
+        let world = try await World()
+        let (first, second) = (world.droplets[0], world.droplets[1])
+        try await world.report(tags: ["app:\(first.hash)-1", "app:\(second.sha1)"])
+        let report = try await world.apply(droplets: 1, rootfs: 1)
+        #expect(report.droplets.isEmpty && report.rootfs.isEmpty && report.pinned == 3)
+        try await world.report(tags: ["other:latest", "app:\(first.hash)", "elsewhere:\(second.hash)"])
+        let later = try await world.apply(droplets: 1, rootfs: 1)
+        #expect(later.droplets == ["app/\(second.hash)"] && later.rootfs == ["teststack/1"] && later.pinned == 1)
+    }
+
+    @Test("a tag that names no droplet keeps all of its app")
+    func unknownTag() async throws {
+        let world = try await World()
+        try await world.report(tags: ["app:r-7-1"])
+        let report = try await world.apply(droplets: 1, rootfs: 1)
+        #expect(report.droplets.isEmpty && report.rootfs.isEmpty)
+    }
+
+    @Test("a runtime may call an image by its config")
+    func configs() async throws {
+        let world = try await World()
+        let image = try await world.house.image("app", "\(world.droplets[0].hash)-1")
+        try await world.report([image.configDigest])
+        let report = try await world.apply(droplets: 1, rootfs: 1)
+        #expect(report.droplets == ["app/\(world.droplets[1].hash)"] && report.rootfs.isEmpty && report.pinned == 2)
+    }
+
+    @Test("a cluster whose agent has enrolled is waited for, until it has reported or is forgotten")
+    func enrolled() async throws {
+        let world = try await World()
+        try await world.report()
+        let west = try ClusterName("west")
+        let (secret, _) = try await world.clusters.add(west, labels: nil, by: "tester")
+        #expect(try await world.apply(droplets: 1, dryRun: true).withheld == nil)
+        #expect(try await world.clusters.exchange(secret, for: ClusterCatalog.makeSecret(), of: west) != nil)
+        #expect(try await world.apply(droplets: 1).withheld?.contains("west") == true)
+        #expect(try await world.hashes.count == 3)
+        try await world.report(cluster: "west")
+        #expect(try await world.apply(droplets: 1, dryRun: true).withheld == nil)
+        try await world.pins.forget(west)
+        #expect(try await world.apply(droplets: 1, dryRun: true).withheld != nil)
+        try await world.clusters.forget(west)
+        #expect(try await world.apply(droplets: 1).droplets.count == 2)
     }
 
     @Test("what a rollback leads to stays, however long ago it was current")

@@ -12,7 +12,8 @@ struct UntaggedTests {
         dryRun: Bool = false
     ) async throws -> Int {
         var retirement = Retirement(
-            policy: RetentionPolicy(untagged: 5000 * CollectionWorld.second), isDryRun: dryRun, running: running,
+            policy: RetentionPolicy(untagged: 5000 * CollectionWorld.second), isDryRun: dryRun,
+            running: RunningSet(digests: running),
             isRunningKnown: isRunningKnown)
         try await PushedRepositories(registry: world.registry).retire(&retirement)
         return retirement.report.manifests

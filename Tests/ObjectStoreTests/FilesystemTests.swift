@@ -174,7 +174,14 @@ struct FilesystemTests {
         for number in 0..<6000 { try await put("d/\(number)/x") }
         for round in 0..<3 {
             var after: String?
+            var afterComponent: String?
             while true {
+                let components = Set(keys.map { String($0.split(separator: "/")[1]) }).sorted().filter { name in
+                    afterComponent.map { $0 < name } ?? true
+                }
+                let names = try await store.listComponents(below: "d/", startAfter: afterComponent, limit: 300)
+                #expect(names == Array(components.prefix(300)))
+                afterComponent = names.last
                 let expected = keys.filter { key in after.map { $0.utf8.lexicographicallyPrecedes(key.utf8) } ?? true }
                     .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
                 let page = try await store.list(prefix: round == 2 ? "d/1" : "d/", startAfter: after, limit: 400)

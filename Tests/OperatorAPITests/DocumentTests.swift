@@ -1,6 +1,7 @@
 import Archive
 import Bits
 import Blobs
+import Clusters
 import Droplets
 import HTTPServer
 import HTTPTypes
@@ -14,6 +15,7 @@ import ObjectStore
 import Operations
 import Registry
 import Rootfs
+import Runtime
 import Testing
 
 @testable import OperatorAPI
@@ -32,21 +34,22 @@ struct DocumentTests {
             droplets: droplets, rootfs: rootfs, recipes: try await RecipeStore(store: store), lifecycle: [:])
         let registry = Registry(store: store, blobs: blobs, quotas: quotas, now: now)
         let pins = RunningImages(store: store, now: now)
-        let retention = Retention(images: images, pins: pins, policy: RetentionPolicy(), now: now)
+        let clusters = ClusterCatalog(store: store, pins: pins, now: now)
+        let retention = Retention(
+            images: images, pins: pins, clusters: clusters, policy: RetentionPolicy(), now: now)
         let operations = OperationRunner(
             store: store, isExclusive: true, describe: OperatorErrors.describe, now: now,
             logger: Logger(label: "test"))
         return OperatorAPI(
             rootfs: rootfs, builds: builds, droplets: droplets, images: images, pins: pins,
-            retention: retention, operations: operations,
+            clusters: clusters, retention: retention, operations: operations,
             work: StoreMaintenance(
                 operations: operations,
                 owners: ContentOwners(
                     registry: registry, images: images, builds: builds,
-                    bits: BitsCatalog(store: store, blobs: blobs, limits: BitsLimits(bytes: 1), now: { 1 }),
-                    pins: pins),
+                    bits: BitsCatalog(store: store, blobs: blobs, limits: BitsLimits(bytes: 1), now: { 1 })),
                 retention: retention, blobs: blobs, quotas: quotas, reading: store, now: now,
-                logger: Logger(label: "test")),
+                logger: Logger(label: "test")), events: Events(),
             settings: OperatorAPI.Settings(maximumRootfs: 1, limits: ConversionLimits(), compression: .gzip)
         ).table
     }

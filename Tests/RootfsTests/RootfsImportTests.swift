@@ -49,6 +49,26 @@ struct RootfsImportTests {
         #expect(throws: ImageError.self) { try VersionName("current") }
     }
 
+    @Test("a new stack has a name under which its images can be pulled; one that is there already keeps its own")
+    func unpullable() async throws {
+        let house = try await TestHouse()
+        for name in ["cflinuxfs4", "a", "1", "jammy-full", "a.b_c", "a__b", "a--b"] {
+            try house.rootfs.requirePullable(try StackName(name))
+        }
+        for name in ["Tiny", "tinY", "a-", "a.", "a..b", "a._b", "a___b"] {
+            let stack = try StackName(name)
+            let error = #expect(throws: ImageError.self) { try house.rootfs.requirePullable(stack) }
+            #expect(error?.description.hasPrefix("'\(name)' is not a valid name of a new stack: its images") == true)
+            // What an earlier version took stays of use.
+            let request = RootfsImport(
+                stack: stack, version: try VersionName("1"), architecture: .amd64, checksum: nil,
+                shell: "/bin/bash", compression: .gzip, limits: ConversionLimits(), by: "tester")
+            _ = try await house.rootfs.importRootfs(
+                request, from: Chunks(TestRootfs().tar.bytes), logger: TestHouse.logger)
+            try house.rootfs.requirePullable(stack)
+        }
+    }
+
     @Test("a rootfs with a wrong checksum or without its shell is refused and leaves nothing")
     func badRootfs() async throws {
         let house = try await TestHouse()

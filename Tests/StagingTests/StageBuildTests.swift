@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import TestSupport
 import Testing
 
@@ -25,6 +26,22 @@ struct StageBuildTests {
             #expect(result.status == code, "\(result.output) \(result.errors)")
             #expect(result.output.contains("-----> Detect"))
             #expect(FileManager.default.fileExists(atPath: world.output + "/result.json"))
+        }
+    }
+
+    @Test("Why it failed stands in the file that --message names, which stays the same file, in 4 KiB at the most")
+    func message() async throws {
+        try await withBuildWorld { world in
+            let (file, link) = (world.directory + "/message", world.directory + "/link")
+            try Data(repeating: 0x78, count: 9000).write(to: URL(fileURLWithPath: file))
+            try FileManager.default.linkItem(atPath: file, toPath: link)
+            try await world.write(buildpacks: [FakeBuildpack("b", ["detect": "exit 0", "compile": "exit 7"])])
+            let result = try await run("stage-build", arguments(world) + ["--message", file])
+            #expect(result.status == 223)
+            let text = try String(contentsOfFile: link, encoding: .utf8)
+            let failure = try #require(try JSONValue(parsing: Array(text.utf8))["failure"])
+            #expect(
+                failure["exit_code"]?.integer == 7 && failure["buildpack"]?.string == "b" && text.utf8.count <= 4096)
         }
     }
 

@@ -41,7 +41,7 @@ public final class RunningServer: Sendable {
     /// - Throws: `ServerError.notReady` with the log's end if it ends or is not ready in time.
     public init(
         data directory: String, arguments: [String] = [], environment: [String: String] = [:],
-        descriptors: Int? = nil, within limit: Duration = .seconds(20)
+        descriptors: Int? = nil, within limit: Duration = .seconds(60)
     ) async throws {
         self.directory = directory
         let addressFile = directory + "/address"
@@ -75,14 +75,14 @@ public final class RunningServer: Sendable {
     /// Asks the server to end and waits for it.
     /// - Returns: its exit status.
     @discardableResult
-    public func stop(grace: Duration = .seconds(15)) async throws -> Int32 {
+    public func stop(grace: Duration = .seconds(60)) async throws -> Int32 {
         try await process.stop(grace: grace)
     }
 
     /// As a power cut for the process: SIGKILL, then waits for the end.
     public func kill() async throws {
         process.killGroup()
-        guard try await process.wait(atMost: .seconds(10)) != nil else {
+        guard try await process.wait(atMost: .seconds(60)) != nil else {
             throw TimedOut(description: "the killed server's end")
         }
     }

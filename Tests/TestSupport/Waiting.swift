@@ -6,9 +6,10 @@ public struct TimedOut: Error, CustomStringConvertible {
 }
 
 /// Waits until a condition holds, asking every 20 ms. For facts that only another program can bring about.
+/// - Parameter limit: only a test that fails waits so long; a loaded machine may need much of it.
 /// - Throws: `TimedOut` naming what was waited for; whatever the condition throws.
 public func waitUntil(
-    _ what: String, within limit: Duration = .seconds(10), _ condition: () async throws -> Bool
+    _ what: String, within limit: Duration = .seconds(60), _ condition: () async throws -> Bool
 ) async throws {
     let deadline = ContinuousClock.now + limit
     while try await !condition() {
@@ -20,7 +21,7 @@ public func waitUntil(
 /// Waits until a condition gives a value, asking every 20 ms.
 /// - Throws: `TimedOut` naming what was waited for; whatever the condition throws.
 public func waitFor<Value>(
-    _ what: String, within limit: Duration = .seconds(10), _ condition: () async throws -> Value?
+    _ what: String, within limit: Duration = .seconds(60), _ condition: () async throws -> Value?
 ) async throws -> Value {
     var found: Value?
     try await waitUntil(what, within: limit) {

@@ -329,7 +329,7 @@ struct DownloadStepTests {
                 let children = try await run("pgrep", ["-P", String(step.pid)]).output.split(separator: "\n")
                 #expect(children.isEmpty == (what == "archive"))
                 step.signal(SIGTERM)
-                #expect(try await step.wait(atMost: .seconds(5)) == 128 + SIGTERM)
+                #expect(try await step.wait(atMost: .seconds(60)) == 128 + SIGTERM)
                 for child in children {
                     // Who has ended and was not waited for has no command line.
                     try await waitUntil("the end of git") { (world.read("/proc/\(child)/cmdline") ?? []).isEmpty }
@@ -363,7 +363,7 @@ struct DownloadStepTests {
                         "stage-download", world.downloadArguments(), log: world.directory + "/log")
                     _ = try await step.wait(atMost: whole * part / 12)
                     step.killGroup()
-                    _ = try await step.wait(atMost: .seconds(5))
+                    _ = try await step.wait(atMost: .seconds(60))
                     // A list that is there tells of what is there whole.
                     guard let list = try world.list().flatMap({ BuildpackList(json: $0) }) else { continue }
                     for buildpack in list.buildpacks {

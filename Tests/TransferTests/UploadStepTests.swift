@@ -176,7 +176,7 @@ struct UploadStepTests {
             let step = try ChildProcess("stage-upload", world.uploadArguments(), log: world.directory + "/log")
             try await waitUntil("the upload") { server.requests.count == 1 }
             step.killGroup()
-            _ = try await step.wait(atMost: .seconds(5))
+            _ = try await step.wait(atMost: .seconds(60))
             #expect(try await world.upload(Self.task(server)).status == 0)
             #expect(server.requests.prefix(2).allSatisfy { $0.body == Self.droplet })
         }

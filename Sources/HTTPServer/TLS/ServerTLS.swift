@@ -1,6 +1,7 @@
 import FoundationEssentials
 public import Identity
 public import NIOSSL
+import Runtime
 import SwiftASN1
 import Synchronization
 import X509
@@ -11,38 +12,64 @@ import X509
 /// not resumed across a replacement, so that an authority that was withdrawn is not trusted again.
 public final class ServerTLS: Sendable {
     let files: TLSFiles?
-    private let context: Mutex<NIOSSLContext>
+    private let inForce: Mutex<(context: NIOSSLContext, validity: [CertificateValidity])>
+    /// Seconds since 1970.
+    private let now: @Sendable () -> Int64
 
-    /// - Throws: `ServerError.tls` if a file can't be read or the key is not the certificate's.
-    public init(_ files: TLSFiles) throws(ServerError) {
+    /// - Throws: `ServerError.tls` if a file can't be read or the key is not the certificate's. A certificate that is not
+    ///   valid now is taken, and warned of: users may be served better than not at all.
+    public convenience init(_ files: TLSFiles) throws(ServerError) {
+        try self.init(files, now: { Timestamp(nanoseconds: SystemClock.now()).seconds })
+    }
+
+    /// - Parameter now: seconds since 1970.
+    init(_ files: TLSFiles, now: @escaping @Sendable () -> Int64) throws(ServerError) {
         self.files = files
-        context = Mutex(try files.load().context)
+        self.now = now
+        let loaded = try files.load()
+        inForce = Mutex((loaded.context, loaded.validity))
     }
 
     /// TLS of a configuration that is never replaced.
     public init(_ configuration: TLSConfiguration) throws(ServerError) {
         files = nil
+        now = { 0 }
         do {
-            context = Mutex(try NIOSSLContext(configuration: configuration))
+            inForce = Mutex((try NIOSSLContext(configuration: configuration), []))
         } catch {
             throw .tls("\(error)")
         }
     }
 
-    var current: NIOSSLContext { context.withLock { $0 } }
+    var current: NIOSSLContext { inForce.withLock { $0.context } }
 
     /// The files that a reloader watches; empty if there are none, because this was made of a configuration.
     public var reloaded: [CredentialReloader.Group] {
         guard let files else { return [] }
-        return [CredentialReloader.Group(name: "certificate and key", paths: files.paths) { try self.reload() }]
+        let certificates = CredentialReloader.Weaknesses("certificates are not valid, or not for long") {
+            self.validity.compactMap { $0.sentence(at: self.now()) }
+        }
+        return [
+            CredentialReloader.Group(name: "certificate and key", paths: files.paths, weaknesses: [certificates]) {
+                try self.reload()
+            }
+        ]
     }
+
+    /// Says so where a certificate in force has expired or soon will. The server is ready all the same: only clients
+    /// know whether they mind.
+    public var readiness: ReadinessCheck {
+        ReadinessCheck("certificate") { [self] in validity.compactMap { $0.problem(at: now()) }.max()?.rawValue }
+    }
+
+    private var validity: [CertificateValidity] { inForce.withLock { $0.validity } }
 
     /// Puts in force what the files hold now, as one step.
     /// - Throws: `ServerError.tls`; what was in force then stays.
     func reload() throws(ServerError) {
         guard let files else { return }
-        let new = try files.load().context
-        context.withLock { $0 = new }
+        let new = try files.load()
+        inForce.withLock { $0 = (new.context, new.validity) }
     }
 }
 
@@ -77,24 +104,36 @@ public struct TLSFiles: Hashable, Sendable {
     /// - Throws: `ServerError.tls` if a file can't be read or the key is not the certificate's.
     public func configuration() throws(ServerError) -> TLSConfiguration { try load().configuration }
 
+    /// What the files hold.
+    struct Loaded {
+        let configuration: TLSConfiguration
+        let context: NIOSSLContext
+        let validity: [CertificateValidity]
+    }
+
     /// Reads the files and checks that they fit.
-    func load() throws(ServerError) -> (configuration: TLSConfiguration, context: NIOSSLContext) {
+    func load() throws(ServerError) -> Loaded {
         do {
             let chain = try Self.certificates(certificate)
+            var validity = chain.map { CertificateValidity($0, path: certificate) }
             let key = try Self.key(key)
             var configuration = TLSConfiguration.makeServerConfiguration(
                 certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
             configuration.minimumTLSVersion = .tlsv12
             configuration.applicationProtocols = offersHTTP2 ? ["h2", "http/1.1"] : ["http/1.1"]
             if let clientAuthority {
-                configuration.trustRoots = .certificates(try Self.certificates(clientAuthority))
+                let authorities = try Self.certificates(clientAuthority)
+                validity += authorities.map { CertificateValidity($0, path: clientAuthority) }
+                configuration.trustRoots = .certificates(authorities)
                 configuration.certificateVerification = .optionalVerification
                 // Clients learn the accepted authorities, so that they can choose and don't send another authority's
                 // certificate.
                 configuration.sendCANameList = true
             }
             do {
-                return (configuration, try NIOSSLContext(configuration: configuration))
+                return Loaded(
+                    configuration: configuration, context: try NIOSSLContext(configuration: configuration),
+                    validity: validity)
             } catch NIOSSLError.failedToLoadPrivateKey {
                 throw ServerError.tls("\(self.key) is not the key of the certificate in \(certificate)")
             }

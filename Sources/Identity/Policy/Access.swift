@@ -171,6 +171,15 @@ public struct AccessTable: Sendable {
         Row("GET", "/api/v1/pins/:cluster", .ownCluster),
         Row("POST", "/api/v1/pins/:cluster", .ownCluster),
         Row("DELETE", "/api/v1/pins/:cluster", .ownCluster),
+        Row("GET", "/api/v1/events", .role(.operator)),
+        Row("GET", "/api/v1/clusters", .role(.operator)),
+        Row("PUT", "/api/v1/clusters/:cluster", .role(.operator)),
+        Row("GET", "/api/v1/clusters/:cluster", .ownCluster),
+        Row("DELETE", "/api/v1/clusters/:cluster", .role(.operator)),
+        Row("PUT", "/api/v1/clusters/:cluster/state", .ownCluster),
+        // For those who come with an enrolment secret, who may do nothing else, and for agents: the route looks whose
+        // it is.
+        Row("POST", "/api/v1/clusters/:cluster/credential", .authenticated),
         Row("GET", "/api/v1/droplets", .role(.operator)),
         Row("GET", "/api/v1/droplets/:guid", .role(.operator)),
         Row("GET", "/api/v1/droplets/:guid/:hash", .role(.operator)),

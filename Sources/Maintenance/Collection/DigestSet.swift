@@ -11,7 +11,7 @@ struct DigestSet {
     mutating func insert(_ digest: Digest) { insert(hexadecimal: digest.hex) }
     func contains(_ digest: Digest) -> Bool { contains(hexadecimal: digest.hex) }
 
-    mutating func insert(hexadecimal name: String) { insert(key: Self.key(name)) }
+    mutating func insert(hexadecimal name: some StringProtocol) { insert(key: Self.key(name)) }
 
     /// - Parameter key: a name's key, as `key` makes it.
     mutating func insert(key: UInt64) {
@@ -48,7 +48,7 @@ struct DigestSet {
     static func key(_ digest: Digest) -> UInt64 { key(digest.hex) }
 
     /// The name's first 64 bits; 1 instead of 0, which marks an empty slot.
-    private static func key(_ name: String) -> UInt64 {
+    private static func key(_ name: some StringProtocol) -> UInt64 {
         var key: UInt64 = 0
         for byte in name.utf8.prefix(16) {
             key = key << 4 | UInt64(byte & 15) &+ (byte >= UInt8(ascii: "a") ? 9 : 0)

@@ -54,6 +54,12 @@ package struct RootMark: Sendable {
         for digest in digests { marked.insert(digest) }
     }
 
+    /// Marks what is named by the first digits of its digest.
+    mutating func insert(hexadecimal name: some StringProtocol) { marked.insert(hexadecimal: name) }
+
+    /// Whether a digest with these digits is marked.
+    func contains(hexadecimal name: String) -> Bool { marked.contains(hexadecimal: name) }
+
     /// - Parameter keys: digests' keys, as `DigestSet.key` makes them.
     mutating func insert(keys: [UInt64]) {
         for key in keys { marked.insert(key: key) }

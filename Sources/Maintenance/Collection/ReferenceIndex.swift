@@ -1,16 +1,19 @@
 import OCI
 import ObjectStore
 
-/// The digests that repositories' manifests named when a collection last read them: `collection/references/<id>`. The
-/// next collection reads only repositories that changed since.
+/// The digests that repositories' manifests and droplets' records named when a collection last read them:
+/// `collection/references/<id>` and `collection/droplets/<id>`. The next collection reads only what changed since.
 ///
-/// An entry is valid as long as its repository's marker has the same version. Whoever adds or removes a manifest renews
+/// A droplet's entry is valid as long as its record has the same version, since it says what that record's bytes say.
+/// A repository's entry is valid as long as its marker has the same version. Whoever adds or removes a manifest renews
 /// the marker first, and an entry is only made from a marker so old that no writer relies on it any more: see
 /// `Registry.renewMarker`. Entries are sorted by marker and grouped into frames with a checksum: a header of 44 bytes
 /// with magic (8), length of the entries (4) and their SHA-256 (32), then the entries. At an invalid frame the index
 /// ends. The index only saves time: what is not in it is read again.
 enum ReferenceIndex {
-    static let prefix = "collection/references/"
+    /// What an index is about, with the folder of its objects.
+    enum Subject: String { case repositories = "collection/references/", droplets = "collection/droplets/" }
+
     /// The digit is the format's number. An index of format 1 is not used: it may have been made from markers of before
     /// a server's start, on which writers still relied.
     static let magic = Array("CSTNREF2".utf8)
@@ -21,8 +24,10 @@ enum ReferenceIndex {
     static let maximumEntry = 64 << 20
 
     /// All indexes, the newest first. There is more than one only if collectors run at the same time, or after a crash.
-    static func list(in store: any ObjectStore) async throws(ObjectStoreError) -> [ObjectKey] {
-        try await store.list(prefix: prefix, startAfter: nil, limit: 100).sorted { $0.modified > $1.modified }
+    static func list(
+        _ subject: Subject, in store: any ObjectStore
+    ) async throws(ObjectStoreError) -> [ObjectKey] {
+        try await store.list(prefix: subject.rawValue, startAfter: nil, limit: 100).sorted { $0.modified > $1.modified }
             .map(\.key)
     }
 
@@ -37,7 +42,7 @@ enum ReferenceIndex {
 struct ReferenceIndexReader {
     private let object: (any ObjectReader)?
     private var offset: Int64 = 0
-    private var entries: ArraySlice<RepositoryReferences> = []
+    private var entries: ArraySlice<IndexedReferences> = []
     private var isAtEnd = false
     /// Markers of entries that were passed over, since nobody asked for them.
     private var passed: [String] = []
@@ -53,7 +58,7 @@ struct ReferenceIndexReader {
     }
 
     /// The entry of a marker at this version; nil if there is none. Call it with markers in ascending order.
-    mutating func entry(of marker: String, _ version: ObjectVersion) async -> RepositoryReferences? {
+    mutating func entry(of marker: String, _ version: ObjectVersion) async -> IndexedReferences? {
         while true {
             while let entry = entries.first {
                 if marker.utf8.lexicographicallyPrecedes(entry.marker.utf8) { return nil }
@@ -88,7 +93,7 @@ struct ReferenceIndexReader {
         return !entries.isEmpty
     }
 
-    private mutating func frame() async -> [RepositoryReferences]? {
+    private mutating func frame() async -> [IndexedReferences]? {
         guard let object, let header = await read(ReferenceIndex.headerSize, object),
             header.starts(with: ReferenceIndex.magic)
         else { return nil }
@@ -102,9 +107,9 @@ struct ReferenceIndexReader {
         else { return nil }
         return payload.withRawBytes { bytes in
             var reader = ByteReader(bytes)
-            var entries: [RepositoryReferences] = []
+            var entries: [IndexedReferences] = []
             while !reader.isAtEnd {
-                guard let entry = RepositoryReferences(from: &reader) else { return nil }
+                guard let entry = IndexedReferences(from: &reader) else { return nil }
                 entries.append(entry)
             }
             return entries
@@ -131,14 +136,14 @@ struct ReferenceIndexWriter {
     private let object: any ObjectWriter
     private var pending: [UInt8] = []
 
-    init(in store: any ObjectStore) async throws(ObjectStoreError) {
+    init(_ subject: ReferenceIndex.Subject, in store: any ObjectStore) async throws(ObjectStoreError) {
         var generator = SystemRandomNumberGenerator()
         let id = String(generator.next() as UInt64, radix: 16)
-        object = try await store.writer(for: try ObjectKey(ReferenceIndex.prefix + id), use: .rarely)
+        object = try await store.writer(for: try ObjectKey(subject.rawValue + id), use: .rarely)
     }
 
     /// Adds an entry. Call it with markers in ascending order.
-    mutating func append(_ entry: RepositoryReferences) async throws(ObjectStoreError) {
+    mutating func append(_ entry: IndexedReferences) async throws(ObjectStoreError) {
         guard entry.encodedSize <= ReferenceIndex.maximumEntry else { return }
         entry.encode(into: &pending)
         if pending.count >= ReferenceIndex.targetSize { try await flush() }
@@ -171,16 +176,18 @@ struct ReferenceIndexUpdate {
     private let old: [ObjectKey]
     private let store: any ObjectStore
     private var writer: ReferenceIndexWriter?
-    /// Whether any repository was read again.
+    /// Whether any repository, or any droplet's record, was read again.
     var hasChanged = false
 
-    init(of old: [ObjectKey], in store: any ObjectStore) async throws(ObjectStoreError) {
+    init(
+        _ subject: ReferenceIndex.Subject, replacing old: [ObjectKey], in store: any ObjectStore
+    ) async throws(ObjectStoreError) {
         self.old = old
         self.store = store
-        do { writer = try await ReferenceIndexWriter(in: store) } catch { try Self.check(error) }
+        do { writer = try await ReferenceIndexWriter(subject, in: store) } catch { try Self.check(error) }
     }
 
-    mutating func append(_ entry: RepositoryReferences) async throws(ObjectStoreError) {
+    mutating func append(_ entry: IndexedReferences) async throws(ObjectStoreError) {
         do { try await writer?.append(entry) } catch {
             await abort()
             try Self.check(error)
@@ -206,11 +213,12 @@ struct ReferenceIndexUpdate {
     }
 }
 
-/// The manifests of a repository and all that they name, read at one version of the repository's marker.
-struct RepositoryReferences: Hashable, Sendable {
-    /// The last component of the marker's key.
+/// The manifests of a repository and all that they name, read at one version of the repository's marker; or what a
+/// droplet's record names at one version of it.
+struct IndexedReferences: Hashable, Sendable {
+    /// The last component of the marker's key; `<guid>/<sha256>` of a droplet.
     let marker: String
-    /// The marker's version before the manifests were read.
+    /// The marker's version before the manifests were read; the version of a droplet's record.
     let version: ObjectVersion
     /// `DigestSet` keys, in ascending order, each once.
     let keys: [UInt64]

@@ -1,4 +1,5 @@
 package import Blobs
+import Clusters
 import Droplets
 package import Images
 import Layers
@@ -9,8 +10,6 @@ package import Rootfs
 
 /// Apps' droplets: their layers and the bytes that were uploaded.
 package struct AppDroplets: ContentOwner {
-    private static let page = 500
-
     let images: DerivedImages
     private var droplets: DropletCatalog { images.droplets }
 
@@ -18,19 +17,55 @@ package struct AppDroplets: ContentOwner {
 
     package var records: [RecordFolder] { DropletCatalog.folders }
 
-    private func forEachPage(_ body: ([DropletRecord]) async throws -> Void) async throws {
-        var after: String?
-        repeat {
-            try Task.checkCancellation()
-            let page = try await droplets.list(startAfter: after, limit: Self.page)
-            try await body(page.records)
-            after = page.next
-        } while after != nil
+    /// Marks what the droplets have. Of records that have not changed since the last collection its index knows that. The
+    /// conversions of droplets that are gone are removed here, since to find them all droplets' names are needed.
+    package func roots(_ mark: inout RootMark) async throws {
+        let indexes = try await ReferenceIndex.list(.droplets, in: mark.reading)
+        var new =
+            mark.isDryRun ? nil : try await ReferenceIndexUpdate(.droplets, replacing: indexes, in: droplets.store)
+        var old = await ReferenceIndexReader(indexes.first, in: mark.reading)
+        do {
+            try await droplets.forEachListing { page in
+                try await roots(of: page, &mark, &old, &new)
+                mark.advance()
+            }
+        } catch {
+            await old.close()
+            await new?.abort()
+            throw error
+        }
+        await old.close()
+        try await new?.finish()
+        if !mark.isDryRun { try await droplets.forgetConversions(except: { mark.contains(hexadecimal: $0) }) }
     }
 
-    package func roots(_ mark: inout RootMark) async throws {
-        try await forEachPage { page in
-            for droplet in page { mark.insert([droplet.content.digest] + droplet.content.layers.map(\.digest)) }
+    private func roots(
+        of page: [ObjectInfo], _ mark: inout RootMark, _ old: inout ReferenceIndexReader,
+        _ new: inout ReferenceIndexUpdate?
+    ) async throws {
+        var found: [IndexedReferences] = []
+        var unknown: [ObjectKey] = []
+        for info in page {
+            let name = DropletRecord.name(in: info.key)
+            // So that the conversion and the bytes stay even if the record can't be read.
+            if let hash = name.split(separator: "/").last { mark.insert(hexadecimal: hash) }
+            if let entry = await old.entry(of: String(name), info.version) {
+                found.append(entry)
+            } else {
+                unknown.append(info.key)
+            }
+        }
+        // What is gone since then.
+        _ = old.takePassed()
+        let read = unknown.isEmpty ? [] : try await droplets.stored(unknown)
+        if !read.isEmpty {
+            found += read.map(IndexedReferences.init)
+            found.sort { $0.marker.utf8.lexicographicallyPrecedes($1.marker.utf8) }
+            new?.hasChanged = true
+        }
+        for references in found {
+            mark.insert(keys: references.keys)
+            try await new?.append(references)
         }
     }
 
@@ -40,7 +75,7 @@ package struct AppDroplets: ContentOwner {
 
     package func users(of digests: Set<Digest>) async throws -> [ContentUser] {
         var users: [ContentUser] = []
-        try await forEachPage { page in
+        try await droplets.forEachPage { page in
             for droplet in page {
                 for digest in [droplet.content.digest] + droplet.content.layers.map(\.digest)
                 where digests.contains(digest) {
@@ -51,22 +86,17 @@ package struct AppDroplets: ContentOwner {
         return users
     }
 
-    /// Removes each app's droplets, except the newest ones and those that run; and the conversions of droplets that are
-    /// gone.
+    /// Removes each app's droplets, except the newest ones and those that run.
     package func retire(_ retirement: inout Retirement) async throws {
-        if let count = retirement.policy.droplets, retirement.report.withheld == nil {
-            var last: DropletGUID?
-            try await forEachPage { page in
-                for guid in page.map(\.guid) where guid != last {
-                    last = guid
-                    try await retire(guid, keeping: max(count, 1), &retirement)
-                }
-            }
+        guard let count = retirement.policy.droplets, retirement.report.withheld == nil else { return }
+        try await droplets.forEachApp(withMoreThan: max(count, 1)) { (guid) throws(ImageError) in
+            try await retire(guid, keeping: max(count, 1), &retirement)
         }
-        if !retirement.isDryRun { try await droplets.forgetConversions() }
     }
 
-    private func retire(_ guid: DropletGUID, keeping count: Int, _ retirement: inout Retirement) async throws {
+    private func retire(
+        _ guid: DropletGUID, keeping count: Int, _ retirement: inout Retirement
+    ) async throws(ImageError) {
         for droplet in try await droplets.droplets(of: guid).dropFirst(count) {
             guard !images.runs(droplet, retirement.running) else {
                 retirement.report.pinned += 1
@@ -75,6 +105,16 @@ package struct AppDroplets: ContentOwner {
             if !retirement.isDryRun { try await droplets.remove(guid, .sha256(droplet.hash)) }
             retirement.report.droplets.append("\(guid)/\(droplet.hash)")
         }
+    }
+}
+
+extension IndexedReferences {
+    /// What a droplet's record names. The version is that of the bytes that were read, not of the listing.
+    fileprivate init(_ stored: StoredRecord<DropletRecord>) {
+        let droplet = stored.value
+        self.init(
+            marker: "\(droplet.guid)/\(droplet.hash)", version: stored.version,
+            keys: ([droplet.content.digest] + droplet.content.layers.map(\.digest)).map(DigestSet.key))
     }
 }
 
@@ -193,6 +233,16 @@ package struct ImageRecipes: ContentOwner {
     }
 }
 
+/// Clusters and their reports.
+package struct ClusterReports: ContentOwner {
+    package init() {}
+
+    package var records: [RecordFolder] { [ClusterCatalog.folder, RunningImages.folder] }
+
+    /// Marks nothing: running images are derived, and retention spares what they are made of.
+    package func roots(_ mark: inout RootMark) async throws {}
+}
+
 extension RootfsCatalog {
     /// The current version, the one before it, and the one that a rollback leads to.
     func neededForGoingBack(_ stack: StackName) -> Set<VersionName> {
@@ -203,26 +253,31 @@ extension RootfsCatalog {
 }
 
 extension DerivedImages {
-    /// Whether an image of a droplet, on any rootfs, is among the digests.
-    func runs(_ droplet: DropletRecord, _ running: Set<Digest>) -> Bool {
-        recipes.recipes(droplet.stack, droplet.architecture).contains {
-            running.contains(compose($0, droplet.content).manifestDigest)
-        }
+    /// Whether an image of a droplet, on any rootfs, runs or could start again.
+    func runs(_ droplet: DropletRecord, _ running: RunningSet) -> Bool {
+        running.hasTag(of: droplet)
+            || recipes.recipes(droplet.stack, droplet.architecture).contains {
+                running.has(compose($0, droplet.content))
+            }
     }
 
-    /// Whether an image on a rootfs version, or its base image, is among the digests.
-    func runs(_ stack: StackName, _ version: VersionName, _ running: Set<Digest>) async throws(ImageError) -> Bool {
+    /// Whether an image on a rootfs version, or its base image, runs or could start again.
+    func runs(_ stack: StackName, _ version: VersionName, _ running: RunningSet) async throws(ImageError) -> Bool {
         guard !running.isEmpty else { return false }
         let recipes = Architecture.allCases.flatMap { self.recipes.recipes(stack, $0) }.filter { $0.version == version }
-        if recipes.contains(where: { running.contains(composeBase($0).manifestDigest) }) { return true }
+        if recipes.contains(where: { running.has(composeBase($0)) }) { return true }
+        for guid in running.guids(taggedOn: version) {
+            // What can't be an app's guid names no droplet.
+            guard let guid = try? DropletGUID(guid) else { continue }
+            for droplet in try await droplets.droplets(of: guid)
+            where droplet.stack == stack && running.hasTag(of: droplet, on: version) { return true }
+        }
         var after: String?
         repeat {
             let page = try await droplets.list(startAfter: after, limit: 500)
             for droplet in page.records {
                 let fitting = recipes.filter { droplet.fits($0) }
-                if fitting.contains(where: { running.contains(compose($0, droplet.content).manifestDigest) }) {
-                    return true
-                }
+                if fitting.contains(where: { running.has(compose($0, droplet.content)) }) { return true }
             }
             after = page.next
         } while after != nil

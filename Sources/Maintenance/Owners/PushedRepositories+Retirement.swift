@@ -19,7 +19,7 @@ extension PushedRepositories {
             let marker = String(key.text.dropFirst(RepositoryKeys.catalog.count))
             guard let name = RepositoryKeys.repository(of: marker), !name.isReserved else { return }
             retirement.report.manifests += try await retireUntagged(
-                of: name, before: cutoff, retirement.running, retirement.isDryRun)
+                of: name, before: cutoff, retirement.running.digests, retirement.isDryRun)
         }
         if !retirement.isDryRun, retirement.report.manifests > 0 { try await registry.records.sync() }
     }

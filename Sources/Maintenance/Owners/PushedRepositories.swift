@@ -25,8 +25,10 @@ package struct PushedRepositories: ContentOwner {
     /// Marks what repositories have. References of repositories that have not changed since the last collection come
     /// from its index; a new index is written for the next one.
     package func roots(_ mark: inout RootMark) async throws {
-        let indexes = try await ReferenceIndex.list(in: mark.reading)
-        var new = mark.isDryRun ? nil : try await ReferenceIndexUpdate(of: indexes, in: registry.records.store)
+        let indexes = try await ReferenceIndex.list(.repositories, in: mark.reading)
+        var new =
+            mark.isDryRun
+            ? nil : try await ReferenceIndexUpdate(.repositories, replacing: indexes, in: registry.records.store)
         var old = await ReferenceIndexReader(indexes.first, in: mark.reading)
         do {
             var after: String?
@@ -122,7 +124,7 @@ package struct PushedRepositories: ContentOwner {
         }
         let (found, areWhole) = try await references(of: RepositoryKeys(name: name), reading)
         return ReadReferences(
-            references: RepositoryReferences(marker: text, version: marker.version, keys: found),
+            references: IndexedReferences(marker: text, version: marker.version, keys: found),
             isSettled: isSettled && areWhole)
     }
 
@@ -192,7 +194,7 @@ package struct PushedRepositories: ContentOwner {
 
 /// The references of one repository.
 private struct ReadReferences {
-    let references: RepositoryReferences
+    let references: IndexedReferences
     /// Whether every later change renews the marker first, so that the references may go into the index.
     let isSettled: Bool
 }

@@ -1,5 +1,5 @@
+package import Clusters
 package import Images
-package import OCI
 package import Rootfs
 
 /// How long content is kept. What is current or runs always stays.
@@ -53,8 +53,8 @@ package struct Retirement: Sendable {
     package let policy: RetentionPolicy
     /// Whether nothing is to be changed.
     package let isDryRun: Bool
-    /// Digests of manifests that run somewhere.
-    package let running: Set<Digest>
+    /// What runs somewhere, or could start again.
+    package let running: RunningSet
     /// Whether every report could be read; if not, further digests may run too.
     package let isRunningKnown: Bool
     package internal(set) var report = RetirementReport()
@@ -63,18 +63,22 @@ package struct Retirement: Sendable {
 /// Removes what the policy no longer wants.
 ///
 /// No droplet and no rootfs version is removed unless there is at least one cluster, and every cluster has sent a fresh
-/// and complete report of what runs there: a missing report does not mean that nothing runs.
+/// and complete report of what runs there: a missing report does not mean that nothing runs. A cluster whose agent has
+/// enrolled counts even before its first report.
 package struct Retention: Sendable {
     private let images: DerivedImages
     private let pins: RunningImages
+    private let clusters: ClusterCatalog
     private let policy: RetentionPolicy
     private let now: @Sendable () -> Int64
 
     /// - Parameter now: nanoseconds since 1970.
     package init(
-        images: DerivedImages, pins: RunningImages, policy: RetentionPolicy, now: @escaping @Sendable () -> Int64
+        images: DerivedImages, pins: RunningImages, clusters: ClusterCatalog, policy: RetentionPolicy,
+        now: @escaping @Sendable () -> Int64
     ) {
         self.images = images
+        self.clusters = clusters
         self.pins = pins
         self.policy = policy
         self.now = now
@@ -82,25 +86,34 @@ package struct Retention: Sendable {
 
     /// Lets owners remove what the policy no longer wants.
     package func apply(to owners: ContentOwners, dryRun: Bool) async throws -> RetirementReport {
-        let clusters = try await pins.clusters()
+        let reports = try await pins.clusters()
         var retirement = Retirement(
-            policy: policy, isDryRun: dryRun, running: Set(clusters.flatMap(\.digests)),
-            isRunningKnown: clusters.allSatisfy(\.isReadable))
-        if policy.droplets != nil || policy.rootfs != nil { retirement.report.withheld = reasonToWait(clusters) }
+            policy: policy, isDryRun: dryRun, running: RunningSet(reports),
+            isRunningKnown: reports.allSatisfy(\.isReadable))
+        if policy.droplets != nil || policy.rootfs != nil {
+            retirement.report.withheld = try await reasonToWait(reports)
+        }
         for owner in owners.all { try await owner.retire(&retirement) }
         return retirement.report
     }
 
     /// Why it is unknown what runs; nil if it is known.
-    private func reasonToWait(_ clusters: [ClusterPins]) -> String? {
-        guard !clusters.isEmpty else { return "no cluster has reported what runs there" }
+    private func reasonToWait(_ reports: [ClusterPins]) async throws(ImageError) -> String? {
+        let silent = try await clusters.reporting().filter { name in !reports.contains { $0.cluster == name } }
+        if let name = silent.first { return "the cluster \(name) has not reported yet what runs there" }
+        guard !reports.isEmpty else { return "no cluster has reported what runs there" }
         let oldest = now() - policy.reportAge
-        for cluster in clusters {
+        for cluster in reports {
             if !cluster.isReadable { return "the report of cluster \(cluster.cluster) can't be read" }
             if !cluster.isComplete { return "the report of cluster \(cluster.cluster) is not complete" }
             if cluster.reported < oldest { return "the report of cluster \(cluster.cluster) is too old" }
         }
         return nil
+    }
+
+    /// Whether a report is whole, readable and fresh.
+    package func isTrusted(_ report: ClusterPins) -> Bool {
+        report.isReadable && report.isComplete && report.reported >= now() - policy.reportAge
     }
 
     /// Removes a rootfs version at an operator's request: images on it are gone, and the next collection deletes its
@@ -112,19 +125,19 @@ package struct Retention: Sendable {
     package func remove(_ stack: StackName, _ version: VersionName, force: Bool) async throws(ImageError) {
         guard try await images.rootfs.exists(stack, version) else { throw .unknownVersion(stack, version) }
         guard images.rootfs.history(stack)?.current != version else { throw .rootfsInUse(stack, version) }
-        let clusters = try await pins.clusters()
+        let reports = try await pins.clusters()
         if !force {
             if images.rootfs.neededForGoingBack(stack).contains(version) {
                 throw .rootfsNeeded(
                     stack, version, reason: "\(stack) \(version) was current before: removing it needs --force")
             }
-            if let unknown = reasonToWait(clusters) {
+            if let unknown = try await reasonToWait(reports) {
                 throw .rootfsNeeded(
                     stack, version,
                     reason: "it is not known whether \(stack) \(version) runs (\(unknown)): removing it needs --force")
             }
         }
-        if try await images.runs(stack, version, Set(clusters.flatMap(\.digests))) {
+        if try await images.runs(stack, version, RunningSet(reports)) {
             throw .rootfsNeeded(
                 stack, version,
                 reason: "\(stack) \(version) runs by the last reports (GET /api/v1/pins): roll those apps onto another "

@@ -1,6 +1,6 @@
 import Glibc
 
-/// The names of one directory in order, folders with a `/` at their end, packed: few bytes more than their text.
+/// The names of one directory in order, packed: few bytes more than their text.
 struct DirectoryNames: Sendable {
     /// Each name, ended by a zero, which no name has.
     private var bytes: [UInt8] = [0]
@@ -72,41 +72,73 @@ struct DirectoryNames: Sendable {
         }
         return (names, true)
     }
+
+    /// The next names after one, for a directory whose folders have no `/`.
+    func components(after last: [UInt8]?, limit: Int) -> (names: [[UInt8]], isComplete: Bool) {
+        var first = 0
+        if let last {
+            first = lowerBound(last)
+            if first < starts.count, name(first).elementsEqual(last) { first += 1 }
+        }
+        let end = first + min(limit, starts.count - first)
+        return ((first..<end).map { Array(name($0)) }, end == starts.count)
+    }
 }
 
 /// The names of large directories that are being listed page by page, so that each page does not read and sort the
 /// whole directory.
 ///
-/// Whoever changes the tree says so while nobody reads it. A name too many does no harm, since a listing looks at each
-/// object; a missing one would.
+/// Whoever changes the tree says so while nobody reads it. Among children a name too many does no harm, since a listing
+/// looks at each object; a missing one would.
 struct LargeDirectories: Sendable {
+    /// How a listing needs the names.
+    enum Form: Sendable {
+        /// Folders end with `/`, which is how they sort among whole keys.
+        case children
+        /// Folders have no `/`, and nobody looks at what they stand for.
+        case components
+    }
+
     /// Smaller directories are read again.
     static let minimumCount = 4096
     /// How many bytes all names together take at most; a larger directory is read again for each page.
     static let maximumCost = 64 << 20
 
-    private var directories: [(path: String, names: DirectoryNames)] = []
+    private var directories: [(path: String, form: Form, names: DirectoryNames)] = []
 
-    subscript(path: String) -> DirectoryNames? { directories.first { $0.path == path }?.names }
+    subscript(path: String, form: Form) -> DirectoryNames? {
+        directories.first { $0.path == path && $0.form == form }?.names
+    }
 
-    mutating func add(_ names: DirectoryNames, _ path: String) {
+    mutating func add(_ names: DirectoryNames, _ path: String, _ form: Form) {
         guard names.count >= Self.minimumCount, names.cost <= Self.maximumCost else { return }
-        remove(path)
-        directories.append((path, names))
+        remove(path, form)
+        directories.append((path, form, names))
         while directories.reduce(0, { $0 + $1.names.cost }) > Self.maximumCost { directories.removeFirst() }
     }
 
-    mutating func remove(_ path: String) { directories.removeAll { $0.path == path } }
+    mutating func remove(_ path: String, _ form: Form) { directories.removeAll { $0.path == path && $0.form == form } }
 
     /// An object is about to get a place in the tree.
     mutating func willPut(_ key: ObjectKey) {
+        removeAll(above: key) { form, names, child in !names.contains(child) }
+    }
+
+    /// An object is about to leave the tree, perhaps with folders that become empty.
+    mutating func willDelete(_ key: ObjectKey) {
+        removeAll(above: key) { form, names, child in form == .components && names.contains(child) }
+    }
+
+    private mutating func removeAll(
+        above key: ObjectKey, where isOutdated: (Form, DirectoryNames, ArraySlice<UInt8>) -> Bool
+    ) {
         guard !directories.isEmpty else { return }
         let text = Array(key.text.utf8)
-        directories.removeAll { path, names in
+        directories.removeAll { path, form, names in
             guard text.starts(with: path.utf8) else { return false }
             let rest = text[path.utf8.count...]
-            let child = rest.firstIndex(of: UInt8(ascii: "/")).map { rest[...$0] } ?? rest
-            return !names.contains(child)
+            let end = rest.firstIndex(of: UInt8(ascii: "/"))
+            return isOutdated(form, names, end.map { form == .children ? rest[...$0] : rest[..<$0] } ?? rest)
         }
     }
 }

@@ -121,7 +121,13 @@ extension StoreEngine {
         guard let (key, entry) = batch.first else { return }
         try tree.change { () throws(FileSystemError) in
             let tree = ObjectTree(files)
-            if entry.change.information != nil { largeDirectories.withLock { $0.willPut(key) } }
+            largeDirectories.withLock { directories in
+                if entry.change.information != nil {
+                    directories.willPut(key)
+                } else {
+                    for (key, _) in batch { directories.willDelete(key) }
+                }
+            }
             switch entry.change {
             case .put(let bytes, let modified):
                 try tree.put(bytes, modified: modified, at: key, by: temporaryName())

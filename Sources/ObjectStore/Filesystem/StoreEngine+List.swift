@@ -92,23 +92,29 @@ extension StoreEngine {
         _ prefix: String, after: String?, limit: Int
     ) throws(ObjectStoreError) -> (names: [ObjectKey], isComplete: Bool) {
         let after = after.map { Array($0.utf8) }
-        var smallest = SmallestNames(limit: limit)
+        var found: (names: [[UInt8]], isComplete: Bool) = ([], true)
         do throws(FileSystemError) {
-            try tree.read { () throws(FileSystemError) in
+            found = try tree.read { () throws(FileSystemError) in
+                if after != nil, let names = try knownNames(of: prefix, .components) {
+                    let found = names.components(after: after, limit: limit)
+                    keep(found.isComplete ? nil : names, prefix, .components)
+                    return found
+                }
+                var smallest = SmallestNames(limit: limit)
                 try files.entries(of: Self.directory(prefix)) { (bytes, kind) in
                     // Components sort by their own bytes: a folder's has no `/` at its end.
                     let name = ChildName(bytes, isFolder: false)
                     guard kind != .foreign, after.map({ name.isAfter($0) }) ?? true, smallest.wouldTake(name),
-                        String(validating: bytes, as: UTF8.self) != nil
+                        Self.isText(bytes)
                     else { return }
                     smallest.insert(name)
                 }
+                return smallest.sorted()
             }
         } catch {
             if !error.isMissing { throw ObjectStoreError(error) }
         }
-        let (names, isComplete) = smallest.sorted()
-        return (names.map { ObjectKey(valid: String(decoding: $0, as: UTF8.self)) }, isComplete)
+        return (found.names.map { ObjectKey(valid: String(decoding: $0, as: UTF8.self)) }, found.isComplete)
     }
 
     /// Selects a directory's children. A large directory that is listed page by page is read once.
@@ -116,35 +122,46 @@ extension StoreEngine {
         of path: String, _ selection: ChildSelection
     ) throws(FileSystemError) -> (names: [[UInt8]], isComplete: Bool) {
         try tree.read { () throws(FileSystemError) in
-            guard selection.isContinued else { return try firstChildren(of: path, selection) }
-            if let names = largeDirectories.withLock({ $0[path] }) {
+            if selection.isContinued, let names = try knownNames(of: path, .children) {
                 let found = names.children(selection)
-                if found.isComplete { largeDirectories.withLock { $0.remove(path) } }
+                keep(found.isComplete ? nil : names, path, .children)
                 return found
             }
-            var names = DirectoryNames()
+            var smallest = SmallestNames(limit: selection.limit)
             try files.entries(of: Self.directory(path)) { (bytes, kind) in
-                if kind != .foreign { names.append(ChildName(bytes, isFolder: kind == .directory)) }
+                if kind == .foreign { return }
+                // A large directory may have many names for each wanted one: nothing is allocated for the unwanted ones.
+                let child = ChildName(bytes, isFolder: kind == .directory)
+                if smallest.wouldTake(child), selection.wants(child) { smallest.insert(child) }
             }
-            names.sort()
-            let found = names.children(selection)
-            if !found.isComplete { largeDirectories.withLock { $0.add(names, path) } }
-            return found
+            return smallest.sorted()
         }
     }
 
-    /// Selects children while holding few more than those in memory.
-    private func firstChildren(
-        of path: String, _ selection: ChildSelection
-    ) throws(FileSystemError) -> (names: [[UInt8]], isComplete: Bool) {
-        var smallest = SmallestNames(limit: selection.limit)
+    /// A directory's names; nil if there are too many to have them all in memory. Call it while the tree is read.
+    private func knownNames(
+        of path: String, _ form: LargeDirectories.Form
+    ) throws(FileSystemError) -> DirectoryNames? {
+        if let names = largeDirectories.withLock({ $0[path, form] }) { return names }
+        var names = DirectoryNames()
         try files.entries(of: Self.directory(path)) { (bytes, kind) in
-            if kind == .foreign { return }
-            // A large directory may have many names for each wanted one: nothing is allocated for the unwanted ones.
-            let child = ChildName(bytes, isFolder: kind == .directory)
-            if smallest.wouldTake(child), selection.wants(child) { smallest.insert(child) }
+            guard kind != .foreign, names.cost <= LargeDirectories.maximumCost, Self.isText(bytes) else { return }
+            names.append(ChildName(bytes, isFolder: form == .children && kind == .directory))
         }
-        return smallest.sorted()
+        guard names.cost <= LargeDirectories.maximumCost else { return nil }
+        names.sort()
+        return names
+    }
+
+    private static func isText(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        bytes.allSatisfy { $0 < 0x80 } || String(validating: bytes, as: UTF8.self) != nil
+    }
+
+    /// Keeps the names for the listing's next page; nil: there is none.
+    private func keep(_ names: DirectoryNames?, _ path: String, _ form: LargeDirectories.Form) {
+        largeDirectories.withLock { directories in
+            if let names { directories.add(names, path, form) } else { directories.remove(path, form) }
+        }
     }
 
     /// - Parameter path: a path below `objects`: empty, or ending with `/`.

@@ -43,6 +43,17 @@ public struct RootfsImport: Sendable {
 }
 
 extension RootfsCatalog {
+    /// Checks that the images of a stack could be pulled, as `cistern/<stack>`: repositories' names have no capitals, and
+    /// neither dots nor dashes at their ends. A stack that is there already is taken as it is, since earlier versions did
+    /// not ask this, and apps run on it.
+    /// - Throws: `.invalidName`.
+    public func requirePullable(_ stack: StackName) throws(ImageError) {
+        guard (try? RepositoryName(parsing: "cistern/\(stack)")) == nil, !stacks.contains(stack) else { return }
+        throw .invalidName(
+            what: "name of a new stack: its images are pulled as cistern/<stack>, and a repository's name has small "
+                + "letters and digits, with single '.', '_' or dashes between them", text: stack.text)
+    }
+
     /// Imports a rootfs as one layer: a tar (plain, gzip, zstd, xz or bzip2), or an image whose layers are flattened.
     /// Durable on return; if it fails nothing is visible. Importing the same file again under the same name changes nothing.
     /// - Throws: `.invalidName` for a stack called `current`; `.rootfsExists` if the name has other content;

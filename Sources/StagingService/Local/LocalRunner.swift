@@ -276,7 +276,7 @@ package struct LocalRunner: Sendable {
         ]
         for weakness in sandbox.weaknesses { log(Array("WARNING: \(weakness)\n".utf8)[...]) }
         let end = try await sandbox.run(
-            StepPrograms.buildCommand, environment: task.platform, workingDirectory: "/home/vcap", print: log)
+            StepPrograms.command("stage-build"), environment: task.platform, workingDirectory: "/home/vcap", print: log)
         switch end {
         case .exited(0): break
         case .exited(let code):

@@ -19,10 +19,10 @@ public struct StepPrograms: Sendable {
         build = directory + "/stage-build"
     }
 
-    /// The command that starts `stage-build` where its bundle is mounted as `/lifecycle`.
-    static let buildCommand = [
-        "/lifecycle/lib/ld.so", "--inhibit-cache", "--library-path", "/lifecycle/lib", "/lifecycle/stage-build",
-    ]
+    /// The command that starts a program where its bundle is `/lifecycle`.
+    static func command(_ program: String) -> [String] {
+        ["/lifecycle/lib/ld.so", "--inhibit-cache", "--library-path", "/lifecycle/lib", "/lifecycle/\(program)"]
+    }
 
     /// The directory with `stage-build` and, in `lib`, its loader and libraries, so that it starts on any root
     /// filesystem: the one that it was installed in, or one that is made below `cache` and named by what is in it.

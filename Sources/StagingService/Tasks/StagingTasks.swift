@@ -1,9 +1,10 @@
 import JSON
 package import Logging
 package import Maintenance
+import OCI
 package import ObjectStore
 package import Records
-import Runtime
+package import Runtime
 import Synchronization
 package import Transfer
 
@@ -71,6 +72,7 @@ package final class StagingTasks: Sendable {
     private let runner: any StagingRunner
     private let teller: OutcomeTeller
     private let limits: Limits
+    private let events: Events?
     private let now: @Sendable () -> Int64
     private let logger: Logger
     private let state = Mutex(State())
@@ -79,11 +81,14 @@ package final class StagingTasks: Sendable {
 
     /// - Parameters:
     ///   - client: tells outcomes.
+    ///   - events: gets the ends of tasks.
     ///   - now: nanoseconds since 1970.
     package init(
         store: any ObjectStore, unreadable: UnreadableRecords = UnreadableRecords(), runner: any StagingRunner,
-        client: TaskClient, limits: Limits = Limits(), now: @escaping @Sendable () -> Int64, logger: Logger
+        client: TaskClient, limits: Limits = Limits(), events: Events? = nil,
+        now: @escaping @Sendable () -> Int64, logger: Logger
     ) {
+        self.events = events
         records = RecordStore(store, unreadable: unreadable)
         self.runner = runner
         teller = OutcomeTeller(records, client, limits, now, logger)
@@ -416,6 +421,12 @@ package final class StagingTasks: Sendable {
         }
         guard let record = stored?.value else { return }
         if isFirst {
+            var event: JSONObject = [
+                "guid": .string(guid), "app": .string(record.app), "space": .string(record.space),
+                "state": .string(record.state.rawValue),
+            ]
+            event["droplet"] = record.droplet.map { .string($0.digest.description) }
+            events?.add("staging.ended", .object(event))
             logger.notice(
                 "staging ended",
                 metadata: [

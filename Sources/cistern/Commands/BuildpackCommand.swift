@@ -1,4 +1,5 @@
 import ArgumentParser
+import Bits
 import Foundation
 import JSON
 import OCI
@@ -24,10 +25,21 @@ struct BuildpackCommand: AsyncParsableCommand {
             guard name != nil || !["-", "/dev/stdin"].contains(file) else {
                 throw ValidationError("What comes through a pipe wants --name.")
             }
+            guard guid != nil || (try? BitsName(.buildpacks, shownName)) != nil else {
+                throw ValidationError(
+                    """
+                    '\(printable(shownName))' can't be the guid as well, which has small letters and digits, with single \
+                    '.', '_' or dashes between them: say one with --guid.
+                    """)
+            }
+        }
+
+        private var shownName: String {
+            name ?? URL(fileURLWithPath: file).deletingPathExtension().lastPathComponent
         }
 
         func run() async throws {
-            let name = name ?? URL(fileURLWithPath: file).deletingPathExtension().lastPathComponent
+            let name = shownName
             let file = try UploadFile.input(file)
             let query = [("name", name), ("position", position.map { String($0) })].compactMap { key, value in
                 value.map { "\(key)=\($0.urlComponent)" }

@@ -46,7 +46,6 @@ struct OfflineVerification {
                 store: store, blobs: blobs, conversions: 1, unreadable: unreadable, now: SystemClock.now),
             rootfs: try await RootfsCatalog(store: store, blobs: blobs, unreadable: unreadable, now: SystemClock.now),
             recipes: try await RecipeStore(store: store, unreadable: unreadable), lifecycle: [:])
-        let pins = RunningImages(store: store, unreadable: unreadable, now: SystemClock.now)
         let builds = try await BuildRootfsCatalog(
             store: store, blobs: blobs, unreadable: unreadable, now: SystemClock.now)
         let owners = ContentOwners(
@@ -54,7 +53,7 @@ struct OfflineVerification {
             bits: BitsCatalog(
                 store: store, blobs: blobs, limits: BitsLimits(bytes: .max), unreadable: unreadable,
                 now: SystemClock.now),
-            pins: pins, others: [StagingTaskRecords()])
+            others: [StagingTaskRecords()])
         return try await Verifier(owners: owners, blobs: blobs, reading: store)
             .verify(rate: rate, repair: repair, progress: progress)
     }

@@ -48,7 +48,7 @@ extension Server {
     /// - Throws: `CommandError` where builds could not be kept apart from this machine: that says what is missing.
     func makeStaging(
         _ store: any ObjectStore, _ unreadable: UnreadableRecords, _ rootfs: RootfsCatalog,
-        _ builds: BuildRootfsCatalog, _ bits: BitsCatalog, _ logger: Logger
+        _ builds: BuildRootfsCatalog, _ bits: BitsCatalog, _ events: Events, _ logger: Logger
     ) throws -> StagingTasks? {
         guard let staging = settings.staging else { return nil }
         func refuse(_ reason: String) -> CommandError {
@@ -80,7 +80,7 @@ extension Server {
                 bits: bits, stack: settings.defaultStack, compatibleStacks: settings.compatibleStacks,
                 limits: staging.limits,
                 options: staging.options, authorities: authorities),
-            client: client, limits: limits, now: SystemClock.now, logger: logger)
+            client: client, limits: limits, events: events, now: SystemClock.now, logger: logger)
     }
 }
 

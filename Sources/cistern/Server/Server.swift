@@ -1,6 +1,7 @@
 import Bits
 import BitsAPI
 import Blobs
+import Clusters
 import Droplets
 import Foundation
 import HTTPServer
@@ -38,14 +39,14 @@ struct Server {
         let level = settings.logLevel
         let logger = Logger(label: "cistern") { JSONLogHandler(label: $0, level: level, sink: logSink) }
         try DataDirectory.make(directory.path)
-        let authenticator = try makeAuthenticator()
+        let users = try makeAuthenticator()
         let signer = try makeSigner()
         let tls = try makeTLS()
         var options = FilesystemObjectStore.Options()
         options.acceptsLoss = acceptsLoss
         let store = try FilesystemObjectStore(root: directory.store, options: options, logger: logger)
         do {
-            try await serve(store, authenticator, signer, tls, logSink, logger)
+            try await serve(store, users, signer, tls, logSink, logger)
             try await store.close()
         } catch {
             try? await store.close()
@@ -54,7 +55,7 @@ struct Server {
     }
 
     private func serve(
-        _ files: FilesystemObjectStore, _ authenticator: Authenticator, _ signer: URLSigner, _ tls: ServerTLS?,
+        _ files: FilesystemObjectStore, _ users: Authenticator, _ signer: URLSigner, _ tls: ServerTLS?,
         _ logSink: LogSink, _ logger: Logger
     ) async throws {
         // This process owns the directory, so what it has read stays true.
@@ -72,11 +73,13 @@ struct Server {
                 store: store, now: SystemClock.now, grace: settings.collectionGrace, quotas: quotas,
                 unreadable: unreadable)
         let memory = Budget.memory(settings.memoryBytes)
+        let events = Events()
         let droplets = DropletCatalog(
             store: store, blobs: blobs, quotas: quotas, conversions: settings.conversions(memory),
             unreadable: unreadable, now: SystemClock.now)
         let rootfs = try await RootfsCatalog(
-            store: store, blobs: blobs, unreadable: unreadable, logger: logger, now: SystemClock.now)
+            store: store, blobs: blobs, unreadable: unreadable, logger: logger, events: events,
+            now: SystemClock.now)
         try await rootfs.migrate()
         let builds = try await BuildRootfsCatalog(
             store: store, blobs: blobs, unreadable: unreadable, now: SystemClock.now)
@@ -96,8 +99,15 @@ struct Server {
         let bits = BitsCatalog(
             store: store, blobs: blobs, quotas: quotas, limits: settings.bitsLimits(memory), unreadable: unreadable,
             now: SystemClock.now)
-        let pins = RunningImages(store: store, unreadable: unreadable, now: SystemClock.now)
-        let retention = Retention(images: images, pins: pins, policy: settings.retention, now: SystemClock.now)
+        let pins = RunningImages(store: store, unreadable: unreadable, events: events, now: SystemClock.now)
+        let clusters = ClusterCatalog(
+            store: store, pins: pins, unreadable: unreadable, events: events, now: SystemClock.now)
+        let authenticator = ClusterAuthenticator(users) { name, secret in
+            guard let name = try? ClusterName(name) else { return nil }
+            return try await clusters.use(of: secret, for: name).map { $0 == .agent }
+        }
+        let retention = Retention(
+            images: images, pins: pins, clusters: clusters, policy: settings.retention, now: SystemClock.now)
         let operations = OperationRunner(
             store: store, unreadable: unreadable, isExclusive: true, describe: { OperatorErrors.describe($0) },
             now: SystemClock.now, logger: logger)
@@ -105,18 +115,19 @@ struct Server {
         let bitsUploads = BitsUploads(
             catalog: bits, operations: operations, listener: try settings.controller(), now: SystemClock.now,
             logger: logger)
-        let staging = try makeStaging(store, unreadable, rootfs, builds, bits, logger)
+        let staging = try makeStaging(store, unreadable, rootfs, builds, bits, events, logger)
         let background = BlockingExecutor(name: "background", threads: 2, givesWay: true)
         let work = StoreMaintenance(
             operations: operations,
             owners: ContentOwners(
-                registry: registry, images: images, builds: builds, bits: bits, pins: pins,
+                registry: registry, images: images, builds: builds, bits: bits,
                 others: [StagingTaskRecords()]),
             retention: retention, blobs: blobs, quotas: quotas, reading: files, executor: background,
             now: SystemClock.now, logger: logger)
 
         warnOfRedirects(store, logger)
-        var routes = Routes.health([storeCheck(files), .memory(memory), .descriptors])
+        var routes = Routes.health(
+            [storeCheck(files), .memory(memory), .descriptors] + (tls.map { [$0.readiness] } ?? []))
         routes.add(
             RegistryAPI(
                 images: images, registry: registry, uploads: uploads, blobs: blobs, redirects: settings.redirects,
@@ -132,8 +143,10 @@ struct Server {
         routes.add(stagingRoutes)
         routes.add(
             OperatorAPI(
-                rootfs: rootfs, builds: builds, droplets: droplets, images: images, pins: pins, retention: retention,
+                rootfs: rootfs, builds: builds, droplets: droplets, images: images, pins: pins, clusters: clusters,
+                retention: retention,
                 operations: operations, others: staging.map { StagingOperations(tasks: $0) }, work: work,
+                events: events,
                 settings: settings.operators(trust: directory.trust, memory)
             ).routes)
 
@@ -152,8 +165,8 @@ struct Server {
                     Schedules(
                         work: work, uploads: uploads, droplets: droplets,
                         collectionInterval: settings.collectionInterval, executor: background, logger: logger),
-                    makeReloader(authenticator, signer, quotas, tls, logger),
-                    server, OperationsEnd(operations: operations),
+                    makeReloader(users, signer, quotas, tls, logger),
+                    server, EventTicks(events: events), OperationsEnd(operations: operations),
                 ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()
     }
@@ -181,6 +194,18 @@ struct BackgroundUploads: Service {
 
     func run() async throws {
         await cancelWhenGracefulShutdown { await uploads.run() }
+    }
+}
+
+/// Keeps the connections of those awake who follow events, and ends them as soon as the server is asked to stop.
+struct EventTicks: Service {
+    let events: Events
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            while (try? await Task.sleep(for: .seconds(15))) != nil { events.tick() }
+        }
+        events.close()
     }
 }
 

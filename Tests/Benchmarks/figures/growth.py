@@ -27,17 +27,22 @@ def _list(bench, cistern):
     return first, time.monotonic() - start, lines - 1
 
 
-def _size(bench, count):
-    """What a store with so many droplets costs."""
-    directory = filled(bench, count)
-    result = {}
+def _ready(bench, directory):
+    """Seconds from exec to a ready server, and its memory then, in MiB."""
     ready = []
     for _ in range(bench.rounds(5)):
         start = time.monotonic()
         with server.serve(bench.programs, directory) as cistern:
             ready.append(time.monotonic() - start)
-            result["memory"] = cistern.peak_mib
-    result["ready"] = median(ready)
+            memory = cistern.peak_mib
+    return median(ready), memory
+
+
+def _size(bench, count):
+    """What a store with so many droplets costs."""
+    directory = filled(bench, count)
+    result = {}
+    result["ready"], result["memory"] = _ready(bench, directory)
     with server.serve(bench.programs, directory, "--gc-interval-seconds", "0") as cistern:
         tag = os.listdir(os.path.join(directory, "store", "objects", "bits", "droplets", "records", "model"))[0]
         url = f"http://127.0.0.1:{cistern.plain_port}/v2/cloudfoundry/model/manifests/{tag}"
@@ -58,6 +63,9 @@ def _size(bench, count):
         if not took:
             raise process.Failed("the collection failed")
         result["collection"] = took[0]
+        start = time.monotonic()
+        cistern.operate("/api/v1/gc?dry-run=true")
+        result["dry run"] = time.monotonic() - start
         # The last of several is over the end of the collection.
         result["share"] = statistics.mean(meanwhile[:-1] or meanwhile) / median(alone)
         before = cistern.cpu
@@ -122,14 +130,18 @@ def measure(bench):
     rows = [
         row("ready", "ready", "{:.3f}", 0.25, " s"),
         row("memory when ready", "memory", "{:.0f}", None, " MiB"),
-        row("a collection", "collection", "{:.1f}", 60, " s"),
+        row("the first collection", "collection", "{:.1f}", 60, " s"),
         Row("manifests a second meanwhile", " / ".join(f"{100 * result['share']:.0f}" for result in results) + " %",
             "80 %", 0.8 / largest["share"], 1),
+        row("a dry run after it, alone", "dry run", "{:.1f}", None, " s"),
         row("droplet list, first row printed", "first", "{:.2f}", None, " s"),
         row("droplet list, all", "list", "{:.1f}", None, " s"),
         row("… the server's CPU", "list cpu", "{:.1f}", None, " s"),
         row("memory at the peak", "peak", "{:.0f}", 256, " MiB"),
     ]
+    if os.environ.get("MILLION", "") not in ("", "0"):
+        ready, memory = _ready(bench, filled(bench, 1_000_000))
+        rows.append(Row("ready with 1,000,000 droplets", f"{ready:.3f} s, {memory:.0f} MiB", "0.250 s", ready / 0.25, 1))
     wide = _wide(bench)
     for name, cost in wide.items():
         rows.append(Row(f"{name}, CPU, {bench.scaled(1000, 100):,} droplets of an app, {bench.scaled(200, 20)} versions",

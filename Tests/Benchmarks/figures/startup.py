@@ -23,7 +23,7 @@ def filled(bench, count):
     with server.serve(bench.programs, target) as cistern:
         cistern.import_rootfs(bench.programs, bench.work)
         cistern.upload("model", data.Variant(data.droplet(66_000_000), 0))
-    process.run(bench.programs.fill_store, os.path.join(target, "store"), "model", count)
+    process.run(bench.programs.fill_store, os.path.join(target, "store"), "model", count, timeout=3000)
     with open(stamp, "w", encoding="utf-8") as file:
         file.write(programs)
     return target

@@ -35,7 +35,7 @@ struct Containerd: ContainerClient {
         do {
             let daemon = daemon
             let socket = directory + "/containerd.sock"
-            try await waitUntil("containerd", within: .seconds(20)) {
+            try await waitUntil("containerd") {
                 guard daemon.isRunning else { throw CommandError.notStarted("containerd: see its log", 0) }
                 return try await run("ctr", ["--address", socket, "version"]).status == 0
             }

@@ -23,7 +23,7 @@ struct Docker: ContainerClient {
         do {
             let daemon = daemon
             let socket = "unix://\(directory)/docker.sock"
-            try await waitUntil("dockerd", within: .seconds(30)) {
+            try await waitUntil("dockerd") {
                 guard daemon.isRunning else { throw CommandError.notStarted("dockerd: see its log", 0) }
                 return try await run("docker", ["--host", socket, "info"]).status == 0
             }

@@ -187,14 +187,14 @@ struct ReferenceIndexTests {
         let store = MemoryObjectStore()
         var random = SeededRandom(seed: 1)
         let entries = (0..<4000).map { index in
-            RepositoryReferences(
+            IndexedReferences(
                 marker: "r\(100_000 + index)", version: ObjectVersion(token: "v\(index)"),
                 keys: (0..<Int.random(in: 0..<80, using: &random)).map { _ in .random(in: 1 ... .max, using: &random) })
         }
-        var writer = try await ReferenceIndexWriter(in: store)
+        var writer = try await ReferenceIndexWriter(.repositories, in: store)
         for entry in entries { try await writer.append(entry) }
         try await writer.finish()
-        let key = try #require(try await ReferenceIndex.list(in: store).first)
+        let key = try #require(try await ReferenceIndex.list(.repositories, in: store).first)
 
         var reader = await ReferenceIndexReader(key, in: store)
         for (index, entry) in entries.enumerated() where index % 3 != 0 {
@@ -272,5 +272,5 @@ extension CollectionWorld {
         return true
     }
 
-    fileprivate func indexes() async throws -> [ObjectKey] { try await ReferenceIndex.list(in: store) }
+    fileprivate func indexes() async throws -> [ObjectKey] { try await ReferenceIndex.list(.repositories, in: store) }
 }

@@ -1,5 +1,6 @@
 import Bits
 import Blobs
+import Clusters
 import Droplets
 import Images
 import JSON
@@ -35,6 +36,7 @@ private struct Kind: Sendable, CustomTestStringConvertible {
         Kind(name: "referrer", prefix: "repositories/a/b/_referrers/", isReported: false, isMended: true),
         Kind(name: "marker", prefix: "catalog/a!b", isMended: true, isChanged: true),
         Kind(name: "reference index", prefix: "collection/references/", isReported: false),
+        Kind(name: "droplet index", prefix: "collection/droplets/", isReported: false),
         Kind(name: "recipe", prefix: "recipes/"),
         Kind(name: "droplet", prefix: "bits/droplets/records/app/"),
         Kind(name: "conversion", prefix: "bits/droplets/conversions/"),
@@ -52,6 +54,8 @@ private struct Kind: Sendable, CustomTestStringConvertible {
         Kind(name: "package list", prefix: "rootfs/teststack/1/packages/"),
         Kind(name: "build rootfs version", prefix: "rootfs-build/teststack/1/amd64"),
         Kind(name: "report of a cluster", prefix: "pins/east/0"),
+        Kind(name: "cluster", prefix: "clusters/east/identity"),
+        Kind(name: "state of a cluster", prefix: "clusters/east/state"),
         Kind(name: "operation", prefix: "operations/"),
     ]
 
@@ -203,8 +207,8 @@ struct UnreadableRecordTests {
     fileprivate func deleting(damage: Damage) async throws {
         let memory = try await UnreadableTown.fill()
         for kind in Kind.all {
-            if ["droplet", "rootfs version", "tag", "manifest of a repository", "report of a cluster"].contains(
-                kind.name)
+            if ["droplet", "rootfs version", "tag", "manifest of a repository", "report of a cluster", "cluster"]
+                .contains(kind.name)
             {
                 _ = try await damage.apply(to: try await kind.key(in: memory), in: memory)
             }
@@ -220,7 +224,7 @@ struct UnreadableRecordTests {
             try await memory.list(prefix: "bits/droplets/records/app/", startAfter: nil, limit: 1).first)
         let hash = try #require(DropletHash(droplet.key.text.split(separator: "/").last ?? ""))
         try await town.droplets.remove(try DropletGUID("app"), hash)
-        try await town.pins.forget(try ClusterName("east"))
+        try await town.clusters.forget(try ClusterName("east"))
         try await town.retention.remove(
             try StackName(UnreadableTown.stack), try VersionName("1"), force: true)
         #expect(try await UnreadableTown(memory).verify().unreadable == 0)

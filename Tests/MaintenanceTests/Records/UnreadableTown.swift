@@ -1,6 +1,7 @@
 import Archive
 import Bits
 import Blobs
+import Clusters
 import Droplets
 import Images
 import ImagesTesting
@@ -33,6 +34,7 @@ struct UnreadableTown {
     let images: DerivedImages
     let bits: BitsCatalog
     let pins: RunningImages
+    let clusters: ClusterCatalog
     let retention: Retention
     let owners: ContentOwners
     private let now: @Sendable () -> Int64
@@ -52,10 +54,12 @@ struct UnreadableTown {
         bits = BitsCatalog(
             store: memory, blobs: blobs, limits: BitsLimits(bytes: 1 << 20), unreadable: unreadable, now: now)
         pins = RunningImages(store: memory, unreadable: unreadable, now: now)
+        clusters = ClusterCatalog(store: memory, pins: pins, unreadable: unreadable, now: now)
         retention = Retention(
-            images: images, pins: pins, policy: RetentionPolicy(droplets: 1, rootfs: 1, untagged: 0), now: now)
+            images: images, pins: pins, clusters: clusters,
+            policy: RetentionPolicy(droplets: 1, rootfs: 1, untagged: 0), now: now)
         builds = try await BuildRootfsCatalog(store: memory, blobs: blobs, unreadable: unreadable, now: now)
-        owners = ContentOwners(registry: registry, images: images, builds: builds, bits: bits, pins: pins)
+        owners = ContentOwners(registry: registry, images: images, builds: builds, bits: bits)
     }
 
     func collect() async throws -> CollectionReport {
@@ -144,7 +148,13 @@ struct UnreadableTown {
         // As a migration leaves it that was interrupted.
         let state: JSONValue = ["at": 1, "by": "t", "reason": "old", "state": "deprecated"]
         try await memory.put(try ObjectKey("rootfs/\(stack)/1/state"), state.canonicalBytes, if: .absent)
-        try await RunningImages(store: memory, now: now).report(try ClusterName("east"), shard: 0, of: 1, [])
+        let east = try ClusterName("east")
+        let pins = RunningImages(store: memory, now: now)
+        try await pins.report(east, shard: 0, of: 1, [])
+        let clusters = ClusterCatalog(store: memory, pins: pins, now: now)
+        let (secret, _) = try await clusters.add(east, labels: ["stage": "test"], by: "t")
+        _ = try await clusters.exchange(secret, for: ClusterCatalog.makeSecret(), of: east)
+        try await clusters.keep(east, agent: "1", kubernetes: "1", problems: ["none"], unpinned: 0)
         let operations = OperationRunner(
             store: memory, isExclusive: true, describe: { .init(code: "", message: "\($0)") }, now: now,
             logger: Logger(label: "test"))

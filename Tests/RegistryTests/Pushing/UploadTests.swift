@@ -46,7 +46,7 @@ struct UploadTests {
         // So much that it is written before more comes.
         let first = [UInt8](repeating: 1, count: 1 << 20)
         sender.yield(first)
-        let deadline = ContinuousClock.now + .seconds(20)
+        let deadline = ContinuousClock.now + .seconds(60)
         while world.calls.index(.write, "data/") == nil {
             try #require(ContinuousClock.now < deadline)
             await Task.yield()

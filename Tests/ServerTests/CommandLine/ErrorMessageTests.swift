@@ -7,7 +7,7 @@ extension ServerTests {
     @Suite("What is said to whom errs", .serialized, .sideBySide)
     struct ErrorMessageTests {
         private static func serve(_ arguments: String..., data: String) async throws -> CommandResult {
-            try await run("cistern", ["serve", "--data", data] + arguments, timeout: .seconds(20))
+            try await run("cistern", ["serve", "--data", data] + arguments, timeout: .seconds(60))
         }
 
         @Test(
@@ -105,6 +105,49 @@ extension ServerTests {
                     let said = result.errors.split(separator: "\n").last.map(String.init) ?? ""
                     #expect(said == "Error: TLS can't be set up: " + reason.replacing("D/", with: directory + "/"))
                 }
+            }
+        }
+
+        @Test("A certificate that has expired is served, and said: in the log, by /readyz")
+        func expired() async throws {
+            try await withTemporaryDirectory { directory in
+                let (certificate, key) = (directory + "/old.pem", directory + "/old.key")
+                // It ends at the moment at which it begins.
+                let script = """
+                    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=old -keyout old.key \
+                        2>/dev/null | openssl x509 -req -signkey old.key -days 0 -out old.pem 2>/dev/null
+                    """
+                try await runSuccessfully("bash", ["-euo", "pipefail", "-c", script], directory: directory)
+                let (data, log) = (directory + "/data", directory + "/log")
+                let server = try ChildProcess(
+                    "cistern",
+                    [
+                        "serve", "--data", data, "--listen", "127.0.0.1:0", "--tls-certificate", certificate,
+                        "--tls-key", key,
+                    ], log: log)
+                defer { server.killGroup() }
+                try await waitUntil("it to be said") {
+                    let said = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
+                    return said.contains("a certificate in \(certificate) expired less than a day ago")
+                }
+                let address = try String(contentsOfFile: data + "/address", encoding: .utf8)
+                let url = address.trimmingCharacters(in: .newlines) + "/readyz"
+                let ready = try await runSuccessfully("curl", ["--silent", "--insecure", "--fail", url]).output
+                #expect(ready.contains(#""certificate":"expired""#), "\(ready)")
+                #expect(try await server.stop() == 0)
+            }
+        }
+
+        @Test("A name that can't be a buildpack's guid as well leads to --guid, before anything is sent")
+        func buildpackNames() async throws {
+            for arguments in [
+                ["Ruby_Buildpack.zip"], ["ruby buildpack-v1.zip"], ["a.zip", "--name", "Java (offline)"],
+            ] {
+                let result = try await run("cistern", ["buildpack", "upload"] + arguments)
+                #expect(result.status == 2, "\(arguments): \(result.errors)")
+                #expect(
+                    result.errors.contains("can't be the guid as well") && result.errors.contains("--guid"),
+                    "\(arguments): \(result.errors)")
             }
         }
 

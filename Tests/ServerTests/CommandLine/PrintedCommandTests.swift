@@ -96,6 +96,7 @@ extension ServerTests {
                 as: "cistern droplet upload --guid stated --stack S --buildpack NAME@VERSION=git:"
                     + String(repeating: "ab", count: 20) + " --org NAME --space NAME DROPLET.tgz"),
             Typed("cistern droplet show", as: "cistern droplet show --guid stated"),
+            Typed("cistern droplet list --guid …", as: "cistern droplet list --guid other-app"),
             Typed(
                 "cistern droplet remove --guid … --hash …",
                 as: "cistern droplet remove --guid other-app --hash $(cistern droplet list --guid other-app --json | "
@@ -131,6 +132,9 @@ extension ServerTests {
             Typed("cistern usage"),
             Typed("cistern usage --count"),
             Typed("cistern operation list"),
+            Typed("cistern cluster add NAME"),
+            Typed("cistern cluster list"),
+            Typed("cistern cluster forget NAME"),
             Typed(
                 "cistern operation show --follow …",
                 as: "cistern operation show --follow $(cistern operation list --json | jq -r '.operations[0].id')"),
@@ -361,9 +365,10 @@ extension ServerTests {
             -> CommandResult
         {
             let pattern = /HOST:PORT|PASSWORD|OPERATOR|IMAGE|APP_DIR|FILE\.zip|8080/
-            // A stack's images are repositories, whose names clients want in small letters.
+            // A stack's images are repositories, whose names have small letters.
             let typed = command.replacing("--stack S ", with: "--stack s ").replacing(/--stack S$/, with: "--stack s")
-                .replacing("cistern/S", with: "cistern/s").replacing(pattern) {
+                .replacing("--stack STACK", with: "--stack stack").replacing("cistern/S", with: "cistern/s")
+                .replacing(pattern) {
                     (words ?? self.words)[String($0.output)] ?? String($0.output)
                 }
             let path = "\(directory)/bin:\(Programs.builtDirectory)"

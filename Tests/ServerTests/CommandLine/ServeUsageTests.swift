@@ -16,7 +16,7 @@ extension ServerTests {
                     try Data(file.utf8).write(to: URL(fileURLWithPath: directory + "/settings.yaml"))
                     arguments += ["--config", directory + "/settings.yaml"]
                 }
-                let result = try await run("cistern", arguments, environment: environment, timeout: .seconds(20))
+                let result = try await run("cistern", arguments, environment: environment, timeout: .seconds(60))
                 #expect(!FileManager.default.fileExists(atPath: directory + "/data"), "nothing was started")
                 return result
             }
@@ -261,7 +261,7 @@ extension ServerTests {
                 ["user", "add", "--data", "/nonexistent/x", "--password", "a-password", "name"],
             ])
         func usage(arguments: [String]) async throws {
-            let result = try await run("cistern", arguments, timeout: .seconds(20))
+            let result = try await run("cistern", arguments, timeout: .seconds(60))
             if arguments == ["rootfs"] {
                 #expect([0, 2].contains(result.status))
                 #expect((result.output + result.errors).contains("promote"), "a group alone says what is in it")
@@ -275,7 +275,7 @@ extension ServerTests {
             "Help and the version are no errors",
             arguments: [["--help"], ["--version"], ["serve", "--help"], ["rootfs", "import", "--help"]])
         func help(arguments: [String]) async throws {
-            let result = try await run("cistern", arguments, timeout: .seconds(20))
+            let result = try await run("cistern", arguments, timeout: .seconds(60))
             #expect(result.status == 0 && !result.output.isEmpty && result.errors.isEmpty)
         }
 
@@ -296,7 +296,7 @@ extension ServerTests {
             arguments: ["/dev/null/data", "/proc/data"])
         func badDirectory(path: String) async throws {
             let result = try await run(
-                "cistern", ["serve", "--data", path, "--listen", "127.0.0.1:0"], timeout: .seconds(20))
+                "cistern", ["serve", "--data", path, "--listen", "127.0.0.1:0"], timeout: .seconds(60))
             #expect(result.status == 1 && result.errors.contains(path), "\(result.errors)")
         }
     }

@@ -19,7 +19,7 @@ final class RawConnection: Sendable {
     /// - Parameters:
     ///   - port: of the loopback address.
     ///   - limit: for each call.
-    init(port: Int, limit: Duration = .seconds(30)) async throws {
+    init(port: Int, limit: Duration = .seconds(60)) async throws {
         self.limit = limit
         descriptor = try await onThread { try Self.connect(port) }
     }

@@ -107,7 +107,7 @@ extension ServerTests {
                             "PUT", "/packages/\(row.guid)?async=true", as: "operator", body: zip)
                         #expect(answer.status == 202, "\(answer.text)")
                         if row.guid == "right" {
-                            try await waitUntil("all to be told", within: .seconds(30)) { told().count == rows.count }
+                            try await waitUntil("all to be told") { told().count == rows.count }
                             return
                         }
                         let failure = try await waitFor("the failure to be logged") {

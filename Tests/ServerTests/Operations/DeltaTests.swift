@@ -108,7 +108,7 @@ extension ServerTests {
                             group.addTask {
                                 _ = try? await server.client.send(
                                     "POST", Self.path + "?from=1&times=\(times)", as: "operator", body: [],
-                                    limit: .seconds(20))
+                                    limit: .seconds(60))
                             }
                             group.addTask { try await moment.kill(server, after: Counter()) }
                             try await group.waitForAll()

@@ -29,7 +29,7 @@ extension ServerTests {
                         // What was written and then refused goes when the journal is applied: the next round's disk is
                         // full only if that is over. Two rootfs, the lifecycle layer, two droplets with a layer each.
                         // A file whose name is gone keeps its space until it is closed, too.
-                        try await waitUntil("the refused bytes to be gone", within: .seconds(60)) {
+                        try await waitUntil("the refused bytes to be gone") {
                             world.store.unfinished().isEmpty && mount.free > room - (512 << 10)
                                 && world.store.objects().count { $0.hasPrefix("data/") } == 7
                         }

@@ -69,7 +69,7 @@ extension ServerTests {
                     let length = work == .import ? "100000" : "0"
                     try await connection.send(
                         world.client.head(method, work.path, as: "operator", ["Content-Length": length]))
-                    try await waitUntil("it to run", within: .seconds(30)) {
+                    try await waitUntil("it to run") {
                         let list = try await world.client.get("/api/v1/operations", as: "operator")
                         return list.json["operations"]?.array?.contains {
                             $0["kind"]?.string == work.rawValue && $0["state"] == "running"

@@ -43,6 +43,10 @@ extension ServerTests {
                         ("%2e%2e/1?\(shell)", rootfs, 400, "invalid-name"),
                         ("a/%2e%2e?\(shell)", rootfs, 400, "invalid-name"),
                         ("a/b%2fc?\(shell)", rootfs, 400, "invalid-name"),
+                        // A stack that would be new, and whose images no client could name.
+                        ("Tiny/1?\(shell)", rootfs, 400, "invalid-name"),
+                        ("a-/1?\(shell)", rootfs, 400, "invalid-name"),
+                        ("a..b/1?kind=build", rootfs, 400, "invalid-name"),
                         ("a/\(String(repeating: "v", count: 64))?\(shell)", rootfs, 400, "invalid-name"),
                         ("a/1?\(shell)", Array("no archive".utf8), 422, "not-convertible"),
                         ("a/1?\(shell)", [], 422, "not-convertible"),

@@ -116,7 +116,7 @@ extension ServerTests {
                     // What is deleted makes room.
                     let deleted = try await world.client.send("DELETE", "\(path)/first\(suffix)", as: "operator")
                     #expect(deleted.status == 204)
-                    try await waitUntil("room for the second", within: .seconds(30)) {
+                    try await waitUntil("room for the second") {
                         try await send("second", "", second).status == 201
                     }
                 }
@@ -193,7 +193,7 @@ extension ServerTests {
                     "PUT", "/droplets/app/\(droplet.sha256)", as: "operator", body: droplet.bytes)
                 #expect(refused.status == 507)
                 #expect(try await repo.delete("blobs/\(digest)").status == 202)
-                try await waitUntil("the garbage to go", within: .seconds(30)) {
+                try await waitUntil("the garbage to go") {
                     _ = try await world.client.operate("/api/v1/gc")
                     return try await (Self.usage(world)["store"]?["used"]?.integer ?? .max) <= before
                 }

@@ -161,7 +161,7 @@ extension ServerTests {
             try await World.with { world in
                 let address = try String(contentsOfFile: world.directory + "/address", encoding: .utf8)
                 let second = try await run(
-                    "cistern", ["serve", "--data", world.directory, "--listen", "127.0.0.1:0"], timeout: .seconds(20))
+                    "cistern", ["serve", "--data", world.directory, "--listen", "127.0.0.1:0"], timeout: .seconds(60))
                 #expect(second.status == 1)
                 #expect(second.errors.contains("process \(world.server.process.pid)"), "\(second.errors)")
                 #expect(second.errors.contains("in use"), "\(second.errors)")
@@ -180,7 +180,7 @@ extension ServerTests {
                 try await world.server.kill()
                 try FileManager.default.removeItem(atPath: data + "/store/journal")
                 let arguments = ["serve", "--data", data, "--listen", "127.0.0.1:0"]
-                let refused = try await run("cistern", arguments, timeout: .seconds(20))
+                let refused = try await run("cistern", arguments, timeout: .seconds(60))
                 #expect(refused.status == 1)
                 #expect(refused.errors.contains("the journal is damaged: frame "), "\(refused.errors)")
                 #expect(refused.errors.contains("(--accept-loss)"), "\(refused.errors)")
@@ -237,7 +237,7 @@ extension ServerTests {
                 try await withTemporaryDirectory { directory in
                     let second = try await run(
                         "cistern", ["serve", "--data", directory + "/data", "--listen", world.server.address],
-                        timeout: .seconds(20))
+                        timeout: .seconds(60))
                     #expect(second.status == 1)
                     #expect(second.errors.contains(world.server.address), "\(second.errors)")
                     #expect(!FileManager.default.fileExists(atPath: directory + "/data/address"))

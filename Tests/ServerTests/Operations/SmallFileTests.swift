@@ -57,7 +57,7 @@ extension ServerTests {
                     "cistern",
                     ["serve", "--data", data, "--listen", "127.0.0.1:0"]
                         + (file == "config.yaml" ? ["--config", path] : []),
-                    environment: environment, timeout: .seconds(20))
+                    environment: environment, timeout: .seconds(60))
                 #expect(ended.status == 1)
                 #expect(ended.errors.contains(path) && ended.errors.contains("no regular file"), "\(ended.errors)")
             }

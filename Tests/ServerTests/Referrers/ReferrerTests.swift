@@ -225,7 +225,7 @@ extension ServerTests {
                     let result = try await run(
                         "cistern",
                         ["serve", "--data", directory + "/data", "--provenance-key", paths, "--print-config"],
-                        timeout: .seconds(20))
+                        timeout: .seconds(60))
                     #expect([1, 2].contains(result.status) != result.errors.isEmpty, "\(result.status)")
                     return result.errors
                 }

@@ -43,6 +43,14 @@ extension ServerTests {
                 ("HEAD", "/v2/a/b/manifests/x", "repository:a/b:pull"),
                 ("PUT", "/v2/a/manifests/x", "repository:a:pull,push"),
                 ("POST", "/v2/a/blobs/uploads/", "repository:a:pull,push"),
+                (
+                    "POST", "/v2/a/blobs/uploads/?mount=sha256:\(String(repeating: "a", count: 64))&from=b/c",
+                    "repository:a:pull,push repository:b/c:pull"
+                ),
+                ("POST", "/v2/a/blobs/uploads/?from=%22B", "repository:a:pull,push"),
+                ("GET", "/v2/a/blobs/uploads/x", "repository:a:pull,push"),
+                ("PATCH", "/v2/a/blobs/uploads/x", "repository:a:pull,push"),
+                ("DELETE", "/v2/a/blobs/uploads/x", "repository:a:delete"),
                 ("DELETE", "/v2/a/manifests/x", "repository:a:delete"), ("GET", "/v2/_catalog", "registry:catalog:*"),
                 ("GET", "/v2/A/manifests/x", nil),
             ]

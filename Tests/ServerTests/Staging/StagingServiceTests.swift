@@ -93,7 +93,7 @@ extension ServerTests {
         }
 
         private static func end(_ world: World, _ guid: String) async throws -> JSONValue {
-            try await waitFor("\(guid) to end", within: .seconds(60)) {
+            try await waitFor("\(guid) to end") {
                 let task = try await world.client.get("/stage/\(guid)", as: "operator").json
                 return ["queued", "running"].contains(task["state"]?.string) ? nil : task
             }

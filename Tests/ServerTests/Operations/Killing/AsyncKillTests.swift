@@ -43,7 +43,7 @@ extension ServerTests {
             let tree = StoreTree(directory: data + "/store")
             let kept = try await World.with(data: data, arguments + ["--gc-grace-seconds", "1"]) { world in
                 let accepted = Set(uploads.filter(\.isAccepted).map(\.told))
-                try await waitUntil("all to be told, and nothing to be left to do", within: .seconds(60)) {
+                try await waitUntil("all to be told, and nothing to be left to do") {
                     let told = Set(controller.requests.map { String($0.target.dropFirst("/internal/v4/".count)) })
                     return accepted.isSubset(of: told) && !tree.objects().contains { $0.hasPrefix("bits/pending/") }
                 }

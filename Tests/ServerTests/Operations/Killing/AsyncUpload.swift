@@ -64,7 +64,7 @@ struct AsyncUpload: Sendable {
                             "\(name)-\(client)-\(uploads.count)", kind: (client + uploads.count) % 5, random: &random)
                         let answer = try? await server.client.send(
                             "PUT", upload.path + "?async=true", as: "operator", body: upload.bytes,
-                            limit: .seconds(20))
+                            limit: .seconds(60))
                         if let answer { try #require(answer.status == 202, "\(answer.text)") }
                         upload.isAccepted = answer != nil
                         uploads.append(upload)

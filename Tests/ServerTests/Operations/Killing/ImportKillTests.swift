@@ -132,7 +132,7 @@ extension ServerTests {
             func send(_ version: String, to client: Client) async throws -> Answer? {
                 try? await client.send(
                     "PUT", "/api/v1/rootfs/s/\(version)?shell=/bin/sh", as: "operator", headers, body: body,
-                    limit: .seconds(20))
+                    limit: .seconds(60))
             }
 
             func send(_ version: String, to server: KillableServer, killedAt moment: KillMoment) async throws {

@@ -17,7 +17,7 @@ struct KillMoment: CustomStringConvertible, Sendable {
 
     func kill(_ server: KillableServer, after acknowledged: Counter) async throws {
         try await onThread {
-            let deadline = ContinuousClock.now + .seconds(20)
+            let deadline = ContinuousClock.now + .seconds(60)
             while acknowledged.value < acknowledgements, ContinuousClock.now < deadline { usleep(200) }
             // Not to wait for anything: this is the random moment.
             usleep(microseconds)

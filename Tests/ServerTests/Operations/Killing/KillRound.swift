@@ -42,7 +42,7 @@ struct KillRound: CustomStringConvertible, Sendable {
         while uploads.count < 1000 {
             let droplet = Droplet("\(guid) \(uploads.count)", noise: Int.random(in: 0...60_000, using: &random))
             let path = "/droplets/\(guid)/\(droplet.sha256)"
-            let answer = try? await client.send("PUT", path, as: "operator", body: droplet.bytes, limit: .seconds(20))
+            let answer = try? await client.send("PUT", path, as: "operator", body: droplet.bytes, limit: .seconds(60))
             if let answer { try #require(answer.status == 201, "\(answer.text)") }
             uploads.append(Upload(guid: guid, droplet: droplet, isAcknowledged: answer != nil))
             if answer == nil { break }

@@ -17,7 +17,7 @@ struct KillableServer: Sendable {
             ["serve", "--data", data, "--listen", "", "--plain-listen", "127.0.0.1:0", "--stack", "tiny"] + arguments,
             log: data + ".log")
         do {
-            let port = try await waitFor("the server's address", within: .seconds(20)) {
+            let port = try await waitFor("the server's address") {
                 try #require(process.isRunning, "the server ended")
                 let address = (try? String(contentsOfFile: data + "/address", encoding: .utf8)) ?? ""
                 return address.split(whereSeparator: \.isNewline).first?.split(separator: ":").last.flatMap { Int($0) }

@@ -69,7 +69,7 @@ extension ServerTests {
                         reasons.tried.insert(reason)
                         let answer = try? await server.client.send(
                             method, "/api/v1/rootfs/tiny/\(route)", as: "operator", body: Array(body.utf8),
-                            limit: .seconds(20))
+                            limit: .seconds(60))
                         guard let answer else { break }
                         try #require([200, 409].contains(answer.status), "\(answer.text)")
                         // Promoting what is current, or going back from the first, changes nothing.

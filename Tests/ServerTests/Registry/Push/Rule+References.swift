@@ -196,6 +196,24 @@ extension Rule {
                 #expect(try await repo.get("tags/list").status == 404, "and nothing came of it")
             }
         },
+        Rule(
+            "end-4a POST, end-7 PUT", section,
+            "where an image is, blobs of referrers and of images look alike till the manifest"
+        ) { _ in
+            let world = try SharedServer.world()
+            let droplet = Droplet("pushed-at")
+            try await world.upload(droplet, guid: "pushed-at")
+            let repo = Repo(world.client, "cloudfoundry/pushed-at")
+            // Nothing in these requests says what the blob is for, and `oras attach` sends folders as tar+gzip layers too.
+            let blob = Array("a layer, or the folder of an artifact".utf8)
+            try await repo.expectBlob(try await repo.push(blob), blob)
+            let refused = try await repo.put(manifest: Manifests.numbered(6), "latest")
+            #expect(refused.status == 403 && refused.registryCode == "DENIED", "\(refused.text)")
+            #expect(refused.text.contains("only referrers and signature tags are taken"))
+            let image = try await Image(droplet.sha256, of: "cloudfoundry/pushed-at", from: world.client)
+            let referrer = Manifests.numbered(7, Manifests.subject(image.digest))
+            #expect(try await repo.put(manifest: referrer, Digest.of(referrer).description).status == 201)
+        },
         Rule("end-9, end-10 DELETE", "Content Management", "what is derived goes with what it is derived from: 405") {
             _ in
             let world = try SharedServer.world()
