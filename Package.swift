@@ -18,6 +18,7 @@ let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let nioWebSocket: Target.Dependency = .product(name: "NIOWebSocket", package: "swift-nio")
 let nioHTTPTypes: Target.Dependency = .product(name: "NIOHTTPTypes", package: "swift-nio-extras")
 let nioHTTPTypesHTTP1: Target.Dependency = .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
 let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
@@ -241,6 +242,19 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "TestSupport", dependencies: ["Archive", "JSON", "OCI", "Signatures"], path: "Tests/TestSupport",
+            swiftSettings: strict),
+        .target(
+            name: "KubernetesTesting",
+            dependencies: [
+                "JSON", "TestSupport", asyncHTTPClient, crypto, nioCore, nioHTTP1, nioPosix, nioSSL, nioWebSocket,
+                swiftASN1, x509, yams,
+            ], path: "Tests/KubernetesTesting", swiftSettings: strict),
+        .executableTarget(
+            name: "kubernetes-stand-in", dependencies: ["JSON", "KubernetesTesting"],
+            path: "Tests/KubernetesStandIn", swiftSettings: strict),
+        .testTarget(
+            name: "KubernetesTestingTests",
+            dependencies: ["JSON", "KubernetesTesting", asyncHTTPClient, nioCore, nioHTTP1, nioSSL],
             swiftSettings: strict),
         .testTarget(name: "HouseTests", swiftSettings: strict),
         .testTarget(name: "JSONTests", dependencies: ["JSON", "TestSupport"], swiftSettings: strict),
