@@ -23,6 +23,7 @@ let nioHTTPTypesHTTP1: Target.Dependency = .product(name: "NIOHTTPTypesHTTP1", p
 let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
 let nioHTTP2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
 let nioHPACK: Target.Dependency = .product(name: "NIOHPACK", package: "swift-nio-http2")
+let nioWebSocket: Target.Dependency = .product(name: "NIOWebSocket", package: "swift-nio")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let serviceLifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let configuration: Target.Dependency = .product(name: "Configuration", package: "swift-configuration")
@@ -143,6 +144,13 @@ let package = Package(
             dependencies: [
                 "Archive", "CLauncher", "CLinux", "JSON", "OCI", "OperatorModel", "Runtime", "Staging", asyncHTTPClient,
                 nioCore, nioHTTP1, nioPosix, nioSSL, logging,
+            ],
+            swiftSettings: strict),
+
+        .target(
+            name: "Kubernetes",
+            dependencies: [
+                "JSON", "Runtime", asyncHTTPClient, nioCore, nioHTTP1, nioPosix, nioSSL, nioWebSocket, logging, yams,
             ],
             swiftSettings: strict),
 
@@ -329,6 +337,12 @@ let package = Package(
         .testTarget(
             name: "TransferTests",
             dependencies: ["JSON", "OCI", "Staging", "StagingService", "TestSupport", "Transfer"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "KubernetesTests",
+            dependencies: [
+                "JSON", "Kubernetes", "TestSupport", logging, nioCore, nioHTTP1, nioPosix, nioWebSocket,
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "StagingTests", dependencies: ["Archive", "JSON", "Launcher", "Staging", "TestSupport"],
