@@ -64,7 +64,7 @@ struct ConfigurationTests {
             let two = try config.connection(context: "two")
             #expect(two.endpoint.authority == "[fd00::1]:443" && two.namespace == "default" && two.skipsVerification)
             #expect(two.proxy?.host == "proxy" && two.proxy?.port == 3128)
-            #expect(two.impersonation.map(\.value) == ["robot", "g", "h"])
+            #expect(two.impersonation.map { $0.value } == ["robot", "g", "h"])
             guard case .tokenFile(directory + "/b/keys/token") = two.login else {
                 Issue.record("a token's file begins at the kubeconfig's directory")
                 return
@@ -213,13 +213,14 @@ struct ConfigurationTests {
     @Test("a plugin that does not end is killed, with what it started")
     func hangingPlugin() async throws {
         try await withTemporaryDirectory { directory in
-            guard case .exec(let plugin) = try plugin("sleep 600 & echo $! > \(directory)/child; wait", directory).login
+            guard
+                case .exec(let hanging) = try plugin("sleep 600 & echo $! > \(directory)/child; wait", directory).login
             else {
                 Issue.record("no plugin")
                 return
             }
             #expect(throws: KubernetesError.self) {
-                try plugin.run(within: .milliseconds(500), environment: ["PATH": "/usr/bin:/bin"])
+                try hanging.run(within: .milliseconds(500), environment: ["PATH": "/usr/bin:/bin"])
             }
             let child = try #require(
                 Int32(try String(contentsOfFile: directory + "/child", encoding: .utf8).dropLast()))

@@ -59,7 +59,7 @@ struct LeaderElectionTests {
         let leases = LeaseServer()
         var limits = KubernetesClient.Limits()
         limits.requestsPerSecond = 10_000
-        limits.attempts = 1
+        limits.attempts = 3
         return try await withClient(limits: limits) { request, _, connection in
             leases.answer(request, connection)
         } _: { client, _ in
@@ -80,23 +80,26 @@ struct LeaderElectionTests {
     @Test("of several one works at a time, and a lease that is given back is taken at once")
     func oneAtATime() async throws {
         try await Self.with { client, leases in
-            let (working, most, turns) = (Atomic(0), Atomic(0), Atomic(0))
+            let count = Mutex((working: 0, most: 0, turns: 0))
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for number in 0..<4 {
                     let election = try Self.election(client, "agent-\(number)")
                     group.addTask {
                         try await election.run {
-                            let now = working.add(1, ordering: .sequentiallyConsistent).newValue
-                            most.max(now, ordering: .sequentiallyConsistent)
-                            turns.add(1, ordering: .sequentiallyConsistent)
+                            count.withLock { count in
+                                count.working += 1
+                                count.turns += 1
+                                count.most = max(count.most, count.working)
+                            }
                             for _ in 0..<100 { await Task.yield() }
-                            working.subtract(1, ordering: .sequentiallyConsistent)
+                            count.withLock { $0.working -= 1 }
                         }
                     }
                 }
                 try await group.waitForAll()
             }
-            #expect(most.load(ordering: .relaxed) == 1 && turns.load(ordering: .relaxed) == 4)
+            let (most, turns) = count.withLock { ($0.most, $0.turns) }
+            #expect(most == 1 && turns == 4)
             #expect(leases.holder.isEmpty)
             #expect(leases.lease?.value(at: "spec", "leaseTransitions") == 3)
             let time = leases.lease?.value(at: "spec", "renewTime")?.string ?? ""

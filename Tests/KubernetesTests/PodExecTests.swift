@@ -26,6 +26,7 @@ private enum SessionServer {
             .bind(host: "127.0.0.1", port: 0) { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let upgrader = NIOTypedWebSocketServerUpgrader<Channel?>(
+                        maxFrameSize: 1 << 20,
                         shouldUpgrade: { channel, head in
                             uris.add(head.uri)
                             let isOffered = head.headers["Sec-WebSocket-Protocol"].joined().contains(
@@ -128,7 +129,7 @@ struct PodExecTests {
             try await outbound.write(WebSocketFrame(fin: true, opcode: .connectionClose, data: ByteBuffer()))
             for try await _ in inbound {}
         } _: { client, _ in
-            #expect(try await client.exec(["true"], in: "p", namespace: "apps") { _ in } == 0)
+            #expect(try await client.exec(["true"], in: "p", namespace: "apps", output: { _ in }) == 0)
         }
     }
 
@@ -137,7 +138,7 @@ struct PodExecTests {
         try await SessionServer.with(protocolName: nil) { _, _ in
         } _: { client, _ in
             let error = try await kubernetesError {
-                _ = try await client.exec(["true"], in: "p", namespace: "apps") { _ in }
+                _ = try await client.exec(["true"], in: "p", namespace: "apps", output: { _ in })
             }
             #expect(error?.status == APIStatus(code: 403, reason: "Forbidden"))
         }
@@ -149,7 +150,7 @@ struct PodExecTests {
             try await outbound.write(message(1, "half"))
         } _: { client, _ in
             let error = try await kubernetesError {
-                _ = try await client.exec(["true"], in: "p", namespace: "apps") { _ in }
+                _ = try await client.exec(["true"], in: "p", namespace: "apps", output: { _ in })
             }
             guard case .unknown = error else {
                 Issue.record("\(String(describing: error))")
@@ -160,7 +161,8 @@ struct PodExecTests {
             for try await _ in inbound {}
         } _: { client, _ in
             let error = try await kubernetesError {
-                _ = try await client.exec(["true"], in: "p", namespace: "apps", within: .milliseconds(300)) { _ in }
+                _ = try await client.exec(
+                    ["true"], in: "p", namespace: "apps", within: .milliseconds(300), output: { _ in })
             }
             #expect(error == .unknown("a command in apps/p takes too long"))
         }

@@ -84,9 +84,9 @@ extension Duration {
 extension Channel {
     /// Has the system ask a silent peer after half a minute whether it is still there, and give up after two.
     func keepingAlive() -> EventLoopFuture<Void> {
-        setOption(.socketOption(.so_keepalive), value: 1)
-            .flatMap { setOption(.tcpOption(.init(rawValue: 4)), value: 30) }  // TCP_KEEPIDLE
-            .flatMap { setOption(.tcpOption(.init(rawValue: 5)), value: 30) }  // TCP_KEEPINTVL
-            .flatMap { setOption(.tcpOption(.init(rawValue: 6)), value: 4) }  // TCP_KEEPCNT
+        self.setOption(.socketOption(.so_keepalive), value: 1)
+            .flatMap { self.setOption(.tcpOption(.init(rawValue: 4)), value: 30) }  // TCP_KEEPIDLE
+            .flatMap { self.setOption(.tcpOption(.init(rawValue: 5)), value: 30) }  // TCP_KEEPINTVL
+            .flatMap { self.setOption(.tcpOption(.init(rawValue: 6)), value: 4) }  // TCP_KEEPCNT
     }
 }

@@ -102,7 +102,7 @@ package final class KubernetesClient: Sendable {
         credentials = Credentials(connection, environment: environment, logger: logger, now: timing.now)
         rate = RequestRate(perSecond: limits.requestsPerSecond, burst: limits.burst)
         requests = Limiter(limits.connections)
-        http = Self.http(connection, limits, silence: limits.attempt, connections: limits.connections)
+        http = Self.http(connection, limits, silence: nil, connections: limits.connections)
         watchHTTP = Self.http(connection, limits, silence: limits.watchSilence, connections: limits.streams)
         logHTTP = Self.http(connection, limits, silence: nil, connections: limits.streams)
     }
@@ -259,7 +259,8 @@ package final class KubernetesClient: Sendable {
         let limit = min(limits.attempt.nanoseconds, max(1_000_000, deadline - timing.monotonic()))
         let exchange = { @Sendable [self] () async throws -> Outcome<Value> in
             isSent.set()
-            let response = try await http.execute(request, deadline: .now() + .nanoseconds(limit))
+            // The limit below is the one that counts: it is for the whole answer, and this one for its head alone.
+            let response = try await http.execute(request, timeout: .nanoseconds(limit) + .seconds(60))
             let code = Int(response.status.code)
             if (200..<300).contains(code) { return .done(try await finish(response)) }
             return .refused(await status(response, call))

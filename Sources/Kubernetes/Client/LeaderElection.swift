@@ -164,14 +164,14 @@ package struct LeaderElection: Sendable {
 
     /// Leaves the lease to whoever comes next, if it is still ours.
     private func release() async throws {
-        guard var lease = try await read(), lease.value(at: "spec", "holderIdentity")?.string == identity else {
-            return
+        _ = try await client.update(.leases, namespace: namespace, name: name) { read in
+            guard var spec = read["spec"]?.object, spec["holderIdentity"]?.string == identity else { return nil }
+            spec["holderIdentity"] = ""
+            spec["leaseDurationSeconds"] = 1
+            var lease = read
+            lease["spec"] = .object(spec)
+            return lease
         }
-        var spec = lease["spec"]?.object ?? [:]
-        spec["holderIdentity"] = ""
-        spec["leaseDurationSeconds"] = 1
-        lease["spec"] = .object(spec)
-        _ = try await client.replace(.leases, lease)
     }
 
     private var seconds: Int64 { max(1, times.lease.components.seconds) }

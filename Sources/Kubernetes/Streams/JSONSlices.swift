@@ -3,8 +3,16 @@ import JSON
 /// Where the members of an object, or the elements of an array, lie in a document's bytes. What lies there is not looked
 /// at closer: whoever wants it parses that slice alone, so a long list never stands in memory as values.
 enum JSONSlices {
+    /// What is wrong, and at which byte.
+    struct Fault: Error, CustomStringConvertible {
+        let message: String
+        let offset: Int
+
+        var description: String { "\(message) at byte \(offset)" }
+    }
+
     /// The members of the object that the bytes are.
-    static func members(of bytes: ArraySlice<UInt8>) throws(JSONError) -> [(name: String, value: ArraySlice<UInt8>)] {
+    static func members(of bytes: ArraySlice<UInt8>) throws(Fault) -> [(name: String, value: ArraySlice<UInt8>)] {
         var scanner = Scanner(bytes: bytes)
         var members: [(String, ArraySlice<UInt8>)] = []
         try scanner.expect("{")
@@ -12,7 +20,9 @@ enum JSONSlices {
         repeat {
             scanner.skipSpace()
             let name = try scanner.value()
-            guard case .string(let text) = try JSONValue(parsing: name) else { throw scanner.fail("a name is missing") }
+            guard case .string(let text)? = try? JSONValue(parsing: name) else {
+                throw scanner.fail("a name is missing")
+            }
             try scanner.expect(":")
             members.append((text, try scanner.value()))
         } while scanner.take(",")
@@ -21,7 +31,7 @@ enum JSONSlices {
     }
 
     /// The elements of the array that the bytes are.
-    static func elements(of bytes: ArraySlice<UInt8>) throws(JSONError) -> [ArraySlice<UInt8>] {
+    static func elements(of bytes: ArraySlice<UInt8>) throws(Fault) -> [ArraySlice<UInt8>] {
         var scanner = Scanner(bytes: bytes)
         var elements: [ArraySlice<UInt8>] = []
         try scanner.expect("[")
@@ -40,8 +50,8 @@ enum JSONSlices {
             position = bytes.startIndex
         }
 
-        func fail(_ message: String) -> JSONError {
-            JSONError(message: message, offset: position - bytes.startIndex)
+        func fail(_ message: String) -> Fault {
+            Fault(message: message, offset: position - bytes.startIndex)
         }
 
         mutating func skipSpace() {
@@ -55,12 +65,12 @@ enum JSONSlices {
             return true
         }
 
-        mutating func expect(_ character: Unicode.Scalar) throws(JSONError) {
+        mutating func expect(_ character: Unicode.Scalar) throws(Fault) {
             guard take(character) else { throw fail("'\(character)' is missing") }
         }
 
         /// Goes to a value's end: a string's, a number's or word's, or the bracket that closes its first one.
-        mutating func value() throws(JSONError) -> ArraySlice<UInt8> {
+        mutating func value() throws(Fault) -> ArraySlice<UInt8> {
             skipSpace()
             let start = position
             let end = bytes.withUnsafeBufferPointer { buffer -> Int? in

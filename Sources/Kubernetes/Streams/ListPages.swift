@@ -4,11 +4,11 @@ import JSON
 package struct ListOptions: Sendable {
     package var labelSelector: String?
     package var fieldSelector: String?
-    /// Objects a page.
+    /// Objects a page, at least 1.
     package var limit: Int
 
     package init(labelSelector: String? = nil, fieldSelector: String? = nil, limit: Int = 250) {
-        (self.labelSelector, self.fieldSelector, self.limit) = (labelSelector, fieldSelector, limit)
+        (self.labelSelector, self.fieldSelector, self.limit) = (labelSelector, fieldSelector, max(1, limit))
     }
 }
 
@@ -25,10 +25,12 @@ package struct ListPage: Sendable {
     package var count: Int { items.count }
 
     init(_ bytes: [UInt8], _ resource: Resource) throws(KubernetesError) {
-        do throws(JSONError) {
+        do {
             let members = try JSONSlices.members(of: bytes[...])
             func member(_ name: String) -> ArraySlice<UInt8>? { members.first { $0.name == name }?.value }
-            guard let metadata = member("metadata") else { throw JSONError(message: "no metadata", offset: 0) }
+            guard let metadata = member("metadata") else {
+                throw JSONSlices.Fault(message: "it has no metadata", offset: 0)
+            }
             let values = try JSONValue(parsing: metadata)
             resourceVersion = values["resourceVersion"]?.string ?? ""
             next = values["continue"]?.string.flatMap { $0.isEmpty ? nil : $0 }
@@ -84,7 +86,7 @@ package struct ListPages: AsyncSequence, Sendable {
                 try pages.resource.path(namespace: pages.namespace)
                 + query([
                     ("labelSelector", pages.options.labelSelector), ("fieldSelector", pages.options.fieldSelector),
-                    ("limit", String(max(1, pages.options.limit))), ("continue", token),
+                    ("limit", String(pages.options.limit)), ("continue", token),
                 ])
             let answer = try await pages.client.send(
                 .init(path: path, isRepeatable: true, isSecret: pages.resource.isSecret))
