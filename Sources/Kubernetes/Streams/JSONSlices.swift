@@ -14,7 +14,7 @@ enum JSONSlices {
     /// The members of the object that the bytes are.
     static func members(of bytes: ArraySlice<UInt8>) throws(Fault) -> [(name: String, value: ArraySlice<UInt8>)] {
         var scanner = Scanner(bytes: bytes)
-        var members: [(String, ArraySlice<UInt8>)] = []
+        var members: [(name: String, value: ArraySlice<UInt8>)] = []
         try scanner.expect("{")
         if scanner.take("}") { return members }
         repeat {

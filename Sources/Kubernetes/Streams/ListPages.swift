@@ -37,7 +37,8 @@ package struct ListPage: Sendable {
             remaining = values["remainingItemCount"]?.integer
             // Go writes an empty list as null.
             let list = member("items") ?? []
-            items = list.elementsEqual("null".utf8) || list.isEmpty ? [] : try JSONSlices.elements(of: list)
+            let isEmpty = list.isEmpty || list.elementsEqual("null".utf8)
+            items = try isEmpty ? [] : JSONSlices.elements(of: list)
         } catch {
             throw .malformed("a list of \(resource): \(error)")
         }
