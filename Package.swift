@@ -150,6 +150,13 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        .target(
+            name: "Kubernetes",
+            dependencies: [
+                "JSON", "Runtime", asyncHTTPClient, nioCore, nioHTTP1, nioPosix, nioSSL, nioWebSocket, logging, yams,
+            ],
+            swiftSettings: strict),
+
         .executableTarget(
             name: "launch", dependencies: ["Launcher"], swiftSettings: strict,
             linkerSettings: [
@@ -354,6 +361,12 @@ let package = Package(
         .testTarget(
             name: "TransferTests",
             dependencies: ["JSON", "OCI", "Staging", "StagingService", "TestSupport", "Transfer"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "KubernetesTests",
+            dependencies: [
+                "JSON", "Kubernetes", "TestSupport", logging, nioCore, nioHTTP1, nioPosix, nioWebSocket,
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "StagingTests", dependencies: ["Archive", "JSON", "Launcher", "Staging", "TestSupport"],

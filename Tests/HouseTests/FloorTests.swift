@@ -28,6 +28,10 @@ struct FloorTests {
         ("Launcher", ["CLauncher"]),
         ("Staging", ["CLibYAML", "CLinux"]),
         ("Transfer", ["AsyncHTTPClient", "CLauncher", "CLinux", "NIOCore", "NIOHTTP1", "NIOPosix", "NIOSSL"]),
+        (
+            "Kubernetes",
+            ["AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOPosix", "NIOSSL", "NIOWebSocket", "Yams"]
+        ),
         ("StagingService", ["CLinux", "CSeccomp"]),
         ("ClusterAgent", []),
         ("Logs", ["NIOPosix"]),
