@@ -133,6 +133,7 @@ extension ServerTests {
 
         private final class Follower {
             let connection: RawConnection
+            private var received: [UInt8] = []
 
             init(_ world: World, after id: String? = nil) async throws {
                 connection = try await RawConnection(port: world.client.port)
@@ -143,15 +144,21 @@ extension ServerTests {
                 _ = try await wait(for: ": cistern")
             }
 
-            /// - Returns: all that came up to there.
+            /// - Returns: all that came so far, the event with that text included.
             func wait(for text: String) async throws -> String {
-                var received = ""
-                while !received.contains(text) || !received.hasSuffix("\r\n") {
+                let deadline = ContinuousClock.now + .seconds(60)
+                while true {
+                    // By bytes: to Swift, a line break at a chunk's end is one character with what follows it.
+                    if let found = received.firstRange(of: text.utf8),
+                        received[found.upperBound...].firstRange(of: "\n\n".utf8) != nil
+                    {
+                        return String(decoding: received, as: UTF8.self)
+                    }
+                    try #require(ContinuousClock.now < deadline, "\(String(decoding: received, as: UTF8.self))")
                     let bytes = try await connection.receive()
-                    try #require(!bytes.isEmpty, "the answer ended: \(received)")
-                    received += String(decoding: bytes, as: UTF8.self)
+                    try #require(!bytes.isEmpty, "the answer ended: \(String(decoding: received, as: UTF8.self))")
+                    received += bytes
                 }
-                return received
             }
         }
     }
