@@ -103,7 +103,11 @@ extension ServerTests {
             Row("DELETE", "/api/v1/pins/:cluster", "/api/v1/pins/eu-1", ["cluster", "operator"]),
             Row("DELETE", "/api/v1/pins/:cluster", "/api/v1/pins/eu-2", ["operator"]),
             Row("GET", "/api/v1/clusters", "/api/v1/clusters", ["operator"]),
-            Row("PUT", "/api/v1/clusters/:cluster", "/api/v1/clusters/none-", ["operator"]),
+            // Its answer to GET does not end.
+            Row("HEAD", "/api/v1/events", "/api/v1/events", ["operator"]),
+            // For a cluster's agent alone.
+            Row("POST", "/api/v1/clusters/:cluster/credential", "/api/v1/clusters/eu-1/credential", []),
+            Row("PUT", "/api/v1/clusters/:cluster", "/api/v1/clusters/other", ["operator"]),
             Row("GET", "/api/v1/clusters/:cluster", "/api/v1/clusters/eu-1", ["cluster", "operator"]),
             Row("GET", "/api/v1/clusters/:cluster", "/api/v1/clusters/eu-2", ["operator"]),
             Row("DELETE", "/api/v1/clusters/:cluster", "/api/v1/clusters/eu-2", ["operator"]),
